@@ -1,0 +1,44 @@
+# Two commands a newcomer needs: `make train` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+RANKS ?= 2
+
+.PHONY: install train test test-1 test-2 test-3 test-4 test-long lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
+	  f"disttrain needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[mpi,speed,plot,images,dev]'
+	touch $@
+
+data/mnist.h5: | $(STAMP)
+	$(BIN)/disttrain prepare mnist $@
+
+train: $(STAMP) data/mnist.h5
+	$(BIN)/disttrain launch -n $(RANKS) train examples/mnist-800.toml --overwrite
+
+test: $(STAMP) data/mnist.h5
+	$(BIN)/python -m pytest -m 'not long'
+
+test-1 test-2 test-3 test-4: test-%: $(STAMP)
+	$(BIN)/python -m tests.mpi.run $*
+
+test-long: $(STAMP) data/mnist.h5
+	$(BIN)/python -m pytest -m long
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/allreduce.py
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,84 @@
+"""What the launcher says, and what must be set before numpy is imported.
+
+Standard library only: this file is read before everything else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Launched", "blas_threads", "launched", "prepare_blas"]
+
+# Variables that hold the number of processes, most specific first: a process manager's own come
+# before Slurm's, because inside a batch job mpirun's ranks inherit those of the step that started
+# its daemons.
+SIZES = (
+    "OMPI_COMM_WORLD_SIZE",
+    "PMI_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "PALS_SIZE",
+    "FLUX_JOB_SIZE",
+    "SLURM_STEP_NUM_TASKS",
+)
+RANKS = (
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "PALS_RANKID",
+    "FLUX_TASK_RANK",
+    "SLURM_PROCID",
+)
+LOCAL_SIZES = (
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "SLURM_NTASKS_PER_NODE",
+)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launcher says: the variable that says it, the number of processes, and which is this.
+
+    `size` is 0 where the launcher states only a rank (bare PMIx).
+    """
+
+    variable: str
+    size: int
+    rank: int
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
+    """Return what the launcher says, or None where this process was started without one."""
+    rank = next((int(environment[v]) for v in RANKS if environment.get(v, "").isdigit()), 0)
+    for variable in SIZES:
+        value = environment.get(variable, "")
+        if value.isdigit() and not (variable.startswith("SLURM") and value == "1"):
+            return Launched(variable, int(value), rank)
+    if environment.get("PMIX_RANK", "").isdigit():
+        return Launched("PMIX_RANK", 0, rank)
+    return None
+
+
+def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many BLAS threads fit this process, so that a node's ranks share its cores.
+
+    A process that the launcher bound to some cores uses those; ranks that are not bound divide the
+    node's. Without a launcher it is all cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    bound = cores < (os.cpu_count() or 1)
+    local = next((int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit()), 1)
+    return cores if bound else max(1, cores // max(local, 1))
+
+
+def prepare_blas() -> None:
+    """Set the BLAS threads, which the library reads once, when numpy is imported.
+
+    Under a launcher the ranks of a node divide its cores; what is set already stays.
+    """
+    if launched():
+        os.environ.setdefault("OMP_NUM_THREADS", str(blas_threads()))

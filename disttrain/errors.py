@@ -1,0 +1,107 @@
+"""Every exception that disttrain raises on purpose, and the exit code each one ends a command with.
+
+DisttrainError            1   anything below; on its own: an unexpected error
+├── UsageError            2   a command, a run file or a launcher that can't work as given
+│   ├── RunFileError      2   the run file: a key, a type, a value, a network that does not fit
+│   ├── DeviceError       2   a GPU was asked for and there is none that can be used
+│   └── LauncherError     2   N processes that each believe to be alone
+├── DataError             3   a data file that is missing or bad
+├── CheckpointError       3   a checkpoint that is missing, torn or of another network
+├── Divergence            4   the loss is no longer finite
+├── LostRanks             5   a rank died or stayed away past its deadline
+├── Preempted            75   asked to stop: the state is saved, queue the run again
+└── RankFailure           *   one rank failed, so all do; the code is that of the cause
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "DisttrainError",
+    "Divergence",
+    "LauncherError",
+    "LostRanks",
+    "Preempted",
+    "RankFailure",
+    "RunFileError",
+    "UsageError",
+    "exit_code_of",
+]
+
+
+class DisttrainError(Exception):
+    """Base of all errors raised on purpose: one sentence that says what, where and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(DisttrainError):
+    """The command, the run file or the way it was started can't work as given."""
+
+    exit_code = 2
+
+
+class RunFileError(UsageError):
+    """A key of the run file is unknown, of the wrong type, or does not fit the data."""
+
+
+class DeviceError(UsageError):
+    """A GPU was asked for and none can be used."""
+
+
+class LauncherError(UsageError):
+    """The launcher started several processes, but MPI shows each a world of another size."""
+
+
+class DataError(DisttrainError):
+    """A data file is missing, damaged, or not what its format says."""
+
+    exit_code = 3
+
+
+class CheckpointError(DisttrainError):
+    """A checkpoint is missing, torn, or belongs to another network."""
+
+    exit_code = 3
+
+
+class Divergence(DisttrainError):
+    """The summed loss of a global batch is not a finite number."""
+
+    exit_code = 4
+
+
+class LostRanks(DisttrainError):
+    """A rank died, or did not arrive before its deadline."""
+
+    exit_code = 5
+
+
+class Preempted(DisttrainError):
+    """The run was asked to stop; its state is saved and `--resume` goes on from it."""
+
+    exit_code = 75
+
+
+class RankFailure(DisttrainError):
+    """A failure on one rank, raised on every rank with the same text.
+
+    `rank` and `phase` say where it happened, `cause` is the text of the original error, and
+    `exit_code` is the original's: 1 for an unexpected exception. `details` is the traceback of an
+    unexpected one, else empty.
+    """
+
+    def __init__(self, rank: int, phase: str, cause: str, code: int, details: str = "") -> None:
+        super().__init__(f"rank {rank} failed in {phase}: {cause}")
+        self.rank = rank
+        self.phase = phase
+        self.cause = cause
+        self.exit_code = code
+        self.details = details
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the documented exit code for `error`: its own, or 1 for an unexpected exception."""
+    return error.exit_code if isinstance(error, DisttrainError) else 1

@@ -1,0 +1,33 @@
+"""Being asked to stop: USR1, TERM and INT mean "save and end", a second INT "end now"."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+__all__ = ["Preemption"]
+
+
+class Preemption:
+    """Remembers that this rank was asked to stop; the next step tells all ranks.
+
+    `listen` sets the handlers; it is called first thing, before the slow imports, so that a signal
+    during start-up is not lost. Code 130 is the shell's for an end by INT.
+    """
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._interrupts = 0
+
+    def listen(self) -> None:
+        """Take USR1, TERM and INT from now on (main thread only)."""
+        for name in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._asked)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                os._exit(130)
+        self.signal = signal.Signals(number).name

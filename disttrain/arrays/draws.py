@@ -1,0 +1,34 @@
+"""Random numbers that depend on what they are for, never on who draws them or what came before.
+
+A draw is keyed by `(seed, purpose, numbers...)` and comes from a counter-based generator
+(Philox-4x64: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011), so any rank can
+repeat any draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+__all__ = ["generator", "permutation"]
+
+
+def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """Return the stream of random numbers for `purpose` (an epoch, a step, a layer: `numbers`)."""
+    return np.random.Generator(_bits(seed, purpose, *numbers))
+
+
+def permutation(length: int, seed: int, purpose: str, *numbers: int) -> np.ndarray:
+    """Return a permutation of `0..length-1` (int64).
+
+    Sorts raw generator output instead of calling numpy's shuffle: that one's algorithm may change
+    between versions of numpy, and with it the order of samples.
+    """
+    return np.argsort(_bits(seed, purpose, *numbers).random_raw(length), kind="stable")
+
+
+def _bits(seed: int, purpose: str, *numbers: int) -> np.random.Philox:
+    text = ":".join([str(seed), purpose, *map(str, numbers)])
+    key = hashlib.sha256(text.encode()).digest()[:16]
+    return np.random.Philox(key=np.frombuffer(key, "<u8"))

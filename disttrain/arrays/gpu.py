@@ -1,0 +1,111 @@
+"""One GPU per rank, through CuPy: the only file, with `gpu_kernels`, that imports it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import cupy
+import numpy as np
+
+from disttrain.arrays.device import Array, Device, Mirror
+from disttrain.errors import DeviceError
+
+__all__ = ["Gpu"]
+
+
+class Gpu(Device):
+    """GPU number `local_rank` modulo the GPUs that this process sees.
+
+    Raises DeviceError where the driver is missing or too old, there is no GPU, or a small product
+    on it fails (a wheel for another CUDA, a GPU without memory left).
+    """
+
+    kind = "gpu"
+    xp = cupy
+
+    def __init__(self, local_rank: int) -> None:
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+            if not count:
+                raise DeviceError("there is no GPU that this process can see")
+            self._device = cupy.cuda.Device(local_rank % count)
+            self._device.use()
+            probe = cupy.ones((8, 8), np.float32)
+            if float((probe @ probe).sum()) != 512.0:
+                raise DeviceError(f"GPU {self._device.id} gives wrong results")
+        except DeviceError:
+            raise
+        # CuPy raises errors of half a dozen unrelated classes here; all mean: not usable.
+        except Exception as error:
+            raise DeviceError(
+                f"no GPU can be used ({str(error).splitlines()[0]}): check `nvidia-smi`, and that "
+                "the CuPy wheel (cuda12, cuda13) fits the driver"
+            ) from None
+        from disttrain.arrays import gpu_kernels
+
+        self.kernels = gpu_kernels
+        properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
+        self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array on this device."""
+        return cupy.empty(shape, dtype)
+
+    def put(self, host: np.ndarray, out: Array | None = None) -> Array:
+        """Return `host` on this device, copied into `out` where one is given."""
+        if out is None:
+            return cupy.asarray(host)
+        out.set(np.ascontiguousarray(host, out.dtype))
+        return out
+
+    def get(self, array: Array) -> np.ndarray:
+        """Return `array` on the host, when everything that writes to it is done."""
+        return np.asarray(cupy.asnumpy(array))
+
+    def mirror(self, host: np.ndarray) -> Mirror:
+        """Return the device's side of a host vector, which is pinned for fast copies."""
+        return GpuMirror(host)
+
+
+class GpuMirror(Mirror):
+    """A device vector and its host mirror; copies run on a stream of their own."""
+
+    def __init__(self, host: np.ndarray) -> None:
+        super().__init__(host)
+        self.array = cupy.zeros(host.shape, host.dtype)
+        self._copies = cupy.cuda.Stream(non_blocking=True)
+        if host.nbytes:
+            # Memory that can't be pinned (a limit on locked memory) is copied more slowly.
+            with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+                cupy.cuda.runtime.hostRegister(host.ctypes.data, host.nbytes, 0)
+
+    def leave(self, low: int, high: int) -> None:
+        """Start to copy `array[low:high]` to the host, behind the kernels that wrote it."""
+        self._copies.wait_event(cupy.cuda.get_current_stream().record())
+        part = self.array[low:high]
+        if part.size:
+            cupy.cuda.runtime.memcpyAsync(
+                self.host[low:high].ctypes.data,
+                part.data.ptr,
+                part.nbytes,
+                cupy.cuda.runtime.memcpyDeviceToHost,
+                self._copies.ptr,
+            )
+
+    def wait(self) -> None:
+        """Return when everything that left has arrived at the host."""
+        self._copies.synchronize()
+
+    def arrive(self) -> None:
+        """Copy the whole host vector to the device, before whatever the device does next."""
+        if self.host.nbytes:
+            cupy.cuda.runtime.memcpyAsync(
+                self.array.data.ptr,
+                self.host.ctypes.data,
+                self.host.nbytes,
+                cupy.cuda.runtime.memcpyHostToDevice,
+                cupy.cuda.get_current_stream().ptr,
+            )
+            # The host vector is written again by the next sum: it must have been read by then.
+            cupy.cuda.get_current_stream().synchronize()

@@ -1,0 +1,70 @@
+"""The hot elementwise work on a GPU: one kernel each.
+
+`cpu_kernels` has the same functions in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+
+__all__ = ["activate", "activation_gradient", "update"]
+
+Array = Any
+
+VALUE = {
+    "identity": "y = a",
+    # !(a < 0) instead of a > 0: a NaN must stay visible
+    "relu": "y = !(a <= 0) ? a : (T)0",
+    "tanh": "y = tanh(a)",
+    "sigmoid": "y = (T)0.5 * tanh((T)0.5 * a) + (T)0.5",
+}
+DERIVATIVE = {
+    "identity": "d = g",
+    "relu": "d = y > 0 ? g : (T)0",
+    "tanh": "d = g * ((T)1 - y * y)",
+    "sigmoid": "d = g * ((T)1 - y) * y",
+}
+DIRECTION = {
+    "classical": "v = beta * v + s; w -= rate * v",
+    "averaged": "v = beta * v - rate * ((T)1 - beta) * s; w += v",
+    "nesterov": "v = beta * v + s; w -= rate * (s + beta * v)",
+}
+
+_activate = {
+    name: cupy.ElementwiseKernel("T z, T b", "T y", f"T a = z + b; {code}", f"activate_{name}")
+    for name, code in VALUE.items()
+}
+_gradient = {
+    name: cupy.ElementwiseKernel("T g, T y", "T d", code, f"activation_gradient_{name}")
+    for name, code in DERIVATIVE.items()
+}
+_update = {
+    name: cupy.ElementwiseKernel(
+        "T g, T inverse, T rate, T beta, T decay",
+        "T w, T v",
+        f"T s = inverse * g + decay * w; {code}",
+        f"update_{name}",
+    )
+    for name, code in DIRECTION.items()
+}
+
+
+def activate(z: Array, bias: Array, activation: str) -> None:
+    """Replace `z` (rows, units) by `f(z + bias)`."""
+    _activate[activation](z, bias, z)
+
+
+def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:
+    """Replace `dy` by `dy f'(a)`, where `y = f(a)`, and write its sum over rows to `dbias`."""
+    _gradient[activation](dy, y, dy)
+    cupy.sum(dy, axis=0, out=dbias)
+
+
+def update(
+    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
+    decay: float,
+) -> None:  # fmt: skip
+    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `update`."""
+    _update[form](g, inverse, rate, momentum, decay, w, v)

@@ -1,0 +1,53 @@
+"""A communicator of one rank, without MPI."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, NoReturn, TypeVar, cast
+
+import numpy as np
+
+from disttrain.comm.communicator import Communicator
+from disttrain.comm.sums.base import NoSum, Sum
+from disttrain.comm.watch import Watch
+
+__all__ = ["Alone"]
+
+T = TypeVar("T")
+
+
+class Alone(Communicator):
+    """The world of a command that was started without a launcher: rank 0 of 1."""
+
+    def __init__(self) -> None:
+        self.rank = self.local_rank = 0
+        self.size = self.local_size = 1
+        self.host = socket.gethostname()
+        self.library = "none"
+        self.watch = Watch(0, self.host)
+
+    def share(self, value: T | None = None) -> T:
+        """Return `value`."""
+        return cast(T, value)
+
+    def collect(self, value: T) -> list[T]:
+        """Return a list of `value`."""
+        return [value]
+
+    def broadcast(self, array: np.ndarray[Any, Any]) -> None:
+        """Leave `array` as it is."""
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Return an ordinary array."""
+        return np.empty(shape, dtype)
+
+    def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
+        """Return the sum over one rank, whatever the `way`."""
+        return NoSum(length, dtype, header)
+
+    def abort(self, code: int) -> NoReturn:
+        """End this process with `code`."""
+        raise SystemExit(code)

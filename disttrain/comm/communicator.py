@@ -1,0 +1,123 @@
+"""The ranks of a job as the rest of the program sees them: a world of one is one of these too."""
+
+from __future__ import annotations
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+
+from disttrain.comm.sums.base import Sum
+from disttrain.comm.watch import Watch
+from disttrain.environment import blas_threads
+from disttrain.errors import DisttrainError, RankFailure, exit_code_of
+
+__all__ = ["Communicator"]
+
+T = TypeVar("T")
+
+
+class Communicator(ABC):
+    """A group of ranks.
+
+    Every method but `phase` is collective: all ranks call it, in the same order. Methods on Python
+    objects (`share`, `collect`) are for small facts; arrays travel in `broadcast` and in a `Sum`.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    host: str
+    library: str
+    watch: Watch
+
+    @property
+    def is_root(self) -> bool:
+        """True on rank 0, which validates, schedules, saves and reports."""
+        return self.rank == 0
+
+    @property
+    def blas_threads(self) -> int:
+        """BLAS threads for this rank: the cores of a node are divided among its ranks."""
+        return blas_threads()
+
+    @abstractmethod
+    def share(self, value: T | None = None) -> T:
+        """Return rank 0's `value` on every rank."""
+
+    @abstractmethod
+    def collect(self, value: T) -> list[T]:
+        """Return the values of all ranks, in the order of ranks, on every rank."""
+
+    @abstractmethod
+    def broadcast(self, array: np.ndarray[Any, Any]) -> None:
+        """Overwrite `array` (host memory, contiguous) with rank 0's."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Return when every rank has called it."""
+
+    @abstractmethod
+    def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Return an array that all ranks of this node share, filled with nothing in particular."""
+
+    @abstractmethod
+    def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
+        """Return the sum over ranks of a message of `length` and a header, by the named way.
+
+        "auto" takes the fastest: inside a node the shared window, else what a short measurement
+        on the message itself shows.
+        """
+
+    @abstractmethod
+    def abort(self, code: int) -> NoReturn:
+        """End all ranks at once, from one of them, with `code`. Not collective."""
+
+    def phase(self, name: str) -> None:
+        """Say what this rank does from now on: named in failures, watched by the deadline."""
+        self.watch.enter(name)
+
+    @contextmanager
+    def together(self, phase: str) -> Iterator[None]:
+        """Run the body on every rank; raise on all ranks if it failed on any.
+
+        The body holds no collective call: a rank that failed before it would leave the others
+        waiting in it. Where ranks failed, each raises `RankFailure` with the lowest failed rank,
+        `phase` and the cause. A rank alone raises an error meant for the user as it is.
+        """
+        self.phase(phase)
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        self.settle(phase, error)
+
+    def settle(self, phase: str, error: Exception | None) -> None:
+        """Tell all ranks how `phase` went on this one; raise on all if it failed on any."""
+        if self.size == 1 and isinstance(error, DisttrainError):
+            raise error
+        self.phase(f"waiting after {phase}")
+        failures = [o for o in self.collect(_outcome(self.rank, phase, error)) if o is not None]
+        if failures:
+            rank, where, cause, code, details = failures[0]
+            others = ", ".join(str(f[0]) for f in failures[1:])
+            raise RankFailure(
+                rank, where, cause + (f" (also on ranks {others})" if others else ""), code, details
+            ) from error
+        self.phase(phase)
+
+
+def _outcome(
+    rank: int, phase: str, error: Exception | None
+) -> tuple[int, str, str, int, str] | None:
+    if error is None:
+        return None
+    if isinstance(error, DisttrainError):
+        return rank, phase, str(error), error.exit_code, ""
+    cause = f"{type(error).__name__}: {error}"
+    return rank, phase, cause, exit_code_of(error), "".join(traceback.format_exception(error))

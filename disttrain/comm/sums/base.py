@@ -1,0 +1,47 @@
+"""The sum over ranks of one flat message and its header: one interface, several ways behind it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Sum"]
+
+Vector = np.ndarray[Any, Any]
+
+
+class Sum(ABC):
+    """Adds `message` and `header` over all ranks, once a step.
+
+    A step writes this rank's part into `message` (host memory, the run's dtype) and `header`
+    (float64), calls `start(low, high)` whenever `message[low:high]` is complete (in rising order,
+    the same pieces on every rank), and `finish()` once. Then `total` and `total_header` hold the
+    sums, on every rank the same bits, until the next `finish`. `total` may be `message` itself.
+    """
+
+    way: str
+    message: Vector
+    header: Vector
+    total: Vector
+    total_header: Vector
+
+    def start(self, low: int, high: int) -> None:  # noqa: B027 - most ways send all at the end
+        """Say that `message[low:high]` is complete and may leave."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Complete the sum: the only place of a step where ranks wait for each other."""
+
+
+class NoSum(Sum):
+    """The sum over one rank."""
+
+    def __init__(self, length: int, dtype: Any, header: int) -> None:
+        self.way = "none"
+        self.message = self.total = np.zeros(length, dtype)
+        self.header = self.total_header = np.zeros(header)
+
+    def finish(self) -> None:
+        """Do nothing: what one rank has is the sum."""

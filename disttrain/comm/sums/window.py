@@ -1,0 +1,81 @@
+"""The sum inside a node: every rank adds its slice in memory that all of them share.
+
+Between two barriers each rank reads its slice of all messages, in the order of ranks, and writes
+the total once. Nothing is sent. Over several nodes the ranks with the same place in their node
+then add their slices by another way: `1/local_size` of the message each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from mpi4py import MPI
+
+from disttrain.comm.sums.base import Sum, Vector
+
+__all__ = ["Window", "shared_array"]
+
+# Slices begin at multiples of a page, so that no two ranks write to one cache line or page.
+PAGE = 4096
+# What a rank adds before it goes on to the next part of its slice: stays in the cache.
+CHUNK = 1 << 15
+
+
+def shared_array(
+    node: MPI.Comm, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[np.ndarray, MPI.Win]:
+    """Return one array that all ranks of `node` see, and the window that keeps it alive.
+
+    Local rank 0 owns the memory. Raises MPI.Exception on all ranks where there is no room.
+    """
+    length = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    window = MPI.Win.Allocate_shared(max(length, 1) if node.rank == 0 else 0, 1, comm=node)  # type: ignore[arg-type]
+    memory, _ = window.Shared_query(0)
+    raw = np.frombuffer(memory, np.uint8, length)  # type: ignore[call-overload]
+    return raw.view(dtype).reshape(shape), window
+
+
+class Window(Sum):
+    """Messages and total in one shared window; `across` adds a slice over nodes, or is None."""
+
+    def __init__(
+        self,
+        node: MPI.Comm,
+        length: int,
+        dtype: np.dtype,
+        header: int,
+        across: Callable[[Vector, Vector], Sum] | None,
+    ) -> None:
+        self._node = node
+        padded = -(-length * dtype.itemsize // PAGE) * PAGE // dtype.itemsize
+        rows, self._memory = shared_array(node, (node.size + 1, padded), dtype)
+        headers, self._header_memory = shared_array(node, (node.size, header), np.dtype("f8"))
+        rows[node.rank + 1] = 0
+        headers[node.rank] = 0
+        self._messages, self._headers = rows[1:, :length], headers
+        self.message, self.header = self._messages[node.rank], headers[node.rank]
+        self.total, self.total_header = rows[0, :length], np.zeros(header)
+        pages = padded * dtype.itemsize // PAGE
+        low, high = (
+            min(pages * r // node.size * PAGE // dtype.itemsize, length)
+            for r in (node.rank, node.rank + 1)
+        )
+        self._low, self._high = low, high
+        self._across = across(self.total[low:high], self.total_header) if across else None
+        self.way = f"window+{self._across.way}" if self._across else "window"
+        node.Barrier()
+
+    def finish(self) -> None:
+        """Wait for all messages, add this rank's slice of them, wait for all slices."""
+        self._node.Barrier()
+        for low in range(self._low, self._high, CHUNK):
+            high = min(low + CHUNK, self._high)
+            total = self.total[low:high]
+            np.copyto(total, self._messages[0, low:high])
+            for message in self._messages[1:]:
+                np.add(total, message[low:high], out=total)
+        np.add.reduce(self._headers, axis=0, out=self.total_header)
+        if self._across:
+            self._across.finish()
+        self._node.Barrier()

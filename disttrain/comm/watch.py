@@ -1,0 +1,87 @@
+"""Deadlines: a rank that stays in one phase for too long says so and ends, instead of hanging."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from disttrain.errors import LostRanks
+
+__all__ = ["BOARD", "Watch"]
+
+# One row per rank of the node, in memory that they share: what it is doing, and since when.
+BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("phase", "S64")])
+# A waiting rank gives the one that it waits for time to speak first: that one knows why.
+PATIENCE = 1.25
+
+
+class Watch:
+    """What this rank is doing and since when; `arm` starts the thread that enforces the deadline.
+
+    `board` is a row per rank of the node in shared memory, or None. A rank in a phase that starts
+    with "waiting" looks there for the rank that it waits for. After `seconds` in one phase the
+    process prints one sentence that names the rank, the phase and since when, and exits with
+    code 5; the launcher then ends the others, or their own deadlines do.
+    """
+
+    def __init__(self, rank: int, host: str, board: np.ndarray[Any, Any] | None = None) -> None:
+        self._rank, self._host = rank, host
+        self._board = np.zeros(1, BOARD) if board is None else board
+        rows = np.flatnonzero(self._board["rank"] == rank)
+        self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
+        self._phase, self._since = "starting", time.time()
+        self._seconds = 0.0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def current(self) -> str:
+        """The phase that this rank is in."""
+        return self._phase
+
+    def enter(self, phase: str) -> None:
+        """Say that this rank does `phase` from now on."""
+        self._phase, self._since = phase, time.time()
+        self._row["phase"] = phase.encode()[:64]
+        self._row["since"] = self._since
+
+    def arm(self, seconds: float) -> None:
+        """Enforce a deadline of `seconds` for every phase from now on; 0 lifts it."""
+        self.enter(self._phase)
+        self._seconds = seconds
+        if seconds and self._thread is None:
+            self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(min(1.0, self._seconds / 10 or 1.0))
+            limit = self._seconds * (PATIENCE if self._phase.startswith("waiting") else 1.0)
+            if self._seconds and time.time() - self._since > limit:
+                print(f"disttrain: {self._sentence()}", file=sys.stderr, flush=True)
+                os._exit(LostRanks.exit_code)
+
+    def _sentence(self) -> str:
+        """Name the rank that is stuck, its phase and since when."""
+        rank, phase, since = self._rank, self._phase, self._since
+        late = ""
+        if phase.startswith("waiting"):
+            busy = [r for r in self._board if not r["phase"].startswith(b"waiting")]
+            others = [r for r in busy if r["rank"] != rank]
+            if others:
+                rank, phase, since = (
+                    int(others[0]["rank"]),
+                    others[0]["phase"].decode(),
+                    float(others[0]["since"]),
+                )
+                late = f" (rank {self._rank} waited for it)"
+        clock = time.strftime("%H:%M:%S", time.localtime(since))
+        return (
+            f"rank {rank} on {self._host} has been in '{phase}' since {clock}, "
+            f"{time.time() - since:.0f} s, past the deadline of {self._seconds:.0f} s{late}; "
+            "the run ends here, --resume goes on from the newest checkpoint"
+        )

@@ -1,0 +1,76 @@
+"""Joining the job: MPI where a launcher started several processes, one rank where none did."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import TracebackType
+
+from disttrain.comm.alone import Alone
+from disttrain.comm.communicator import Communicator
+from disttrain.environment import Launched, launched
+from disttrain.errors import LauncherError, exit_code_of
+
+__all__ = ["connect", "connected"]
+
+_joined: list[Communicator] = []
+
+
+def connected() -> Communicator | None:
+    """Return the communicator if this process has joined its job already, else None."""
+    return _joined[0] if _joined else None
+
+
+def connect() -> Communicator:
+    """Return the communicator of this job, the same object at every call.
+
+    MPI is imported only where a launcher's variables are there: a command alone starts faster and
+    needs no MPI. Raises LauncherError where the launcher started N processes and MPI shows this
+    one a world of another size: each of them would train alone, N times the same.
+    """
+    if not _joined:
+        _joined.append(_join())
+    return _joined[0]
+
+
+def _join() -> Communicator:
+    job = launched()
+    if job is None:
+        return Alone()
+    try:
+        from disttrain.comm.ranks import Ranks, library, world_size
+    except ImportError as error:
+        if job.size == 1:
+            return Alone()
+        raise LauncherError(
+            f"{job.variable} says that a launcher started this, but mpi4py can't be loaded "
+            f"({error}): pip install 'disttrain[mpi]'"
+        ) from None
+    if job.size not in (0, world_size()):
+        raise LauncherError(mismatch(job, world_size(), library()))
+    comm = Ranks()
+    if comm.size > 1:
+        _end_all_on_error(comm)
+    return comm
+
+
+def mismatch(job: Launched, size: int, mpi: str) -> str:
+    """Return the sentence for a launcher and an MPI library that do not know each other."""
+    return (
+        f"{job.variable} = {job.size}, but MPI ({mpi}) shows this process a world of {size}: the "
+        "launcher belongs to another MPI than mpi4py; start it with `disttrain launch -n "
+        f"{job.size} ...`, or with the mpirun or `srun --mpi=pmix` of that MPI"
+    )
+
+
+def _end_all_on_error(comm: Communicator) -> None:
+    """Install the abort hook: an exception that nobody catches on one rank ends every rank."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            text = "".join(traceback.format_exception(kind, error, trace))
+            print(f"disttrain: rank {comm.rank} failed in {comm.watch.current}:\n{text}", end="",
+                  file=sys.stderr, flush=True)  # fmt: skip
+        comm.abort(exit_code_of(error))
+
+    sys.excepthook = hook

@@ -1,0 +1,62 @@
+"""The dense layer: a linear map, a bias and an activation as one unit."""
+
+from __future__ import annotations
+
+from disttrain.arrays import Array
+from disttrain.model.initializers import initializer
+from disttrain.model.layer import Backward, Context, Layer, Parameter
+
+__all__ = ["Dense"]
+
+
+class Dense(Layer):
+    """`a = x Wᵀ + b`, `h = f(a)` with `W` of shape (units, inputs), `b` of shape (units,).
+
+    Backward: `δ = dL/dh f'(a)`, `dL/dW = δᵀ x`, `dL/db = Σ δ` over samples, `dL/dx = δ W`.
+    `activation` is "identity", "sigmoid", "tanh" or "relu"; `initial` names the initializer, with
+    `scale` for "small-random"; `bias` is what all biases begin with.
+    """
+
+    kind = "dense"
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "identity",
+        initial: str = "auto",
+        scale: float = 0.01,
+        bias: float = 0.0,
+    ) -> None:
+        self.units, self.activation = units, activation
+        self.initial, self.scale, self.bias = initial, scale, bias
+
+    def outputs(self, inputs: int) -> int:
+        """Return the number of units."""
+        return self.units
+
+    def parameters(self, inputs: int) -> dict[str, Parameter]:
+        """Return `weight` and `bias`; weight decay leaves the bias out."""
+        draw = initializer(self.initial, self.activation, self.units, inputs, self.scale)
+        return {
+            "weight": Parameter((self.units, inputs), draw),
+            "bias": Parameter((self.units,), self.bias, decay=False),
+        }
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Return `f(x Wᵀ + b)` and its backward function."""
+        kernels, dot = ctx.device.kernels, ctx.device.xp.dot
+        weight, bias = ctx.values["weight"], ctx.values["bias"]
+        h = ctx.array("output", (len(x), self.units))
+        dot(x, weight.T, out=h)
+        kernels.activate(h, bias, self.activation)
+
+        def backward(dh: Array) -> Array | None:
+            gradients = ctx.gradients
+            scratch = ctx.array("scratch", h.shape)
+            kernels.activation_gradient(dh, h, self.activation, gradients["bias"], scratch)
+            dot(dh.T, x, out=gradients["weight"])
+            if not ctx.needs_input_gradient:
+                return None
+            return dot(dh, weight, out=ctx.array("input gradient", x.shape))
+
+        return h, backward

@@ -1,0 +1,91 @@
+"""Losses: sums over the samples of a batch, never means, and their gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from disttrain.arrays import Array
+from disttrain.model.layer import Context
+
+__all__ = ["Loss", "Softmax", "Squared", "built_in"]
+
+
+class Loss(ABC):
+    """A class with `forward`, which returns the summed loss and the backward function."""
+
+    kind = "loss"
+
+    @abstractmethod
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return the loss summed over samples (float64) and a function for its gradient.
+
+        `outputs` has shape (samples, units); `targets` holds one class a sample (int64) or as many
+        numbers as there are units. The function returns `dL/doutputs`, which may be overwritten.
+        """
+
+
+class Softmax(Loss):
+    """Cross-entropy of the softmax: `L = Σ -log f_k`, `f = exp(o) / Σ exp(o)`, k the target.
+
+    Its gradient is `f - onehot(k)`. The largest output is subtracted first, so that large outputs
+    do not overflow; `-log f_k` is computed as `log Σ exp(o - max) - (o_k - max)`.
+    """
+
+    kind = "softmax"
+
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return `Σ -log f_k` and the function for `f - onehot`."""
+        xp = ctx.device.xp
+        f = ctx.array("softmax", outputs.shape)
+        rows = xp.arange(len(outputs))
+        if not len(outputs):
+            return xp.zeros((), "f8"), lambda: f
+        xp.subtract(outputs, outputs.max(axis=1, keepdims=True), out=f)
+        chosen = f[rows, targets]
+        xp.exp(f, out=f)
+        sums = f.sum(axis=1, keepdims=True)
+        loss = (xp.log(sums[:, 0]) - chosen).sum(dtype="f8")
+
+        def backward() -> Array:
+            xp.divide(f, sums, out=f)
+            f[rows, targets] -= 1
+            return f
+
+        return loss, backward
+
+
+class Squared(Loss):
+    """`L = Σ (f - y)²` over outputs and samples; its gradient is `2 (f - y)`.
+
+    A class as target stands for its one-hot vector.
+    """
+
+    kind = "squared"
+
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return `Σ (f - y)²` and the function for `2 (f - y)`."""
+        xp = ctx.device.xp
+        difference = ctx.array("difference", outputs.shape)
+        if targets.dtype.kind in "iu":
+            difference[...] = outputs
+            difference[xp.arange(len(outputs)), targets] -= 1
+        else:
+            xp.subtract(outputs, targets.reshape(outputs.shape), out=difference)
+        loss = xp.square(difference, dtype="f8").sum()
+
+        def backward() -> Array:
+            return xp.multiply(difference, 2, out=difference)
+
+        return loss, backward
+
+
+def built_in(name: str) -> Loss:
+    """Return the loss that a run file names."""
+    return {"softmax": Softmax, "squared": Squared}[name]()

@@ -1,0 +1,129 @@
+"""A stack of layers over one flat vector of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from disttrain.arrays import Array, Device, Workspace, generator
+from disttrain.errors import CheckpointError
+from disttrain.model.flat import Layout
+from disttrain.model.layer import Context, Layer
+
+__all__ = ["Network"]
+
+
+class Network:
+    """Layers from `inputs` numbers a sample to `outputs`, with their parameters on `device`.
+
+    `values` is the flat vector of all parameters, `layout` says what lies where, `names` are the
+    layers' names in checkpoints: kind and number, as in "dense1".
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], inputs: int, dtype: str, device: Device, seed: int
+    ) -> None:
+        self.layers, self.inputs, self.dtype, self.device = list(layers), inputs, dtype, device
+        self.names = [f"{layer.kind}{n}" for n, layer in enumerate(layers, 1)]
+        self.widths = [inputs]
+        specifications = []
+        for layer in layers:
+            specifications.append(layer.parameters(self.widths[-1]))
+            self.widths.append(layer.outputs(self.widths[-1]))
+        self.outputs = self.widths[-1]
+        self.layout = Layout(specifications)
+        start = np.zeros(self.layout.length, dtype)
+        for name, views, parameters in zip(
+            self.names, self.layout.views(start), specifications, strict=True
+        ):
+            for key, parameter in parameters.items():
+                initial = parameter.initial
+                draw = callable(initial) and initial(generator(seed, f"weights {name} {key}"))
+                views[key][...] = draw if callable(initial) else initial
+        self.values = device.put(start)
+        self._training = self._contexts()
+        self._prediction = self._contexts()
+
+    def _contexts(self) -> list[Context]:
+        workspace = Workspace(self.device)
+        return [
+            Context(name, self.device, self.dtype, workspace, values, {}, number > 0)
+            for number, (name, values) in enumerate(
+                zip(self.names, self.layout.views(self.values), strict=True)
+            )
+        ]
+
+    def write_gradients_to(self, vector: Array) -> None:
+        """Have backward passes write their gradients straight into `vector`, flat as `values`."""
+        for context, views in zip(self._training, self.layout.views(vector), strict=True):
+            context.gradients = views
+
+    def forward(self, inputs: Array) -> tuple[Array, Callable[..., None]]:
+        """Return the outputs for rows of `inputs`, and the backward function.
+
+        `backward(doutputs, on_ready)` writes the sum of the gradients of these rows, and calls
+        `on_ready(end)` after each layer: `gradients[:end]` is complete then.
+        """
+        backwards = []
+        for layer, context in zip(self.layers, self._training, strict=True):
+            inputs, back = layer.forward(inputs, context)
+            backwards.append(back)
+
+        def backward(dy: Array, on_ready: Callable[[int], None] = lambda end: None) -> None:
+            for number in reversed(range(len(backwards))):
+                dy = backwards[number](dy)
+                on_ready(self.layout.ready[number])
+
+        return inputs, backward
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the outputs for rows of `inputs`; buffers of a training step are left alone."""
+        for layer, context in zip(self.layers, self._prediction, strict=True):
+            inputs, _ = layer.forward(inputs, context)
+        return inputs
+
+    def tensors(self, vector: Array) -> dict[str, np.ndarray]:
+        """Return the parts of a flat `vector` on the host, as "layer/parameter", in layer order."""
+        return self.tensors_of(self.device.get(vector))
+
+    def tensors_of(self, host: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the parts of a flat host vector as views, in layer order."""
+        return {
+            f"{name}/{key}": view
+            for name, views in zip(self.names, self.layout.views(host), strict=True)
+            for key, view in views.items()
+        }
+
+    def load(self, tensors: dict[str, np.ndarray], vector: Array) -> None:
+        """Copy tensors ("layer/parameter") into their places in a flat `vector`.
+
+        Raises CheckpointError where names, shapes or types are not those of this network.
+        """
+        host = np.zeros(self.layout.length, self.dtype)
+        places = self.tensors_of(host)
+        have = {name: (t.shape, t.dtype) for name, t in tensors.items()}
+        want = {name: (t.shape, t.dtype) for name, t in places.items()}
+        if have != want:
+            odd = sorted(n for n in have | want if have.get(n) != want.get(n))[0]
+            raise CheckpointError(
+                f"the checkpoint is of another network: {odd} is "
+                f"{_described(have.get(odd))} there and {_described(want.get(odd))} here"
+            )
+        for name, place in places.items():
+            place[...] = tensors[name]
+        self.device.put(host, vector)
+
+    @property
+    def count(self) -> int:
+        """The number of parameters."""
+        return sum(int(v.size) for views in self.layout.views(self.values) for v in views.values())
+
+    def penalty(self, weight_decay: float) -> float:
+        """Return `λ/2 ‖w‖²` over the parameters that decay."""
+        decayed = self.values[: self.layout.decayed]
+        return 0.5 * weight_decay * float((decayed * decayed).sum(dtype="f8"))
+
+
+def _described(tensor: tuple[tuple[int, ...], np.dtype] | None) -> str:
+    return "not there" if tensor is None else f"{tensor[1]} of shape {tensor[0]}"

@@ -1,0 +1,21 @@
+"""Data sets in HDF5: reading, sharing out, shuffling and normalizing samples."""
+
+from disttrain.data.batches import Batches, Feed, share
+from disttrain.data.dataset import Dataset, Split, open_dataset
+from disttrain.data.file import read_facts, resolve
+from disttrain.data.normalization import Normalization, measure
+from disttrain.data.order import BlockShuffle
+
+__all__ = [
+    "Batches",
+    "BlockShuffle",
+    "Dataset",
+    "Feed",
+    "Normalization",
+    "Split",
+    "measure",
+    "open_dataset",
+    "read_facts",
+    "resolve",
+    "share",
+]

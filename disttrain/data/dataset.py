@@ -1,0 +1,136 @@
+"""A data set ready for training: splits with their targets, where validation comes from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from disttrain.comm import Communicator
+from disttrain.config import Data
+from disttrain.data.file import DataFile, open_file, read_facts
+from disttrain.data.source import Rows, SharedRows, StreamedRows
+from disttrain.data.split import set_aside
+from disttrain.errors import DataError
+
+__all__ = ["Dataset", "Split", "open_dataset"]
+
+# Part of the memory that is free on a node which a data set may take before it is streamed.
+MEMORY_FRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their targets: classes (int64), or numbers of shape (samples, outputs)."""
+
+    name: str
+    rows: Rows
+    targets: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.rows.count
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of a data file; `classes` is 0 where targets are numbers to be fitted."""
+
+    file: DataFile
+    splits: dict[str, Split]
+    classes: int
+    class_names: tuple[str, ...]
+    streamed: bool
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in one sample."""
+        return next(iter(self.splits.values())).rows.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Units that a network's last layer must have."""
+        return self.classes or int(next(iter(self.splits.values())).targets.shape[1])
+
+
+def open_dataset(settings: Data, seed: int, comm: Communicator) -> Dataset:
+    """Return the data set of a run file, read once per node where it fits in memory. Collective.
+
+    Where the file has no validation split, `settings.validation_fraction` of the training rows
+    become one. Raises on all ranks, with DataError's code, for anything wrong with the file.
+    """
+    with comm.together("opening data"):
+        file = read_facts(settings.path, (settings.inputs, settings.targets))
+        targets = {name: _targets(file, name) for name in file.splits}
+        classes = _classes(file, targets)
+        rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
+        if "train" in rows and "validation" not in rows and settings.validation_fraction:
+            kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
+            if len(aside) and len(kept):
+                rows |= {"train": ("train", kept), "validation": ("train", aside)}
+        fits = sum(_bytes(file, split, r) for split, r in rows.values()) < _room()
+    memory = settings.memory
+    streamed = memory == "stream" or (memory == "auto" and not all(comm.collect(fits)))
+    splits = {}
+    for name, (split, numbers) in rows.items():
+        source: Rows
+        if streamed:
+            source = StreamedRows(file, split, numbers, settings.block_rows)
+        else:
+            source = SharedRows(file, split, numbers, comm)
+            with comm.together("reading data"):
+                source.load(settings.block_rows)
+        splits[name] = Split(name, source, targets[split][numbers])
+    return Dataset(file, splits, classes, file.class_names, streamed)
+
+
+def _targets(file: DataFile, split: str) -> np.ndarray:
+    """Return all targets of a split: int64 classes, or float64 of shape (rows, outputs)."""
+    facts = file.splits[split]
+    with open_file(file.path) as opened:
+        targets: np.ndarray = opened[split][file.names[1]][...]
+    if facts.has_classes:
+        if targets.min() < 0:
+            row = int(np.argmin(targets))
+            raise DataError(
+                f"data file {file.path}: {split}/{file.names[1]} row {row} is "
+                f"{int(targets.min())}: classes count from 0"
+            )
+        return targets.reshape(len(targets)).astype(np.int64)
+    if not np.isfinite(targets).all():
+        row = int(np.flatnonzero(~np.isfinite(targets.reshape(len(targets), -1)).all(axis=1))[0])
+        raise DataError(
+            f"data file {file.path}: {split}/{file.names[1]} row {row} holds NaN or infinity"
+        )
+    return targets.reshape(len(targets), -1).astype(np.float64)
+
+
+def _classes(file: DataFile, targets: dict[str, np.ndarray]) -> int:
+    """Return the number of classes: of the names, or one more than the largest label."""
+    if not next(iter(file.splits.values())).has_classes:
+        return 0
+    largest = max((int(t.max()), name) for name, t in targets.items())
+    if file.class_names and largest[0] >= len(file.class_names):
+        raise DataError(
+            f"data file {file.path}: {largest[1]} holds class {largest[0]}, but only "
+            f"{len(file.class_names)} classes are named (0 to {len(file.class_names) - 1})"
+        )
+    return len(file.class_names) or largest[0] + 1
+
+
+def _bytes(file: DataFile, split: str, rows: np.ndarray) -> int:
+    facts = file.splits[split]
+    return len(rows) * facts.inputs * facts.dtype.itemsize
+
+
+def _room() -> float:
+    """Return how many bytes a data set may take on this node."""
+    pages = os.sysconf("SC_AVPHYS_PAGES")
+    try:
+        with open("/proc/meminfo") as meminfo:
+            free = next(int(line.split()[1]) for line in meminfo if line.startswith("MemAvail"))
+        return MEMORY_FRACTION * free * 1024
+    except (OSError, StopIteration, ValueError):
+        return MEMORY_FRACTION * pages * os.sysconf("SC_PAGE_SIZE")

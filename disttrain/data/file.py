@@ -1,0 +1,127 @@
+"""Opening a data file: what it holds, checked before anything is read in earnest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from disttrain.errors import DataError
+
+__all__ = ["DataFile", "SplitFacts", "open_file", "read_facts", "resolve"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """The sizes and types of one split, as its header states them."""
+
+    name: str
+    rows: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    target_shape: tuple[int, ...]
+    target_dtype: np.dtype[Any]
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in one sample."""
+        return math.prod(self.shape)
+
+    @property
+    def has_classes(self) -> bool:
+        """True where targets are classes, False where they are numbers to be fitted."""
+        return self.target_dtype.kind in "iu" and not self.target_shape
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """What a data file holds; `names` are the datasets' names for inputs and targets."""
+
+    path: str
+    names: tuple[str, str]
+    splits: dict[str, SplitFacts]
+    class_names: tuple[str, ...]
+
+
+def resolve(path: str, beside: Path | None = None) -> str:
+    """Return the absolute path of a data file: as given, or next to the run file."""
+    here = Path(path)
+    if not here.exists() and beside is not None and (beside / path).exists():
+        here = beside / path
+    return str(here.absolute())
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; a failure of the file's in the body is a DataError."""
+    if not Path(path).is_file():
+        kind = "is not a file" if Path(path).exists() else "does not exist"
+        raise DataError(f"data file {path} {kind}: make it with `disttrain prepare`")
+    try:
+        # Readers never meet a half-written file (it is renamed when whole), and locks fail on
+        # some network file systems: they are taken only where that works.
+        with h5py.File(path, "r", locking="best-effort") as file:
+            yield file
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"data file {path} can't be read ({reason}): make it again with `disttrain prepare`"
+        ) from None
+
+
+def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> DataFile:
+    """Return what the data file at `path` holds, from its headers alone.
+
+    Raises DataError for a file that is missing, no HDF5, of another format or version, without a
+    group `train`, or whose inputs and targets disagree.
+    """
+    with open_file(path) as file:
+        stated = file.attrs.get("format", "disttrain-data")
+        if stated != "disttrain-data":
+            raise DataError(f"{path} is a {stated} file, not a data file")
+        if file.attrs.get("version", 1) != 1:
+            raise DataError(f"data file {path} has version {file.attrs['version']}, not 1")
+        found = {name: _facts(path, file[name], name, names) for name in SPLITS if name in file}
+        class_names = tuple(
+            c.decode() if isinstance(c, bytes) else str(c) for c in file.attrs.get("classes", ())
+        )
+    if "train" not in found and "test" not in found:
+        raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
+    for facts in found.values():
+        first = next(iter(found.values()))
+        if (facts.shape, facts.target_shape) != (first.shape, first.target_shape):
+            raise DataError(
+                f"data file {path}: samples of {facts.name} have shape {facts.shape}, those of "
+                f"{first.name} {first.shape}"
+            )
+    return DataFile(path, names, found, class_names)
+
+
+def _facts(path: str, group: Any, name: str, names: tuple[str, str]) -> SplitFacts:
+    for dataset in names:
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(dataset), h5py.Dataset):
+            raise DataError(f"data file {path} has no dataset '{name}/{dataset}'")
+    inputs, targets = group[names[0]], group[names[1]]
+    for dataset in (inputs, targets):
+        if dataset.dtype.kind not in "iufb" or dataset.ndim < 1:
+            raise DataError(f"data file {path}: {dataset.name} does not hold numbers in rows")
+    if len(inputs) != len(targets):
+        raise DataError(
+            f"data file {path}: {name} has {len(inputs)} inputs but {len(targets)} targets"
+        )
+    if not len(inputs) or not math.prod(inputs.shape[1:]):
+        raise DataError(f"data file {path}: {name} holds no samples")
+    target_shape = targets.shape[1:]
+    if targets.dtype.kind in "iu" and target_shape == (1,):
+        target_shape = ()
+    return SplitFacts(
+        name, len(inputs), inputs.shape[1:], inputs.dtype, target_shape, targets.dtype
+    )

@@ -1,0 +1,88 @@
+"""The data file that disttrain trains on: names, version and the rules that every split keeps.
+
+    data.h5                      HDF5; attributes format = "disttrain-data", version = 1 and,
+    │                            where classes have names, classes = those names by number
+    ├── train/
+    │   ├── inputs               (rows, ...) any integer or float dtype up to 8 bytes
+    │   └── targets              (rows,) int64 class numbers from 0, or (rows, outputs) floats
+    ├── validation/              optional, same parts
+    └── test/                    optional, same parts
+
+Rows are samples. Both arrays are contiguous and unfiltered, so that a rank reads its rows with one
+seek. Rows of `train` are in random order, so that a reader may stream them block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disttrain.errors import DataError
+
+__all__ = ["FORMAT", "INPUTS", "SPLITS", "TARGETS", "VERSION", "Array", "Splits", "check_splits"]
+
+FORMAT = "disttrain-data"
+VERSION = 1
+SPLITS = ("train", "validation", "test")
+INPUTS = "inputs"
+TARGETS = "targets"
+
+Array = NDArray[Any]
+Splits = Mapping[str, tuple[Array, Array]]
+"""Name of a split → (inputs, targets)."""
+
+
+def check_splits(splits: Splits, source: object) -> None:
+    """Refuse splits that don't fit the format or one another.
+
+    `source` is what the message names. Raises DataError. Values are not looked at, but for the
+    largest and smallest class number.
+    """
+    if "train" not in splits:
+        raise DataError(f"{source} holds no training rows: a data file needs the split 'train'")
+    for name, (inputs, targets) in splits.items():
+        where = f"{source}, split '{name}'"
+        if name not in SPLITS:
+            raise DataError(f"{where}: splits are called {', '.join(SPLITS)}")
+        _check_shapes(inputs, targets, where)
+        _check_fits_train(splits, name, where)
+
+
+def _check_shapes(inputs: Array, targets: Array, where: str) -> None:
+    if inputs.ndim < 2 or targets.ndim < 1:
+        raise DataError(f"{where}: inputs have shape {inputs.shape}, but need rows and features")
+    if len(inputs) != len(targets):
+        raise DataError(
+            f"{where}: {len(inputs)} rows of inputs but {len(targets)} targets: "
+            "they must come from the same samples"
+        )
+    if inputs.size == 0 or targets.size == 0:
+        raise DataError(f"{where}: there are no rows or no features in it: leave the split out")
+    if targets.dtype != np.int64 and not (targets.dtype.kind == "f" and targets.ndim == 2):
+        raise DataError(
+            f"{where}: targets have shape {targets.shape} and dtype {targets.dtype}, but need to "
+            "be int64 class numbers, or floats of shape (rows, outputs)"
+        )
+    if targets.dtype == np.int64 and (targets.ndim != 1 or targets.min() < 0):
+        raise DataError(f"{where}: class numbers must be one per row, counted from 0")
+
+
+def _check_fits_train(splits: Splits, name: str, where: str) -> None:
+    inputs, targets = splits[name]
+    first_inputs, first_targets = splits["train"]
+    for what, here, there in (
+        ("rows of shape", inputs.shape[1:], first_inputs.shape[1:]),
+        ("inputs of dtype", inputs.dtype, first_inputs.dtype),
+        ("targets of dtype", targets.dtype, first_targets.dtype),
+        ("targets of shape", targets.shape[1:], first_targets.shape[1:]),
+    ):
+        if here != there:
+            raise DataError(f"{where}: {what} {here}, but 'train' has {there}: make them the same")
+    if targets.dtype == np.int64 and targets.max() > first_targets.max():
+        raise DataError(
+            f"{where}: class number {targets.max()} is out of range, as 'train' has only "
+            f"0 to {first_targets.max()}: check that the splits belong together"
+        )

@@ -1,0 +1,22 @@
+"""What every importer returns.
+
+Importers are siblings: each turns the files of one kind into an `Imported`, with every value
+checked, and knows nothing of the data file that the writer makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from disttrain.data.format import Splits
+
+__all__ = ["Imported"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The splits that were read, and the names of the classes by number where there are names."""
+
+    splits: Splits
+    classes: Sequence[str] | None = None

@@ -1,0 +1,121 @@
+"""Imports numpy's own files: an .npz with named arrays, or two .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disttrain.data.format import Array, check_splits
+from disttrain.data.importers import Imported
+from disttrain.data.importers.checks import checked_inputs, checked_targets
+from disttrain.data.importers.source import reading
+from disttrain.errors import DataError, UsageError
+
+__all__ = ["import_npy", "import_npz"]
+
+NAMES = {
+    "train": (
+        ("inputs", "targets"),
+        ("train_inputs", "train_targets"),
+        ("x_train", "y_train"),
+        ("x", "y"),
+    ),
+    "validation": (
+        ("validation_inputs", "validation_targets"),
+        ("x_validation", "y_validation"),
+        ("x_val", "y_val"),
+        ("x_valid", "y_valid"),
+    ),
+    "test": (("test_inputs", "test_targets"), ("x_test", "y_test")),
+}
+"""What the two arrays of each split may be called, in capitals or not."""
+
+
+def import_npz(path: Path, *, regression: bool = False) -> Imported:
+    """Read the arrays of an .npz file.
+
+    Inputs are (rows, ...) of any numeric dtype; targets of whole numbers are classes, floats are
+    for regression. Raises DataError that says which arrays are there if the needed ones are not.
+    """
+    splits: dict[str, tuple[Array, Array]] = {}
+    with _refusals(path):
+        loaded = _load(path)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UsageError(f"{path} is a single array: give the targets' file with --targets")
+        with loaded as file:
+            for split, (inputs, targets) in _names_in(file.files, path).items():
+                splits[split] = (
+                    checked_inputs(file[inputs], path, inputs),
+                    checked_targets(file[targets], path, targets, regression=regression),
+                )
+    check_splits(splits, path)
+    return Imported(splits)
+
+
+def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Imported:
+    """Read two .npy files, the inputs without loading them whole into memory.
+
+    Shapes and errors are as in `import_npz`.
+    """
+    arrays = []
+    for path in (inputs, targets):
+        with _refusals(path):
+            array = _load(path, mmap_mode="r")
+        if not isinstance(array, np.ndarray):
+            raise UsageError(f"{path} is an .npz file: it holds its own targets, so give it alone")
+        arrays.append(array)
+    splits = {
+        "train": (
+            checked_inputs(arrays[0], inputs),
+            checked_targets(arrays[1], targets, regression=regression),
+        )
+    }
+    check_splits(splits, f"{inputs} with {targets}")
+    return Imported(splits)
+
+
+def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
+    """Find, for each split, what its two arrays are called in this file."""
+    spelled = {name.lower(): name for name in files}
+    found: dict[str, tuple[str, str]] = {}
+    for split, pairs in NAMES.items():
+        for pair in pairs:
+            there = [name for name in pair if name in spelled]
+            if len(there) == 1:
+                (missing,) = set(pair) - set(there)
+                raise DataError(f"{path} holds '{spelled[there[0]]}' but no '{missing}': add it")
+            if there and split not in found:
+                found[split] = (spelled[pair[0]], spelled[pair[1]])
+    if "train" not in found:
+        raise DataError(
+            f"{path} holds no inputs and targets under a known name; it holds "
+            f"{', '.join(files) or 'nothing'}: name them inputs and targets, or x_train and y_train"
+        )
+    return found
+
+
+def _load(path: Path, **options: Any) -> Any:
+    return np.load(path, allow_pickle=False, **options)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what numpy and zip say about a bad file into a DataError."""
+    try:
+        with reading(path):
+            if path.is_file() and path.stat().st_size == 0:
+                raise DataError(f"{path} is empty: save it again")
+            yield
+    except (ValueError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        if "pickle" in str(error).lower() or "object" in str(error).lower():
+            raise DataError(
+                f"{path} is not an array file or holds Python objects, which could run code and "
+                "are not loaded: save plain numbers with numpy.save or numpy.savez"
+            ) from error
+        raise DataError(f"{path} is damaged or truncated ({error}): save it again") from error

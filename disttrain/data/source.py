@@ -1,0 +1,127 @@
+"""The rows of one split: in memory once per node, or streamed from the file in blocks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from typing import Any
+
+import h5py
+import numpy as np
+
+from disttrain.comm import Communicator
+from disttrain.data.file import DataFile, open_file
+from disttrain.data.order import POOL_BLOCKS
+from disttrain.errors import DataError
+
+__all__ = ["ArrayRows", "FileRows", "Rows", "SharedRows", "StreamedRows"]
+
+
+class Rows(ABC):
+    """Samples by number: `count` of them, each `inputs` numbers of type `dtype`."""
+
+    count: int
+    inputs: int
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return an array of rows as stored, and where in it the `samples` are."""
+
+
+class ArrayRows(Rows):
+    """Rows of an array in this process."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array.reshape(len(array), -1)
+        self.count, self.inputs, self.dtype = *self._array.shape, array.dtype
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the array and `samples`."""
+        return self._array, samples
+
+
+class FileRows(Rows):
+    """Rows of a data file; `rows[n]` is the row of the file that sample `n` is."""
+
+    def __init__(self, file: DataFile, split: str, rows: np.ndarray) -> None:
+        self.file, self.split, self._rows = file, split, rows
+        facts = file.splits[split]
+        self.count, self.inputs, self.dtype = len(rows), facts.inputs, facts.dtype
+
+    def _read(self, low: int, high: int) -> np.ndarray:
+        """Return samples `low..high-1` from the file, checked to be finite numbers."""
+        rows = self._rows[low:high]
+        with open_file(self.file.path) as file:
+            return self._checked(file, rows)
+
+    def _checked(self, file: h5py.File, rows: np.ndarray) -> np.ndarray:
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        stored = file[self.split][self.file.names[0]][first:last]
+        part: np.ndarray = stored if len(stored) == len(rows) else stored[rows - first]
+        part = part.reshape(len(rows), self.inputs)
+        if part.dtype.kind == "b":
+            part = part.view(np.uint8)
+        if part.dtype.kind == "f" and not np.isfinite(part).all():
+            row = int(rows[np.flatnonzero(~np.isfinite(part).all(axis=1))[0]])
+            raise DataError(
+                f"data file {self.file.path}: {self.split}/{self.file.names[0]} row {row} holds "
+                "NaN or infinity: mend the data and prepare it again"
+            )
+        return part
+
+
+class SharedRows(FileRows):
+    """All rows in memory that the ranks of a node share; each reads its part of them once.
+
+    Collective. `load` must run between two points that all ranks pass.
+    """
+
+    def __init__(self, file: DataFile, split: str, rows: np.ndarray, comm: Communicator) -> None:
+        super().__init__(file, split, rows)
+        dtype = np.dtype("u1") if self.dtype.kind == "b" else self.dtype.newbyteorder("=")
+        self._memory = comm.node_array((self.count, self.inputs), dtype)
+        self._place, self._places = comm.local_rank, comm.local_size
+
+    def load(self, block_rows: int) -> None:
+        """Read this rank's part of the rows into the shared memory."""
+        low = self.count * self._place // self._places
+        end = self.count * (self._place + 1) // self._places
+        with open_file(self.file.path) as file:
+            for first in range(low, end, block_rows):
+                last = min(first + block_rows, end)
+                self._memory[first:last] = self._checked(file, self._rows[first:last])
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shared memory and `samples`."""
+        return self._memory, samples
+
+
+class StreamedRows(FileRows):
+    """Blocks of rows read when they are needed; the last ones used are kept."""
+
+    def __init__(self, file: DataFile, split: str, rows: np.ndarray, block_rows: int) -> None:
+        super().__init__(file, split, rows)
+        self._block_rows = block_rows
+        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of `samples` in their order."""
+        found = np.empty((len(samples), self.inputs), self.dtype.newbyteorder("="))
+        numbers = samples // self._block_rows
+        for number in np.unique(numbers):
+            here = numbers == number
+            found[here] = self._block(int(number))[samples[here] - number * self._block_rows]
+        return found, np.arange(len(samples))
+
+    def _block(self, number: int) -> np.ndarray:
+        if number in self._blocks:
+            self._blocks.move_to_end(number)
+            return self._blocks[number]
+        # Two pools: a batch at the border of two uses both.
+        while len(self._blocks) >= 2 * POOL_BLOCKS:
+            self._blocks.popitem(last=False)
+        low = number * self._block_rows
+        block = self._read(low, min(low + self._block_rows, self.count))
+        self._blocks[number] = block
+        return block

@@ -1,0 +1,193 @@
+"""Writes a data file: whole and shuffled, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+
+from disttrain.arrays import permutation
+from disttrain.data.format import (
+    FORMAT,
+    INPUTS,
+    TARGETS,
+    VERSION,
+    Array,
+    Splits,
+    check_splits,
+)
+from disttrain.errors import DataError
+
+__all__ = ["Progress", "check_replaceable", "write_data_file"]
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+BLOCK_BYTES = 8 << 20
+METADATA_BYTES = 64 << 10
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+ADVICE = {
+    errno.ENOSPC: "free some space or name another folder",
+    errno.EDQUOT: "free some space or name another folder",
+    errno.EFBIG: "files this large are not allowed there: name another folder",
+    errno.EACCES: "name a folder that you may write to",
+    errno.EPERM: "name a folder that you may write to",
+    errno.EROFS: "name a folder that you may write to",
+}
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse early what writing to `path` would refuse late: a folder, or a file of another kind.
+
+    Nothing is created. Raises DataError.
+    """
+    path = _resolved(path)
+    with _one_sentence(path):
+        if path.is_dir():
+            raise DataError(f"{path} is a folder: name the data file to write inside it")
+        if path.exists() and path.stat().st_size > 0:
+            with path.open("rb") as file:
+                if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
+                    raise DataError(
+                        f"{path} exists and is not a data file, so it is not replaced: "
+                        "name another one, or remove it first"
+                    )
+        folder = next(parent for parent in path.parents if parent.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{folder} is closed to writing")
+
+
+def write_data_file(
+    path: Path,
+    splits: Splits,
+    classes: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Write `splits` to the data file `path`, the rows of `train` in an order drawn from `seed`.
+
+    Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py. The
+    folder of `path` is created where there is none. A good file at `path` is replaced at the very
+    end, in one move; after any error it is untouched and nothing else is left. Raises DataError
+    where the splits are bad or the disk refuses.
+    """
+    check_splits(splits, path)
+    check_replaceable(path)
+    path = _resolved(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with _one_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(draft, splits, classes, seed, progress)
+            os.replace(draft, path)
+        except BaseException:  # also Ctrl-C: a half-written file must never stay
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _write(
+    draft: Path,
+    splits: Splits,
+    classes: Sequence[str] | None,
+    seed: int,
+    progress: Progress | None,
+) -> None:
+    total = sum(array.nbytes for pair in splits.values() for array in pair)
+    _try_size(draft, total + METADATA_BYTES)
+    offsets = _lay_out(draft, splits, classes)
+    done = 0
+    with draft.open("r+b") as file:
+        for name, pair in splits.items():
+            order = permutation(len(pair[0]), seed, "prepare") if name == "train" else None
+            for part, array in zip((INPUTS, TARGETS), pair, strict=True):
+                file.seek(offsets[f"{name}/{part}"])
+                for written in _write_rows(file, array, order):
+                    done += written
+                    if progress is not None:
+                        progress(done, total)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _try_size(draft: Path, size: int) -> None:
+    # HDF5 can't give up on a file that it fails to flush: the process then dies at its exit. So
+    # the size and the first blocks are tried without it.
+    with draft.open("wb") as file:
+        file.write(bytes(METADATA_BYTES))
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lay_out(draft: Path, splits: Splits, classes: Sequence[str] | None) -> dict[str, int]:
+    """Write everything but the rows; return where in the file each array starts, in bytes.
+
+    The rows are then written around HDF5, for the reason given in `_try_size`.
+    """
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    offsets = {}
+    with h5py.File(draft, "w") as f:
+        f.attrs["format"] = FORMAT
+        f.attrs["version"] = VERSION
+        if classes is not None:
+            f.attrs["classes"] = list(classes)
+        for name, pair in splits.items():
+            for part, array in zip((INPUTS, TARGETS), pair, strict=True):
+                dtype = array.dtype.newbyteorder("<")
+                key = f"{name}/{part}"
+                f.create_dataset(key, shape=array.shape, dtype=dtype, dcpl=settings)
+                offsets[key] = f[key].id.get_offset()
+    return offsets
+
+
+def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[int]:
+    """Write the rows of `array` in `order`, block by block; yield the bytes of each block."""
+    dtype = array.dtype.newbyteorder("<")
+    rows = max(1, BLOCK_BYTES // max(1, array.nbytes // len(array)))
+    for start in range(0, len(array), rows):
+        stop = start + rows
+        block = array[start:stop] if order is None else array[order[start:stop]]
+        file.write(np.ascontiguousarray(block, dtype=dtype).data)
+        yield block.nbytes
+
+
+def _resolved(path: Path) -> Path:
+    # Replacing a symbolic link would cut it off from the file it stands for.
+    return Path(os.path.realpath(path))
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some network file systems can't sync a folder; the file itself is safe by now.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cause = os.strerror(error.errno) if error.errno else str(error)
+        advice = ADVICE.get(error.errno or 0, "check the path and the disk")
+        raise DataError(f"{path} can't be written ({cause}): {advice}") from error

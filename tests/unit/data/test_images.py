@@ -1,0 +1,99 @@
+import builtins
+
+import numpy as np
+import pytest
+
+from disttrain.data.importers.images import import_images
+from disttrain.errors import DataError, UsageError
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+
+
+def picture(path, value=7, size=(4, 3), mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else None).save(path)
+    return path
+
+
+def test_folders_become_classes_in_the_order_of_their_names(tmp_path):
+    picture(tmp_path / "dog" / "b.png", 2)
+    picture(tmp_path / "dog" / "a.png", 1)
+    picture(tmp_path / "cat" / "c.PNG", 3)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / ".hidden").mkdir()
+    imported = import_images(tmp_path)
+    inputs, targets = imported.splits["train"]
+    assert imported.classes == ["cat", "dog"]
+    assert inputs.shape == (3, 3, 4)
+    assert inputs.dtype == np.uint8
+    assert inputs[:, 0, 0].tolist() == [3, 1, 2]
+    assert targets.tolist() == [0, 1, 1]
+
+
+def test_colour_has_a_last_axis_of_three(tmp_path):
+    picture(tmp_path / "a" / "1.png", mode="RGB")
+    picture(tmp_path / "a" / "2.png", mode="RGBA")
+    assert import_images(tmp_path).splits["train"][0].shape == (2, 3, 4, 3)
+    assert import_images(tmp_path, grey=True).splits["train"][0].shape == (2, 3, 4)
+
+
+def test_train_and_test_folders_stay_apart(tmp_path):
+    for split in ("train", "val", "test"):
+        picture(tmp_path / split / "a" / "1.png")
+        picture(tmp_path / split / "b" / "1.png")
+    imported = import_images(tmp_path)
+    assert set(imported.splits) == {"train", "validation", "test"}
+    assert imported.classes == ["a", "b"]
+    extra = picture(tmp_path / "test" / "c" / "1.png")
+    with pytest.raises(DataError, match=f"{extra.parent} is a class that the training"):
+        import_images(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    picture(tmp_path / "train" / "1.png")
+    picture(tmp_path / "plane" / "1.png")
+    assert import_images(tmp_path).classes == ["plane", "train"]
+
+
+def test_another_shape_names_the_file_and_size_scales(tmp_path):
+    picture(tmp_path / "a" / "1.png")
+    odd = picture(tmp_path / "a" / "2.png", size=(5, 3))
+    with pytest.raises(DataError, match=rf"{odd} has shape \(3, 5\), but .*--size"):
+        import_images(tmp_path)
+    assert import_images(tmp_path, size=(6, 8)).splits["train"][0].shape == (2, 6, 8)
+
+
+def test_bad_images_are_named(tmp_path):
+    good = picture(tmp_path / "a" / "1.png", size=(40, 40))
+    bad = tmp_path / "a" / "2.png"
+    for content in (b"", b"no image", good.read_bytes()[:-30]):
+        bad.write_bytes(content)
+        with pytest.raises(DataError, match=f"{bad} is not a readable image") as caught:
+            import_images(tmp_path)
+        assert caught.value.exit_code == 3
+    Image.fromarray(np.full((40, 40), 1000, dtype=np.uint16)).save(bad)
+    with pytest.raises(DataError, match=f"{bad} has more than 8 bits"):
+        import_images(tmp_path)
+
+
+def test_folders_without_images_are_named(tmp_path):
+    with pytest.raises(DataError, match=f"{tmp_path} holds no folders with images"):
+        import_images(tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match=f"{tmp_path / 'a'} holds no images"):
+        import_images(tmp_path)
+    with pytest.raises(DataError, match="is not a folder"):
+        import_images(tmp_path / "nope")
+
+
+def test_without_pillow_the_message_says_how_to_get_it(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without_pillow(name, *args, **kwargs):
+        if name.startswith("PIL"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pillow)
+    with pytest.raises(UsageError, match=r"pip install 'disttrain\[images\]'"):
+        import_images(tmp_path)

@@ -1,0 +1,101 @@
+"""Writing a checkpoint so that it is whole on disk or not there at all.
+
+The file is built in memory, written to a neighbour in one go, synced, renamed over its name, and
+the directory is synced. HDF5 never writes to the disk itself: its own writes in place are many,
+and it does not recover from a full disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from disttrain.checkpoint.seal import COMMIT, seal
+from disttrain.checkpoint.snapshot import Snapshot
+from disttrain.errors import CheckpointError
+
+__all__ = ["FORMAT", "VERSION", "save", "write_atomically"]
+
+FORMAT = "disttrain-checkpoint"
+VERSION = 1
+
+
+def save(path: Path, snapshot: Snapshot) -> None:
+    """Write `snapshot` to `path`, replacing what is there only when the new file is safe on disk.
+
+    Raises CheckpointError, with the previous file untouched, where the disk refuses.
+    """
+    write_atomically(path, image(snapshot))
+
+
+def image(snapshot: Snapshot) -> bytes:
+    """Return the bytes of the HDF5 file that holds `snapshot`."""
+    with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
+        file.attrs.update(
+            format=FORMAT,
+            version=VERSION,
+            step=snapshot.step,
+            epoch=float(snapshot.epoch),
+            digest=snapshot.digest,
+        )
+        for group in ("parameters", "velocity"):
+            tensors: dict[str, np.ndarray] = getattr(snapshot, group)
+            for name, tensor in tensors.items():
+                file.create_dataset(f"{group}/{name}", data=tensor)
+        _write(file, "normalization", snapshot.normalization)
+        file["run_file"] = np.bytes_(snapshot.run_file.encode())
+        state = {**snapshot.state, "tensors": list(snapshot.parameters)}
+        file["state"] = np.bytes_(json.dumps(state).encode())
+        file.attrs[COMMIT] = seal(file)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _write(file: h5py.File, name: str, facts: Mapping[str, Any]) -> None:
+    """Write arrays as datasets and the rest as attributes of a group."""
+    group = file.create_group(name)
+    for key, value in facts.items():
+        if isinstance(value, np.ndarray):
+            group.create_dataset(key, data=value)
+        else:
+            group.attrs[key] = value
+
+
+def write_atomically(
+    path: Path, content: bytes, *, error: Callable[[str], Exception] = CheckpointError
+) -> None:
+    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one."""
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(neighbour, "wb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(file.fileno())
+        os.replace(neighbour, path)
+        sync_directory(path.parent)
+    except OSError as problem:
+        neighbour.unlink(missing_ok=True)
+        raise error(
+            f"{path} can't be written ({problem.strerror}): the file that was there before is "
+            "untouched; make room or choose another --output"
+        ) from None
+    except BaseException:
+        neighbour.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,35 @@
+"""What a checkpoint holds: facts that know no rank, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from disttrain.checkpoint.digest import digest
+
+__all__ = ["Snapshot"]
+
+
+@dataclass
+class Snapshot:
+    """The whole state of a run after `step` updates.
+
+    `parameters` and `velocity` map "layer/parameter" to host arrays, in layer order; `run_file` is
+    the resolved run file (TOML); `normalization` holds `kind`, `divisor`, `mean`, `deviation`;
+    `state` is the trainer's own, as JSON values.
+    """
+
+    step: int
+    epoch: float
+    run_file: str
+    parameters: dict[str, np.ndarray]
+    velocity: dict[str, np.ndarray]
+    normalization: dict[str, Any]
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over parameters, velocity and step."""
+        return digest([self.parameters, self.velocity], self.step)

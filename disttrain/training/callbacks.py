@@ -1,0 +1,31 @@
+"""What rank 0 tells while a run goes on, and who listens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from disttrain.training.state import Report
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Called on rank 0 alone; an exception in it ends the run on all ranks.
+
+    `run` is the `Run`. Change nothing in it that the other ranks would have to know.
+    """
+
+    def on_start(self, run: Any) -> None:
+        """Before the first step of this start of the run."""
+
+    def on_step(self, run: Any, step: int) -> None:
+        """Before the gradients of `step` are computed: keep it short."""
+
+    def on_interval(self, run: Any, report: Report) -> None:
+        """After the validation of an interval."""
+
+    def on_message(self, line: str) -> None:
+        """For one line that people should read."""
+
+    def on_end(self, run: Any, summary: dict[str, Any]) -> None:
+        """After the summary is known."""

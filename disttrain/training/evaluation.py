@@ -1,0 +1,83 @@
+"""Loss and accuracy of a whole split, and predictions: the same numbers on any number of ranks."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.comm import Communicator
+from disttrain.data import Feed, Split
+from disttrain.model import Context, Loss, Network
+
+__all__ = ["Score", "correct", "evaluate", "outputs_of"]
+
+# A split is evaluated in blocks of this many rows, whatever the ranks: each block's sums are the
+# same wherever they are computed, and they are added in block order.
+BLOCK_ROWS = 1024
+
+
+class Score(NamedTuple):
+    """Mean loss over samples, and the fraction classified rightly (None without classes)."""
+
+    loss: float
+    accuracy: float | None
+
+
+def correct(outputs: Array, targets: Array) -> Array | int:
+    """Return how many rows of `outputs` are largest at their target class; 0 without classes."""
+    if targets.dtype.kind not in "iu" or not len(targets):
+        return 0
+    return (outputs.argmax(axis=1) == targets).sum()
+
+
+def evaluate(
+    network: Network,
+    loss: Loss,
+    context: Context,
+    feed: Feed,
+    split: Split,
+    comm: Communicator,
+    phase: str,
+    everyone: bool = True,
+) -> Score:
+    """Return the score of `network` on `split`, by all ranks in shares or by rank 0 alone.
+
+    Collective either way, with the same bits either way.
+    """
+    workers = comm.size if everyone else 1
+    sums: dict[int, tuple[float, int]] = {}
+    with comm.together(phase):
+        for block in range(comm.rank, -(-split.count // BLOCK_ROWS), workers):
+            if comm.rank >= workers:
+                break
+            comm.phase(phase)
+            samples = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
+            inputs, targets = feed(split, samples)
+            outputs = network.predict(inputs)
+            part, _ = loss.forward(outputs, targets, context)
+            sums[block] = float(part), int(correct(outputs, targets))
+    everything: dict[int, tuple[float, int]] = {}
+    for part_sums in comm.collect(sums):
+        everything.update(part_sums)
+    total = math.fsum(everything[b][0] for b in sorted(everything))
+    right = sum(r for _, r in everything.values())
+    return Score(total / split.count, right / split.count if split.targets.ndim == 1 else None)
+
+
+def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -> np.ndarray | None:
+    """Return the network's outputs for all samples of `split`, on rank 0; None elsewhere."""
+    mine: dict[int, np.ndarray] = {}
+    with comm.together("predicting"):
+        for block in range(comm.rank, -(-split.count // BLOCK_ROWS), comm.size):
+            samples = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
+            inputs, _ = feed(split, samples)
+            mine[block] = np.array(network.device.get(network.predict(inputs)))
+    everything: dict[int, np.ndarray] = {}
+    for part in comm.collect(mine):
+        everything.update(part)
+    if not comm.is_root:
+        return None
+    return np.concatenate([everything[b] for b in sorted(everything)])

@@ -1,0 +1,114 @@
+"""The run folder: one run at a time in it, and everything in it whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from disttrain.checkpoint import all_checkpoints, save, save_newest, write_atomically
+from disttrain.config import to_toml
+from disttrain.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from disttrain.training.run import Run
+
+__all__ = ["RunFolder"]
+
+FINISHED = ("completed", "stopped-early")
+
+
+class RunFolder:
+    """The folder of one run; rank 0 alone writes in it.
+
+    run.toml  metrics.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json  curves.png
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.best = path / "best.h5"
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.run_file = path / "run.toml"
+        self._lock: int | None = None
+
+    def claim(self, resume: bool, overwrite: bool) -> None:
+        """Lock the folder for this process; refuse one that is in use or holds another run.
+
+        The lock goes with the process, however it ends. With `overwrite` the files of the old run
+        are removed, and nothing else.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"run folder {self.path} can't be used ({error.strerror}): choose another --output"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"run folder {self.path} is in use by another run: wait for it or choose another "
+                "--output"
+            ) from None
+        if resume:
+            return
+        if self.holds_a_run() and not overwrite:
+            raise UsageError(
+                f"run folder {self.path} holds a run: go on with it by --resume, replace it by "
+                "--overwrite, or choose another --output"
+            )
+        for old in (self.summary, self.metrics, self.best, self.run_file, self.path / "curves.png"):
+            old.unlink(missing_ok=True)
+        for old in all_checkpoints(self.checkpoints):
+            old.unlink()
+
+    def holds_a_run(self) -> bool:
+        """Return True where a run has left anything here."""
+        return self.run_file.exists() or bool(all_checkpoints(self.checkpoints))
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the summary of a run that came to its end here, else None."""
+        try:
+            summary = json.loads(self.summary.read_text())
+        except (OSError, ValueError):
+            return None
+        return summary if summary.get("status") in FINISHED else None
+
+    def begin(self, run: Run) -> None:
+        """Write the resolved run file, and the metrics up to where the run stands."""
+        self.summary.unlink(missing_ok=True)
+        self._write(self.run_file, to_toml(run.settings))
+        self._write(self.metrics, "".join(json.dumps(r) + "\n" for r in run.state.history))
+
+    def add_metrics(self, report: dict[str, Any]) -> None:
+        """Append one interval to `metrics.jsonl`."""
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(report) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
+                "from the newest checkpoint"
+            ) from None
+
+    def save(self, run: Run, improved: bool, due: bool) -> None:
+        """Save the state, and the best weights where they are new. Collective."""
+        with run.comm.together("saving"):
+            if run.comm.is_root:
+                snapshot = run.snapshot()
+                if improved:
+                    save(self.best, snapshot)
+                if due:
+                    save_newest(self.checkpoints, snapshot, run.settings.checkpoint.keep)
+
+    def end(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`: the mark by which others know how the run ended."""
+        self._write(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        write_atomically(path, text.encode())

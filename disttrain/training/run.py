@@ -1,0 +1,276 @@
+"""A run: everything that one training needs, put together from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from disttrain.arrays import Cpu, Device, Workspace, choose
+from disttrain.checkpoint import Snapshot, digest
+from disttrain.comm import Communicator
+from disttrain.config import Settings, to_toml
+from disttrain.data import (
+    Batches,
+    BlockShuffle,
+    Dataset,
+    Feed,
+    Normalization,
+    Split,
+    measure,
+    open_dataset,
+)
+from disttrain.data.source import ArrayRows
+from disttrain.errors import DataError, RunFileError
+from disttrain.model import Context, Dense, Layer, Loss, Network, Softmax
+from disttrain.model.losses import built_in
+from disttrain.preemption import Preemption
+from disttrain.training.callbacks import Callback
+from disttrain.training.evaluation import Score, evaluate, outputs_of
+from disttrain.training.optimizer import Optimizer
+from disttrain.training.reducer import Reducer
+from disttrain.training.schedules import learning_rate
+from disttrain.training.state import State
+
+__all__ = ["Model", "Run", "build_model", "build_run"]
+
+MIB = 1 << 20
+
+
+@dataclass
+class Model:
+    """A network with all that is needed to use it on raw inputs, by all ranks together."""
+
+    settings: Settings
+    comm: Communicator
+    network: Network
+    loss: Loss
+    normalization: Normalization
+    feed: Feed
+    loss_context: Context
+
+    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
+        """Return loss and accuracy on a split. Collective."""
+        return evaluate(
+            self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase, everyone
+        )
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray | None:
+        """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
+
+        Class probabilities where it was trained with the softmax loss, else its outputs.
+        """
+        with self.comm.together("predicting"):
+            rows = checked_rows(inputs, self.network.inputs)
+        return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
+
+    def predict_split(self, split: Split) -> np.ndarray | None:
+        """Return what the network says of a split's samples, on rank 0. Collective."""
+        outputs = outputs_of(self.network, self.feed, split, self.comm)
+        if outputs is None or not isinstance(self.loss, Softmax):
+            return outputs
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+def checked_rows(inputs: np.ndarray, width: int) -> ArrayRows:
+    """Return `inputs` as rows of `width` numbers, or raise DataError."""
+    if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
+        raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
+    rows = ArrayRows(inputs)
+    if rows.inputs != width:
+        raise DataError(f"inputs have {rows.inputs} numbers a sample, the network takes {width}")
+    return rows
+
+
+@dataclass
+class Run(Model):
+    """A model, the data it is trained on, and how far the training is."""
+
+    dataset: Dataset
+    batches: Batches
+    optimizer: Optimizer
+    reducer: Reducer
+    callbacks: Sequence[Callback] = ()
+    preemption: Preemption = field(default_factory=Preemption)
+    state: State = field(default_factory=State)
+    # Rank 0's copy of the weights with the least validation loss, on the host.
+    best: np.ndarray | None = None
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the part of the one under way."""
+        return self.state.step / self.batches.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.training.epochs * self.batches.steps_per_epoch
+
+    def rates(self, first: int, end: int) -> list[float]:
+        """Return the learning rates of steps `first..end-1`: rank 0 evaluates, all know."""
+        rates = None
+        if self.comm.is_root:
+            per_epoch, total = self.batches.steps_per_epoch, self.total_steps
+            schedule = self.settings.schedule
+            rates = [learning_rate(schedule, s, per_epoch, total) for s in range(first, end)]
+        return self.comm.share(rates)
+
+    def host_values(self) -> np.ndarray:
+        """Return a copy of the flat vector of parameters on the host."""
+        return np.array(self.network.device.get(self.network.values))
+
+    def snapshot(self) -> Snapshot:
+        """Return the whole state as a checkpoint holds it (rank 0)."""
+        facts = {
+            "path": self.dataset.file.path,
+            "inputs": self.dataset.inputs,
+            "classes": self.dataset.classes,
+            "class_names": list(self.dataset.class_names),
+        }
+        return Snapshot(
+            step=self.state.step,
+            epoch=self.epoch,
+            run_file=to_toml(self.settings),
+            parameters=self.network.tensors(self.network.values),
+            velocity=self.network.tensors(self.optimizer.velocity),
+            normalization=vars(self.normalization),
+            state={"progress": self.state.to_json(), "data": facts},
+        )
+
+    def use_best(self) -> None:
+        """Put the weights with the least validation loss into the network. Collective."""
+        values = self.best if self.best is not None else self.host_values()
+        self.comm.broadcast(values)
+        self.network.device.put(values, self.network.values)
+
+    def restore(self, snapshot: Snapshot | None) -> None:
+        """Go on from rank 0's `snapshot`; None (on rank 0) leaves everything as it is. Collective.
+
+        Weights and velocity are then those of rank 0 on every rank, and their digest is compared.
+        """
+        comm, network = self.comm, self.network
+        with comm.together("restoring"):
+            if comm.is_root and snapshot is not None:
+                network.load(snapshot.parameters, network.values)
+                network.load(snapshot.velocity, self.optimizer.velocity)
+                self.state = State.from_json(snapshot.state["progress"])
+        self.state = comm.share(self.state)
+        for vector in (network.values, self.optimizer.velocity):
+            host = np.array(network.device.get(vector))
+            comm.broadcast(host)
+            network.device.put(host, vector)
+        self.compare_replicas()
+
+    def digest(self) -> str:
+        """Return the digest of this rank's training state."""
+        network = self.network
+        groups = [network.tensors(v) for v in (network.values, self.optimizer.velocity)]
+        return digest(groups, self.state.step)
+
+    def compare_replicas(self) -> None:
+        """Raise on all ranks where one's weights or velocity differ from rank 0's. Collective."""
+        digests = self.comm.collect(self.digest())
+        with self.comm.together("comparing replicas"):
+            if digests[self.comm.rank] != digests[0]:
+                raise RuntimeError(
+                    f"the weights on {self.comm.host} differ from rank 0's right after they were "
+                    "sent: the memory or the network of this host is faulty"
+                )
+
+
+def build_run(
+    settings: Settings,
+    comm: Communicator,
+    *,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    callbacks: Sequence[Callback] = (),
+    preemption: Preemption | None = None,
+) -> Run:
+    """Return a run that is ready for its first step. Collective.
+
+    `layers` and `loss` replace those that the settings name. Raises on all ranks for data that
+    can't be used (code 3), a network that does not fit them or a device that is not there (2).
+    """
+    comm.watch.arm(settings.communication.deadline_seconds)
+    if comm.local_size > 1:
+        threadpool_limits(comm.blas_threads, "blas")
+    said: list[str] = []
+    with comm.together("choosing a device"):
+        refuse_what_is_missing(settings)
+        device = choose(settings.device.kind, comm.local_rank, said.append)
+    dataset = open_dataset(settings.data, settings.seed, comm)
+    normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
+    with comm.together("building the network"):
+        model = build_model(settings, comm, normalization, dataset.inputs, device, layers, loss)
+        check_fit(settings, model.network, dataset)
+    train, training = dataset.splits["train"], settings.training
+    order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
+    batches = Batches(train, order, training.batch_size, model.feed, comm.rank, comm.size)
+    communication = settings.communication
+    reducer = Reducer(
+        comm, device, model.network.layout.length, settings.model.dtype,
+        communication.sum, int(communication.bucket_mib * MIB),
+    )  # fmt: skip
+    model.network.write_gradients_to(reducer.gradients)
+    optimizer = Optimizer(model.network, settings.optimizer)
+    run = Run(
+        **vars(model), dataset=dataset, batches=batches, optimizer=optimizer,
+        reducer=reducer, callbacks=callbacks if comm.is_root else (),
+        preemption=preemption or Preemption(),
+    )  # fmt: skip
+    for line in said if comm.is_root else ():
+        for callback in callbacks:
+            callback.on_message(line)
+    return run
+
+
+def build_model(
+    settings: Settings,
+    comm: Communicator,
+    normalization: Normalization,
+    inputs: int,
+    device: Device | None = None,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+) -> Model:
+    """Return the network of `settings`, with its initial weights, for `inputs` numbers a sample."""
+    device = device or Cpu()
+    stack = layers or [
+        Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
+        for layer in settings.model.layers
+    ]
+    dtype = settings.model.dtype
+    network = Network(stack, inputs, dtype, device, settings.seed)
+    context = Context("loss", device, dtype, Workspace(device), {})
+    feed = Feed(normalization, dtype, device)
+    loss = loss or built_in(settings.model.loss)
+    return Model(settings, comm, network, loss, normalization, feed, context)
+
+
+def refuse_what_is_missing(settings: Settings) -> None:
+    """Raise RunFileError for settings that this version can't honour."""
+    if settings.reproducibility.mode == "exact":
+        raise RunFileError(
+            'reproducibility.mode = "exact" is not built yet: use "fast", whose results differ '
+            "between numbers of ranks by rounding only"
+        )
+
+
+def check_fit(settings: Settings, network: Network, dataset: Dataset) -> None:
+    """Raise RunFileError where the last layer or the loss does not fit the targets."""
+    if not dataset.classes and settings.model.loss == "softmax":
+        raise RunFileError(
+            'model.loss = "softmax" needs classes, but the targets of '
+            f'{dataset.file.path} are numbers: use loss = "squared"'
+        )
+    if network.outputs != dataset.outputs:
+        what = "classes" if dataset.classes else "numbers a sample"
+        raise RunFileError(
+            f"model.layers: the last layer has {network.outputs} units, but the targets of "
+            f"{dataset.file.path} are {dataset.outputs} {what}: give it units = {dataset.outputs}"
+        )

@@ -1,0 +1,84 @@
+"""What a run remembers from step to step, and must find again when it is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from disttrain.training.reducer import Totals
+
+__all__ = ["Report", "State"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One interval, as rank 0 tells it to callbacks and writes it to `metrics.jsonl`.
+
+    Losses are means over samples without the penalty, which stands beside them; accuracies are
+    fractions, None where targets are no classes; `seconds` is the time that the interval's steps
+    took, without validation.
+    """
+
+    step: int
+    epoch: float
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    penalty: float
+    samples_per_second: float
+    seconds: float
+
+
+@dataclass
+class State:
+    """Everything about the progress of a run but its weights; knows no rank.
+
+    `loss`, `correct`, `samples` and `seconds` are the sums of the interval that is under way.
+    `idle` counts the intervals since the validation loss last fell, at `best_step`.
+    """
+
+    step: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    samples: float = 0.0
+    seconds: float = 0.0
+    best_loss: float | None = None
+    best_step: int = 0
+    idle: int = 0
+    stopped_early: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, totals: Totals, seconds: float) -> None:
+        """Count one step in."""
+        self.step += 1
+        self.loss += totals.loss
+        self.correct += totals.correct
+        self.samples += totals.samples
+        self.seconds += seconds
+
+    def close_interval(self, report: Report, patience: int | None) -> bool:
+        """Take in the report of the interval that ends; return True where it is the best so far."""
+        self.history.append(dataclasses.asdict(report))
+        self.loss = self.correct = self.samples = self.seconds = 0.0
+        judged = report.validation_loss
+        if judged is None:
+            return False
+        if self.best_loss is None or judged < self.best_loss:
+            self.best_loss, self.best_step, self.idle = judged, report.step, 0
+            return True
+        self.idle += 1
+        self.stopped_early = patience is not None and self.idle >= patience
+        return False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> State:
+        """Return the state that `to_json` wrote; keys it does not know are left alone."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: v for k, v in values.items() if k in known})

@@ -1,0 +1,139 @@
+"""Training: the main path. `fit` goes from interval to interval, `train_step` does one update."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from disttrain.errors import Divergence, Preempted
+from disttrain.training.evaluation import correct
+from disttrain.training.folder import RunFolder
+from disttrain.training.reducer import Totals
+from disttrain.training.run import Run
+from disttrain.training.state import Report
+
+__all__ = ["fit", "train_step"]
+
+
+def fit(run: Run, folder: RunFolder | None = None) -> None:
+    """Train from where `run.state` stands to the end, to an early stop, or to a request to stop.
+
+    Collective. Saves into `folder` where one is given. Raises, on all ranks alike, `Divergence`,
+    `Preempted` (after saving), or `RankFailure`.
+    """
+    settings, state = run.settings, run.state
+    per_epoch = run.batches.steps_per_epoch
+    validate_every = settings.validation.steps(per_epoch)
+    save_every = settings.checkpoint.steps(per_epoch)
+    while state.step < run.total_steps and not state.stopped_early:
+        first = state.step
+        stops = (first // every * every + every for every in (validate_every, save_every))
+        end = min(*stops, run.total_steps)
+        asked = train_steps(run, run.rates(first, end))
+        last = state.step == run.total_steps
+        improved = False
+        if state.step == end and (end % validate_every == 0 or last):
+            improved = close_interval(run, folder)
+        over = last or state.stopped_early
+        if folder and (state.step % save_every == 0 or over or asked or improved):
+            folder.save(run, improved, due=state.step % save_every == 0 or over or asked)
+        if asked and not over:
+            raise Preempted(
+                f"asked to stop after step {state.step} of {run.total_steps}: the state is saved, "
+                "--resume goes on from it"
+            )
+
+
+def train_steps(run: Run, rates: list[float]) -> bool:
+    """Do one step for each rate; return True, and stop, after one in which a rank was asked to."""
+    for rate in rates:
+        begin = time.perf_counter()
+        totals = train_step(run, run.state.step, rate)
+        run.state.add(totals, time.perf_counter() - begin)
+        if totals.stop:
+            return True
+    return False
+
+
+def train_step(run: Run, step: int, rate: float) -> Totals:
+    """Do update number `step` (the first is 0) at learning rate `rate`; return the summed header.
+
+    Collective. A rank that fails still sends its message, marked: then all ranks raise.
+    """
+    comm, error, mine = run.comm, None, Totals()
+    try:
+        mine = share_gradients(run, step)
+    except Exception as caught:
+        error = caught
+    phase = f"{comm.watch.current} (step {step})"
+    stop = float(run.preemption.signal is not None)
+    totals = run.reducer.sum_gradients(mine._replace(failures=float(error is not None), stop=stop))
+    if totals.failures:
+        comm.settle(phase, error)
+    if not math.isfinite(totals.loss):
+        raise Divergence(
+            f"the loss is {totals.loss} at step {step} (epoch "
+            f"{step / run.batches.steps_per_epoch:.2f}): take a smaller schedule.learning_rate "
+            f"than {run.settings.schedule.learning_rate:g}, or normalize the inputs"
+        )
+    comm.phase("update")
+    run.optimizer.step(run.reducer.totals, rate, totals.samples)
+    return totals
+
+
+def share_gradients(run: Run, step: int) -> Totals:
+    """Compute this rank's gradients into the message; return its part of the header."""
+    comm, reducer = run.comm, run.reducer
+    comm.phase("callback")
+    for callback in run.callbacks:
+        callback.on_step(run, step)
+    losses, rights, samples = [], [], 0
+    pieces = run.batches.pieces(step)
+    comm.phase("reading a batch")
+    for piece, (inputs, targets) in enumerate(run.batches.share_of(step)):
+        comm.phase("forward")
+        outputs, backward = run.network.forward(inputs)
+        loss, loss_gradient = run.loss.forward(outputs, targets, run.loss_context)
+        rights.append(correct(outputs, targets))
+        comm.phase("backward")
+        if pieces == 1:
+            backward(loss_gradient(), reducer.on_ready)
+        else:
+            backward(loss_gradient())
+            reducer.add_piece(piece == 0)
+        losses.append(loss)
+        samples += len(inputs)
+        comm.phase("reading a batch")
+    comm.phase("backward")
+    return Totals(sum(map(float, losses)), sum(map(float, rights)), samples)
+
+
+def close_interval(run: Run, folder: RunFolder | None) -> bool:
+    """Validate, report, decide about stopping early; return True where this is the best so far."""
+    state, comm, settings = run.state, run.comm, run.settings
+    score = None
+    if "validation" in run.dataset.splits:
+        everyone = settings.validation.on == "all"
+        score = run.score(run.dataset.splits["validation"], "validation", everyone)
+    report = Report(
+        step=state.step,
+        epoch=run.epoch,
+        learning_rate=run.rates(state.step - 1, state.step)[0],
+        train_loss=state.loss / state.samples,
+        train_accuracy=state.correct / state.samples if run.dataset.classes else None,
+        validation_loss=score.loss if score else None,
+        validation_accuracy=score.accuracy if score else None,
+        penalty=run.network.penalty(settings.optimizer.weight_decay),
+        samples_per_second=state.samples / max(state.seconds, 1e-9),
+        seconds=state.seconds,
+    )
+    report = comm.share(report)
+    improved = state.close_interval(report, settings.validation.patience)
+    if improved and comm.is_root:
+        run.best = run.host_values()
+    with comm.together("callback"):
+        for callback in run.callbacks:
+            callback.on_interval(run, report)
+        if folder and comm.is_root:
+            folder.add_metrics(state.history[-1])
+    return improved

@@ -1,0 +1,5 @@
+"""`python -m disttrain` is `disttrain`."""
+
+from disttrain.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""The command line: one file per command, each parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from disttrain.cli import check, evaluate, inspect, launch, predict, prepare, train
+from disttrain.environment import launched, prepare_blas
+from disttrain.errors import DisttrainError, Divergence, LauncherError, Preempted, RankFailure
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="disttrain",
+    help="Synchronous data-parallel training of neural networks on MPI clusters.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
+app.command("predict")(predict.command)
+app.add_typer(prepare.app, name="prepare")
+app.command("check")(check.command)
+app.command("inspect")(inspect.command)
+app.command("launch", context_settings=launch.CONTEXT)(launch.command)
+
+# Errors that every rank raises at the same place: all ranks end by themselves.
+COLLECTIVE = (RankFailure, Divergence, Preempted)
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names and exit with the documented code."""
+    prepare_blas()
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except DisttrainError as error:
+        _end(error, getattr(error, "details", ""))
+    except Exception as error:
+        _end(error, traceback.format_exc())
+
+
+def _end(error: Exception, details: str) -> None:
+    """Print one sentence (and, for a bug, where it happened) and exit; end all ranks if need be."""
+    from disttrain.comm.world import connected
+    from disttrain.errors import exit_code_of
+
+    comm = connected()
+    text = str(error) if isinstance(error, DisttrainError) else f"{type(error).__name__}: {error}"
+    alone = comm is None or comm.size == 1
+    collective = isinstance(error, COLLECTIVE)
+    job = launched()
+    rank = comm.rank if comm else job.rank if job and isinstance(error, LauncherError) else 0
+    if rank == 0 or not (alone or collective):
+        where = "" if alone or collective else f"rank {rank} failed in {comm.watch.current}: "  # type: ignore[union-attr]
+        print(f"disttrain: {where}{text}", file=sys.stderr)
+        if details:
+            print(details.rstrip(), file=sys.stderr)
+        sys.stderr.flush()
+    if comm is not None and not alone and not collective:
+        comm.abort(exit_code_of(error))
+    _leave(exit_code_of(error))
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit with `code`; under `disttrain launch` rank 0 leaves it in a file and all exit with 0.
+
+    Open MPI's mpirun prints a page for any other status, ends the ranks that have not finished
+    printing, and reports the code of one of them.
+    """
+    from disttrain.launch.supervisor import STATUS
+
+    status, job = os.environ.get(STATUS), launched()
+    if status is None or job is None:
+        sys.exit(code)
+    try:
+        if job.rank == 0:
+            Path(status).write_text(str(code))
+    except OSError:
+        sys.exit(code)
+    sys.exit(0)

@@ -1,0 +1,91 @@
+"""`disttrain inspect`: what a checkpoint, a run folder or a data file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from disttrain.cli.options import AsJson, print_json, say
+
+__all__ = ["command"]
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, a run folder or a data file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print what a file holds."""
+    from disttrain.comm import connect
+
+    comm = connect()
+    with comm.together("inspecting"):
+        facts = _data(file) if _is_data(file) else _checkpoint(file)
+    if comm.is_root and as_json:
+        print_json(facts)
+    elif comm.is_root:
+        for key, value in facts.items():
+            if isinstance(value, dict):
+                say(f"{key}:")
+                for name, part in value.items():
+                    say(f"  {name}: {part}")
+            else:
+                say(f"{key}: {value}")
+
+
+def _is_data(file: Path) -> bool:
+    from disttrain.data.file import open_file
+
+    if file.is_dir() or not file.is_file():
+        return False
+    with open_file(str(file)) as opened:
+        return opened.attrs.get("format") == "disttrain-data" or "train" in opened
+
+
+def _data(file: Path) -> dict[str, Any]:
+    from disttrain.data import read_facts
+
+    data = read_facts(str(file))
+    return {
+        "format": "disttrain-data",
+        "path": str(file),
+        "splits": {
+            name: {
+                "rows": s.rows,
+                "shape": list(s.shape),
+                "dtype": str(s.dtype),
+                "targets": "classes" if s.has_classes else f"{list(s.target_shape)} numbers",
+            }
+            for name, s in data.splits.items()
+        },
+        "classes": list(data.class_names),
+    }
+
+
+def _checkpoint(file: Path) -> dict[str, Any]:
+    from disttrain import config
+    from disttrain.checkpoint import find, load
+
+    path = find(file)
+    snapshot = load(path)
+    settings = config.parse(snapshot.run_file)
+    progress = snapshot.state["progress"]
+    return {
+        "format": "disttrain-checkpoint",
+        "path": str(path),
+        "name": settings.name,
+        "step": snapshot.step,
+        "epoch": snapshot.epoch,
+        "digest": snapshot.digest,
+        "parameters": {
+            name: f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}"
+            for name, tensor in snapshot.parameters.items()
+        },
+        "normalization": snapshot.normalization["kind"],
+        "data": snapshot.state["data"],
+        "best_validation_loss": progress["best_loss"],
+        "best_step": progress["best_step"] if progress["best_loss"] is not None else None,
+        "intervals": len(progress["history"]),
+        "last": progress["history"][-1] if progress["history"] else None,
+    }

@@ -1,0 +1,37 @@
+"""Arguments and options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["AsJson", "Checkpoint", "Data", "RunFile", "Set", "print_json", "say"]
+
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as in training.epochs=5."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A checkpoint, or a run folder (its best model).")
+]
+Data = Annotated[
+    str | None, typer.Option("--data", help="A data file other than the one of the training.")
+]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(value), flush=True)
+
+
+def say(line: str, as_json: bool = False) -> None:
+    """Print a line for people: on standard error where standard output is for a program."""
+    print(line, file=sys.stderr if as_json else sys.stdout, flush=True)

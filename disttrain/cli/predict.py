@@ -1,0 +1,106 @@
+"""`disttrain predict`: what a trained network says of new inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from disttrain.cli.options import AsJson, Checkpoint, print_json, say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from disttrain.training.trained import Trained
+
+__all__ = ["command"]
+
+
+def command(
+    file: Checkpoint,
+    inputs: Annotated[
+        Path, typer.Argument(metavar="INPUTS", help="A data file (.h5) or an array (.npy).")
+    ],
+    split: Annotated[str, typer.Option(help="The split of a data file.")] = "test",
+    output: Annotated[
+        Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the predicted class of each sample and the probabilities (or outputs) behind it."""
+    from disttrain.comm import connect
+    from disttrain.errors import UsageError
+    from disttrain.training.trained import load_trained
+
+    comm = connect()
+    with comm.together("reading the arguments"):
+        if output is not None and output.suffix not in (".csv", ".npy"):
+            raise UsageError(f"--output {output}: its name must end in .csv or .npy")
+    trained = load_trained(file, comm)
+    outputs = _predicted(trained, inputs, split)
+    with comm.together("writing predictions"):
+        if outputs is not None:
+            _show(trained, outputs, output, as_json)
+
+
+def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
+    import numpy as np
+
+    from disttrain.errors import DataError, UsageError
+
+    comm = trained.comm
+    if inputs.suffix != ".npy":
+        dataset = trained.dataset(str(inputs))
+        with comm.together("reading inputs"):
+            if split not in dataset.splits:
+                raise UsageError(f"{inputs} has no split {split!r}: {', '.join(dataset.splits)}")
+        return trained.predict_split(dataset.splits[split])
+    with comm.together("reading inputs"):
+        try:
+            array = np.load(inputs, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{inputs} can't be read ({error}): give a .npy file") from None
+    return trained.predict(array)
+
+
+def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: bool) -> None:
+    """Write or print predictions (rank 0)."""
+    import io
+
+    import numpy as np
+
+    from disttrain.checkpoint import write_atomically
+    from disttrain.errors import DataError
+
+    facts = trained.snapshot.state["data"]
+    names = facts["class_names"] or list(range(outputs.shape[1]))
+    chosen = [names[c] for c in outputs.argmax(axis=1)] if facts["classes"] else None
+    columns = [f"{'class_' * bool(chosen)}{n}" for n in names] if chosen else [
+        f"output_{n}" for n in range(outputs.shape[1])
+    ]  # fmt: skip
+    head = ["row", "prediction", *columns] if chosen else ["row", *columns]
+    lines = [",".join(head)] + [
+        ",".join([str(n), *([str(chosen[n])] if chosen else []), *(f"{v:.7g}" for v in row)])
+        for n, row in enumerate(outputs)
+    ]
+    if output is not None:
+        buffer = io.BytesIO()
+        if output.suffix == ".npy":
+            np.save(buffer, outputs, allow_pickle=False)
+        else:
+            buffer.write(("\n".join(lines) + "\n").encode())
+        write_atomically(output, buffer.getvalue(), error=DataError)
+        say(f"{len(outputs)} predictions in {output}", as_json)
+    elif not as_json:
+        say("\n".join(lines))
+    if as_json:
+        print_json(
+            {
+                "file": str(trained.path),
+                "rows": len(outputs),
+                "output": str(output) if output else None,
+                "predictions": chosen,
+                "outputs": outputs.tolist() if output is None else None,
+            }
+        )

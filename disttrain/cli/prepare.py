@@ -1,0 +1,253 @@
+"""`disttrain prepare`: makes a data file from MNIST, IDX, CSV, numpy files or images."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from disttrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from disttrain.data.importers import Imported
+    from disttrain.data.writer import Progress
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="prepare",
+    help="Make a data file from MNIST, IDX, CSV, numpy files or images. "
+    "An older data file at OUT is replaced, at the very end.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The data file to write.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Of the one shuffle of the training rows.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+Regression = Annotated[
+    bool, typer.Option("--regression", help="Targets are quantities, also where they look whole.")
+]
+TestFraction = Annotated[
+    float,
+    typer.Option(min=0.0, max=0.99, help="Fraction of the rows to keep for testing, per class."),
+]
+
+
+@app.command()
+def mnist(
+    out: Out,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Holds MNIST's four files, gzipped or not."),
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """MNIST: 60000 + 10000 digits, from data/mnist, a folder, or downloaded."""
+    from disttrain.data.importers.mnist import import_mnist
+
+    with _reading(out):
+        imported = import_mnist(source)
+    _write(out, imported, seed, as_json)
+
+
+@app.command()
+def idx(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[FOLDER] OUT", help="FOLDER holds files with MNIST's names."),
+    ],
+    train_images: Annotated[Path | None, typer.Option(help="Instead of FOLDER.")] = None,
+    train_labels: Annotated[Path | None, typer.Option(help="Instead of FOLDER.")] = None,
+    test_images: Annotated[Path | None, typer.Option()] = None,
+    test_labels: Annotated[Path | None, typer.Option()] = None,
+    regression: Regression = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """IDX files, MNIST's format: a folder of them, or each by its option."""
+    from disttrain.data.importers.idx import find_files, import_idx
+
+    *folder, out = paths
+    train, test = (train_images, train_labels), (test_images, test_labels)
+    given = {"train": train, "test": test} if any(test) else {"train": train}
+    if len(folder) > 1 or bool(folder) == any((*train, *test)):
+        raise UsageError("prepare idx takes either FOLDER OUT, or OUT and options with the files")
+    files = {split: (a, b) for split, (a, b) in given.items() if a is not None and b is not None}
+    if not folder and len(files) < len(given):
+        raise UsageError("prepare idx needs images and labels: --train-images with --train-labels")
+    inputs = [path for pair in files.values() for path in pair]
+    with _reading(out, *inputs):
+        imported = import_idx(find_files(folder[0]) if folder else files, regression=regression)
+    _write(out, imported, seed, as_json)
+
+
+@app.command()
+def csv(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The table, gzipped or plain.")],
+    out: Out,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Target column; several as a,b; by number (from 1) where there is no header. "
+            "Left out: label, target, class or y, else the last.",
+        ),
+    ] = None,
+    regression: Regression = False,
+    test_fraction: TestFraction = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A table: one row per sample, with or without a header."""
+    from disttrain.data.importers.csv import import_csv
+    from disttrain.data.importers.holdout import hold_out
+
+    with _reading(out, source):
+        imported = import_csv(source, target=target, regression=regression)
+        imported = hold_out(imported, test_fraction, seed)
+    _write(out, imported, seed, as_json)
+
+
+@app.command()
+def npz(
+    source: Annotated[Path, typer.Argument(metavar="IN", help=".npz, or .npy with --targets.")],
+    out: Out,
+    targets: Annotated[
+        Path | None, typer.Option(metavar="T.npy", help="The targets, where IN is an .npy file.")
+    ] = None,
+    regression: Regression = False,
+    test_fraction: TestFraction = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Numpy arrays: inputs and targets, or x_train, y_train, x_test, y_test."""
+    from disttrain.data.importers.arrays import import_npy, import_npz
+    from disttrain.data.importers.holdout import hold_out
+
+    with _reading(out, source, *([targets] if targets else [])):
+        if targets is None:
+            imported = import_npz(source, regression=regression)
+        else:
+            imported = import_npy(source, targets, regression=regression)
+        imported = hold_out(imported, test_fraction, seed)
+    _write(out, imported, seed, as_json)
+
+
+@app.command()
+def images(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of images per class.")
+    ],
+    out: Out,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Scale all images, e.g. 32x32.")
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Turn colour to grey.")] = False,
+    test_fraction: TestFraction = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Images in a folder per class; folders train and test are kept apart."""
+    from disttrain.data.importers.holdout import hold_out
+    from disttrain.data.importers.images import import_images
+
+    shape = _height_and_width(size)
+    with _reading(out):
+        imported = import_images(source, size=shape, grey=grey)
+        imported = hold_out(imported, test_fraction, seed)
+    _write(out, imported, seed, as_json)
+
+
+def _height_and_width(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, _, width = size.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise UsageError(f"--size is '{size}', but must be height x width, such as 32x32")
+    return int(height), int(width)
+
+
+@contextmanager
+def _reading(out: Path, *sources: Path) -> Iterator[None]:
+    """Refuse a bad OUT before time is spent on reading, and show that reading goes on."""
+    from rich.console import Console
+
+    from disttrain.data.writer import check_replaceable
+
+    if any(path.exists() and out.exists() and os.path.samefile(path, out) for path in sources):
+        raise UsageError(f"{out} is also a file to read: name another OUT")
+    check_replaceable(out)
+    console = Console(stderr=True)
+    with console.status("reading") if console.is_terminal else _nothing():
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
+    from disttrain.data.writer import write_data_file
+
+    with _progress_bar() as progress:
+        write_data_file(out, imported.splits, imported.classes, seed=seed, progress=progress)
+    facts = _facts(out, imported, seed)
+    if as_json:
+        print(json.dumps(facts))
+    print(_sentence(facts), file=sys.stderr if as_json else sys.stdout)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("writing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:
+    inputs, targets = imported.splits["train"]
+    is_classes = targets.dtype.kind == "i"
+    return {
+        "path": str(out),
+        "rows": {split: len(pair[0]) for split, pair in imported.splits.items()},
+        "input_shape": list(inputs.shape[1:]),
+        "input_dtype": str(inputs.dtype),
+        "target_dtype": str(targets.dtype),
+        "outputs": int(targets.max()) + 1 if is_classes else targets.shape[1],
+        "task": "classification" if is_classes else "regression",
+        "classes": None if imported.classes is None else list(imported.classes),
+        "seed": seed,
+    }
+
+
+def _sentence(facts: dict[str, Any]) -> str:
+    rows = ", ".join(f"{split} {count} rows" for split, count in facts["rows"].items())
+    shape = " x ".join(str(size) for size in facts["input_shape"])
+    if facts["task"] == "regression":
+        targets = f"{facts['outputs']} regression targets of {facts['target_dtype']}"
+    else:
+        targets = f"{facts['outputs']} classes"
+    if facts["classes"]:
+        names = facts["classes"]
+        targets += f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    return f"{facts['path']}: {rows}; inputs {shape} {facts['input_dtype']}; {targets}"

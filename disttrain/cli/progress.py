@@ -1,0 +1,130 @@
+"""What a person sees of a training: a line per interval, and a moving bar on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from disttrain.training import Callback, Report, Run
+
+__all__ = ["Progress"]
+
+# `disttrain launch` says whether a person watches: a rank under mpirun always sees a terminal.
+TERMINAL = "DISTTRAIN_TERMINAL"
+
+
+class Progress(Callback):
+    """Prints on standard output, or on standard error where that is for a program."""
+
+    def __init__(self, folder: Path, as_json: bool) -> None:
+        self._folder = folder
+        self._stream = sys.stderr if as_json else sys.stdout
+        launched = "OMPI_COMM_WORLD_SIZE" in os.environ or "PMIX_RANK" in os.environ
+        watched = self._stream.isatty() and not launched
+        if TERMINAL in os.environ:
+            watched = os.environ[TERMINAL] == "1"
+        self._console = Console(file=self._stream, force_terminal=watched, highlight=False,
+                                soft_wrap=not watched)  # fmt: skip
+        self._bar = Bar(
+            TextColumn("epoch {task.fields[epoch]:5.2f}"), BarColumn(None),
+            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
+            console=self._console, transient=True,
+        ) if watched else None  # fmt: skip
+        self._shown = 0.0
+
+    def on_message(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line, markup=False)
+
+    def on_start(self, run: Run) -> None:
+        """Say what is trained, on what, from where."""
+        splits = ", ".join(f"{s.count} {n}" for n, s in run.dataset.splits.items())
+        widths = "-".join(map(str, run.network.widths))
+        training = run.settings.training
+        self.on_message(
+            f"{run.settings.name}: {widths}, {run.network.count:,} parameters, "
+            f"{run.settings.model.dtype}; samples: {splits}"
+            + (" (streamed)" if run.dataset.streamed else "")
+        )
+        self.on_message(
+            f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}, "
+            f"summed by {run.reducer.way}; global batch {run.batches.batch_size}, "
+            f"{run.batches.steps_per_epoch} steps an epoch, {training.epochs} epochs"
+            + (f"; resuming after step {run.state.step}" if run.state.step else "")
+        )
+        if self._bar:
+            self._task = self._bar.add_task(
+                "", total=run.total_steps, completed=run.state.step, epoch=run.epoch, speed=""
+            )
+            self._bar.start()
+
+    def on_step(self, run: Run, step: int) -> None:
+        """Move the bar, ten times a second at most."""
+        now = time.monotonic()
+        if self._bar and now - self._shown > 0.1:
+            self._shown = now
+            state = run.state
+            speed = ""
+            if state.samples:
+                speed = (
+                    f"{state.samples / state.seconds:,.0f} samples/s  "
+                    f"loss {state.loss / state.samples:.4f}"
+                )
+                if run.dataset.classes:
+                    speed += f"  accuracy {state.correct / state.samples:.4f}"
+            self._bar.update(self._task, completed=step, epoch=run.epoch, speed=speed)
+
+    def on_interval(self, run: Run, report: Report) -> None:
+        """Print one line with the interval's losses and accuracies, and the time left."""
+        parts = [f"epoch {report.epoch:6.2f}/{run.settings.training.epochs}"]
+        for name in ("train", "validation"):
+            loss = getattr(report, f"{name}_loss")
+            accuracy = getattr(report, f"{name}_accuracy")
+            if loss is not None:
+                parts.append(
+                    f"{name} loss {loss:.4f}"
+                    + (f" accuracy {accuracy:.4f}" if accuracy is not None else "")
+                )
+        parts.append(f"rate {report.learning_rate:.4g}")
+        parts.append(f"{report.samples_per_second:,.0f} samples/s")
+        per_step = report.seconds / max(run.state.step - self._last(run), 1)
+        left = (run.total_steps - run.state.step) * per_step
+        parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+        self.on_message("  ".join(parts))
+
+    @staticmethod
+    def _last(run: Run) -> int:
+        history = run.state.history
+        return int(history[-2]["step"]) if len(history) > 1 else 0
+
+    def on_end(self, run: Run, summary: dict[str, Any]) -> None:
+        """Say how it went and where everything is."""
+        if self._bar:
+            self._bar.stop()
+        words = [f"{summary['status']} after {summary['epochs']:.4g} epochs"]
+        words.append(f"{summary['wall_seconds']:.1f} s")
+        words.append(f"{summary['samples_per_second']:,.0f} samples/s")
+        self.on_message(", ".join(words))
+        for split in ("validation", "test"):
+            score = summary[split]
+            if score:
+                accuracy = score["accuracy"]
+                self.on_message(
+                    f"{split + ':':12}loss {score['loss']:.4f}"
+                    + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
+                )
+        folder = self._folder
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())
+        best = "best.h5" if run.best is not None else "checkpoints"
+        self.on_message(f"{'model:':12}{folder / best}")
+        curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
+        self.on_message(f"{'curves:':12}{folder / curves}")
+        self.on_message(f"{'summary:':12}{folder / 'summary.json'}")

@@ -1,0 +1,55 @@
+"""`disttrain train`: trains what a run file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from disttrain.cli.options import AsJson, RunFile, Set, print_json
+from disttrain.preemption import Preemption
+
+__all__ = ["command"]
+
+
+def command(
+    run_file: RunFile,
+    set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The run folder [default: runs/<name>].")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network; under mpirun or `disttrain launch` on all ranks together."""
+    preemption = Preemption()
+    preemption.listen()
+    from disttrain import config
+    from disttrain.cli.progress import Progress
+    from disttrain.comm import connect
+    from disttrain.data import resolve
+    from disttrain.training import Callback, train
+
+    comm = connect()
+    with comm.together("configuration"):
+        settings = config.read(run_file, set_)
+        path = resolve(settings.data.path, run_file.parent)
+        settings = settings.replace(data={"path": path})
+    folder = (output or Path("runs") / settings.name).absolute()
+    callbacks: list[Callback] = [Progress(folder, as_json)] if comm.is_root else []
+    if settings.plot and comm.is_root:
+        from disttrain.report.curves import Curves
+
+        callbacks.insert(0, Curves(folder))
+    summary = train(
+        settings, folder, comm, resume=resume, overwrite=overwrite,
+        callbacks=callbacks, preemption=preemption,
+    )  # fmt: skip
+    if as_json and comm.is_root:
+        print_json(summary | {"output": str(folder)})

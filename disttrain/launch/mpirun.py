@@ -1,0 +1,75 @@
+"""The right `mpirun` for the MPI that mpi4py uses, and the options that it needs here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disttrain.errors import LauncherError
+
+__all__ = ["Launcher", "find_launcher"]
+
+NAMES = ("mpirun", "mpiexec")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A program that starts ranks, and which MPI it belongs to: "openmpi" or "mpich"."""
+
+    path: str
+    kind: str
+
+    def command(self, ranks: int, program: Sequence[str]) -> list[str]:
+        """Return the command line that starts `program` on `ranks` ranks of this host."""
+        options = ["-n", str(ranks)]
+        if self.kind == "openmpi":
+            # Not bound: a second job on this host would be bound to the same cores.
+            options += ["--bind-to", "none"]
+            if ranks > cores():
+                options += ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+        return [self.path, *options, *program]
+
+    def environment(self, ranks: int) -> dict[str, str]:
+        """Return what the ranks' environment has beyond this one's: BLAS threads, and root."""
+        extra = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
+        if self.kind == "openmpi" and os.geteuid() == 0:
+            # Containers run as root; Open MPI wants to be told twice that this is meant.
+            extra |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return {key: value for key, value in extra.items() if key not in os.environ}
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def find_launcher() -> Launcher:
+    """Return the launcher beside this Python (the wheel's), else the one on the PATH.
+
+    Raises LauncherError, with the cure, where there is none or it is of no known kind.
+    """
+    beside = Path(sys.executable).parent
+    candidates = [str(beside / name) for name in NAMES if os.access(beside / name, os.X_OK)]
+    candidates += [found for name in NAMES if (found := shutil.which(name))]
+    if not candidates:
+        raise LauncherError(
+            "no mpirun is installed: pip install 'disttrain[mpi]', or load your site's MPI module"
+        )
+    return Launcher(candidates[0], _kind(candidates[0]))
+
+
+def _kind(path: str) -> str:
+    asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    text = asked.stdout + asked.stderr
+    if "Open MPI" in text or "PRRTE" in text or "OpenRTE" in text:
+        return "openmpi"
+    if "HYDRA" in text or "MPICH" in text or "Intel" in text:
+        return "mpich"
+    raise LauncherError(f"{path} is of an MPI that is not known here: start it by hand instead")

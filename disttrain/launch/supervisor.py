@@ -1,0 +1,115 @@
+"""Starts `mpirun`, passes signals on, leaves nothing running, and says how the run really ended.
+
+`mpirun`'s exit status is no evidence: it is 0 after many deaths. What counts is the code that
+rank 0 leaves in a status file and, for a training, `summary.json`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from disttrain.errors import LostRanks
+from disttrain.launch.mpirun import Launcher
+
+__all__ = ["MARK", "STATUS", "supervise"]
+
+# Set for the ranks: a name that only this launch has, and where rank 0 leaves its exit code.
+MARK = "DISTTRAIN_LAUNCH"
+STATUS = "DISTTRAIN_STATUS"
+TERMINAL = "DISTTRAIN_TERMINAL"
+DOCUMENTED = (1, 2, 3, 4, 5, 75)
+INTERRUPTED = 130
+PR_SET_PDEATHSIG = 1
+
+
+def supervise(launcher: Launcher, ranks: int, program: Sequence[str], watched: bool) -> int:
+    """Run `program` on `ranks` ranks and return its exit code: documented, or 130, or 5.
+
+    TERM, USR1 and the first INT reach all ranks as USR1: save and end. A second INT kills.
+    """
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="disttrain-") as folder:
+        status = Path(folder) / "status"
+        environment = os.environ | launcher.environment(ranks)
+        environment |= {MARK: mark, STATUS: str(status), TERMINAL: "1" if watched else "0"}
+        job = subprocess.Popen(
+            launcher.command(ranks, program),
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            # A terminal's Ctrl-C must reach this process alone, which turns it into USR1.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        interrupted = _pass_signals_on(job, mark)
+        code = job.wait()
+        kill_marked(mark)
+        if interrupted():
+            return INTERRUPTED
+        return _judge(code, status)
+
+
+def _judge(code: int, status: Path) -> int:
+    """Return what the ranks say, where they could; else what the launcher's status can mean."""
+    try:
+        return int(status.read_text())
+    except (OSError, ValueError):
+        pass
+    if code in DOCUMENTED:
+        return code
+    how = f"signal {code - 128}" if code > 128 else f"status {code}"
+    raise LostRanks(
+        f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died; "
+        "a training goes on from its newest checkpoint with --resume"
+    )
+
+
+def _pass_signals_on(job: subprocess.Popen[bytes], mark: str) -> _Interrupted:
+    interrupted = _Interrupted()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            interrupted.count += 1
+        if interrupted():
+            job.kill()
+            kill_marked(mark)
+        elif job.poll() is None:
+            job.send_signal(signal.SIGUSR1)
+
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(name, ask)
+    return interrupted
+
+
+class _Interrupted:
+    """Whether a person asked a second time."""
+
+    count = 0
+
+    def __call__(self) -> bool:
+        return self.count > 1
+
+
+def kill_marked(mark: str) -> None:
+    """Kill every process on this host that was started by the launch called `mark`."""
+    needle = f"{MARK}={mark}".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if needle in entry.read_bytes():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            # It ended meanwhile, or belongs to somebody else.
+            continue
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end mpirun (which then ends the ranks) when this process is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

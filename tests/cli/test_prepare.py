@@ -1,0 +1,160 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from disttrain.cli.prepare import app
+from disttrain.errors import DataError, UsageError
+
+SHIPPED = Path(__file__).parents[2] / "data" / "mnist"
+TABLE = "a,b,label\n" + "".join(f"{i},{i * 2},{'dog' if i % 2 else 'cat'}\n" for i in range(20))
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "in" / "table.csv"
+    path.parent.mkdir()
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out" / "data.h5"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_csv_says_what_it_made(table, out):
+    result = run("csv", table, out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}: train 20 rows; inputs 2 uint8; 2 classes (cat, dog)\n"
+    assert result.stderr == ""
+    with h5py.File(out) as f:
+        assert list(f.attrs["classes"]) == ["cat", "dog"]
+        assert f["train/inputs"].shape == (20, 2)
+
+
+def test_json_is_one_object_and_people_read_standard_error(table, out):
+    result = run("csv", table, out, "--json", "--test-fraction", 0.2, "--seed", 4)
+    assert json.loads(result.stdout) == {
+        "path": str(out),
+        "rows": {"train": 16, "test": 4},
+        "input_shape": [2],
+        "input_dtype": "uint8",
+        "target_dtype": "int64",
+        "outputs": 2,
+        "task": "classification",
+        "classes": ["cat", "dog"],
+        "seed": 4,
+    }
+    assert "train 16 rows, test 4 rows" in result.stderr
+
+
+def test_the_seed_decides_the_order(table, out, tmp_path):
+    paths = [out, tmp_path / "b.h5", tmp_path / "c.h5"]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        assert run("csv", table, path, "--seed", seed).exit_code == 0
+    a, b, c = (path.read_bytes() for path in paths)
+    assert a == b
+    assert a != c
+
+
+def test_regression_and_several_targets(table, out):
+    result = run("csv", table, out, "--target", "b", "--regression")
+    assert isinstance(result.exception, DataError)  # 'label' is text and would be an input
+    table.write_text("a,b,c\n1,2,3\n4,5,6\n")
+    assert "2 regression targets of float32" in run("csv", table, out, "--target", "b,c").stdout
+    assert "1 regression targets" in run("csv", table, out, "--regression").stdout
+
+
+def test_mnist_and_idx_give_the_same_file(out, tmp_path):
+    result = run("mnist", out, "--from", SHIPPED)
+    assert "train 60000 rows, test 10000 rows; inputs 28 x 28 uint8; 10 classes" in result.stdout
+    assert run("idx", SHIPPED, tmp_path / "b.h5").exit_code == 0
+    names = sorted(SHIPPED.glob("*.gz"))
+    options = ("--test-images", "--test-labels", "--train-images", "--train-labels")
+    pairs = [str(word) for pair in zip(options, names, strict=True) for word in pair]
+    assert run("idx", tmp_path / "c.h5", *pairs).exit_code == 0
+    assert out.read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert out.read_bytes() == (tmp_path / "c.h5").read_bytes()
+
+
+def test_npz_and_npy(out, tmp_path):
+    x, y = np.random.default_rng(0).random((10, 3)), np.arange(10) % 2
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    assert (
+        "train 10 rows, test 10 rows; inputs 3 float64"
+        in run("npz", tmp_path / "a.npz", out).stdout
+    )
+    result = run("npz", tmp_path / "x.npy", out, "--targets", tmp_path / "y.npy")
+    assert "train 10 rows; inputs 3 float64; 2 classes" in result.stdout
+    assert isinstance(run("npz", tmp_path / "x.npy", out).exception, UsageError)
+
+
+def test_images(out, tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.new("RGB", (8, 6)).save(path)
+    options = ("--size", "3x4", "--grey", "--test-fraction", "0.5")
+    result = run("images", tmp_path / "images", out, *options)
+    assert "train 2 rows, test 2 rows; inputs 3 x 4 uint8; 2 classes (a, b)" in result.stdout
+    for size in ("3", "3x", "0x4", "axb"):
+        assert isinstance(run("images", tmp_path, out, "--size", size).exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "cause"),
+    [
+        (("csv", "{in}/nope.csv", "{out}"), DataError, "nope.csv does not exist"),
+        (("csv", "{in}", "{out}"), DataError, "is a folder, not a file"),
+        (("csv", "{in}/table.csv", "{in}"), DataError, "is a folder"),
+        (("csv", "{in}/table.csv", "{in}/table.csv"), UsageError, "is also a file to read"),
+        (("csv", "{in}/table.csv", "{out}", "--target", "z"), DataError, "columns are a, b, label"),
+        (("mnist", "{out}", "--from", "{in}"), DataError, "does not hold train-images"),
+        (("idx", "{out}"), UsageError, "either FOLDER OUT, or OUT and options"),
+        (("idx", "{in}", "{out}", "--train-images", "x"), UsageError, "either FOLDER OUT"),
+        (("idx", "{out}", "--train-images", "x"), UsageError, "--train-images with --train-labels"),
+        (("npz", "{in}/table.csv", "{out}"), DataError, "is not an array file"),
+        (("images", "{in}", "{out}"), DataError, "holds no folders with images"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(table, out, arguments, kind, cause):
+    places = {"{in}": str(table.parent), "{out}": str(out)}
+    words = []
+    for argument in arguments:
+        for mark, place in places.items():
+            argument = argument.replace(mark, place)
+        words.append(argument)
+    result = run(*words)
+    assert type(result.exception) is kind
+    assert cause in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert result.stdout == ""
+    assert os.listdir(table.parent) == ["table.csv"]
+    assert table.read_text() == TABLE
+    assert not out.parent.exists()
+
+
+def test_a_bad_option_ends_with_2(table, out):
+    assert run("csv", table, out, "--seed", "-1").exit_code == 2
+    assert run("csv", table, out, "--test-fraction", "1.5").exit_code == 2
+
+
+def test_help_needs_nothing_heavy():
+    heavy = "{'numpy', 'h5py', 'rich'}"
+    code = f"import sys, disttrain.cli.prepare; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr

@@ -23,6 +23,7 @@ class Alone(Communicator):
         self.rank = self.local_rank = 0
         self.size = self.local_size = 1
         self.host = socket.gethostname()
+        self.hosts = [self.host]
         self.library = "none"
         self.watch = Watch(0, self.host)
 

@@ -32,6 +32,7 @@ class Communicator(ABC):
     local_rank: int
     local_size: int
     host: str
+    hosts: list[str]
     library: str
     watch: Watch
 

@@ -52,6 +52,7 @@ class Ranks(Communicator):
         # The launcher's own local rank can differ from this order; both number a node's ranks.
         self.local_rank, self.local_size = self._node.rank, self._node.size
         self.host = socket.gethostname()
+        self.hosts = sorted(set(self._comm.allgather(self.host)))
         self.library = library()
         board = self.node_array((self.local_size,), BOARD)
         board[self.local_rank] = (self.rank, 0.0, b"starting")

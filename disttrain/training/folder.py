@@ -67,6 +67,12 @@ class RunFolder:
         for old in all_checkpoints(self.checkpoints):
             old.unlink()
 
+    def release(self) -> None:
+        """Let another run use the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def holds_a_run(self) -> bool:
         """Return True where a run has left anything here."""
         return self.run_file.exists() or bool(all_checkpoints(self.checkpoints))

@@ -38,6 +38,7 @@ class _Table:
 
     @property
     def inputs(self) -> list[int]:
+        """The columns that are not targets."""
         return [column for column in range(len(self.names)) if column not in self.targets]
 
 

@@ -1,0 +1,173 @@
+"""Time of one training step over its matrix products, beside PyTorch, and on more than one rank.
+
+    python benchmarks/step.py [--quick] [--ranks N] [--torch-python PATH] [--json FILE]
+
+All sides are measured in turns in one run, float32, one BLAS thread per rank; see README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from worker import ONE_THREAD, Worker, cpu, medians
+
+from disttrain.errors import LauncherError
+from disttrain.launch import find_launcher
+
+HERE = Path(__file__).parent
+NETWORKS = {"S": [784, 128, 10], "L": [784, 800, 10], "M": [784, 1024, 1024, 10]}
+BATCHES = (32, 128, 512)
+HEADS = {
+    "case": ("", "{}"),
+    "floor": ("floor ms", "{:.3f}"),
+    "step": ("step ms", "{:.3f}"),
+    "step/floor": ("step/floor", "{:.2f}"),
+    "torch/step": ("torch/step", "{:.2f}"),
+    "fused/step": ("fused/step", "{:.2f}"),
+    "ranks": ("{ranks} ranks ms", "{:.3f}"),
+    "speed-up": ("speed-up", "{:.2f}"),
+    "ceiling": ("ceiling", "{:.2f}"),
+}
+EXPLANATION = """\
+floor      only the sgemm calls of a step: same shapes and layouts, arrays made before
+step       disttrain.training.trainer.train_step: sampling, reading and normalizing the uint8
+           batch, forward, loss, accuracy, backward, update; all of it in the time
+torch      torch.nn + torch.optim.SGD(momentum, weight_decay), its batch ready as float32 (no data
+           reading in its time); fused: SGD(fused=True)
+speed-up   one rank's step over that of {ranks} ranks that share the same global batch
+ceiling    the same for the floor: {ranks} copies of the sgemm calls, each for its share of the
+           batch, that never communicate: what this machine allows"""
+
+
+def main() -> None:
+    """Measure all cases and print the table."""
+    options = arguments()
+    begin = time.perf_counter()
+    workers, facts = start(options)
+    networks = ("S", "L") if options.quick else tuple(NETWORKS)
+    batches = BATCHES[:2] if options.quick else BATCHES
+    rounds, target = (9, 0.012) if options.quick else (25, 0.03)
+    rows = []
+    try:
+        for name in networks:
+            for batch in batches:
+                rows.append(measure(f"{name}/{batch}", NETWORKS[name], batch, workers, facts,
+                                    rounds, target))  # fmt: skip
+    finally:
+        for worker in workers.values():
+            worker.close()
+    facts["seconds"] = round(time.perf_counter() - begin)
+    print_report(rows, facts)
+    if options.json:
+        options.json.write_text(json.dumps({"facts": facts, "cases": rows}, indent=1) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, < 40 s")
+    parser.add_argument("--ranks", type=int, default=2, help="also on N ranks (1: not)")
+    parser.add_argument("--torch-python", default=sys.executable, metavar="PATH",
+                        help="an interpreter that has torch")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    return parser.parse_args()
+
+
+def start(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, Any]]:
+    """Start a process for each side that there is; say what is missing."""
+    ours = [sys.executable, str(HERE / "step_ours.py")]
+    workers = {"ours": Worker(ours)}
+    facts = {"cpu": cpu(), "ranks": options.ranks, **workers["ours"].ask()}
+    if pinned := os.environ.get("OPENBLAS_CORETYPE"):
+        facts["blas"] += f" (OPENBLAS_CORETYPE={pinned} in the environment)"
+    facts["torch"] = "not installed"
+    probe = [options.torch_python, "-c", "import torch"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        workers["torch"] = Worker([options.torch_python, str(HERE / "step_torch.py")])
+        facts |= workers["torch"].ask()
+    else:
+        say("no torch in this Python: its columns stay empty; pip install torch==2.13.0, "
+            "or --torch-python PATH of an interpreter that has it")  # fmt: skip
+    if options.ranks > 1:
+        try:
+            launcher = find_launcher()
+        except LauncherError as error:
+            say(f"one rank only: {error}")
+        else:
+            command = launcher.command(options.ranks, ours)
+            workers["ranks"] = Worker(command, launcher.environment(options.ranks) | ONE_THREAD)
+            facts["mpi"] = workers["ranks"].ask()["mpi"]
+    words = [Path(w).name if os.path.isabs(w) else w for w in sys.argv[1:]]
+    facts["command"] = shlex.join(["python", "benchmarks/step.py", *words])
+    facts["date"] = datetime.date.today().isoformat()
+    return workers, facts
+
+
+def measure(
+    case: str,
+    widths: list[int],
+    batch: int,
+    workers: dict[str, Worker],
+    facts: dict[str, Any],
+    rounds: int,
+    target: float,
+) -> dict[str, Any]:
+    """Return the medians of one case, all variants in turns, and their ratios."""
+
+    def way(side: str, variant: str) -> Callable[[int], float]:
+        request = partial(workers[side].seconds, widths=widths, batch=batch, variant=variant)
+        return lambda steps: request(steps)
+
+    ways = {"step": way("ours", "step"), "floor": way("ours", "floor")}
+    if "torch" in workers:
+        ways["torch"] = way("torch", "torch")
+        if facts["fused"]:
+            ways["fused"] = way("torch", "fused")
+    if "ranks" in workers:
+        ways["ranks"] = way("ranks", "step")
+        ways["ranks floor"] = way("ranks", "floor")
+    seconds = medians(ways, rounds, target)
+    step, floor = seconds["step"], seconds["floor"]
+    row: dict[str, Any] = {"case": case, **{k: s * 1e3 for k, s in seconds.items()}}
+    row["step/floor"] = step / floor
+    for name in ("torch", "fused"):
+        if name in seconds:
+            row[f"{name}/step"] = seconds[name] / step
+    if "ranks" in seconds:
+        row["speed-up"], row["ceiling"] = step / seconds["ranks"], floor / seconds["ranks floor"]
+    say(f"{case}: step/floor {row['step/floor']:.2f}")
+    return row
+
+
+def print_report(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    """Print the table, what its columns are, and where it was measured."""
+    print("Time of one training step, float32, one BLAS thread per rank: medians of interleaved")
+    print("rounds. S = 784-128-10, L = 784-800-10, M = 784-1024-1024-10; /N: global batch\n")
+    print("  ".join(f"{head.format(**facts):>10}" for head, _ in HEADS.values()))
+    for row in rows:
+        cells = [form.format(row[key]) if key in row else "-" for key, (_, form) in HEADS.items()]
+        print("  ".join(f"{cell:>10}" for cell in cells))
+    print(f"\n{EXPLANATION.format(**facts)}\n")
+    print(f"machine    {facts['cpu']}; BLAS {facts['blas']}, {facts['threads']} thread")
+    print(f"versions   numpy {facts['numpy']}, torch {facts['torch']}, {facts['mpi']}")
+    print(f"command    {facts['command']}   ({facts['date']}, {facts['seconds']} s)")
+
+
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The side of disttrain in `step.py`: the real training step, and the matrix products it needs.
+
+Started by `step.py`, alone or under mpirun; serves requests over pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from worker import requests, serve
+
+import disttrain
+from disttrain.environment import launched, prepare_blas
+
+prepare_blas()
+
+import numpy as np  # noqa: E402
+from threadpoolctl import threadpool_info  # noqa: E402
+
+from disttrain.data.writer import write_data_file  # noqa: E402
+from disttrain.training.trainer import train_step  # noqa: E402
+
+ROWS = 16384
+RATE = 1e-3
+
+
+def step_loop(widths: list[int], batch: int, path: Path) -> Callable[[int], None]:
+    """Return a function that does so many training steps, data reading included. Collective."""
+    layers = [{"units": n, "activation": "relu"} for n in widths[1:-1]] + [{"units": widths[-1]}]
+    settings = disttrain.Settings.model_validate(
+        {
+            "data": {"path": str(path), "validation_fraction": 0.0},
+            "model": {"layers": layers},
+            "training": {"batch_size": batch},
+            "optimizer": {"momentum": 0.9, "weight_decay": 1e-4},
+            "device": {"kind": "cpu"},
+        }
+    )
+    run = disttrain.build(settings)
+    done = 0
+
+    def loop(steps: int) -> None:
+        nonlocal done
+        for _ in range(steps):
+            train_step(run, done, RATE)
+            done += 1
+
+    return loop
+
+
+def floor_loop(widths: list[int], rows: int) -> Callable[[int], None]:
+    """Return a function that does the sgemm calls of so many steps, and nothing else.
+
+    The same shapes and memory layouts as the step, each product on what the one before it wrote;
+    every array is there before.
+    """
+    draw = np.random.default_rng(1).standard_normal
+    hidden = [draw((rows, n), "f4") for n in widths]
+    deltas = [draw((rows, n), "f4") for n in widths]
+    pairs = list(zip(widths[1:], widths[:-1], strict=True))
+    weights = [draw((n, m), "f4") / np.float32(m**0.5) for n, m in pairs]
+    gradients = [np.empty((n, m), "f4") for n, m in pairs]
+
+    def loop(steps: int) -> None:
+        for _ in range(steps):
+            for n, weight in enumerate(weights):
+                np.dot(hidden[n], weight.T, out=hidden[n + 1])
+            for n in reversed(range(len(weights))):
+                np.dot(deltas[n + 1].T, hidden[n], out=gradients[n])
+                if n:
+                    np.dot(deltas[n + 1], weights[n], out=deltas[n])
+
+    return loop
+
+
+class Side:
+    """One rank of this side: keeps the loops of one case at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._comm = disttrain.connect()
+        self._path = folder / f"rows-{self._comm.rank}.h5"
+        draw = np.random.default_rng(0)
+        inputs = draw.integers(0, 256, (ROWS, 784), np.uint8)
+        write_data_file(self._path, {"train": (inputs, draw.integers(0, 10, ROWS))})
+        self._case: tuple[Any, ...] = ()
+        self._loops: dict[str, Callable[[int], None]] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the seconds of the slowest rank for `steps` steps of `variant`. Collective."""
+        if "steps" not in request:
+            return self._description()
+        widths, batch = request["widths"], request["batch"]
+        if self._case != (widths, batch):
+            self._case, self._loops = (widths, batch), {}
+            self._loops["step"] = step_loop(widths, batch, self._path)
+            self._loops["floor"] = floor_loop(widths, batch // self._comm.size)
+        self._comm.barrier()
+        begin = time.perf_counter()
+        self._loops[request["variant"]](request["steps"])
+        seconds = time.perf_counter() - begin
+        return {"seconds": max(self._comm.collect(seconds))}
+
+    def _description(self) -> dict[str, Any]:
+        blas = [i for i in threadpool_info() if i["user_api"] == "blas"]
+        kernels = [f"{i['internal_api']} {i['version']} {i['architecture']}" for i in blas]
+        return {
+            "numpy": np.__version__,
+            "blas": ", ".join(kernels) or "unknown",
+            "threads": max((i["num_threads"] for i in blas), default=0),
+            "mpi": self._comm.library,
+        }
+
+
+def main() -> None:
+    """Serve: rank 0 hears the requests and tells the others, who sleep while there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        side = Side(Path(folder))
+        if launched() is None:
+            serve(side.answer)
+        else:
+            serve_together(side.answer)
+
+
+def serve_together(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Serve on all ranks; a rank that waited inside MPI would keep a core busy."""
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD.Dup()
+    if world.rank == 0:
+        for request in requests():
+            for other in range(1, world.size):
+                world.send(request, other)
+            print(json.dumps(answer(request)), flush=True)
+        for other in range(1, world.size):
+            world.send(None, other)
+        return
+    while True:
+        while not world.Iprobe(source=0):
+            time.sleep(2e-4)
+        request = world.recv(source=0)
+        if request is None:
+            return
+        answer(request)
+
+
+if __name__ == "__main__":
+    main()

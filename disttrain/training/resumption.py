@@ -1,0 +1,67 @@
+"""Going on with a run: from where, and with which changes to its run file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from disttrain import config
+from disttrain.checkpoint import Snapshot, newest_whole
+from disttrain.config import Settings
+from disttrain.errors import RunFileError
+from disttrain.training.folder import RunFolder
+
+__all__ = ["look_back"]
+
+# What may change between a run and its resumption: none of it changes what a step computes.
+FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
+        "communication", "data.path", "data.memory")  # fmt: skip
+
+
+def look_back(
+    folder: RunFolder, settings: Settings, say: Callable[[str], None]
+) -> tuple[dict[str, Any] | None, Snapshot | None]:
+    """Return the summary of a run that is finished, and the checkpoint to go on from.
+
+    At most one of them is not None; neither is where nothing was saved yet. A completed run goes on
+    where the settings now ask for more epochs. Raises RunFileError for a change that would make
+    other steps than those of the run.
+    """
+    snapshot, done = newest_whole(folder.checkpoints, say), folder.finished()
+    if snapshot is None:
+        if done is None:
+            say("no checkpoint to resume from: starting from the beginning")
+        return done, None
+    stopped = done is not None and done["status"] == "stopped-early"
+    if done is not None and (stopped or snapshot.epoch >= settings.training.epochs):
+        return done, None
+    refuse_changes(settings, snapshot, say)
+    return None, snapshot
+
+
+def refuse_changes(settings: Settings, snapshot: Snapshot, say: Callable[[str], None]) -> None:
+    """Say what the run file changed; raise RunFileError for what would make other steps."""
+    old = flat(config.parse(snapshot.run_file).model_dump())
+    new = flat(settings.model_dump())
+    changed = sorted(k for k in old | new if old.get(k) != new.get(k))
+    refused = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    if refused:
+        key = refused[0]
+        raise RunFileError(
+            f"{key} was {old.get(key)!r} when this run began and is {new.get(key)!r} now"
+            + (f" (and {len(refused) - 1} more)" if refused[1:] else "")
+            + ": resume with the old value, or begin another run with another --output"
+        )
+    for key in changed:
+        say(f"resuming with {key} = {new.get(key)!r} (was {old.get(key)!r})")
+
+
+def flat(table: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, with dotted keys."""
+    if not isinstance(table, dict):
+        return {prefix: table}
+    return {
+        key: value
+        for name, part in table.items()
+        for key, value in flat(part, f"{prefix}.{name}" if prefix else name).items()
+    }

@@ -1,0 +1,69 @@
+"""`summary.json`: how a run ended, and what a reader needs to judge and to repeat it."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from typing import Any
+
+import h5py
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from disttrain.comm import Communicator
+from disttrain.errors import Divergence, Preempted
+from disttrain.training.run import Run
+
+__all__ = ["status_of", "summarize"]
+
+
+def status_of(error: Exception) -> str:
+    """Return the status of a run that ended with `error`."""
+    if isinstance(error, Divergence):
+        return "diverged"
+    return "preempted" if isinstance(error, Preempted) else "failed"
+
+
+def summarize(
+    run: Run | None, comm: Communicator, begin: float, status: str, digest: str | None
+) -> dict[str, Any]:
+    """Return the summary without scores; `run` is None where it failed before it was built.
+
+    `digest` is that of the last training state; `samples_per_second` is over all intervals, without
+    validation; `wall_seconds` counts from `begin`, this start of the run.
+    """
+    state = run.state if run else None
+    history = state.history if state else []
+    seconds = math.fsum(r["seconds"] for r in history)
+    samples = math.fsum(r["seconds"] * r["samples_per_second"] for r in history)
+    return {
+        "status": status,
+        "steps": state.step if state else 0,
+        "epochs": run.epoch if run else 0.0,
+        "ranks": comm.size,
+        "wall_seconds": time.time() - begin,
+        "samples_per_second": samples / seconds if seconds else 0.0,
+        "best_step": state.best_step if state and state.best_loss is not None else None,
+        "validation": None,
+        "test": None,
+        "digest": digest,
+        "failures": [],
+        "environment": environment(run, comm),
+    }
+
+
+def environment(run: Run | None, comm: Communicator) -> dict[str, Any]:
+    """Return versions, BLAS kernel, the way of summing, device and host of rank 0."""
+    blas: dict[str, Any] = next((i for i in threadpool_info() if i.get("user_api") == "blas"), {})
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
+        "blas_threads": blas.get("num_threads"),
+        "mpi": comm.library,
+        "sum": run.reducer.way if run else None,
+        "device": run.network.device.name if run else None,
+        "hosts": comm.hosts,
+    }

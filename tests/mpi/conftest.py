@@ -1,0 +1,15 @@
+import pytest
+
+from disttrain.environment import launched
+from tests.cli.shell import a_shell, blobs
+
+# Those are collective: every rank of a job runs them, see run.py.
+collect_ignore = [] if launched() else ["ranks"]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    blobs(tmp_path / "blobs.h5", rows=200, validation=2100)
+    with a_shell(tmp_path) as shell:
+        shell.run_file()
+        yield shell

@@ -1,0 +1,64 @@
+"""Every test here is collective, and so is its outcome: it passes on all ranks or fails on all."""
+
+import sys
+import time
+import traceback
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import disttrain
+
+# A rank that failed waits so long for the others to end the same test.
+PATIENCE = 15.0
+
+
+@pytest.fixture(scope="session")
+def comm():
+    return disttrain.connect()
+
+
+@pytest.fixture(scope="session")
+def together_path(comm, tmp_path_factory):
+    """A folder that all ranks see."""
+    return comm.share(tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="session")
+def outcomes():
+    return MPI.COMM_WORLD.Dup()
+
+
+@pytest.fixture(autouse=True)
+def _joined(comm, outcomes):
+    """Ranks join, and the outcomes have their communicator, before the first test."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    outcomes = pyfuncitem.funcargs["outcomes"]
+    error = None
+    try:
+        result = yield
+    except Exception as caught:
+        error = caught
+    text = "".join(traceback.format_exception(error)) if error else ""
+    mine, failed = np.array([bool(error)], "i8"), np.zeros(1, "i8")
+    request = outcomes.Iallreduce(mine, failed)
+    limit = time.monotonic() + PATIENCE if error else float("inf")
+    while not request.Test():
+        if time.monotonic() > limit:
+            # The others are inside a collective call of this test, and stay there.
+            print(f"rank {outcomes.rank}, {pyfuncitem.nodeid}:\n{text}", file=sys.stderr)
+            sys.stderr.flush()
+            MPI.COMM_WORLD.Abort(1)
+        time.sleep(0.0005)
+    if failed[0]:
+        texts = outcomes.allgather(text)
+        if error is None:
+            rank = next(r for r, t in enumerate(texts) if t)
+            error = AssertionError(f"passed here, but on rank {rank}:\n{texts[rank]}")
+    if error is not None:
+        raise error
+    return result

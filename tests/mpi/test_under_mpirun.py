@@ -1,0 +1,9 @@
+import pytest
+
+from tests.mpi.run import start
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_every_collective_test_passes(ranks):
+    assert start(ranks, ["-m", "not long"], limit=150) == 0

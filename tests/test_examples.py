@@ -1,0 +1,63 @@
+"""The examples run as their first lines say, alone and under mpirun."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disttrain.data.writer import write_data_file
+from disttrain.launch import find_launcher
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(*command: str, cwd: Path) -> str:
+    environment = os.environ | find_launcher().environment(2)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_train_in_memory(ranks: int, tmp_path: Path) -> None:
+    program = [sys.executable, str(EXAMPLES / "train_in_memory.py")]
+    command = find_launcher().command(ranks, program) if ranks > 1 else program
+    said = run(*command, cwd=tmp_path)
+    assert f"on {ranks} rank(s)" in said
+    assert float(said.split("test accuracy ")[1].split()[0]) > 0.95
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """Ten classes, each a bright spot of its own."""
+    random = np.random.default_rng(0)
+    classes = np.arange(600) % 10
+    images = random.integers(0, 60, (600, 10, 10)).astype("uint8")
+    images[np.arange(600), classes] += 120
+    path = tmp_path / "digits.h5"
+    splits = {"train": (images[:500], classes[:500]), "test": (images[500:], classes[500:])}
+    write_data_file(path, splits)
+    return path
+
+
+def test_custom_layer(digits: Path, tmp_path: Path) -> None:
+    said = run(sys.executable, str(EXAMPLES / "custom_layer.py"), str(digits), cwd=tmp_path)
+    assert float(said.splitlines()[-1].split("accuracy ")[1]) > 0.9
+
+
+def test_use_a_model(digits: Path, tmp_path: Path) -> None:
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(
+        f'[data]\npath = "{digits}"\n[model]\nlayers = [{{ units = 10 }}]\n[training]\nepochs = 5\n'
+    )
+    run(sys.executable, "-m", "disttrain", "train", "run.toml", "--output", "out", cwd=tmp_path)
+    said = run(sys.executable, str(EXAMPLES / "use_a_model.py"), "out", cwd=tmp_path)
+    assert float(said.split("test accuracy ")[1].split()[0]) > 0.9
+    assert "looks most like class" in said

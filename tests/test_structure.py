@@ -1,0 +1,140 @@
+"""The rules of the house: who may import whom, who owns which library, how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import disttrain
+
+PACKAGE = Path(disttrain.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Imports go from a higher floor to a lower one, or stay in the same room.
+FLOORS = {
+    "cli": 6,
+    "__main__": 7,
+    "api": 5,
+    "report": 5,
+    "launch": 5,
+    "training": 4,
+    "model": 3,
+    "data": 3,
+    "checkpoint": 3,
+    "comm": 2,
+    "arrays": 2,
+    "config": 2,
+    "environment": 1,
+    "preemption": 1,
+    "errors": 1,
+}
+OWNERS = {
+    "cupy": {"arrays"},
+    "mpi4py": {"comm"},
+    "tomllib": {"config"},
+    "tomli_w": {"config"},
+    "pydantic": {"config"},
+    "matplotlib": {"report"},
+    "PIL": {"data"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "numba": {"arrays"},
+}
+NEVER = {"torch", "pickle", "tensorflow"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+            if node.module == "disttrain":
+                yield from (f"disttrain.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward_and_libraries_have_one_owner(path: Path) -> None:
+    here = room(path)
+    for name in imports(path):
+        top, *rest = name.split(".")
+        assert top not in NEVER, f"{path} imports {name}"
+        assert here in OWNERS.get(top, {here}), f"{path} imports {name}, which is not its own"
+        if top == "disttrain" and rest and here != "__init__":
+            assert rest[0] == here or FLOORS[rest[0]] < FLOORS[here], f"{path} imports {name}"
+
+
+def test_layers_losses_and_the_optimizer_never_see_a_communicator() -> None:
+    for path in [*(PACKAGE / "model").glob("*.py"), PACKAGE / "training" / "optimizer.py"]:
+        assert not any(name.startswith("disttrain.comm") for name in imports(path)), path
+
+
+def test_comm_never_sees_a_parameter() -> None:
+    for path in (PACKAGE / "comm").rglob("*.py"):
+        assert not any(name.startswith("disttrain.model") for name in imports(path)), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_are_short_and_every_public_thing_is_documented(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300, f"{path} has over 300 lines"
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{path} does not say what it is for"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            inner = isinstance(node, ast.FunctionDef) and node.name in ("backward", "hook", "ask")
+            local = inner or node.name in ("add", "visit", "say")
+            assert local or ast.get_docstring(node), f"{path}: {node.name} has no docstring"
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= 45, f"{path}: {node.name} has {lines} lines"
+
+
+def test_no_room_is_called_utils() -> None:
+    bad = ("util", "helper", "manager", "handler", "misc", "common")
+    assert not [p for p in FILES if any(word in p.stem for word in bad)]
+
+
+def test_the_public_names_are_frozen() -> None:
+    assert disttrain.__all__ == [
+        "Callback",
+        "Context",
+        "Dense",
+        "DisttrainError",
+        "Layer",
+        "Loss",
+        "Parameter",
+        "Report",
+        "Settings",
+        "Softmax",
+        "Squared",
+        "build",
+        "connect",
+        "fit",
+        "load",
+        "parse",
+        "read",
+        "train",
+    ]
+    for name in disttrain.__all__:
+        assert getattr(disttrain, name) is not None
+
+
+def test_help_starts_without_the_slow_imports() -> None:
+    code = (
+        "import sys, disttrain.cli;"
+        "print([m for m in ('numpy', 'h5py', 'mpi4py', 'pydantic', 'matplotlib', 'rich')"
+        " if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

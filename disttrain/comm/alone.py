@@ -27,6 +27,11 @@ class Alone(Communicator):
         self.library = "none"
         self.watch = Watch(0, self.host)
 
+    @property
+    def shared_room(self) -> float:
+        """No limit of its own: it is ordinary memory."""
+        return float("inf")
+
     def share(self, value: T | None = None) -> T:
         """Return `value`."""
         return cast(T, value)

@@ -46,6 +46,11 @@ class Communicator(ABC):
         """BLAS threads for this rank: the cores of a node are divided among its ranks."""
         return blas_threads()
 
+    @property
+    @abstractmethod
+    def shared_room(self) -> float:
+        """Bytes that `node_array` can still take on this node."""
+
     @abstractmethod
     def share(self, value: T | None = None) -> T:
         """Return rank 0's `value` on every rank."""

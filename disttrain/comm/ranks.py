@@ -21,7 +21,7 @@ from mpi4py import MPI  # noqa: E402
 from disttrain.comm.communicator import Communicator  # noqa: E402
 from disttrain.comm.sums.base import Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
-from disttrain.comm.sums.window import shared_array  # noqa: E402
+from disttrain.comm.sums.window import room, shared_array  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
 
 __all__ = ["Ranks", "library", "world_size"]
@@ -58,6 +58,11 @@ class Ranks(Communicator):
         board[self.local_rank] = (self.rank, 0.0, b"starting")
         self._node.Barrier()
         self.watch = Watch(self.rank, self.host, board)
+
+    @property
+    def shared_room(self) -> float:
+        """Bytes that are free where shared windows live, with some left for MPI itself."""
+        return room()
 
     def share(self, value: T | None = None) -> T:
         """Return rank 0's `value` on every rank."""

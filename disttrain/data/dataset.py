@@ -70,7 +70,8 @@ def open_dataset(settings: Data, seed: int, comm: Communicator) -> Dataset:
             kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
-        fits = sum(_bytes(file, split, r) for split, r in rows.values()) < _room()
+        needed = sum(_bytes(file, split, r) for split, r in rows.values())
+        fits = needed < min(_room(), comm.shared_room)
     memory = settings.memory
     streamed = memory == "stream" or (memory == "auto" and not all(comm.collect(fits)))
     splits = {}

@@ -30,6 +30,8 @@ class Launcher:
         if self.kind == "openmpi":
             # Not bound: a second job on this host would be bound to the same cores.
             options += ["--bind-to", "none"]
+            # On one host there is shared memory; looking for networks takes Open MPI a second.
+            options += ["--mca", "pml", "ob1", "--mca", "btl", "self,sm"]
             if ranks > cores():
                 options += ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
         return [self.path, *options, *program]

@@ -96,11 +96,16 @@ class Network:
         }
 
     def load(self, tensors: dict[str, np.ndarray], vector: Array) -> None:
-        """Copy tensors ("layer/parameter") into their places in a flat `vector`.
+        """Copy tensors ("layer/parameter") into their places in a flat `vector` on the device.
 
         Raises CheckpointError where names, shapes or types are not those of this network.
         """
         host = np.zeros(self.layout.length, self.dtype)
+        self.tensors_into(tensors, host)
+        self.device.put(host, vector)
+
+    def tensors_into(self, tensors: dict[str, np.ndarray], host: np.ndarray) -> None:
+        """Do the same for a flat vector on the host."""
         places = self.tensors_of(host)
         have = {name: (t.shape, t.dtype) for name, t in tensors.items()}
         want = {name: (t.shape, t.dtype) for name, t in places.items()}
@@ -112,7 +117,6 @@ class Network:
             )
         for name, place in places.items():
             place[...] = tensors[name]
-        self.device.put(host, vector)
 
     @property
     def count(self) -> int:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.checkpoint import all_checkpoints, save, save_newest, write_atomically
+from disttrain.checkpoint import (
+    Snapshot,
+    all_checkpoints,
+    load,
+    save,
+    save_newest,
+    write_atomically,
+)
 from disttrain.config import to_toml
 from disttrain.errors import CheckpointError, UsageError
 
@@ -84,6 +92,14 @@ class RunFolder:
         except (OSError, ValueError):
             return None
         return summary if summary.get("status") in FINISHED else None
+
+    def load_best(self, say: Callable[[str], None]) -> Snapshot | None:
+        """Return the best state so far, or None, saying so, where it can't be had any more."""
+        try:
+            return load(self.best)
+        except CheckpointError as error:
+            say(f"{error}; looking for the best weights anew from here")
+            return None
 
     def begin(self, run: Run) -> None:
         """Write the resolved run file, and the metrics up to where the run stands."""

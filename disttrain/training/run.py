@@ -147,8 +147,11 @@ class Run(Model):
         self.comm.broadcast(values)
         self.network.device.put(values, self.network.values)
 
-    def restore(self, snapshot: Snapshot | None) -> None:
+    def restore(self, snapshot: Snapshot | None, best: Snapshot | None = None) -> None:
         """Go on from rank 0's `snapshot`; None (on rank 0) leaves everything as it is. Collective.
+
+        `best` is the snapshot of the best weights so far; without it the search for the best begins
+        anew.
 
         Weights and velocity are then those of rank 0 on every rank, and their digest is compared.
         """
@@ -158,6 +161,11 @@ class Run(Model):
                 network.load(snapshot.parameters, network.values)
                 network.load(snapshot.velocity, self.optimizer.velocity)
                 self.state = State.from_json(snapshot.state["progress"])
+                if best is None:
+                    self.state.best_loss = None
+                else:
+                    self.best = np.zeros(network.layout.length, network.dtype)
+                    network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
         for vector in (network.values, self.optimizer.velocity):
             host = np.array(network.device.get(vector))

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from disttrain.checkpoint import Snapshot, load
+from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DisttrainError
@@ -59,7 +57,7 @@ def train(
         run = build_run(
             settings, comm, layers=layers, loss=loss, callbacks=callbacks, preemption=preemption
         )
-        _begin(run, folder, snapshot)
+        _begin(run, folder, snapshot, say)
         fit(run, folder)
         return _finish(run, folder, begin)
     except DisttrainError as error:
@@ -70,15 +68,17 @@ def train(
         folder.release()
 
 
-def _begin(run: Run, folder: RunFolder, snapshot: Snapshot | None) -> None:
+def _begin(
+    run: Run, folder: RunFolder, snapshot: Snapshot | None, say: Callable[[str], None]
+) -> None:
     """Restore, tell callbacks, write the run file. Collective."""
-    run.restore(snapshot)
+    best = None
+    with run.comm.together("restoring"):
+        if snapshot and snapshot.state["progress"]["best_loss"] is not None:
+            best = folder.load_best(say)
+    run.restore(snapshot, best)
     with run.comm.together("opening the run folder"):
         if run.comm.is_root:
-            if run.state.best_loss is not None:
-                best = load(folder.best)
-                run.best = np.zeros(run.network.layout.length, run.network.dtype)
-                run.network.load(best.parameters, run.best)
             folder.begin(run)
     with run.comm.together("callback"):
         for callback in run.callbacks:

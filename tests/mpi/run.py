@@ -20,12 +20,16 @@ from disttrain.launch import find_launcher
 TESTS = Path(__file__).parent / "ranks"
 LIMIT = 300.0
 TIMED_OUT = 124
+# Output is not captured: a rank that ends all the others says why, and at once. A signal is not
+# heard by a rank that waits inside MPI: past its time limit a test ends by a thread.
+OPTIONS = ["-s", "-o", "timeout=60", "-o", "timeout_method=thread"]
 
 
 def start(ranks: int, arguments: list[str], limit: float = LIMIT) -> int:
     """Run the tests on `ranks` ranks and return mpirun's exit code, or 124 past the limit."""
     launcher = find_launcher()
-    program = [sys.executable, "-m", "tests.mpi.run", *arguments]
+    color = "--color=yes" if sys.stdout.isatty() else "--color=no"
+    program = [sys.executable, "-m", "tests.mpi.run", color, *arguments]
     job = subprocess.Popen(
         launcher.command(ranks, program),
         env=os.environ | launcher.environment(ranks) | {"OMP_NUM_THREADS": "1"},
@@ -50,8 +54,7 @@ def take_part(rank: int, arguments: list[str]) -> int:
     """Run the tests as one rank: rank 0 prints its report, the others nothing."""
     if rank:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    # Output is not captured: a rank that ends all the others says why, and at once.
-    return int(pytest.main([str(TESTS), "-s", "-o", "timeout=60", *arguments]))
+    return int(pytest.main([str(TESTS), *OPTIONS, *arguments]))
 
 
 if __name__ == "__main__":

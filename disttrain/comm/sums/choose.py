@@ -12,7 +12,7 @@ from mpi4py import MPI
 from disttrain.comm.sums.allreduce import Allreduce, Buckets
 from disttrain.comm.sums.base import Sum, Vector
 from disttrain.comm.sums.ring import Ring
-from disttrain.comm.sums.window import Window
+from disttrain.comm.sums.window import Window, room
 from disttrain.errors import UsageError
 
 __all__ = ["summation"]
@@ -70,6 +70,9 @@ def _window(
 ) -> Sum:
     """Return the window, or on all ranks an allreduce where a node has no room for it."""
     made: Sum | None = None
+    needed = (node.size + 1) * length * dtype.itemsize
+    if not world.allreduce(needed < room(), MPI.LAND):
+        return flat(world, length, dtype, header, "allreduce")
     try:
         over = (lambda m, h: FLAT[across[1]](across[0], m, h)) if across else None
         made = Window(node, length, dtype, header, over)

@@ -7,6 +7,7 @@ then add their slices by another way: `1/local_size` of the message each.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -14,12 +15,15 @@ from mpi4py import MPI
 
 from disttrain.comm.sums.base import Sum, Vector
 
-__all__ = ["Window", "shared_array"]
+__all__ = ["Window", "room", "shared_array"]
 
 # Slices begin at multiples of a page, so that no two ranks write to one cache line or page.
 PAGE = 4096
 # What a rank adds before it goes on to the next part of its slice: stays in the cache.
 CHUNK = 1 << 15
+# Where Open MPI and MPICH keep shared windows, and what they take there for their own messages.
+SHARED_MEMORY = "/dev/shm"
+RESERVE = 16 << 20
 
 
 def shared_array(
@@ -34,6 +38,19 @@ def shared_array(
     memory, _ = window.Shared_query(0)
     raw = np.frombuffer(memory, np.uint8, length)  # type: ignore[call-overload]
     return raw.view(dtype).reshape(shape), window
+
+
+def room(where: str = SHARED_MEMORY) -> float:
+    """Return how many bytes of shared windows this node has room for.
+
+    A window that is larger than the file system behind it is granted all the same, and ends the
+    process by SIGBUS when it is written to: containers often have 64 MB.
+    """
+    try:
+        free = os.statvfs(where)
+    except OSError:
+        return float("inf")
+    return max(0.0, float(free.f_bavail) * free.f_frsize - RESERVE)
 
 
 class Window(Sum):

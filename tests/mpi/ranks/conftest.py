@@ -6,9 +6,13 @@ import traceback
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 import disttrain
+
+# Before MPI is: it sets what MPI reads when it starts.
+COMM = disttrain.connect()
+
+from mpi4py import MPI  # noqa: E402
 
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
@@ -16,7 +20,7 @@ PATIENCE = 15.0
 
 @pytest.fixture(scope="session")
 def comm():
-    return disttrain.connect()
+    return COMM
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +45,9 @@ def pytest_pyfunc_call(pyfuncitem):
     error = None
     try:
         result = yield
-    except Exception as caught:
+    except pytest.skip.Exception:
+        raise
+    except BaseException as caught:
         error = caught
     text = "".join(traceback.format_exception(error)) if error else ""
     mine, failed = np.array([bool(error)], "i8"), np.zeros(1, "i8")

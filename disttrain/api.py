@@ -55,6 +55,15 @@ def train(
     )  # fmt: skip
 
 
-def load(path: str | Path, comm: Communicator | None = None) -> Trained:
-    """Return the network in a checkpoint, or the best one of a run folder. Collective."""
-    return load_trained(path, comm or connect())
+def load(
+    path: str | Path,
+    *,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    comm: Communicator | None = None,
+) -> Trained:
+    """Return the network in a checkpoint, or the best one of a run folder. Collective.
+
+    Give the `layers` and the `loss` of your own that it was trained with, if any.
+    """
+    return load_trained(path, comm or connect(), layers, loss)

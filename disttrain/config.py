@@ -153,7 +153,7 @@ class Communication(Section):
 
     sum: Literal["auto", "window", "allreduce", "buckets", "ring"] = "auto"
     bucket_mib: PositiveFloat = 4.0
-    deadline_seconds: PositiveFloat = 600.0
+    deadline_seconds: NotNegative = 600.0
 
 
 class Settings(Section):
@@ -184,6 +184,9 @@ class Settings(Section):
 def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     """Return the settings of the run file at `path`, with `a.b=value` changes applied in order.
 
+    A relative `data.path` becomes absolute: from the working directory, or else, where nothing is
+    there, from the run file's own folder.
+
     Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
     holds a key or a value that is not allowed.
     """
@@ -195,7 +198,8 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
         ) from None
     except UnicodeDecodeError:
         raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
-    return parse(text, changes, source=f"run file {path}")
+    settings = parse(text, changes, source=f"run file {path}")
+    return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
 
 
 def parse(text: str, changes: Sequence[str] = (), *, source: str = "run file") -> Settings:
@@ -217,6 +221,13 @@ def to_toml(settings: Settings) -> str:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a run file."""
     return Settings.model_json_schema()
+
+
+def _found(path: str, beside: Path) -> str:
+    here = Path(path)
+    if not here.exists() and (beside / path).exists():
+        here = beside / path
+    return str(here.absolute())
 
 
 def _apply(table: dict[str, Any], change: str) -> None:

@@ -9,7 +9,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Launched", "blas_threads", "launched", "prepare_blas"]
+__all__ = ["VERSION", "Launched", "blas_threads", "launched", "prepare_blas", "threads_are_ours"]
+
+VERSION = "0.1.0"
 
 # Variables that hold the number of processes, most specific first: a process manager's own come
 # before Slurm's, because inside a batch job mpirun's ranks inherit those of the step that started
@@ -37,6 +39,9 @@ LOCAL_SIZES = (
     "MV2_COMM_WORLD_LOCAL_SIZE",
     "SLURM_NTASKS_PER_NODE",
 )
+THREADS = "OMP_NUM_THREADS"
+# Set beside it where the number is this program's own choice.
+CHOSEN = "DISTTRAIN_CHOSE_THREADS"
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,24 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
 def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
     """Return how many BLAS threads fit this process, so that a node's ranks share its cores.
 
-    A process that the launcher bound to some cores uses those; ranks that are not bound divide the
-    node's. Without a launcher it is all cores.
+    Without a launcher it is all cores that the process may use.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    bound = cores < (os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     local = next((int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit()), 1)
-    return cores if bound else max(1, cores // max(local, 1))
+    return max(1, (cores or 1) // max(local, 1))
 
 
 def prepare_blas() -> None:
     """Set the BLAS threads, which the library reads once, when numpy is imported.
 
-    Under a launcher the ranks of a node divide its cores; what is set already stays.
+    Under a launcher the ranks of a node divide its cores; what the user has set stays, also later,
+    when the ranks know each other's cores.
     """
-    if launched():
-        os.environ.setdefault("OMP_NUM_THREADS", str(blas_threads()))
+    if launched() and THREADS not in os.environ:
+        os.environ[THREADS] = str(blas_threads())
+        os.environ[CHOSEN] = "1"
+
+
+def threads_are_ours() -> bool:
+    """Return True unless the user has set the number of BLAS threads."""
+    return THREADS not in os.environ or CHOSEN in os.environ

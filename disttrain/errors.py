@@ -15,6 +15,8 @@ DisttrainError            1   anything below; on its own: an unexpected error
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "CheckpointError",
     "DataError",
@@ -90,11 +92,22 @@ class RankFailure(DisttrainError):
 
     `rank` and `phase` say where it happened, `cause` is the text of the original error, and
     `exit_code` is the original's: 1 for an unexpected exception. `details` is the traceback of an
-    unexpected one, else empty.
+    unexpected one, else empty. `others` are the further ranks that failed; where all ranks found
+    the same mistake of the user's, `common`, the text is the cause alone.
     """
 
-    def __init__(self, rank: int, phase: str, cause: str, code: int, details: str = "") -> None:
-        super().__init__(f"rank {rank} failed in {phase}: {cause}")
+    def __init__(
+        self,
+        rank: int,
+        phase: str,
+        cause: str,
+        code: int,
+        details: str = "",
+        others: Sequence[int] = (),
+        common: bool = False,
+    ) -> None:
+        also = f" (also on ranks {', '.join(map(str, others))})" if others else ""
+        super().__init__(cause if common else f"rank {rank} failed in {phase}: {cause}{also}")
         self.rank = rank
         self.phase = phase
         self.cause = cause

@@ -6,7 +6,7 @@ import os
 import signal
 from types import FrameType
 
-__all__ = ["Preemption"]
+__all__ = ["ASKED", "Preemption"]
 
 
 class Preemption:
@@ -31,3 +31,7 @@ class Preemption:
             if self._interrupts > 1:
                 os._exit(130)
         self.signal = signal.Signals(number).name
+
+
+# The process's own: set up by `disttrain train` before anything else is imported.
+ASKED = Preemption()

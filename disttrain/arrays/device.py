@@ -31,7 +31,7 @@ class Mirror:
         """Start to copy `array[low:high]` to the host."""
 
     def wait(self) -> None:
-        """Return when everything that left has arrived at the host."""
+        """Return when everything that left is at the host and `host` may be written again."""
 
     def arrive(self) -> None:
         """Copy the whole host vector to the device, before whatever the device does next."""
@@ -44,6 +44,10 @@ class Device:
     name = "cpu"
     xp: ModuleType = np
     kernels: Any = cpu_kernels
+
+    def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array on the host that copies to this device fast."""
+        return np.empty(shape, dtype)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array on this device."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import Any
 
 import cupy
+import cupyx
 import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
@@ -38,9 +40,10 @@ class Gpu(Device):
             raise
         # CuPy raises errors of half a dozen unrelated classes here; all mean: not usable.
         except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DeviceError(
-                f"no GPU can be used ({str(error).splitlines()[0]}): check `nvidia-smi`, and that "
-                "the CuPy wheel (cuda12, cuda13) fits the driver"
+                f"no GPU can be used ({reason}): check `nvidia-smi`, and that the CuPy wheel "
+                "(cuda12, cuda13) fits the driver"
             ) from None
         from disttrain.arrays import gpu_kernels
 
@@ -48,15 +51,27 @@ class Gpu(Device):
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
 
+    def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return pinned memory."""
+        return np.asarray(cupyx.empty_pinned(shape, dtype))
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array on this device."""
         return cupy.empty(shape, dtype)
 
     def put(self, host: np.ndarray, out: Array | None = None) -> Array:
-        """Return `host` on this device, copied into `out` where one is given."""
+        """Return `host` on this device, copied into `out` where one is given.
+
+        The copy waits for nothing but what the device does already; from pinned memory the host
+        does not wait for the copy, and must leave `host` alone until it has waited for a result.
+        """
         if out is None:
             return cupy.asarray(host)
-        out.set(np.ascontiguousarray(host, out.dtype))
+        host = np.ascontiguousarray(host, out.dtype)
+        if host.size:
+            stream = cupy.cuda.get_current_stream().ptr
+            kind = cupy.cuda.runtime.memcpyHostToDevice
+            cupy.cuda.runtime.memcpyAsync(out.data.ptr, host.ctypes.data, host.nbytes, kind, stream)
         return out
 
     def get(self, array: Array) -> np.ndarray:
@@ -69,43 +84,47 @@ class Gpu(Device):
 
 
 class GpuMirror(Mirror):
-    """A device vector and its host mirror; copies run on a stream of their own."""
+    """A device vector and its pinned host mirror; copies to the host have their own stream."""
 
     def __init__(self, host: np.ndarray) -> None:
         super().__init__(host)
         self.array = cupy.zeros(host.shape, host.dtype)
         self._copies = cupy.cuda.Stream(non_blocking=True)
-        if host.nbytes:
-            # Memory that can't be pinned (a limit on locked memory) is copied more slowly.
-            with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
-                cupy.cuda.runtime.hostRegister(host.ctypes.data, host.nbytes, 0)
+        self._arrived = cupy.cuda.Event(disable_timing=True)
+        self._arrived.record()
+        # Memory that can't be pinned (a limit on locked memory) is copied more slowly.
+        with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+            address = host.ctypes.data
+            cupy.cuda.runtime.hostRegister(address, max(host.nbytes, 1), 0)
+            # Registered memory must not be given back while CUDA believes that it is there.
+            weakref.finalize(self, _unregister, host, address)
 
     def leave(self, low: int, high: int) -> None:
         """Start to copy `array[low:high]` to the host, behind the kernels that wrote it."""
-        self._copies.wait_event(cupy.cuda.get_current_stream().record())
         part = self.array[low:high]
         if part.size:
+            self._copies.wait_event(cupy.cuda.get_current_stream().record())
             cupy.cuda.runtime.memcpyAsync(
-                self.host[low:high].ctypes.data,
-                part.data.ptr,
-                part.nbytes,
-                cupy.cuda.runtime.memcpyDeviceToHost,
-                self._copies.ptr,
-            )
+                self.host[low:high].ctypes.data, part.data.ptr, part.nbytes,
+                cupy.cuda.runtime.memcpyDeviceToHost, self._copies.ptr,
+            )  # fmt: skip
 
     def wait(self) -> None:
-        """Return when everything that left has arrived at the host."""
+        """Return when everything that left is at the host and `host` may be written again."""
         self._copies.synchronize()
+        self._arrived.synchronize()
 
     def arrive(self) -> None:
         """Copy the whole host vector to the device, before whatever the device does next."""
-        if self.host.nbytes:
+        if self.host.size:
+            stream = cupy.cuda.get_current_stream()
             cupy.cuda.runtime.memcpyAsync(
-                self.array.data.ptr,
-                self.host.ctypes.data,
-                self.host.nbytes,
-                cupy.cuda.runtime.memcpyHostToDevice,
-                cupy.cuda.get_current_stream().ptr,
-            )
-            # The host vector is written again by the next sum: it must have been read by then.
-            cupy.cuda.get_current_stream().synchronize()
+                self.array.data.ptr, self.host.ctypes.data, self.host.nbytes,
+                cupy.cuda.runtime.memcpyHostToDevice, stream.ptr,
+            )  # fmt: skip
+            self._arrived.record(stream)
+
+
+def _unregister(host: np.ndarray, address: int) -> None:
+    with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+        cupy.cuda.runtime.hostUnregister(address)

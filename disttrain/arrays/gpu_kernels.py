@@ -15,7 +15,7 @@ Array = Any
 
 VALUE = {
     "identity": "y = a",
-    # !(a < 0) instead of a > 0: a NaN must stay visible
+    # !(a <= 0) instead of a > 0: a NaN must stay visible
     "relu": "y = !(a <= 0) ? a : (T)0",
     "tanh": "y = tanh(a)",
     "sigmoid": "y = (T)0.5 * tanh((T)0.5 * a) + (T)0.5",

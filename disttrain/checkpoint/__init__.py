@@ -3,7 +3,7 @@
 from disttrain.checkpoint.digest import digest
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import all_checkpoints, find, newest_whole, save_newest
-from disttrain.checkpoint.save import save, write_atomically
+from disttrain.checkpoint.save import image, save, write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "all_checkpoints",
     "digest",
     "find",
+    "image",
     "load",
     "newest_whole",
     "save",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disttrain.checkpoint.load import load
-from disttrain.checkpoint.save import save
+from disttrain.checkpoint.save import write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.errors import CheckpointError
 
@@ -20,18 +20,24 @@ def all_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in `folder`, the oldest first."""
     if not folder.is_dir():
         return []
-    found = [(int(m[1]), p) for p in folder.iterdir() if (m := NAME.fullmatch(p.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), key=step_of)
 
 
-def save_newest(folder: Path, snapshot: Snapshot, keep: int) -> Path:
-    """Save `snapshot` as `step-<step>.h5`, then delete all but the `keep` newest. Return its path.
+def step_of(path: Path) -> int:
+    """Return the step that the name of a checkpoint says."""
+    return int(path.stem.removeprefix("step-"))
 
-    Nothing is deleted before the new one is safe, so there is always one to resume from.
+
+def save_newest(folder: Path, step: int, content: bytes, keep: int) -> Path:
+    """Write a checkpoint's `content` as `step-<step>.h5`, then delete all but the `keep` newest.
+
+    Nothing is deleted before the new one is safe, so there is always one to resume from. Return
+    its path.
     """
-    path = folder / f"step-{snapshot.step:08d}.h5"
-    save(path, snapshot)
-    for old in all_checkpoints(folder)[:-keep]:
+    path = folder / f"step-{step:08d}.h5"
+    write_atomically(path, content)
+    upto = [p for p in all_checkpoints(folder) if step_of(p) <= step]
+    for old in upto[:-keep]:
         old.unlink(missing_ok=True)
     for stray in folder.glob(".*.tmp"):
         stray.unlink(missing_ok=True)
@@ -39,12 +45,16 @@ def save_newest(folder: Path, snapshot: Snapshot, keep: int) -> Path:
 
 
 def newest_whole(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest checkpoint that is whole, saying which ones are not; None if none is."""
+    """Return the newest checkpoint that is whole; None if none is.
+
+    One that is not whole is said and put aside as `<name>.damaged`.
+    """
     for path in reversed(all_checkpoints(folder)):
         try:
             return load(path)
         except CheckpointError as error:
-            say(f"{error}")
+            say(f"{error}; it is put aside")
+            path.rename(path.with_name(f"{path.name}.damaged"))
     return None
 
 

@@ -7,6 +7,7 @@ and it does not recover from a full disk.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -84,8 +85,8 @@ def write_atomically(
     except OSError as problem:
         neighbour.unlink(missing_ok=True)
         raise error(
-            f"{path} can't be written ({problem.strerror}): the file that was there before is "
-            "untouched; make room or choose another --output"
+            f"{path} can't be written ({problem.strerror}): what was there before is still whole; "
+            "make room or choose another --output"
         ) from None
     except BaseException:
         neighbour.unlink(missing_ok=True)
@@ -93,9 +94,12 @@ def write_atomically(
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable, on file systems that can."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

@@ -39,10 +39,19 @@ COLLECTIVE = (RankFailure, Divergence, Preempted)
 def main() -> None:
     """Run the command that `sys.argv` names and exit with the documented code."""
     prepare_blas()
+    job = launched()
+    if job and job.rank:
+        # Rank 0 alone prints; the others speak only when they fail alone.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
     try:
-        app(standalone_mode=True)
-    except SystemExit as end:
-        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        _leave(app(prog_name="disttrain", standalone_mode=False) or 0)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.TyperException as error:
+        # A word of the command line is wrong: typer's own sentence, once.
+        if not (job and job.rank):
+            error.show()  # type: ignore[attr-defined]
+        _leave(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

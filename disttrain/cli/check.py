@@ -20,14 +20,11 @@ def command(
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
     from disttrain import config
     from disttrain.comm import connect
-    from disttrain.data import resolve
     from disttrain.training import build_run
 
     comm = connect()
     with comm.together("configuration"):
         settings = config.read(run_file, set_)
-        path = resolve(settings.data.path, run_file.parent)
-        settings = settings.replace(data={"path": path})
     facts = describe(build_run(settings, comm))
     if not comm.is_root:
         return

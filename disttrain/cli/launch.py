@@ -32,4 +32,5 @@ def command(
         )
     stream = sys.stderr if "--json" in arguments else sys.stdout
     program = [sys.executable, "-m", "disttrain", *arguments]
-    raise typer.Exit(supervise(find_launcher(), ranks, program, stream.isatty()))
+    saves = arguments[0] == "train"
+    raise typer.Exit(supervise(find_launcher(), ranks, program, stream.isatty(), saves))

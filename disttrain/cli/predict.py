@@ -47,25 +47,21 @@ def command(
 def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
     import numpy as np
 
-    from disttrain.errors import DataError, UsageError
+    from disttrain.errors import DataError
 
-    comm = trained.comm
     if inputs.suffix != ".npy":
-        dataset = trained.dataset(str(inputs))
-        with comm.together("reading inputs"):
-            if split not in dataset.splits:
-                raise UsageError(f"{inputs} has no split {split!r}: {', '.join(dataset.splits)}")
-        return trained.predict_split(dataset.splits[split])
-    with comm.together("reading inputs"):
+        return trained.predict_split(trained.split(split, str(inputs)))
+    with trained.comm.together("reading inputs"):
         try:
             array = np.load(inputs, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{inputs} can't be read ({error}): give a .npy file") from None
     return trained.predict(array)
 
 
 def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: bool) -> None:
     """Write or print predictions (rank 0)."""
+    import csv
     import io
 
     import numpy as np
@@ -80,20 +76,21 @@ def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: b
         f"output_{n}" for n in range(outputs.shape[1])
     ]  # fmt: skip
     head = ["row", "prediction", *columns] if chosen else ["row", *columns]
-    lines = [",".join(head)] + [
-        ",".join([str(n), *([str(chosen[n])] if chosen else []), *(f"{v:.7g}" for v in row)])
-        for n, row in enumerate(outputs)
-    ]
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(head)
+    for n, row in enumerate(outputs):
+        writer.writerow([n, *([chosen[n]] if chosen else []), *(f"{v:.7g}" for v in row)])
     if output is not None:
         buffer = io.BytesIO()
         if output.suffix == ".npy":
             np.save(buffer, outputs, allow_pickle=False)
         else:
-            buffer.write(("\n".join(lines) + "\n").encode())
+            buffer.write(table.getvalue().encode())
         write_atomically(output, buffer.getvalue(), error=DataError)
         say(f"{len(outputs)} predictions in {output}", as_json)
     elif not as_json:
-        say("\n".join(lines))
+        say(table.getvalue().rstrip("\n"))
     if as_json:
         print_json(
             {

@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from disttrain.environment import launched
+from disttrain.launch import TERMINAL
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["Progress"]
-
-# `disttrain launch` says whether a person watches: a rank under mpirun always sees a terminal.
-TERMINAL = "DISTTRAIN_TERMINAL"
 
 
 class Progress(Callback):
@@ -26,8 +25,9 @@ class Progress(Callback):
     def __init__(self, folder: Path, as_json: bool) -> None:
         self._folder = folder
         self._stream = sys.stderr if as_json else sys.stdout
-        launched = "OMPI_COMM_WORLD_SIZE" in os.environ or "PMIX_RANK" in os.environ
-        watched = self._stream.isatty() and not launched
+        # Under mpirun a rank always sees a terminal: only `disttrain launch` knows better.
+        under_mpi = launched() is not None
+        watched = self._stream.isatty() and not under_mpi
         if TERMINAL in os.environ:
             watched = os.environ[TERMINAL] == "1"
         self._console = Console(file=self._stream, force_terminal=watched, highlight=False,
@@ -37,11 +37,18 @@ class Progress(Callback):
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
             console=self._console, transient=True,
         ) if watched else None  # fmt: skip
-        self._shown = 0.0
+        self._shown, self._gone = 0.0, False
 
     def on_message(self, line: str) -> None:
-        """Print a line."""
-        self._console.print(line, markup=False)
+        """Print a line; a training goes on when nobody reads it any more."""
+        if self._gone:
+            return
+        try:
+            self._console.print(line, markup=False)
+        except BrokenPipeError:
+            self._gone = True
+            # Also for what Python flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def on_start(self, run: Run) -> None:
         """Say what is trained, on what, from where."""
@@ -104,10 +111,14 @@ class Progress(Callback):
         history = run.state.history
         return int(history[-2]["step"]) if len(history) > 1 else 0
 
-    def on_end(self, run: Run, summary: dict[str, Any]) -> None:
-        """Say how it went and where everything is."""
+    def on_stop(self) -> None:
+        """Take the bar away and give the cursor back."""
         if self._bar:
             self._bar.stop()
+
+    def on_end(self, run: Run, summary: dict[str, Any]) -> None:
+        """Say how it went and where everything is."""
+        self.on_stop()
         words = [f"{summary['status']} after {summary['epochs']:.4g} epochs"]
         words.append(f"{summary['wall_seconds']:.1f} s")
         words.append(f"{summary['samples_per_second']:,.0f} samples/s")

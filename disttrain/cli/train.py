@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from disttrain.cli.options import AsJson, RunFile, Set, print_json
-from disttrain.preemption import Preemption
+from disttrain.preemption import ASKED
 
 __all__ = ["command"]
 
@@ -28,19 +28,14 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
-    preemption = Preemption()
-    preemption.listen()
     from disttrain import config
     from disttrain.cli.progress import Progress
     from disttrain.comm import connect
-    from disttrain.data import resolve
     from disttrain.training import Callback, train
 
     comm = connect()
     with comm.together("configuration"):
         settings = config.read(run_file, set_)
-        path = resolve(settings.data.path, run_file.parent)
-        settings = settings.replace(data={"path": path})
     folder = (output or Path("runs") / settings.name).absolute()
     callbacks: list[Callback] = [Progress(folder, as_json)] if comm.is_root else []
     if settings.plot and comm.is_root:
@@ -49,7 +44,7 @@ def command(
         callbacks.insert(0, Curves(folder))
     summary = train(
         settings, folder, comm, resume=resume, overwrite=overwrite,
-        callbacks=callbacks, preemption=preemption,
+        callbacks=callbacks, preemption=ASKED,
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder)})

@@ -40,6 +40,10 @@ class Alone(Communicator):
         """Return a list of `value`."""
         return [value]
 
+    def gather(self, value: T) -> list[T]:
+        """Return a list of `value`."""
+        return [value]
+
     def broadcast(self, array: np.ndarray[Any, Any]) -> None:
         """Leave `array` as it is."""
 
@@ -49,6 +53,9 @@ class Alone(Communicator):
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """Return an ordinary array."""
         return np.empty(shape, dtype)
+
+    def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
+        """Leave it to Python."""
 
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
         """Return the sum over one rank, whatever the `way`."""

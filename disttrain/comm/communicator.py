@@ -23,8 +23,9 @@ T = TypeVar("T")
 class Communicator(ABC):
     """A group of ranks.
 
-    Every method but `phase` is collective: all ranks call it, in the same order. Methods on Python
-    objects (`share`, `collect`) are for small facts; arrays travel in `broadcast` and in a `Sum`.
+    Methods that other ranks take part in are collective: all ranks call them, in the same order.
+    Only `phase`, `abort` and the properties are not. Methods on Python objects (`share`, `collect`,
+    `gather`) are for small facts; arrays travel in `broadcast` and in a `Sum`.
     """
 
     rank: int
@@ -60,6 +61,10 @@ class Communicator(ABC):
         """Return the values of all ranks, in the order of ranks, on every rank."""
 
     @abstractmethod
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all ranks, in the order of ranks, on rank 0; elsewhere nothing."""
+
+    @abstractmethod
     def broadcast(self, array: np.ndarray[Any, Any]) -> None:
         """Overwrite `array` (host memory, contiguous) with rank 0's."""
 
@@ -70,6 +75,10 @@ class Communicator(ABC):
     @abstractmethod
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """Return an array that all ranks of this node share, filled with nothing in particular."""
+
+    @abstractmethod
+    def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
+        """Give an array of `node_array` back; nobody uses it any more."""
 
     @abstractmethod
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
@@ -110,11 +119,10 @@ class Communicator(ABC):
         self.phase(f"waiting after {phase}")
         failures = [o for o in self.collect(_outcome(self.rank, phase, error)) if o is not None]
         if failures:
-            rank, where, cause, code, details = failures[0]
-            others = ", ".join(str(f[0]) for f in failures[1:])
-            raise RankFailure(
-                rank, where, cause + (f" (also on ranks {others})" if others else ""), code, details
-            ) from error
+            others = [other[0] for other in failures[1:]]
+            known = not failures[0][4]
+            common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
+            raise RankFailure(*failures[0], others, common) from error
         self.phase(phase)
 
 

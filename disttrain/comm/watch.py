@@ -14,19 +14,22 @@ from disttrain.errors import LostRanks
 
 __all__ = ["BOARD", "Watch"]
 
-# One row per rank of the node, in memory that they share: what it is doing, and since when.
+# One row per rank of the node, in memory that they share: what it is doing, and since when
+# (monotonic clock, which all processes of a node share and nobody sets).
 BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("phase", "S64")])
 # A waiting rank gives the one that it waits for time to speak first: that one knows why.
 PATIENCE = 1.25
+WAITING = "waiting"
 
 
 class Watch:
     """What this rank is doing and since when; `arm` starts the thread that enforces the deadline.
 
     `board` is a row per rank of the node in shared memory, or None. A rank in a phase that starts
-    with "waiting" looks there for the rank that it waits for. After `seconds` in one phase the
-    process prints one sentence that names the rank, the phase and since when, and exits with
-    code 5; the launcher then ends the others, or their own deadlines do.
+    with "waiting" looks there for the rank that it waits for, and has patience with one that makes
+    progress. After `seconds` in one phase the process prints one sentence that names the rank, the
+    phase and since when, and exits with code 5; the launcher then ends the others, or their own
+    deadlines do.
     """
 
     def __init__(self, rank: int, host: str, board: np.ndarray[Any, Any] | None = None) -> None:
@@ -34,9 +37,9 @@ class Watch:
         self._board = np.zeros(1, BOARD) if board is None else board
         rows = np.flatnonzero(self._board["rank"] == rank)
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
-        self._phase, self._since = "starting", time.time()
         self._seconds = 0.0
         self._thread: threading.Thread | None = None
+        self.enter("starting")
 
     @property
     def current(self) -> str:
@@ -45,7 +48,7 @@ class Watch:
 
     def enter(self, phase: str) -> None:
         """Say that this rank does `phase` from now on."""
-        self._phase, self._since = phase, time.time()
+        self._phase, self._since = phase, time.monotonic()
         self._row["phase"] = phase.encode()[:64]
         self._row["since"] = self._since
 
@@ -60,28 +63,31 @@ class Watch:
     def _look(self) -> None:
         while True:
             time.sleep(min(1.0, self._seconds / 10 or 1.0))
-            limit = self._seconds * (PATIENCE if self._phase.startswith("waiting") else 1.0)
-            if self._seconds and time.time() - self._since > limit:
+            if self._seconds and self._is_late():
                 print(f"disttrain: {self._sentence()}", file=sys.stderr, flush=True)
                 os._exit(LostRanks.exit_code)
 
+    def _is_late(self) -> bool:
+        now, waits = time.monotonic(), self._phase.startswith(WAITING)
+        limit = self._seconds * (PATIENCE if waits else 1.0)
+        if now - self._since <= limit:
+            return False
+        return not (waits and any(now - row["since"] <= self._seconds for row in self._busy()))
+
+    def _busy(self) -> list[Any]:
+        """Return the rows of the node's ranks that do something, so that others wait for them."""
+        return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
+
     def _sentence(self) -> str:
         """Name the rank that is stuck, its phase and since when."""
-        rank, phase, since = self._rank, self._phase, self._since
-        late = ""
-        if phase.startswith("waiting"):
-            busy = [r for r in self._board if not r["phase"].startswith(b"waiting")]
-            others = [r for r in busy if r["rank"] != rank]
-            if others:
-                rank, phase, since = (
-                    int(others[0]["rank"]),
-                    others[0]["phase"].decode(),
-                    float(others[0]["since"]),
-                )
-                late = f" (rank {self._rank} waited for it)"
-        clock = time.strftime("%H:%M:%S", time.localtime(since))
+        rank, phase, since, late = self._rank, self._phase, self._since, ""
+        if phase.startswith(WAITING) and (busy := self._busy()):
+            rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
+            late = f" (rank {self._rank} waited for it)"
+        elapsed = time.monotonic() - since
+        clock = time.strftime("%H:%M:%S", time.localtime(time.time() - elapsed))
         return (
             f"rank {rank} on {self._host} has been in '{phase}' since {clock}, "
-            f"{time.time() - since:.0f} s, past the deadline of {self._seconds:.0f} s{late}; "
+            f"{elapsed:.0f} s, past the deadline of {self._seconds:g} s{late}; "
             "the run ends here, --resume goes on from the newest checkpoint"
         )

@@ -9,7 +9,7 @@ from types import TracebackType
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import Launched, launched
-from disttrain.errors import LauncherError, exit_code_of
+from disttrain.errors import Divergence, LauncherError, Preempted, RankFailure, exit_code_of
 
 __all__ = ["connect", "connected"]
 
@@ -67,7 +67,10 @@ def _end_all_on_error(comm: Communicator) -> None:
     """Install the abort hook: an exception that nobody catches on one rank ends every rank."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
+        collective = isinstance(error, RankFailure | Divergence | Preempted)
+        if collective and comm.is_root:
+            print(f"disttrain: {error}", file=sys.stderr, flush=True)
+        elif not collective and not issubclass(kind, KeyboardInterrupt):
             text = "".join(traceback.format_exception(kind, error, trace))
             print(f"disttrain: rank {comm.rank} failed in {comm.watch.current}:\n{text}", end="",
                   file=sys.stderr, flush=True)  # fmt: skip

@@ -2,11 +2,13 @@
 
 from disttrain.data.batches import Batches, Feed, share
 from disttrain.data.dataset import Dataset, Split, open_dataset
-from disttrain.data.file import read_facts, resolve
+from disttrain.data.file import read_facts
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
+from disttrain.data.source import ArrayRows
 
 __all__ = [
+    "ArrayRows",
     "Batches",
     "BlockShuffle",
     "Dataset",
@@ -16,6 +18,5 @@ __all__ = [
     "measure",
     "open_dataset",
     "read_facts",
-    "resolve",
     "share",
 ]

@@ -26,10 +26,10 @@ class Feed:
     """Turns samples into rows of numbers on the device: read, normalize, copy."""
 
     def __init__(self, normalization: Normalization, dtype: str, device: Device) -> None:
-        self._scale, self._shift = normalization.factors(dtype)
-        self._dtype, self._device = dtype, device
-        self._host = Workspace(Device())
-        self._workspace = Workspace(device)
+        self._normalization = normalization
+        self._dtype, self._device = np.dtype(dtype), device
+        self._host = Workspace(device.empty_host)
+        self._workspace = Workspace(device.empty)
 
     def __call__(self, split: Split, samples: np.ndarray) -> tuple[Array, Array]:
         """Return inputs (rows, inputs) and targets of `samples`; valid until the next call."""
@@ -38,12 +38,16 @@ class Feed:
         raw = self._host.array("raw", shape, stored.dtype)
         inputs = self._host.array("inputs", shape, self._dtype)
         np.take(stored, places, axis=0, out=raw, mode="clip")
-        np.multiply(raw, self._scale, out=inputs, casting="unsafe")
-        np.add(inputs, self._shift, out=inputs)
+        self._normalization.apply(raw, inputs, self._wide(raw))
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
             targets = targets.astype(self._dtype)
         return self._moved("inputs", inputs), self._moved("targets", targets)
+
+    def _wide(self, raw: np.ndarray) -> np.ndarray:
+        rows = 0 if raw.dtype == np.uint8 else len(raw)
+        wide: np.ndarray = self._host.array("wide", (rows, raw.shape[1]), np.dtype("f8"))
+        return wide
 
     def _moved(self, name: str, host: np.ndarray) -> Array:
         if self._device.kind == "cpu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -44,25 +45,32 @@ class Dataset:
     class_names: tuple[str, ...]
     streamed: bool
 
+    def close(self, comm: Communicator) -> None:
+        """Give shared memory back; the rows can't be used any more. Collective."""
+        for split in self.splits.values():
+            split.rows.close(comm)
+
     @property
     def inputs(self) -> int:
         """Numbers in one sample."""
-        return next(iter(self.splits.values())).rows.inputs
+        return next(iter(self.file.splits.values())).inputs
 
     @property
     def outputs(self) -> int:
         """Units that a network's last layer must have."""
-        return self.classes or int(next(iter(self.splits.values())).targets.shape[1])
+        return self.classes or next(iter(self.file.splits.values())).outputs
 
 
-def open_dataset(settings: Data, seed: int, comm: Communicator) -> Dataset:
+def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None = None) -> Dataset:
     """Return the data set of a run file, read once per node where it fits in memory. Collective.
+
+    `only` names the one split that is wanted; where there is none of that name, none is read.
 
     Where the file has no validation split, `settings.validation_fraction` of the training rows
     become one. Raises on all ranks, with DataError's code, for anything wrong with the file.
     """
     with comm.together("opening data"):
-        file = read_facts(settings.path, (settings.inputs, settings.targets))
+        file = read_facts(str(Path(settings.path).absolute()), (settings.inputs, settings.targets))
         targets = {name: _targets(file, name) for name in file.splits}
         classes = _classes(file, targets)
         rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
@@ -70,8 +78,15 @@ def open_dataset(settings: Data, seed: int, comm: Communicator) -> Dataset:
             kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
+        if only is not None:
+            rows = {name: row for name, row in rows.items() if name == only}
         needed = sum(_bytes(file, split, r) for split, r in rows.values())
         fits = needed < min(_room(), comm.shared_room)
+        if settings.memory == "shared" and needed >= comm.shared_room:
+            raise DataError(
+                f"data file {file.path} needs {needed:,.0f} bytes of shared memory and this node "
+                f'has {comm.shared_room:,.0f}: use data.memory = "stream", or enlarge /dev/shm'
+            )
     memory = settings.memory
     streamed = memory == "stream" or (memory == "auto" and not all(comm.collect(fits)))
     splits = {}
@@ -82,7 +97,7 @@ def open_dataset(settings: Data, seed: int, comm: Communicator) -> Dataset:
         else:
             source = SharedRows(file, split, numbers, comm)
             with comm.together("reading data"):
-                source.load(settings.block_rows)
+                source.load(settings.block_rows, comm)
         splits[name] = Split(name, source, targets[split][numbers])
     return Dataset(file, splits, classes, file.class_names, streamed)
 

@@ -12,11 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from disttrain.data.format import FORMAT, SPLITS, VERSION
 from disttrain.errors import DataError
 
-__all__ = ["DataFile", "SplitFacts", "open_file", "read_facts", "resolve"]
-
-SPLITS = ("train", "validation", "test")
+__all__ = ["DataFile", "SplitFacts", "open_file", "read_facts"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,20 @@ class SplitFacts:
     target_dtype: np.dtype[Any]
 
     @property
+    def kind(self) -> str:
+        """What all splits of a file have in common."""
+        targets = "classes" if self.has_classes else f"{self.outputs} numbers"
+        return f"{self.dtype} of shape {self.shape} with {targets}"
+
+    @property
     def inputs(self) -> int:
         """Numbers in one sample."""
         return math.prod(self.shape)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in one target."""
+        return math.prod(self.target_shape)
 
     @property
     def has_classes(self) -> bool:
@@ -49,14 +59,6 @@ class DataFile:
     names: tuple[str, str]
     splits: dict[str, SplitFacts]
     class_names: tuple[str, ...]
-
-
-def resolve(path: str, beside: Path | None = None) -> str:
-    """Return the absolute path of a data file: as given, or next to the run file."""
-    here = Path(path)
-    if not here.exists() and beside is not None and (beside / path).exists():
-        here = beside / path
-    return str(here.absolute())
 
 
 @contextmanager
@@ -84,11 +86,11 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
     group `train`, or whose inputs and targets disagree.
     """
     with open_file(path) as file:
-        stated = file.attrs.get("format", "disttrain-data")
-        if stated != "disttrain-data":
+        stated = file.attrs.get("format", FORMAT)
+        if stated != FORMAT:
             raise DataError(f"{path} is a {stated} file, not a data file")
-        if file.attrs.get("version", 1) != 1:
-            raise DataError(f"data file {path} has version {file.attrs['version']}, not 1")
+        if file.attrs.get("version", VERSION) != VERSION:
+            raise DataError(f"data file {path} has version {file.attrs['version']}, not {VERSION}")
         found = {name: _facts(path, file[name], name, names) for name in SPLITS if name in file}
         class_names = tuple(
             c.decode() if isinstance(c, bytes) else str(c) for c in file.attrs.get("classes", ())
@@ -97,10 +99,10 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
     for facts in found.values():
         first = next(iter(found.values()))
-        if (facts.shape, facts.target_shape) != (first.shape, first.target_shape):
+        if facts.kind != first.kind:
             raise DataError(
-                f"data file {path}: samples of {facts.name} have shape {facts.shape}, those of "
-                f"{first.name} {first.shape}"
+                f"data file {path}: samples of {facts.name} are {facts.kind}, those of "
+                f"{first.name} {first.kind}: prepare them in one way"
             )
     return DataFile(path, names, found, class_names)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from disttrain.comm import Communicator
 from disttrain.data.source import Rows
+from disttrain.errors import DataError
 
 __all__ = ["Normalization", "measure"]
 
@@ -15,11 +17,13 @@ __all__ = ["Normalization", "measure"]
 # of its rows, and all ranks add the segments in their order: the same bits on any number of ranks.
 SEGMENTS = 64
 BLOCK_ROWS = 1024
+# What uint8 is divided by before all else.
+DIVISOR = 255.0
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """`x = (raw / divisor - mean) / deviation`, computed as `raw * scale + shift`.
+    """`x = (raw / divisor - mean) / deviation`.
 
     `divisor` is 255 for uint8 and 1 otherwise; `mean` and `deviation` have one number per input
     (float64). A feature whose deviation is 0 becomes 0.
@@ -29,12 +33,43 @@ class Normalization:
     divisor: float
     mean: np.ndarray
     deviation: np.ndarray
+    _cache: dict[np.dtype, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
-    def factors(self, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return `scale` and `shift` in `dtype`."""
-        varies = self.deviation > 0
-        inverse = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=varies)
-        return (inverse / self.divisor).astype(dtype), (-self.mean * inverse).astype(dtype)
+    def facts(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: `Normalization(**facts)` is the same again."""
+        return {k: getattr(self, k) for k in ("kind", "divisor", "mean", "deviation")}
+
+    def apply(self, raw: np.ndarray, out: np.ndarray, wide: np.ndarray) -> None:
+        """Write the normalized `raw` (rows, inputs) to `out`; `wide` is scratch of float64.
+
+        uint8 in one multiply-add of the run's dtype; other types subtract the mean in float64
+        first, because float32 keeps little of a small spread around a large mean.
+        """
+        scale, shift = self._factors(out.dtype)
+        if raw.dtype == np.uint8:
+            np.multiply(raw, scale, out=out, casting="unsafe")
+            np.add(out, shift, out=out)
+        else:
+            np.subtract(raw, self.mean, out=wide)
+            np.multiply(wide, scale, out=out, casting="unsafe")
+
+    def _factors(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """Return `scale` and `shift` with `x = raw * scale + shift`, in `dtype`."""
+        if dtype not in self._cache:
+            varies = self.deviation > 0
+            inverse = np.divide(1, self.deviation, out=np.zeros_like(self.mean), where=varies)
+            scale = (inverse / self.divisor).astype(dtype)
+            self._cache[dtype] = scale, (-self.mean * inverse).astype(dtype)
+        return self._cache[dtype]
+
+    def refuse_other_type(self, dtype: np.dtype) -> None:
+        """Raise DataError for inputs that would be scaled otherwise than those of the training."""
+        if (dtype == np.uint8) != (self.divisor == DIVISOR):
+            trained = "uint8 (0-255)" if self.divisor == DIVISOR else "not uint8"
+            raise DataError(
+                f"the inputs are {dtype}, but those of the training were {trained}: give them in "
+                "the same type"
+            )
 
 
 def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
@@ -44,7 +79,7 @@ def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
     also divides by the standard deviation, from squared distances to the mean (two passes over the
     data, float64). Collective.
     """
-    divisor = 255.0 if rows.dtype == np.uint8 else 1.0
+    divisor = DIVISOR if rows.dtype == np.uint8 else 1.0
     mean, deviation = np.zeros(rows.inputs), np.ones(rows.inputs)
     if kind != "none":
         mean = _sum(rows, comm, None, "mean") / (rows.count * divisor)
@@ -60,11 +95,12 @@ def _sum(rows: Rows, comm: Communicator, center: np.ndarray | None, what: str) -
     """Return the sum over rows of each input, or of its squared distance to `center`."""
     segments = min(SEGMENTS, -(-rows.count // BLOCK_ROWS))
     cuts = [rows.count * s // segments for s in range(segments + 1)]
-    mine = {}
-    with comm.together(f"computing the {what} of the training data"):
+    mine, phase = {}, f"computing the {what} of the training data"
+    with comm.together(phase):
         for segment in range(comm.rank, segments, comm.size):
             total = np.zeros(rows.inputs)
             for low in range(cuts[segment], cuts[segment + 1], BLOCK_ROWS):
+                comm.phase(phase)
                 high = min(low + BLOCK_ROWS, cuts[segment + 1])
                 stored, places = rows.locate(np.arange(low, high))
                 block = stored[places].astype(np.float64)

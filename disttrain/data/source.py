@@ -28,6 +28,9 @@ class Rows(ABC):
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return an array of rows as stored, and where in it the `samples` are."""
 
+    def close(self, comm: Communicator) -> None:  # noqa: B027 - most hold nothing shared
+        """Give back what the rows hold. Collective."""
+
 
 class ArrayRows(Rows):
     """Rows of an array in this process."""
@@ -83,12 +86,17 @@ class SharedRows(FileRows):
         self._memory = comm.node_array((self.count, self.inputs), dtype)
         self._place, self._places = comm.local_rank, comm.local_size
 
-    def load(self, block_rows: int) -> None:
+    def close(self, comm: Communicator) -> None:
+        """Give the shared memory back."""
+        comm.free_node_array(self._memory)
+
+    def load(self, block_rows: int, comm: Communicator) -> None:
         """Read this rank's part of the rows into the shared memory."""
         low = self.count * self._place // self._places
         end = self.count * (self._place + 1) // self._places
         with open_file(self.file.path) as file:
             for first in range(low, end, block_rows):
+                comm.phase("reading data")
                 last = min(first + block_rows, end)
                 self._memory[first:last] = self._checked(file, self._rows[first:last])
 

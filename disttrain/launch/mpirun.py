@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,17 +24,21 @@ class Launcher:
 
     path: str
     kind: str
+    version: int = 0
 
     def command(self, ranks: int, program: Sequence[str]) -> list[str]:
         """Return the command line that starts `program` on `ranks` ranks of this host."""
         options = ["-n", str(ranks)]
         if self.kind == "openmpi":
+            # This host alone, also inside a scheduler's job, with room for more ranks than cores.
+            options += ["--host", f"localhost:{ranks}"]
             # Not bound: a second job on this host would be bound to the same cores.
             options += ["--bind-to", "none"]
-            # On one host there is shared memory; looking for networks takes Open MPI a second.
-            options += ["--mca", "pml", "ob1", "--mca", "btl", "self,sm"]
+            # On one host there is shared memory; looking for networks takes Open MPI 5 a second.
+            shared = "sm" if self.version >= 5 else "vader"
+            options += ["--mca", "pml", "ob1", "--mca", "btl", f"self,{shared}"]
             if ranks > cores():
-                options += ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+                options += ["--mca", "mpi_yield_when_idle", "1"]
         return [self.path, *options, *program]
 
     def environment(self, ranks: int) -> dict[str, str]:
@@ -64,14 +69,16 @@ def find_launcher() -> Launcher:
         raise LauncherError(
             "no mpirun is installed: pip install 'disttrain[mpi]', or load your site's MPI module"
         )
-    return Launcher(candidates[0], _kind(candidates[0]))
+    return _asked(candidates[0])
 
 
-def _kind(path: str) -> str:
+def _asked(path: str) -> Launcher:
+    """Ask a launcher which MPI it belongs to."""
     asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     text = asked.stdout + asked.stderr
-    if "Open MPI" in text or "PRRTE" in text or "OpenRTE" in text:
-        return "openmpi"
+    if "Open MPI" in text or "OpenRTE" in text:
+        major = re.search(r"(\d+)\.\d+\.\d+", text)
+        return Launcher(path, "openmpi", int(major[1]) if major else 5)
     if "HYDRA" in text or "MPICH" in text or "Intel" in text:
-        return "mpich"
+        return Launcher(path, "mpich")
     raise LauncherError(f"{path} is of an MPI that is not known here: start it by hand instead")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from disttrain.errors import LostRanks
+from disttrain.errors import LostRanks, Preempted
 from disttrain.launch.mpirun import Launcher
 
 __all__ = ["MARK", "STATUS", "supervise"]
@@ -31,10 +31,13 @@ INTERRUPTED = 130
 PR_SET_PDEATHSIG = 1
 
 
-def supervise(launcher: Launcher, ranks: int, program: Sequence[str], watched: bool) -> int:
-    """Run `program` on `ranks` ranks and return its exit code: documented, or 130, or 5.
+def supervise(
+    launcher: Launcher, ranks: int, program: Sequence[str], watched: bool, saves: bool
+) -> int:
+    """Run `program` on `ranks` ranks and return its exit code: documented, or 130.
 
-    TERM, USR1 and the first INT reach all ranks as USR1: save and end. A second INT kills.
+    For a program that `saves` when it is asked to, TERM, USR1 and the first INT reach all ranks as
+    USR1, and only a second INT kills; any other is ended by the first.
     """
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="disttrain-") as folder:
@@ -49,20 +52,49 @@ def supervise(launcher: Launcher, ranks: int, program: Sequence[str], watched: b
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
-        interrupted = _pass_signals_on(job, mark)
+        asked = Asked(job, mark, saves)
+        asked.listen()
         code = job.wait()
         kill_marked(mark)
-        if interrupted():
-            return INTERRUPTED
-        return _judge(code, status)
+        return judge(code, status, asked)
 
 
-def _judge(code: int, status: Path) -> int:
+class Asked:
+    """What people and schedulers asked of this job by signals, passed on to the ranks."""
+
+    def __init__(self, job: subprocess.Popen[bytes], mark: str, saves: bool) -> None:
+        self._job, self._mark, self._saves = job, mark, saves
+        self.signal: signal.Signals | None = None
+        self.killed = False
+
+    def listen(self) -> None:
+        """Take INT, TERM and USR1 from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._take)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        again = number == signal.SIGINT and self.signal == signal.SIGINT
+        self.signal = signal.Signals(number)
+        if again or not self._saves:
+            self.killed = True
+            self._job.kill()
+            kill_marked(self._mark)
+        elif self._job.poll() is None:
+            self._job.send_signal(signal.SIGUSR1)
+
+
+def judge(code: int, status: Path, asked: Asked) -> int:
     """Return what the ranks say, where they could; else what the launcher's status can mean."""
+    if asked.killed:
+        return INTERRUPTED
     try:
         return int(status.read_text())
     except (OSError, ValueError):
         pass
+    if asked.signal:
+        raise Preempted(
+            f"asked to stop ({asked.signal.name}) before the ranks were ready: nothing was changed"
+        )
     if code in DOCUMENTED:
         return code
     how = f"signal {code - 128}" if code > 128 else f"status {code}"
@@ -70,32 +102,6 @@ def _judge(code: int, status: Path) -> int:
         f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died; "
         "a training goes on from its newest checkpoint with --resume"
     )
-
-
-def _pass_signals_on(job: subprocess.Popen[bytes], mark: str) -> _Interrupted:
-    interrupted = _Interrupted()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT:
-            interrupted.count += 1
-        if interrupted():
-            job.kill()
-            kill_marked(mark)
-        elif job.poll() is None:
-            job.send_signal(signal.SIGUSR1)
-
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(name, ask)
-    return interrupted
-
-
-class _Interrupted:
-    """Whether a person asked a second time."""
-
-    count = 0
-
-    def __call__(self) -> bool:
-        return self.count > 1
 
 
 def kill_marked(mark: str) -> None:

@@ -46,7 +46,7 @@ class Network:
         self._prediction = self._contexts()
 
     def _contexts(self) -> list[Context]:
-        workspace = Workspace(self.device)
+        workspace = Workspace(self.device.empty)
         return [
             Context(name, self.device, self.dtype, workspace, values, {}, number > 0)
             for number, (name, values) in enumerate(

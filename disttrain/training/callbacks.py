@@ -27,5 +27,8 @@ class Callback:
     def on_message(self, line: str) -> None:
         """For one line that people should read."""
 
+    def on_stop(self) -> None:
+        """However the training ended: give back what `on_start` took."""
+
     def on_end(self, run: Any, summary: dict[str, Any]) -> None:
         """After the summary is known."""

@@ -17,6 +17,8 @@ __all__ = ["Score", "correct", "evaluate", "outputs_of"]
 # A split is evaluated in blocks of this many rows, whatever the ranks: each block's sums are the
 # same wherever they are computed, and they are added in block order.
 BLOCK_ROWS = 1024
+# After so many blocks a rank, all ranks meet: those that wait see that there is progress.
+CHUNK_BLOCKS = 64
 
 
 class Score(NamedTuple):
@@ -48,23 +50,28 @@ def evaluate(
     Collective either way, with the same bits either way.
     """
     workers = comm.size if everyone else 1
-    sums: dict[int, tuple[float, int]] = {}
-    with comm.together(phase):
-        for block in range(comm.rank, -(-split.count // BLOCK_ROWS), workers):
-            if comm.rank >= workers:
-                break
-            comm.phase(phase)
-            samples = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
-            inputs, targets = feed(split, samples)
-            outputs = network.predict(inputs)
-            part, _ = loss.forward(outputs, targets, context)
-            sums[block] = float(part), int(correct(outputs, targets))
+    blocks = -(-split.count // BLOCK_ROWS)
     everything: dict[int, tuple[float, int]] = {}
-    for part_sums in comm.collect(sums):
-        everything.update(part_sums)
+    for chunk in range(0, blocks, CHUNK_BLOCKS * workers):
+        sums: dict[int, tuple[float, int]] = {}
+        with comm.together(phase):
+            last = min(chunk + CHUNK_BLOCKS * workers, blocks)
+            for block in range(chunk + comm.rank, last, workers) if comm.rank < workers else ():
+                comm.phase(phase)
+                inputs, targets = feed(split, samples_of(block, split))
+                outputs = network.predict(inputs)
+                part, _ = loss.forward(outputs, targets, context)
+                sums[block] = float(part), int(correct(outputs, targets))
+        for part_sums in comm.collect(sums):
+            everything.update(part_sums)
     total = math.fsum(everything[b][0] for b in sorted(everything))
     right = sum(r for _, r in everything.values())
     return Score(total / split.count, right / split.count if split.targets.ndim == 1 else None)
+
+
+def samples_of(block: int, split: Split) -> np.ndarray:
+    """Return the samples of one block of a split."""
+    return np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
 
 
 def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -> np.ndarray | None:
@@ -72,11 +79,11 @@ def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -
     mine: dict[int, np.ndarray] = {}
     with comm.together("predicting"):
         for block in range(comm.rank, -(-split.count // BLOCK_ROWS), comm.size):
-            samples = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
-            inputs, _ = feed(split, samples)
+            comm.phase("predicting")
+            inputs, _ = feed(split, samples_of(block, split))
             mine[block] = np.array(network.device.get(network.predict(inputs)))
     everything: dict[int, np.ndarray] = {}
-    for part in comm.collect(mine):
+    for part in comm.gather(mine):
         everything.update(part)
     if not comm.is_root:
         return None

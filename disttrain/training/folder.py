@@ -1,4 +1,4 @@
-"""The run folder: one run at a time in it, and everything in it whole."""
+"""The run folder: one run at a time in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from disttrain.checkpoint import (
     Snapshot,
     all_checkpoints,
+    image,
     load,
-    save,
     save_newest,
     write_atomically,
 )
@@ -46,8 +46,7 @@ class RunFolder:
     def claim(self, resume: bool, overwrite: bool) -> None:
         """Lock the folder for this process; refuse one that is in use or holds another run.
 
-        The lock goes with the process, however it ends. With `overwrite` the files of the old run
-        are removed, and nothing else.
+        The lock goes with the process, however it ends. With `overwrite` the old run is removed.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -58,10 +57,15 @@ class RunFolder:
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UsageError(
                 f"run folder {self.path} is in use by another run: wait for it or choose another "
                 "--output"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"run folder {self.path} can't be locked ({error.strerror}): its file system must "
+                "support flock"
             ) from None
         if resume:
             return
@@ -70,10 +74,13 @@ class RunFolder:
                 f"run folder {self.path} holds a run: go on with it by --resume, replace it by "
                 "--overwrite, or choose another --output"
             )
-        for old in (self.summary, self.metrics, self.best, self.run_file, self.path / "curves.png"):
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the files of a run, and nothing else."""
+        files = [self.summary, self.metrics, self.best, self.run_file, self.path / "curves.png"]
+        for old in [*files, *all_checkpoints(self.checkpoints), *self.path.glob(".*.tmp")]:
             old.unlink(missing_ok=True)
-        for old in all_checkpoints(self.checkpoints):
-            old.unlink()
 
     def release(self) -> None:
         """Let another run use the folder."""
@@ -105,28 +112,28 @@ class RunFolder:
         """Write the resolved run file, and the metrics up to where the run stands."""
         self.summary.unlink(missing_ok=True)
         self._write(self.run_file, to_toml(run.settings))
-        self._write(self.metrics, "".join(json.dumps(r) + "\n" for r in run.state.history))
+        self._write(self.metrics, "".join(line(report) for report in run.state.history))
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
         try:
             with open(self.metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(report) + "\n")
+                file.write(line(report))
         except OSError as error:
             raise CheckpointError(
                 f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
                 "from the newest checkpoint"
             ) from None
 
-    def save(self, run: Run, improved: bool, due: bool) -> None:
-        """Save the state, and the best weights where they are new. Collective."""
+    def save(self, run: Run, improved: bool) -> None:
+        """Save the state, and once more as the best where it is. Collective."""
         with run.comm.together("saving"):
             if run.comm.is_root:
                 snapshot = run.snapshot()
+                content = image(snapshot)
                 if improved:
-                    save(self.best, snapshot)
-                if due:
-                    save_newest(self.checkpoints, snapshot, run.settings.checkpoint.keep)
+                    write_atomically(self.best, content)
+                save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""
@@ -134,3 +141,8 @@ class RunFolder:
 
     def _write(self, path: Path, text: str) -> None:
         write_atomically(path, text.encode())
+
+
+def line(report: dict[str, Any]) -> str:
+    """Return one interval as a line of `metrics.jsonl`."""
+    return json.dumps(report, allow_nan=False) + "\n"

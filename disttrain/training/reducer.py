@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from disttrain.arrays import Array, Device
 from disttrain.comm import Communicator
+from disttrain.model.flat import Layout
 
 __all__ = ["Reducer", "Totals"]
 
@@ -33,15 +35,15 @@ class Reducer:
     """
 
     def __init__(
-        self, comm: Communicator, device: Device, length: int, dtype: str, way: str, bucket: int
+        self, comm: Communicator, device: Device, layout: Layout, dtype: str, way: str, bucket: int
     ) -> None:
-        self._sum = comm.summation(length, dtype, len(Totals._fields), way)
-        self._comm, self._bucket, self._left = comm, bucket // self._sum.message.itemsize, 0
+        self._comm, self._left = comm, 0
+        self._sum = comm.summation(layout.length, dtype, len(Totals._fields), way)
+        self._sum.cuts = buckets(layout, bucket // self._sum.message.itemsize)
         self._out = device.mirror(self._sum.message)
         in_place = self._sum.total is self._sum.message
         self._back = self._out if in_place else device.mirror(self._sum.total)
         self._pieces: Array | None = None
-        self._device = device
 
     @property
     def way(self) -> str:
@@ -60,8 +62,11 @@ class Reducer:
 
     def on_ready(self, end: int) -> None:
         """Let `gradients[:end]`, complete now, leave in buckets."""
-        if end - self._left >= self._bucket:
-            self._leave(end)
+        if end in self._sum.cuts:
+            self._out.leave(self._left, end)
+            self._left = end
+            if self._out.array is self._out.host:
+                self._sum.start(end)
 
     def add_piece(self, first: bool) -> None:
         """Keep the gradients of one piece of a share; pieces are added in their order."""
@@ -70,28 +75,36 @@ class Reducer:
         else:
             self._pieces += self.gradients
 
-    def sum_gradients(self, mine: Totals) -> Totals:
+    def sum_gradients(self, mine: Sequence[Any], failed: bool, stop: bool) -> Totals:
         """Send what has not left yet, with the header, and return the header's sum.
 
-        A rank that failed takes part like all others: with zeros, and `failures = 1`.
+        `mine` is this rank's loss, correct and samples: numbers, or scalars on the device. A rank
+        that failed takes part like all others: with zeros, and `failures = 1`.
         """
         if self._pieces is not None:
             self.gradients[:] = self._pieces
             self._pieces = None
-        if mine.failures:
-            self._sum.message[:] = 0
+        if failed:
+            self._sum.message[self._left :] = 0
         else:
             self._out.leave(self._left, len(self._sum.message))
-            self._out.wait()
+        self._sum.header[:] = [*(float(number) for number in mine), failed, stop]
+        self._out.wait()
         self._left = 0
-        self._sum.header[:] = [float(number) for number in mine]
         self._comm.phase("waiting for the sum of gradients")
         self._sum.finish()
         self._back.arrive()
         return Totals(*self._sum.total_header.tolist())
 
-    def _leave(self, end: int) -> None:
-        self._out.leave(self._left, end)
-        if self._out.array is self._out.host:
-            self._sum.start(self._left, end)
-        self._left = end
+    def close(self) -> None:
+        """Give shared memory back. Collective."""
+        self._sum.close()
+
+
+def buckets(layout: Layout, least: int) -> list[int]:
+    """Return where the buckets end: after layers, once `least` elements have come together."""
+    cuts: list[int] = []
+    for end in reversed(layout.ready):
+        if end - (cuts[-1] if cuts else 0) >= max(least, 1):
+            cuts.append(end)
+    return cuts

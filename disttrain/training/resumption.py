@@ -23,19 +23,23 @@ def look_back(
 ) -> tuple[dict[str, Any] | None, Snapshot | None]:
     """Return the summary of a run that is finished, and the checkpoint to go on from.
 
-    At most one of them is not None; neither is where nothing was saved yet. A completed run goes on
-    where the settings now ask for more epochs. Raises RunFileError for a change that would make
-    other steps than those of the run.
+    At most one of them is not None; neither is where nothing was saved yet. A finished run goes on
+    where the settings now ask for more epochs or more patience. Raises RunFileError for a change
+    that would make other steps than those of the run.
     """
     snapshot, done = newest_whole(folder.checkpoints, say), folder.finished()
     if snapshot is None:
         if done is None:
             say("no checkpoint to resume from: starting from the beginning")
+            folder.clear()
         return done, None
-    stopped = done is not None and done["status"] == "stopped-early"
+    patience, idle = settings.validation.patience, snapshot.state["progress"]["idle"]
+    stopped = patience is not None and idle >= patience
     if done is not None and (stopped or snapshot.epoch >= settings.training.epochs):
         return done, None
     refuse_changes(settings, snapshot, say)
+    # From here on the folder holds a run that is not finished.
+    folder.summary.unlink(missing_ok=True)
     return None, snapshot
 
 
@@ -45,6 +49,9 @@ def refuse_changes(settings: Settings, snapshot: Snapshot, say: Callable[[str], 
     new = flat(settings.model_dump())
     changed = sorted(k for k in old | new if old.get(k) != new.get(k))
     refused = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    if settings.schedule.kind == "cosine" and "training.epochs" in changed:
+        # The cosine's every rate depends on the length of the run.
+        refused.append("training.epochs")
     if refused:
         key = refused[0]
         raise RunFileError(

@@ -13,6 +13,7 @@ from disttrain.checkpoint import Snapshot, digest
 from disttrain.comm import Communicator
 from disttrain.config import Settings, to_toml
 from disttrain.data import (
+    ArrayRows,
     Batches,
     BlockShuffle,
     Dataset,
@@ -22,7 +23,7 @@ from disttrain.data import (
     measure,
     open_dataset,
 )
-from disttrain.data.source import ArrayRows
+from disttrain.environment import VERSION, threads_are_ours
 from disttrain.errors import DataError, RunFileError
 from disttrain.model import Context, Dense, Layer, Loss, Network, Softmax
 from disttrain.model.losses import built_in
@@ -63,7 +64,7 @@ class Model:
         Class probabilities where it was trained with the softmax loss, else its outputs.
         """
         with self.comm.together("predicting"):
-            rows = checked_rows(inputs, self.network.inputs)
+            rows = checked_rows(inputs, self.network.inputs, self.normalization)
         return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
 
     def predict_split(self, split: Split) -> np.ndarray | None:
@@ -76,13 +77,16 @@ class Model:
         return probabilities
 
 
-def checked_rows(inputs: np.ndarray, width: int) -> ArrayRows:
-    """Return `inputs` as rows of `width` numbers, or raise DataError."""
+def checked_rows(inputs: np.ndarray, width: int, normalization: Normalization) -> ArrayRows:
+    """Return `inputs` as rows of `width` numbers like those of the training, or raise DataError."""
     if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
         raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
     rows = ArrayRows(inputs)
     if rows.inputs != width:
         raise DataError(f"inputs have {rows.inputs} numbers a sample, the network takes {width}")
+    normalization.refuse_other_type(inputs.dtype)
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise DataError("the inputs hold NaN or infinity: mend them first")
     return rows
 
 
@@ -128,8 +132,10 @@ class Run(Model):
         facts = {
             "path": self.dataset.file.path,
             "inputs": self.dataset.inputs,
+            "input_dtype": str(self.dataset.splits["train"].rows.dtype),
             "classes": self.dataset.classes,
             "class_names": list(self.dataset.class_names),
+            "samples": {name: split.count for name, split in self.dataset.splits.items()},
         }
         return Snapshot(
             step=self.state.step,
@@ -137,8 +143,13 @@ class Run(Model):
             run_file=to_toml(self.settings),
             parameters=self.network.tensors(self.network.values),
             velocity=self.network.tensors(self.optimizer.velocity),
-            normalization=vars(self.normalization),
-            state={"progress": self.state.to_json(), "data": facts},
+            normalization=self.normalization.facts(),
+            state={
+                "progress": self.state.to_json(),
+                "data": facts,
+                "loss": self.loss.kind,
+                "disttrain": VERSION,
+            },
         )
 
     def use_best(self) -> None:
@@ -158,9 +169,12 @@ class Run(Model):
         comm, network = self.comm, self.network
         with comm.together("restoring"):
             if comm.is_root and snapshot is not None:
+                self.refuse_other_data(snapshot)
                 network.load(snapshot.parameters, network.values)
                 network.load(snapshot.velocity, self.optimizer.velocity)
                 self.state = State.from_json(snapshot.state["progress"])
+                patience = self.settings.validation.patience
+                self.state.stopped_early = patience is not None and self.state.idle >= patience
                 if best is None:
                     self.state.best_loss = None
                 else:
@@ -172,6 +186,29 @@ class Run(Model):
             comm.broadcast(host)
             network.device.put(host, vector)
         self.compare_replicas()
+
+    def refuse_other_data(self, snapshot: Snapshot) -> None:
+        """Raise DataError where the data set is not the one that `snapshot` was trained on."""
+        here = self.snapshot()
+        had, have = snapshot.state["data"], here.state["data"]
+        for key in ("samples", "inputs", "input_dtype", "classes"):
+            if had[key] != have[key]:
+                raise DataError(
+                    f"{have['path']} is not the data of this run: {key} was {had[key]}, now it is "
+                    f"{have[key]}; resume with the old file"
+                )
+        for key in ("mean", "deviation"):
+            old, new = snapshot.normalization[key], here.normalization[key]
+            if not np.allclose(old, new, rtol=1e-9, atol=1e-12):
+                raise DataError(
+                    f"{have['path']} is not the data of this run: the {key} of its training rows "
+                    "has changed; resume with the old file"
+                )
+
+    def close(self) -> None:
+        """Give shared memory back; the run can't be used any more. Collective."""
+        self.reducer.close()
+        self.dataset.close(self.comm)
 
     def digest(self) -> str:
         """Return the digest of this rank's training state."""
@@ -205,23 +242,25 @@ def build_run(
     can't be used (code 3), a network that does not fit them or a device that is not there (2).
     """
     comm.watch.arm(settings.communication.deadline_seconds)
-    if comm.local_size > 1:
+    if comm.local_size > 1 and threads_are_ours():
         threadpool_limits(comm.blas_threads, "blas")
-    said: list[str] = []
-    with comm.together("choosing a device"):
+    with comm.together("configuration"):
         refuse_what_is_missing(settings)
-        device = choose(settings.device.kind, comm.local_rank, said.append)
+    device = choose_together(settings, comm, callbacks)
     dataset = open_dataset(settings.data, settings.seed, comm)
+    with comm.together("opening data"):
+        if "train" not in dataset.splits:
+            raise DataError(f"data file {dataset.file.path} has no group 'train' to train on")
     normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
     with comm.together("building the network"):
         model = build_model(settings, comm, normalization, dataset.inputs, device, layers, loss)
-        check_fit(settings, model.network, dataset)
+        check_fit(model, dataset, own_loss=loss is not None)
     train, training = dataset.splits["train"], settings.training
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
     batches = Batches(train, order, training.batch_size, model.feed, comm.rank, comm.size)
     communication = settings.communication
     reducer = Reducer(
-        comm, device, model.network.layout.length, settings.model.dtype,
+        comm, device, model.network.layout, settings.model.dtype,
         communication.sum, int(communication.bucket_mib * MIB),
     )  # fmt: skip
     model.network.write_gradients_to(reducer.gradients)
@@ -231,9 +270,7 @@ def build_run(
         reducer=reducer, callbacks=callbacks if comm.is_root else (),
         preemption=preemption or Preemption(),
     )  # fmt: skip
-    for line in said if comm.is_root else ():
-        for callback in callbacks:
-            callback.on_message(line)
+    comm.watch.arm(0)
     return run
 
 
@@ -254,7 +291,7 @@ def build_model(
     ]
     dtype = settings.model.dtype
     network = Network(stack, inputs, dtype, device, settings.seed)
-    context = Context("loss", device, dtype, Workspace(device), {})
+    context = Context("loss", device, dtype, Workspace(device.empty), {})
     feed = Feed(normalization, dtype, device)
     loss = loss or built_in(settings.model.loss)
     return Model(settings, comm, network, loss, normalization, feed, context)
@@ -269,16 +306,38 @@ def refuse_what_is_missing(settings: Settings) -> None:
         )
 
 
-def check_fit(settings: Settings, network: Network, dataset: Dataset) -> None:
-    """Raise RunFileError where the last layer or the loss does not fit the targets."""
-    if not dataset.classes and settings.model.loss == "softmax":
+def choose_together(
+    settings: Settings, comm: Communicator, callbacks: Sequence[Callback]
+) -> Device:
+    """Return this rank's device; all ranks take the processor where one has no GPU. Collective."""
+    said: list[str] = []
+    with comm.together("choosing a device"):
+        device = choose(settings.device.kind, comm.local_rank, said.append)
+    everyone = comm.collect((device.kind, said))
+    if len({kind for kind, _ in everyone}) > 1:
+        device = Cpu()
+    lines = [(rank, line) for rank, (_, part) in enumerate(everyone) for line in part]
+    if lines and comm.is_root:
+        rank, line = lines[0]
+        for callback in callbacks:
+            callback.on_message(line if rank == 0 else f"rank {rank}: {line}")
+    return device
+
+
+def check_fit(model: Model, dataset: Dataset, own_loss: bool) -> None:
+    """Raise RunFileError where the last layer or the loss does not fit the targets.
+
+    A loss of the user's own may want any number of outputs.
+    """
+    path, units = dataset.file.path, model.network.outputs
+    if not dataset.classes and isinstance(model.loss, Softmax):
         raise RunFileError(
-            'model.loss = "softmax" needs classes, but the targets of '
-            f'{dataset.file.path} are numbers: use loss = "squared"'
+            f'model.loss = "softmax" needs classes, but the targets of {path} are numbers: use '
+            'loss = "squared"'
         )
-    if network.outputs != dataset.outputs:
+    if units != dataset.outputs and not own_loss:
         what = "classes" if dataset.classes else "numbers a sample"
         raise RunFileError(
-            f"model.layers: the last layer has {network.outputs} units, but the targets of "
-            f"{dataset.file.path} are {dataset.outputs} {what}: give it units = {dataset.outputs}"
+            f"model.layers: the last layer has {units} units, but the targets of {path} are "
+            f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
         )

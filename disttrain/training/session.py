@@ -11,7 +11,7 @@ from typing import Any
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, DisttrainError
+from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
@@ -41,31 +41,52 @@ def train(
     With `resume` it goes on from the newest whole checkpoint there. Raises what `fit` raises, after
     the summary says so; the training state up to then is in the folder.
     """
-    folder, begin, say = RunFolder(output), time.time(), _speaker(callbacks)
-    done, snapshot = None, None
-    with comm.together("opening the run folder"):
-        if comm.is_root:
-            folder.claim(resume, overwrite)
-            if resume:
-                done, snapshot = look_back(folder, settings, say)
-    done = comm.share(done)
-    if done:
-        say(f"the run in {output} is finished ({done['status']}): nothing to do")
-        return done
-    run = None
+    folder, say = RunFolder(output), _speaker(callbacks if comm.is_root else ())
     try:
-        run = build_run(
-            settings, comm, layers=layers, loss=loss, callbacks=callbacks, preemption=preemption
-        )
+        with comm.together("opening the run folder"):
+            done, snapshot = None, None
+            if comm.is_root:
+                if resume and overwrite:
+                    raise UsageError("give --resume or --overwrite, not both")
+                folder.claim(resume, overwrite)
+                done, snapshot = look_back(folder, settings, say) if resume else (None, None)
+        done = comm.share(done)
+        if done:
+            say(f"the run in {output} is finished ({done['status']}): nothing to do")
+            return done
+        parts = {"layers": layers, "loss": loss, "callbacks": callbacks, "preemption": preemption}
+        run, summary = _to_the_end(settings, folder, comm, snapshot, parts, say)
+        with comm.together("callback"):
+            for callback in run.callbacks:
+                callback.on_end(run, summary)
+        run.close()
+        return summary
+    finally:
+        comm.watch.arm(0)
+        folder.release()
+        for callback in callbacks if comm.is_root else ():
+            callback.on_stop()
+
+
+def _to_the_end(
+    settings: Settings,
+    folder: RunFolder,
+    comm: Communicator,
+    snapshot: Snapshot | None,
+    parts: dict[str, Any],
+    say: Callable[[str], None],
+) -> tuple[Run, dict[str, Any]]:
+    """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
+    begin, run = time.time(), None
+    try:
+        run = build_run(settings, comm, **parts)
         _begin(run, folder, snapshot, say)
         fit(run, folder)
-        return _finish(run, folder, begin)
+        return run, _finish(run, folder, begin)
     except DisttrainError as error:
         if comm.is_root:
             _mark(run, comm, folder, begin, error)
         raise
-    finally:
-        folder.release()
 
 
 def _begin(
@@ -86,7 +107,7 @@ def _begin(
 
 
 def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
-    """Score the best weights, write the summary, tell callbacks; return it. Collective."""
+    """Score the best weights, write the summary and return it. Collective."""
     digest = run.digest()
     run.use_best()
     scores = {
@@ -99,9 +120,6 @@ def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
     with run.comm.together("saving"):
         if run.comm.is_root:
             folder.end(summary)
-    with run.comm.together("callback"):
-        for callback in run.callbacks:
-            callback.on_end(run, summary)
     return run.comm.share(summary)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from disttrain.comm import Communicator
+from disttrain.environment import VERSION
 from disttrain.errors import Divergence, Preempted
 from disttrain.training.run import Run
 
@@ -54,9 +55,10 @@ def summarize(
 
 
 def environment(run: Run | None, comm: Communicator) -> dict[str, Any]:
-    """Return versions, BLAS kernel, the way of summing, device and host of rank 0."""
+    """Return versions, BLAS kernel, MPI, the way of summing, the device of rank 0, all hosts."""
     blas: dict[str, Any] = next((i for i in threadpool_info() if i.get("user_api") == "blas"), {})
     return {
+        "disttrain": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "h5py": h5py.__version__,

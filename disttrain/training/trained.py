@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from disttrain import config
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
 from disttrain.comm import Communicator
-from disttrain.data import Dataset, Normalization, open_dataset
-from disttrain.errors import DataError, UsageError
+from disttrain.data import Dataset, Normalization, Split, open_dataset
+from disttrain.errors import CheckpointError, DataError, UsageError
+from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
 from disttrain.training.run import Model, build_model
 
@@ -25,57 +26,73 @@ class Trained(Model):
     path: Path
     snapshot: Snapshot
 
-    def dataset(self, path: str | None = None) -> Dataset:
-        """Return the data set of the training, or the one at `path`, checked to fit. Collective."""
+    def split(self, name: str, path: str | None = None) -> Split:
+        """Return a split of the data of the training, or of the file at `path`. Collective.
+
+        Raises on all ranks for data that the network does not fit (DataError's code), or that have
+        no such split.
+        """
         settings = self.settings.data
         if path is not None:
-            settings = settings.model_copy(update={"path": str(Path(path).absolute())})
-        dataset = open_dataset(settings, self.settings.seed, self.comm)
-        have, want = dataset.inputs, self.network.inputs
+            settings = settings.model_copy(update={"path": path})
+        dataset = open_dataset(settings, self.settings.seed, self.comm, only=name)
         with self.comm.together("opening data"):
-            if have != want:
-                raise DataError(
-                    f"data file {settings.path} has {have} numbers a sample, but the network of "
-                    f"{self.path} takes {want}"
+            if name not in dataset.splits:
+                raise UsageError(
+                    f"{dataset.file.path} has no split {name!r}: --split takes one of "
+                    f"{', '.join(dataset.file.splits)}"
                 )
-            if dataset.outputs > self.network.outputs or (
-                not dataset.classes and dataset.outputs != self.network.outputs
-            ):
-                raise DataError(
-                    f"data file {settings.path} has {dataset.outputs} "
-                    f"{'classes' if dataset.classes else 'targets'}, but the network of "
-                    f"{self.path} has {self.network.outputs} outputs"
-                )
-        return dataset
+            self._refuse_other_shape(dataset)
+            self.normalization.refuse_other_type(dataset.splits[name].rows.dtype)
+        return dataset.splits[name]
+
+    def _refuse_other_shape(self, dataset: Dataset) -> None:
+        inputs, outputs = self.network.inputs, self.network.outputs
+        if dataset.inputs != inputs:
+            raise DataError(
+                f"data file {dataset.file.path} has {dataset.inputs} numbers a sample, but the "
+                f"network of {self.path} takes {inputs}: give the data that it was made for"
+            )
+        trained_on_classes = bool(self.snapshot.state["data"]["classes"])
+        fits = dataset.outputs <= outputs if dataset.classes else dataset.outputs == outputs
+        if not fits or trained_on_classes != bool(dataset.classes):
+            kind = "classes" if dataset.classes else "numbers a sample"
+            raise DataError(
+                f"data file {dataset.file.path} has {dataset.outputs} {kind} as targets, which the "
+                f"{outputs} outputs of {self.path} do not fit: give the data that it was made for"
+            )
 
     def evaluate(self, data: str | None = None, split: str = "test") -> Score:
         """Return loss and accuracy on a split. Collective."""
-        dataset = self.dataset(data)
-        with self.comm.together("opening data"):
-            if split not in dataset.splits:
-                raise UsageError(
-                    f"{dataset.file.path} has no split {split!r}: --split takes one of "
-                    f"{', '.join(dataset.splits)}"
-                )
-        return self.score(dataset.splits[split], f"scoring the {split} split")
+        return self.score(self.split(split, data), f"scoring the {split} split")
 
 
 def load_trained(
-    path: str | Path, comm: Communicator, say: Callable[[str], None] = lambda line: None
+    path: str | Path,
+    comm: Communicator,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
 ) -> Trained:
     """Return the network in a checkpoint, or the best one of a run folder. Collective.
 
-    Raises on all ranks, with CheckpointError's code, where the file is missing, torn, or not
-    described by its own run file (a network with layers of a script's own).
+    Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
+    by a script with a loss or layers of its own, which must then be given here too.
     """
     with comm.together("loading the checkpoint"):
         file = find(Path(path))
         snapshot = load(file)
         settings = config.parse(snapshot.run_file, source=f"the run file in {file}")
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]})
-        device = choose(settings.device.kind, comm.local_rank, say)
+        # A network that was trained on a GPU can be used anywhere.
+        kind = "cpu" if settings.device.kind == "cpu" else "auto"
+        device = choose(kind, comm.local_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
-        model = build_model(settings, comm, normalization, inputs, device)
+        model = build_model(settings, comm, normalization, inputs, device, layers, loss)
+        if model.loss.kind != snapshot.state["loss"]:
+            raise CheckpointError(
+                f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
+                "there, by disttrain.load(path, loss=...)"
+            )
         model.network.load(snapshot.parameters, model.network.values)
     return Trained(**vars(model), path=file, snapshot=snapshot)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from disttrain.errors import Divergence, Preempted
 from disttrain.training.evaluation import correct
@@ -22,6 +24,7 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     settings, state = run.settings, run.state
+    run.comm.watch.arm(settings.communication.deadline_seconds)
     per_epoch = run.batches.steps_per_epoch
     validate_every = settings.validation.steps(per_epoch)
     save_every = settings.checkpoint.steps(per_epoch)
@@ -36,12 +39,10 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
             improved = close_interval(run, folder)
         over = last or state.stopped_early
         if folder and (state.step % save_every == 0 or over or asked or improved):
-            folder.save(run, improved, due=state.step % save_every == 0 or over or asked)
+            folder.save(run, improved)
         if asked and not over:
-            raise Preempted(
-                f"asked to stop after step {state.step} of {run.total_steps}: the state is saved, "
-                "--resume goes on from it"
-            )
+            saved = "the state is saved, --resume goes on from it" if folder else "nothing is saved"
+            raise Preempted(f"asked to stop after step {state.step} of {run.total_steps}: {saved}")
 
 
 def train_steps(run: Run, rates: list[float]) -> bool:
@@ -60,29 +61,26 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
 
     Collective. A rank that fails still sends its message, marked: then all ranks raise.
     """
-    comm, error, mine = run.comm, None, Totals()
+    comm, error = run.comm, None
+    mine: Sequence[Any] = (0.0, 0.0, 0)
     try:
         mine = share_gradients(run, step)
     except Exception as caught:
         error = caught
     phase = f"{comm.watch.current} (step {step})"
-    stop = float(run.preemption.signal is not None)
-    totals = run.reducer.sum_gradients(mine._replace(failures=float(error is not None), stop=stop))
+    stop = run.preemption.signal is not None
+    totals = run.reducer.sum_gradients(mine, error is not None, stop)
     if totals.failures:
         comm.settle(phase, error)
     if not math.isfinite(totals.loss):
-        raise Divergence(
-            f"the loss is {totals.loss} at step {step} (epoch "
-            f"{step / run.batches.steps_per_epoch:.2f}): take a smaller schedule.learning_rate "
-            f"than {run.settings.schedule.learning_rate:g}, or normalize the inputs"
-        )
+        raise diverged(run, "loss", totals.loss, step)
     comm.phase("update")
     run.optimizer.step(run.reducer.totals, rate, totals.samples)
     return totals
 
 
-def share_gradients(run: Run, step: int) -> Totals:
-    """Compute this rank's gradients into the message; return its part of the header."""
+def share_gradients(run: Run, step: int) -> tuple[Any, Any, int]:
+    """Compute this rank's gradients into the message; return its loss, correct and samples."""
     comm, reducer = run.comm, run.reducer
     comm.phase("callback")
     for callback in run.callbacks:
@@ -105,7 +103,16 @@ def share_gradients(run: Run, step: int) -> Totals:
         samples += len(inputs)
         comm.phase("reading a batch")
     comm.phase("backward")
-    return Totals(sum(map(float, losses)), sum(map(float, rights)), samples)
+    return sum(losses), sum(rights), samples
+
+
+def diverged(run: Run, what: str, value: float, step: int) -> Divergence:
+    """Return the error for a loss that is not finite, with the advice."""
+    return Divergence(
+        f"the {what} is {value} at step {step} (epoch {step / run.batches.steps_per_epoch:.2f}): "
+        f"take a smaller schedule.learning_rate than {run.settings.schedule.learning_rate:g}, or "
+        "normalize the inputs"
+    )
 
 
 def close_interval(run: Run, folder: RunFolder | None) -> bool:
@@ -115,6 +122,8 @@ def close_interval(run: Run, folder: RunFolder | None) -> bool:
     if "validation" in run.dataset.splits:
         everyone = settings.validation.on == "all"
         score = run.score(run.dataset.splits["validation"], "validation", everyone)
+        if not math.isfinite(score.loss):
+            raise diverged(run, "validation loss", score.loss, state.step)
     report = Report(
         step=state.step,
         epoch=run.epoch,

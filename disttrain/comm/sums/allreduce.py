@@ -8,8 +8,8 @@ from disttrain.comm.sums.base import Sum, Vector
 
 __all__ = ["Allreduce", "Buckets"]
 
-# A count beyond this does not fit MPI-3's int; also keeps one call's temporary buffers small.
-PIECE = 1 << 28
+# Elements of one call: a larger count does not fit MPI-3's int.
+LARGEST = 1 << 28
 
 
 class InPlace(Sum):
@@ -33,15 +33,15 @@ class Allreduce(InPlace):
     def finish(self) -> None:
         """Add everything now."""
         header = self._start_header()
-        for low in range(0, len(self.message), PIECE):
-            self._comm.Allreduce(MPI.IN_PLACE, self.message[low : low + PIECE])
+        for low in range(0, len(self.message), LARGEST):
+            self._comm.Allreduce(MPI.IN_PLACE, self.message[low : low + LARGEST])
         header.Wait()
 
 
 class Buckets(InPlace):
-    """An `Iallreduce` for each piece as soon as it is complete.
+    """An `Iallreduce` for each bucket as soon as it is complete.
 
-    The pieces leave in the same order on every rank, and all of them leave in every step.
+    Buckets end at `cuts` and leave in the same order on every rank, all of them in every step.
     """
 
     way = "buckets"
@@ -51,17 +51,18 @@ class Buckets(InPlace):
         self._sent = 0
         self._requests: list[MPI.Request] = []
 
-    def start(self, low: int, high: int) -> None:
-        """Send `message[low:high]`; the processor goes on with the backward pass."""
-        for first in range(low, high, PIECE):
-            piece = self.message[first : min(first + PIECE, high)]
-            self._requests.append(self._comm.Iallreduce(MPI.IN_PLACE, piece))
-        self._sent = high
+    def start(self, end: int) -> None:
+        """Send the buckets that are complete; the processor goes on with the backward pass."""
+        for cut in (*self.cuts, len(self.message)):
+            if self._sent < cut <= end:
+                for low in range(self._sent, cut, LARGEST):
+                    part = self.message[low : min(low + LARGEST, cut)]
+                    self._requests.append(self._comm.Iallreduce(MPI.IN_PLACE, part))
+                self._sent = cut
 
     def finish(self) -> None:
         """Send what has not left yet, the header last, and wait for all of it."""
-        if self._sent < len(self.message):
-            self.start(self._sent, len(self.message))
+        self.start(len(self.message))
         self._requests.append(self._start_header())
         MPI.Request.Waitall(self._requests)
         self._requests.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ class Sum(ABC):
     """Adds `message` and `header` over all ranks, once a step.
 
     A step writes this rank's part into `message` (host memory, the run's dtype) and `header`
-    (float64), calls `start(low, high)` whenever `message[low:high]` is complete (in rising order,
-    the same pieces on every rank), and `finish()` once. Then `total` and `total_header` hold the
-    sums, on every rank the same bits, until the next `finish`. `total` may be `message` itself.
+    (float64), may call `start(end)` when `message[:end]` is complete, and calls `finish()` once.
+    Then `total` and `total_header` hold the sums, on every rank the same bits, until the next
+    `finish`. `total` may be `message` itself.
+
+    `cuts` are the ends of the buckets in which a message may leave. They are set once, the same on
+    every rank, so that all ranks send the same buckets whatever happens to one of them in a step.
     """
 
     way: str
@@ -26,13 +30,17 @@ class Sum(ABC):
     header: Vector
     total: Vector
     total_header: Vector
+    cuts: Sequence[int] = ()
 
-    def start(self, low: int, high: int) -> None:  # noqa: B027 - most ways send all at the end
-        """Say that `message[low:high]` is complete and may leave."""
+    def start(self, end: int) -> None:  # noqa: B027 - most ways send all at the end
+        """Say that `message[:end]` is complete and may leave."""
 
     @abstractmethod
     def finish(self) -> None:
         """Complete the sum: the only place of a step where ranks wait for each other."""
+
+    def close(self) -> None:  # noqa: B027 - most ways hold nothing
+        """Give back what the sum holds. Collective."""
 
 
 class NoSum(Sum):

@@ -86,6 +86,7 @@ def _window(
 
 def fastest(world: MPI.Comm, ways: list[Callable[[], Sum]]) -> Sum:
     """Return the way whose slowest rank is fastest. Collective; the same choice on every rank."""
+    way: Sum | None
     best: Sum | None = None
     least = float("inf")
     for make in ways:
@@ -98,7 +99,9 @@ def fastest(world: MPI.Comm, ways: list[Callable[[], Sum]]) -> Sum:
             seconds.append(world.allreduce(time.perf_counter() - begin, MPI.MAX))
         time_taken = statistics.median(seconds)
         if time_taken < least:
-            best, least = way, time_taken
+            best, way, least = way, best, time_taken
+        if way is not None:
+            way.close()
     assert best is not None
     best.message[:] = 0
     best.header[:] = 0

@@ -83,6 +83,11 @@ class Window(Sum):
         self.way = f"window+{self._across.way}" if self._across else "window"
         node.Barrier()
 
+    def close(self) -> None:
+        """Free the window. Collective over the node."""
+        self._memory.Free()
+        self._header_memory.Free()
+
     def finish(self) -> None:
         """Wait for all messages, add this rank's slice of them, wait for all slices."""
         self._node.Barrier()

@@ -1,0 +1,114 @@
+"""On a real GPU: agreement with NumPy, several ranks on one card, checkpoints that move."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.arrays import Cpu, choose
+from disttrain.data.writer import write_data_file
+from disttrain.errors import DeviceError
+from disttrain.launch import find_launcher
+
+try:
+    GPU = choose("gpu", 0)
+except DeviceError as error:
+    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    classes = np.arange(600) % 3
+    inputs = (random.integers(0, 80, (600, 20)) + classes[:, None] * 40).astype("uint8")
+    write_data_file(tmp_path / "data.h5", {"train": (inputs, classes), "test": (inputs, classes)})
+    path = tmp_path / "run.toml"
+    path.write_text(f"""
+        [data]
+        path = "{tmp_path / "data.h5"}"
+        [model]
+        layers = [{{ units = 32, activation = "relu" }}, {{ units = 16, activation = "sigmoid" }},
+                  {{ units = 3 }}]
+        dtype = "float64"
+        [training]
+        epochs = 3
+        batch_size = 50
+    """)
+    return path
+
+
+def train(run_file: Path, output: Path, device: str, ranks: int = 1, *more: str) -> dict:
+    arguments = ["train", str(run_file), "--output", str(output), "--json"]
+    arguments += ["--set", f"device.kind={device}", *more]
+    launcher = find_launcher()
+    done = subprocess.run(
+        launcher.command(ranks, [sys.executable, "-m", "disttrain", *arguments]),
+        capture_output=True, text=True, timeout=100, env=os.environ | launcher.environment(ranks),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def weights(output: Path) -> np.ndarray:
+    newest = sorted((output / "checkpoints").glob("*.h5"))[-1]
+    model = disttrain.load(newest)
+    return np.concatenate([t.ravel() for t in model.snapshot.parameters.values()])
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_agree_with_numpy(name: str, dtype: str) -> None:
+    random = np.random.default_rng(1)
+    z, bias = random.standard_normal((33, 17)).astype(dtype), np.linspace(-1, 1, 17, dtype=dtype)
+    dy = random.standard_normal(z.shape).astype(dtype)
+    found = []
+    for device in (Cpu(), GPU):
+        y, d = device.put(z.copy()), device.put(dy.copy())
+        db, scratch = device.empty((17,), dtype), device.empty(z.shape, dtype)
+        device.kernels.activate(y, device.put(bias), name)
+        device.kernels.activation_gradient(d, y, name, db, scratch)
+        found.append([device.get(a) for a in (y, d, db)])
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(
+            card, host, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("form", ["classical", "averaged", "nesterov"])
+def test_update_agrees_with_numpy(form: str) -> None:
+    random = np.random.default_rng(2)
+    w, v, g = random.standard_normal((3, 1000))
+    found = []
+    for device in (Cpu(), GPU):
+        arrays = [device.put(a.copy()) for a in (w, v, g)]
+        device.kernels.update(form, *arrays, 0.01, 0.1, 0.9, 1e-3)
+        found.append([device.get(a) for a in arrays])
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_ranks_on_one_card_agree_with_numpy(ranks: int, run_file: Path, tmp_path: Path) -> None:
+    host = train(run_file, tmp_path / "cpu", "cpu")
+    card = train(run_file, tmp_path / "gpu", "gpu", ranks)
+    assert "gpu" in card["environment"]["device"]
+    assert card["test"]["loss"] == pytest.approx(host["test"]["loss"], rel=1e-6)
+    np.testing.assert_allclose(weights(tmp_path / "gpu"), weights(tmp_path / "cpu"), rtol=1e-6)
+
+
+def test_a_checkpoint_moves_from_gpu_to_cpu_and_back(run_file: Path, tmp_path: Path) -> None:
+    host = train(run_file, tmp_path / "cpu", "cpu")
+    moved = tmp_path / "moved"
+    train(run_file, moved, "gpu", 1, "--set", "training.epochs=1")
+    train(run_file, moved, "cpu", 1, "--set", "training.epochs=2", "--resume")
+    card = train(run_file, moved, "gpu", 1, "--resume")
+    assert card["test"]["loss"] == pytest.approx(host["test"]["loss"], rel=1e-6)

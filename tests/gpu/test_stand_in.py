@@ -1,0 +1,57 @@
+"""A run on a device with memory of its own has the same bits as a run on the processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.data.writer import write_data_file
+from disttrain.training import run as run_module
+from tests.gpu.stand_in import StandIn
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> disttrain.Settings:
+    random = np.random.default_rng(0)
+    classes = np.arange(300) % 3
+    inputs = (random.integers(0, 80, (300, 12)) + classes[:, None] * 40).astype("uint8")
+    write_data_file(tmp_path / "data.h5", {"train": (inputs, classes), "test": (inputs, classes)})
+    return disttrain.parse(f"""
+        [data]
+        path = "{tmp_path / "data.h5"}"
+        normalize = "standardize"
+        [model]
+        layers = [{{ units = 9, activation = "tanh" }}, {{ units = 7, activation = "relu" }},
+                  {{ units = 3 }}]
+        [training]
+        epochs = 3
+        batch_size = 32
+        [communication]
+        bucket_mib = 0.0001
+    """)
+
+
+def test_same_bits_as_on_the_processor(
+    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = disttrain.train(settings, tmp_path / "cpu")
+    monkeypatch.setattr(run_module, "choose", lambda *_: StandIn())
+    moved = disttrain.train(settings, tmp_path / "gpu")
+    assert moved["environment"]["device"] == "stand-in"
+    for key in ("digest", "validation", "test", "best_step"):
+        assert moved[key] == plain[key]
+
+
+def test_a_checkpoint_moves_between_devices(
+    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    straight = disttrain.train(settings, tmp_path / "cpu")
+    short = settings.replace(training={"epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "choose", lambda *_: StandIn())
+        disttrain.train(short, tmp_path / "moved")
+    longer = disttrain.train(settings, tmp_path / "moved", resume=True)
+    assert longer["digest"] == straight["digest"]

@@ -8,12 +8,12 @@ RANKS ?= 2
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt disttrain/arrays/kernels.c
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
 	  f"disttrain needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[mpi,speed,plot,images,dev]'
+	  --constraint constraints.txt --editable '.[mpi,plot,images,dev]'
 	touch $@
 
 data/mnist.h5: | $(STAMP)

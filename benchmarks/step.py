@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worker import ONE_THREAD, Worker, cpu, medians
+from worker import ONE_THREAD, Worker, machine, medians
 
 from disttrain.errors import LauncherError
 from disttrain.launch import find_launcher
@@ -88,7 +88,7 @@ def start(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, Any
     """Start a process for each side that there is; say what is missing."""
     ours = [sys.executable, str(HERE / "step_ours.py")]
     workers = {"ours": Worker(ours)}
-    facts = {"cpu": cpu(), "ranks": options.ranks, **workers["ours"].ask()}
+    facts = {"machine": machine(), "ranks": options.ranks, **workers["ours"].ask()}
     if pinned := os.environ.get("OPENBLAS_CORETYPE"):
         facts["blas"] += f" (OPENBLAS_CORETYPE={pinned} in the environment)"
     facts["torch"] = "not installed"
@@ -108,7 +108,7 @@ def start(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, Any
             command = launcher.command(options.ranks, ours)
             workers["ranks"] = Worker(command, launcher.environment(options.ranks) | ONE_THREAD)
             facts["mpi"] = workers["ranks"].ask()["mpi"]
-    words = [Path(w).name if os.path.isabs(w) else w for w in sys.argv[1:]]
+    words = [Path(w).name if os.path.isabs(w) else w for w in sys.argv[1:]]  # paths tell nothing
     facts["command"] = shlex.join(["python", "benchmarks/step.py", *words])
     facts["date"] = datetime.date.today().isoformat()
     return workers, facts
@@ -159,7 +159,7 @@ def print_report(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
         cells = [form.format(row[key]) if key in row else "-" for key, (_, form) in HEADS.items()]
         print("  ".join(f"{cell:>10}" for cell in cells))
     print(f"\n{EXPLANATION.format(**facts)}\n")
-    print(f"machine    {facts['cpu']}; BLAS {facts['blas']}, {facts['threads']} thread")
+    print(f"machine    {facts['machine']}\nBLAS       {facts['blas']}, {facts['threads']} thread")
     print(f"versions   numpy {facts['numpy']}, torch {facts['torch']}, {facts['mpi']}")
     print(f"command    {facts['command']}   ({facts['date']}, {facts['seconds']} s)")
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["ONE_THREAD", "Worker", "cpu", "medians", "requests", "serve"]
+__all__ = ["ONE_THREAD", "Worker", "machine", "medians", "requests", "serve"]
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 ONE_THREAD = dict.fromkeys((f"{name}_NUM_THREADS" for name in LIBRARIES), "1")
@@ -93,8 +93,8 @@ def medians(
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def cpu() -> str:
-    """Return the model of the processor and the number of cores this process may use."""
+def machine() -> str:
+    """Return the processor, the cores this process may use, and what else ran before it."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -102,4 +102,4 @@ def cpu() -> str:
     except (OSError, StopIteration):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores"
+    return f"{model}, {cores} cores, load average before the run {os.getloadavg()[0]:.1f}"

@@ -1,18 +1,26 @@
 """The hot elementwise work on the processor: everything in place, in parts that stay in cache.
 
-`gpu_kernels` has the same functions in the same order.
+`compiled_kernels` has the same functions with the same bits, in one pass each; `gpu_kernels` those
+that a GPU runs.
 """
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-__all__ = ["activate", "activation_gradient", "update"]
+__all__ = ["activate", "activation_gradient", "gather", "update"]
 
 Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
 # (weights, velocity, gradient, two scratch) fit in a core's second-level cache.
 CHUNK = 1 << 15
+
+
+@functools.cache
+def _scratch(dtype: np.dtype) -> tuple[Array, Array]:
+    return np.empty(CHUNK, dtype), np.empty(CHUNK, dtype)
 
 
 def activate(z: Array, bias: Array, activation: str) -> None:
@@ -49,6 +57,15 @@ def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scra
     np.add.reduce(dy, axis=0, out=dbias)
 
 
+def gather(
+    stored: Array, places: Array, scale: Array, shift: Array, raw: Array, out: Array
+) -> None:
+    """Write `stored[places] * scale + shift` to `out`; `raw` is scratch for the rows as stored."""
+    np.take(stored, places, axis=0, out=raw, mode="clip")
+    np.multiply(raw, scale, out=out, casting="unsafe")
+    np.add(out, shift, out=out)
+
+
 def update(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
     decay: float,
@@ -58,7 +75,7 @@ def update(
     `g' = inverse g + decay w`; classical `v = β v + g'`, `w = w - α v`; averaged
     `v = β v - α (1-β) g'`, `w = w + v`; nesterov `v = β v + g'`, `w = w - α (g' + β v)`.
     """
-    step, part = (np.empty(min(CHUNK, len(w)), w.dtype) for _ in range(2))
+    step, part = _scratch(w.dtype)
     for low in range(0, len(w), CHUNK):
         wc, vc = w[low : low + CHUNK], v[low : low + CHUNK]
         s, p = step[: len(wc)], part[: len(wc)]

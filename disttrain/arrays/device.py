@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.arrays import cpu_kernels
 from disttrain.errors import DeviceError
+
+
+def _host_kernels() -> Any:
+    """Return the compiled kernels, or where there are none the same in numpy."""
+    try:
+        from disttrain.arrays import compiled_kernels
+    except ImportError:
+        from disttrain.arrays import cpu_kernels
+
+        return cpu_kernels
+    return compiled_kernels
+
 
 __all__ = ["Array", "Cpu", "Device", "Mirror", "choose"]
 
@@ -43,7 +54,7 @@ class Device:
     kind = "cpu"
     name = "cpu"
     xp: ModuleType = np
-    kernels: Any = cpu_kernels
+    kernels: Any = _host_kernels()
 
     def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an array on the host that copies to this device fast."""

@@ -1,6 +1,6 @@
 """The hot elementwise work on a GPU: one kernel each.
 
-`cpu_kernels` has the same functions in the same order.
+`cpu_kernels` has the same functions; `gather` is the host's.
 """
 
 from __future__ import annotations

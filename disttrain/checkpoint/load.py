@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
 
+from disttrain.checkpoint.commit import committed
 from disttrain.checkpoint.save import FORMAT, VERSION
-from disttrain.checkpoint.seal import COMMIT, seal
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.errors import CheckpointError
 
 __all__ = ["load"]
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load(path: str | Path) -> Snapshot:
@@ -28,7 +31,11 @@ def load(path: str | Path) -> Snapshot:
         kind = "is not a file" if path.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {path} {kind}: give a .h5 file of a run folder")
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        written = path.read_bytes()
+        content = committed(written)
+        if content is None:
+            _refuse_uncommitted(path, written)
+        with h5py.File(io.BytesIO(content), "r") as file:
             return _read(path, file)
     except CheckpointError:
         raise
@@ -40,6 +47,15 @@ def load(path: str | Path) -> Snapshot:
         ) from None
 
 
+def _refuse_uncommitted(path: Path, written: bytes) -> NoReturn:
+    if not written.startswith(HDF5):
+        raise CheckpointError(f"{path} is not a checkpoint: give a .h5 file of a run folder")
+    raise CheckpointError(
+        f"{path} is not a checkpoint, or is torn or was changed (its commit record does not "
+        "match): use another one of its run"
+    )
+
+
 def _read(path: Path, file: h5py.File) -> Snapshot:
     stated = file.attrs.get("format")
     if stated != FORMAT:
@@ -48,11 +64,6 @@ def _read(path: Path, file: h5py.File) -> Snapshot:
         raise CheckpointError(
             f"checkpoint {path} has version {file.attrs.get('version')}, this program reads "
             f"{VERSION}: use the disttrain that wrote it"
-        )
-    if file.attrs.get(COMMIT) != seal(file):
-        raise CheckpointError(
-            f"checkpoint {path} is torn or was changed (its commit record does not match): use "
-            "another one of its run"
         )
     state = json.loads(bytes(file["state"][()]))
     return Snapshot(

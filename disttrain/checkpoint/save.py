@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from disttrain.checkpoint.seal import COMMIT, seal
+from disttrain.checkpoint.commit import commit
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.errors import CheckpointError
 
@@ -36,7 +36,7 @@ def save(path: Path, snapshot: Snapshot) -> None:
 
 
 def image(snapshot: Snapshot) -> bytes:
-    """Return the bytes of the HDF5 file that holds `snapshot`."""
+    """Return the bytes of the checkpoint that holds `snapshot`: HDF5, and its commit record."""
     with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
         file.attrs.update(
             format=FORMAT,
@@ -53,9 +53,8 @@ def image(snapshot: Snapshot) -> bytes:
         file["run_file"] = np.bytes_(snapshot.run_file.encode())
         state = {**snapshot.state, "tensors": list(snapshot.parameters)}
         file["state"] = np.bytes_(json.dumps(state).encode())
-        file.attrs[COMMIT] = seal(file)
         file.flush()
-        return bytes(file.id.get_file_image())
+        return commit(bytes(file.id.get_file_image()))
 
 
 def _write(file: h5py.File, name: str, facts: Mapping[str, Any]) -> None:

@@ -37,17 +37,11 @@ class Feed:
         shape = (len(samples), split.rows.inputs)
         raw = self._host.array("raw", shape, stored.dtype)
         inputs = self._host.array("inputs", shape, self._dtype)
-        np.take(stored, places, axis=0, out=raw, mode="clip")
-        self._normalization.apply(raw, inputs, self._wide(raw))
+        self._normalization.apply(stored, places, raw, inputs)
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
             targets = targets.astype(self._dtype)
         return self._moved("inputs", inputs), self._moved("targets", targets)
-
-    def _wide(self, raw: np.ndarray) -> np.ndarray:
-        rows = 0 if raw.dtype == np.uint8 else len(raw)
-        wide: np.ndarray = self._host.array("wide", (rows, raw.shape[1]), np.dtype("f8"))
-        return wide
 
     def _moved(self, name: str, host: np.ndarray) -> Array:
         if self._device.kind == "cpu":

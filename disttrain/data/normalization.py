@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.arrays import Cpu
 from disttrain.comm import Communicator
 from disttrain.data.source import Rows
 from disttrain.errors import DataError
@@ -39,19 +40,20 @@ class Normalization:
         """Return what a checkpoint keeps: `Normalization(**facts)` is the same again."""
         return {k: getattr(self, k) for k in ("kind", "divisor", "mean", "deviation")}
 
-    def apply(self, raw: np.ndarray, out: np.ndarray, wide: np.ndarray) -> None:
-        """Write the normalized `raw` (rows, inputs) to `out`; `wide` is scratch of float64.
+    def apply(
+        self, stored: np.ndarray, places: np.ndarray, raw: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Write the normalized rows `stored[places]` to `out`; `raw` is scratch of stored's type.
 
-        uint8 in one multiply-add of the run's dtype; other types subtract the mean in float64
-        first, because float32 keeps little of a small spread around a large mean.
+        uint8 in one multiply-add of out's dtype; other types subtract the mean in float64 first,
+        because float32 keeps little of a small spread around a large mean.
         """
         scale, shift = self._factors(out.dtype)
-        if raw.dtype == np.uint8:
-            np.multiply(raw, scale, out=out, casting="unsafe")
-            np.add(out, shift, out=out)
+        if self.divisor == DIVISOR:
+            Cpu.kernels.gather(stored, places, scale, shift, raw, out)
         else:
-            np.subtract(raw, self.mean, out=wide)
-            np.multiply(wide, scale, out=out, casting="unsafe")
+            np.take(stored, places, axis=0, out=raw, mode="clip")
+            np.multiply(raw - self.mean, scale, out=out, casting="unsafe")
 
     def _factors(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Return `scale` and `shift` with `x = raw * scale + shift`, in `dtype`."""

@@ -50,7 +50,9 @@ class FileRows(Rows):
     def __init__(self, file: DataFile, split: str, rows: np.ndarray) -> None:
         self.file, self.split, self._rows = file, split, rows
         facts = file.splits[split]
-        self.count, self.inputs, self.dtype = len(rows), facts.inputs, facts.dtype
+        # Truth values are stored and streamed as the bytes that they are.
+        self.dtype = np.dtype("i1") if facts.dtype.kind == "b" else facts.dtype
+        self.count, self.inputs = len(rows), facts.inputs
 
     def _read(self, low: int, high: int) -> np.ndarray:
         """Return samples `low..high-1` from the file, checked to be finite numbers."""
@@ -64,7 +66,7 @@ class FileRows(Rows):
         part: np.ndarray = stored if len(stored) == len(rows) else stored[rows - first]
         part = part.reshape(len(rows), self.inputs)
         if part.dtype.kind == "b":
-            part = part.view(np.uint8)
+            part = part.view(self.dtype)
         if part.dtype.kind == "f" and not np.isfinite(part).all():
             row = int(rows[np.flatnonzero(~np.isfinite(part).all(axis=1))[0]])
             raise DataError(
@@ -82,8 +84,7 @@ class SharedRows(FileRows):
 
     def __init__(self, file: DataFile, split: str, rows: np.ndarray, comm: Communicator) -> None:
         super().__init__(file, split, rows)
-        dtype = np.dtype("u1") if self.dtype.kind == "b" else self.dtype.newbyteorder("=")
-        self._memory = comm.node_array((self.count, self.inputs), dtype)
+        self._memory = comm.node_array((self.count, self.inputs), self.dtype.newbyteorder("="))
         self._place, self._places = comm.local_rank, comm.local_size
 
     def close(self, comm: Communicator) -> None:

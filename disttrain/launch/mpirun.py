@@ -37,8 +37,9 @@ class Launcher:
             # On one host there is shared memory; looking for networks takes Open MPI 5 a second.
             shared = "sm" if self.version >= 5 else "vader"
             options += ["--mca", "pml", "ob1", "--mca", "btl", f"self,{shared}"]
-            if ranks > cores():
-                options += ["--mca", "mpi_yield_when_idle", "1"]
+            # A rank that waits gives its core away: other programs, and ranks beyond the cores,
+            # would else cost a scheduler's slice at each barrier.
+            options += ["--mca", "mpi_yield_when_idle", "1"]
         return [self.path, *options, *program]
 
     def environment(self, ranks: int) -> dict[str, str]:

@@ -1,17 +1,17 @@
 """The main path: a run, its steps, its intervals, its folder."""
 
 from disttrain.training.callbacks import Callback
-from disttrain.training.run import Model, Run, build_model, build_run
+from disttrain.training.predictor import Predictor
+from disttrain.training.run import Run, build_run
 from disttrain.training.session import train
 from disttrain.training.state import Report
 from disttrain.training.trainer import fit, train_step
 
 __all__ = [
     "Callback",
-    "Model",
+    "Predictor",
     "Report",
     "Run",
-    "build_model",
     "build_run",
     "fit",
     "train",

@@ -110,6 +110,9 @@ class RunFolder:
 
     def begin(self, run: Run) -> None:
         """Write the resolved run file, and the metrics up to where the run stands."""
+        # What a process that was killed while it wrote has left; the lock says that it is gone.
+        for stray in self.path.glob(".*.tmp"):
+            stray.unlink(missing_ok=True)
         self.summary.unlink(missing_ok=True)
         self._write(self.run_file, to_toml(run.settings))
         self._write(self.metrics, "".join(line(report) for report in run.state.history))

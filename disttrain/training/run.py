@@ -8,90 +8,35 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from disttrain.arrays import Cpu, Device, Workspace, choose
+from disttrain.arrays import Cpu, Device, choose
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.comm import Communicator
 from disttrain.config import Settings, to_toml
 from disttrain.data import (
-    ArrayRows,
     Batches,
     BlockShuffle,
     Dataset,
-    Feed,
-    Normalization,
-    Split,
     measure,
     open_dataset,
 )
 from disttrain.environment import VERSION, threads_are_ours
 from disttrain.errors import DataError, RunFileError
-from disttrain.model import Context, Dense, Layer, Loss, Network, Softmax
-from disttrain.model.losses import built_in
+from disttrain.model import Layer, Loss, Softmax
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
-from disttrain.training.evaluation import Score, evaluate, outputs_of
 from disttrain.training.optimizer import Optimizer
+from disttrain.training.predictor import Predictor, build_predictor
 from disttrain.training.reducer import Reducer
 from disttrain.training.schedules import learning_rate
 from disttrain.training.state import State
 
-__all__ = ["Model", "Run", "build_model", "build_run"]
+__all__ = ["Run", "build_run"]
 
 MIB = 1 << 20
 
 
 @dataclass
-class Model:
-    """A network with all that is needed to use it on raw inputs, by all ranks together."""
-
-    settings: Settings
-    comm: Communicator
-    network: Network
-    loss: Loss
-    normalization: Normalization
-    feed: Feed
-    loss_context: Context
-
-    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
-        """Return loss and accuracy on a split. Collective."""
-        return evaluate(
-            self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase, everyone
-        )
-
-    def predict(self, inputs: np.ndarray) -> np.ndarray | None:
-        """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
-
-        Class probabilities where it was trained with the softmax loss, else its outputs.
-        """
-        with self.comm.together("predicting"):
-            rows = checked_rows(inputs, self.network.inputs, self.normalization)
-        return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
-
-    def predict_split(self, split: Split) -> np.ndarray | None:
-        """Return what the network says of a split's samples, on rank 0. Collective."""
-        outputs = outputs_of(self.network, self.feed, split, self.comm)
-        if outputs is None or not isinstance(self.loss, Softmax):
-            return outputs
-        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-        return probabilities
-
-
-def checked_rows(inputs: np.ndarray, width: int, normalization: Normalization) -> ArrayRows:
-    """Return `inputs` as rows of `width` numbers like those of the training, or raise DataError."""
-    if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
-        raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
-    rows = ArrayRows(inputs)
-    if rows.inputs != width:
-        raise DataError(f"inputs have {rows.inputs} numbers a sample, the network takes {width}")
-    normalization.refuse_other_type(inputs.dtype)
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise DataError("the inputs hold NaN or infinity: mend them first")
-    return rows
-
-
-@dataclass
-class Run(Model):
+class Run(Predictor):
     """A model, the data it is trained on, and how far the training is."""
 
     dataset: Dataset
@@ -253,7 +198,7 @@ def build_run(
             raise DataError(f"data file {dataset.file.path} has no group 'train' to train on")
     normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
     with comm.together("building the network"):
-        model = build_model(settings, comm, normalization, dataset.inputs, device, layers, loss)
+        model = build_predictor(settings, comm, normalization, dataset.inputs, device, layers, loss)
         check_fit(model, dataset, own_loss=loss is not None)
     train, training = dataset.splits["train"], settings.training
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
@@ -272,29 +217,6 @@ def build_run(
     )  # fmt: skip
     comm.watch.arm(0)
     return run
-
-
-def build_model(
-    settings: Settings,
-    comm: Communicator,
-    normalization: Normalization,
-    inputs: int,
-    device: Device | None = None,
-    layers: Sequence[Layer] | None = None,
-    loss: Loss | None = None,
-) -> Model:
-    """Return the network of `settings`, with its initial weights, for `inputs` numbers a sample."""
-    device = device or Cpu()
-    stack = layers or [
-        Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
-        for layer in settings.model.layers
-    ]
-    dtype = settings.model.dtype
-    network = Network(stack, inputs, dtype, device, settings.seed)
-    context = Context("loss", device, dtype, Workspace(device.empty), {})
-    feed = Feed(normalization, dtype, device)
-    loss = loss or built_in(settings.model.loss)
-    return Model(settings, comm, network, loss, normalization, feed, context)
 
 
 def refuse_what_is_missing(settings: Settings) -> None:
@@ -324,7 +246,7 @@ def choose_together(
     return device
 
 
-def check_fit(model: Model, dataset: Dataset, own_loss: bool) -> None:
+def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
     """Raise RunFileError where the last layer or the loss does not fit the targets.
 
     A loss of the user's own may want any number of outputs.

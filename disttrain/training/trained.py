@@ -14,13 +14,13 @@ from disttrain.data import Dataset, Normalization, Split, open_dataset
 from disttrain.errors import CheckpointError, DataError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
-from disttrain.training.run import Model, build_model
+from disttrain.training.predictor import Predictor, build_predictor
 
 __all__ = ["Trained", "load_trained"]
 
 
 @dataclass
-class Trained(Model):
+class Trained(Predictor):
     """A network with the weights of a checkpoint, and its normalization."""
 
     path: Path
@@ -88,7 +88,7 @@ def load_trained(
         device = choose(kind, comm.local_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
-        model = build_model(settings, comm, normalization, inputs, device, layers, loss)
+        model = build_predictor(settings, comm, normalization, inputs, device, layers, loss)
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "

@@ -92,7 +92,7 @@ class Shell:
         )  # fmt: skip
 
     def run(self, *arguments: object, timeout: float = 60, **options: object):
-        """Run `disttrain ARGUMENTS` to its end; past `timeout` nothing of it stays and it raises."""
+        """Run `disttrain ARGUMENTS` to its end; past `timeout`, kill all of it and raise."""
         process = self.start(*arguments, **options)
         try:
             out, err = process.communicate(timeout=timeout)

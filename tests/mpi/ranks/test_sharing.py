@@ -44,7 +44,7 @@ def test_broadcast_overwrites_with_rank_0s(comm, dtype, shape):
 def test_broadcast_of_more_than_one_piece(comm, monkeypatch):
     from disttrain.comm import ranks
 
-    monkeypatch.setattr(ranks, "PIECE", 1000)
+    monkeypatch.setattr(ranks, "LARGEST", 1000)
     wanted = np.random.default_rng(1).normal(size=12_345)
     array = wanted.copy() if comm.is_root else np.zeros_like(wanted)
     comm.broadcast(array)

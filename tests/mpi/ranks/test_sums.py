@@ -1,4 +1,4 @@
-"""Every way of adding a message over ranks, against numpy, on one node and on what look like two."""
+"""Every way of adding a message over ranks, against numpy; on one node, and as if on two."""
 
 import hashlib
 
@@ -28,8 +28,8 @@ def check(total, comm, length, dtype, turn=0, starts=()):
     """Send a message and a header; compare the sums with numpy's and over ranks."""
     total.message[:] = part(comm.rank, length, dtype, turn)
     total.header[:] = head(comm.rank, turn)
-    for low, high in starts:
-        total.start(low, high)
+    for end in starts:
+        total.start(end)
     total.finish()
     expected = np.sum([part(r, length, dtype, turn) for r in range(comm.size)], axis=0)
     assert total.total.dtype == np.dtype(dtype)
@@ -69,12 +69,15 @@ def test_rounded_sums_have_the_same_bits_on_all_ranks(comm, way, dtype):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_pieces_may_leave_early(comm, way):
+@pytest.mark.parametrize("cuts", [(), (400,), (1, 2, 999), (1003,)])
+def test_buckets_may_leave_early(comm, way, cuts):
+    """Every rank says something else of when it is ready; the buckets are the same."""
     length = 1003
     total = comm.summation(length, "f4", HEADER, way)
-    cuts = [[(0, 400), (400, 1003)], [(0, 1), (1, 999)], [(0, 1003)], []]
-    for turn, starts in enumerate(cuts):
-        check(total, comm, length, "f4", turn, starts)
+    total.cuts = cuts
+    ready = [(400, 1003), (1, 999), (1003,), (), (300, 500, 700)]
+    for turn in range(len(ready)):
+        check(total, comm, length, "f4", turn, ready[(turn + comm.rank) % len(ready)])
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,0 +1,106 @@
+"""The hot elementwise work on the processor in one pass over memory: `kernels.c` by ctypes.
+
+`cpu_kernels` has the same functions in the same order, and gives the same bits. Raises ImportError
+where no compiler was there when the package was installed; then `cpu_kernels` does the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from disttrain.arrays import cpu_kernels
+
+__all__ = ["activate", "activation_gradient", "gather", "update"]
+
+Array = np.ndarray
+NUMBERS = {"f": ("f4", ctypes.c_float), "d": ("f8", ctypes.c_double)}
+FORMS = ("classical", "averaged", "nesterov")
+
+
+def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
+    """Return the functions of the library by name and dtype character."""
+    if path is None:
+        found = importlib.util.find_spec("disttrain.arrays._kernels")
+        if found is None or found.origin is None:
+            raise ImportError("disttrain was installed without a C compiler")
+        path = found.origin
+    library = ctypes.CDLL(path)
+    size, pointer = ctypes.c_ssize_t, ctypes.c_void_p
+    functions = {}
+    for dtype, (suffix, number) in NUMBERS.items():
+        shapes: dict[str, list[Any]] = {
+            "activate_relu": [size] * 2 + [pointer] * 2,
+            "gradient_relu": [size] * 2 + [pointer] * 3,
+            "gather": [size] * 2 + [pointer] * 5,
+            **{f"update_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
+        }
+        for name, arguments in shapes.items():
+            function = library[f"{name}_{suffix}"]
+            function.argtypes, function.restype = arguments, None
+            functions[name, dtype] = function
+    return functions
+
+
+_functions = _load()
+
+
+def _fit(*arrays: Array) -> bool:
+    """Return whether these are what the library reads: contiguous, of one of its dtypes.
+
+    A layer or a loss of a user's own may hand on anything.
+    """
+    dtype = arrays[0].dtype
+    return dtype.char in NUMBERS and all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+
+
+def _at(array: Array) -> Any:
+    """Return where `array` begins; `array.ctypes.data` takes six times as long."""
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # read-only, or empty
+        return array.ctypes.data
+
+
+def activate(z: Array, bias: Array, activation: str) -> None:
+    """Replace `z` (rows, units) by `f(z + bias)`."""
+    if activation == "relu" and _fit(z, bias):
+        _functions["activate_relu", z.dtype.char](*z.shape, _at(z), _at(bias))
+    else:
+        cpu_kernels.activate(z, bias, activation)
+
+
+def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:
+    """Replace `dy` by `dy f'(a)`, where `y = f(a)`, and write its sum over rows to `dbias`."""
+    if activation == "relu" and _fit(dy, y, dbias):
+        _functions["gradient_relu", dy.dtype.char](*dy.shape, _at(dy), _at(y), _at(dbias))
+    else:
+        cpu_kernels.activation_gradient(dy, y, activation, dbias, scratch)
+
+
+def gather(
+    stored: Array, places: Array, scale: Array, shift: Array, raw: Array, out: Array
+) -> None:
+    """Write `stored[places] * scale + shift` to `out`; `raw` is scratch for the rows as stored."""
+    if stored.dtype != np.uint8 or places.dtype != np.int64 or not _fit(out, scale, shift):
+        cpu_kernels.gather(stored, places, scale, shift, raw, out)
+        return
+    _functions["gather", out.dtype.char](
+        *out.shape, _at(stored), _at(places), _at(scale), _at(shift),
+        _at(out),
+    )  # fmt: skip
+
+
+def update(
+    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
+    decay: float,
+) -> None:  # fmt: skip
+    """Apply one update to flat `w` and `v`; the formulas stand at `cpu_kernels.update`."""
+    if form == "averaged":
+        rate = -rate * (1 - momentum)
+    _functions[f"update_{form}", w.dtype.char](
+        len(w), _at(w), _at(v), _at(g), inverse, rate, momentum, decay
+    )

@@ -1,0 +1,75 @@
+/* The hot elementwise work on the processor, each in one pass over memory; called by ctypes.
+
+   Built with -O3 -ffp-contract=off: the operations and their order are those of cpu_kernels.py, so
+   the bits are the same, whatever the width of the vectors that the machine has. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+/* One build for all machines of a cluster: each takes the widest vectors that it has. */
+#define KERNEL __attribute__((target_clones("avx512f", "avx2", "default"))) void
+#else
+#define KERNEL void
+#endif
+
+#define KERNELS(T, NAME)                                                                           \
+    KERNEL activate_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict z,                    \
+                                const T *restrict bias) {                                          \
+        for (ptrdiff_t r = 0; r < rows; r++, z += units)                                           \
+            for (ptrdiff_t u = 0; u < units; u++) {                                                \
+                T a = z[u] + bias[u];                                                              \
+                z[u] = a <= 0 ? 0 : a; /* a NaN must stay visible */                               \
+            }                                                                                      \
+    }                                                                                              \
+                                                                                                   \
+    KERNEL gradient_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict dy,                   \
+                                const T *restrict y, T *restrict dbias) {                          \
+        for (ptrdiff_t u = 0; u < units; u++) dbias[u] = 0;                                        \
+        for (ptrdiff_t r = 0; r < rows; r++, dy += units, y += units)                              \
+            for (ptrdiff_t u = 0; u < units; u++) {                                                \
+                T d = dy[u] * (T)(y[u] > 0); /* a product: infinity times 0 must show */           \
+                dy[u] = d;                                                                         \
+                dbias[u] += d;                                                                     \
+            }                                                                                      \
+    }                                                                                              \
+                                                                                                   \
+    KERNEL gather_##NAME(ptrdiff_t rows, ptrdiff_t inputs, const uint8_t *restrict stored,         \
+                         const int64_t *restrict places, const T *restrict scale,                  \
+                         const T *restrict shift, T *restrict out) {                               \
+        for (ptrdiff_t r = 0; r < rows; r++, out += inputs) {                                      \
+            const uint8_t *restrict row = stored + places[r] * inputs;                             \
+            for (ptrdiff_t c = 0; c < inputs; c++) out[c] = (T)row[c] * scale[c] + shift[c];       \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    KERNEL update_classical_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, \
+                                   T inverse, T rate, T momentum, T decay) {                       \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            T s = g[i] * inverse + w[i] * decay;                                                   \
+            v[i] = v[i] * momentum + s;                                                            \
+            w[i] -= v[i] * rate;                                                                   \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* `rate` is -α (1-β) here. */                                                                 \
+    KERNEL update_averaged_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g,  \
+                                  T inverse, T rate, T momentum, T decay) {                        \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            T s = g[i] * inverse + w[i] * decay;                                                   \
+            v[i] = v[i] * momentum + s * rate;                                                     \
+            w[i] += v[i];                                                                          \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    KERNEL update_nesterov_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g,  \
+                                  T inverse, T rate, T momentum, T decay) {                        \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            T s = g[i] * inverse + w[i] * decay;                                                   \
+            v[i] = v[i] * momentum + s;                                                            \
+            w[i] -= (s + v[i] * momentum) * rate;                                                  \
+        }                                                                                          \
+    }
+
+KERNELS(float, f4)
+KERNELS(double, f8)

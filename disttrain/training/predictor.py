@@ -1,0 +1,92 @@
+"""A network with all that is needed to use it on raw inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from disttrain.arrays import Cpu, Device, Workspace
+from disttrain.comm import Communicator
+from disttrain.config import Settings
+from disttrain.data import ArrayRows, Feed, Normalization, Split
+from disttrain.errors import DataError
+from disttrain.model import Context, Dense, Layer, Loss, Network, Softmax
+from disttrain.model.losses import built_in
+from disttrain.training.evaluation import Score, evaluate, outputs_of
+
+__all__ = ["Predictor", "build_predictor"]
+
+
+@dataclass
+class Predictor:
+    """A network with all that is needed to use it on raw inputs, by all ranks together."""
+
+    settings: Settings
+    comm: Communicator
+    network: Network
+    loss: Loss
+    normalization: Normalization
+    feed: Feed
+    loss_context: Context
+
+    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
+        """Return loss and accuracy on a split. Collective."""
+        return evaluate(
+            self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase, everyone
+        )
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray | None:
+        """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
+
+        Class probabilities where it was trained with the softmax loss, else its outputs.
+        """
+        with self.comm.together("predicting"):
+            rows = checked_rows(inputs, self.network.inputs, self.normalization)
+        return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
+
+    def predict_split(self, split: Split) -> np.ndarray | None:
+        """Return what the network says of a split's samples, on rank 0. Collective."""
+        outputs = outputs_of(self.network, self.feed, split, self.comm)
+        if outputs is None or not isinstance(self.loss, Softmax):
+            return outputs
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+def checked_rows(inputs: np.ndarray, width: int, normalization: Normalization) -> ArrayRows:
+    """Return `inputs` as rows of `width` numbers like those of the training, or raise DataError."""
+    if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
+        raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
+    rows = ArrayRows(inputs)
+    if rows.inputs != width:
+        raise DataError(f"inputs have {rows.inputs} numbers a sample, the network takes {width}")
+    normalization.refuse_other_type(inputs.dtype)
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise DataError("the inputs hold NaN or infinity: mend them first")
+    return rows
+
+
+def build_predictor(
+    settings: Settings,
+    comm: Communicator,
+    normalization: Normalization,
+    inputs: int,
+    device: Device | None = None,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+) -> Predictor:
+    """Return the network of `settings`, with its initial weights, for `inputs` numbers a sample."""
+    device = device or Cpu()
+    stack = layers or [
+        Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
+        for layer in settings.model.layers
+    ]
+    dtype = settings.model.dtype
+    network = Network(stack, inputs, dtype, device, settings.seed)
+    context = Context("loss", device, dtype, Workspace(device.empty), {})
+    feed = Feed(normalization, dtype, device)
+    loss = loss or built_in(settings.model.loss)
+    return Predictor(settings, comm, network, loss, normalization, feed, context)

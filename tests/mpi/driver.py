@@ -1,0 +1,112 @@
+"""`python -m tests.mpi.driver ARGUMENTS`: `disttrain ARGUMENTS` with one thing broken on one rank.
+
+The environment says what: FAULT = "how at place on rank", as in "exception at forward on 1".
+`launch` starts its ranks as drivers too, so that nothing of this is in the package.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from disttrain import __main__ as command
+from disttrain import launch
+from disttrain.environment import launched
+
+# The step at which those faults happen that belong to a step.
+STEP = 6
+
+
+def fail(how: str) -> None:
+    """Do to this process what `how` says."""
+    from disttrain.errors import DataError
+
+    if how == "exception":
+        raise RuntimeError("injected fault")
+    if how == "data-error":
+        raise DataError("injected bad row")
+    if how == "sleep":
+        time.sleep(300)
+    if how in ("STOP", "KILL", "TERM", "SEGV"):
+        os.kill(os.getpid(), getattr(signal, f"SIG{how}"))
+    if how.startswith("os._exit"):
+        os._exit(int(how.removeprefix("os._exit")))
+    if how.startswith("sys.exit"):
+        sys.exit(int(how.removeprefix("sys.exit")))
+
+
+def before(owner: object, name: str, how: str, at: int = 0) -> None:
+    """Have call number `at` of `owner.name`, and those after it, fail first."""
+    real, calls = getattr(owner, name), iter(range(10**9))
+
+    def broken(*arguments, **options):
+        if next(calls) >= at:
+            fail(how)
+        return real(*arguments, **options)
+
+    setattr(owner, name, broken)
+
+
+def inject(how: str, place: str) -> None:
+    """Break `place` in this process."""
+    from disttrain import config
+    from disttrain.cli.progress import Progress
+    from disttrain.data import Batches, dataset
+    from disttrain.model import Network
+    from disttrain.training import folder
+    from disttrain.training.optimizer import Optimizer
+
+    if place == "backward":
+        forward = Network.forward
+
+        def half(self, inputs):
+            outputs, _ = forward(self, inputs)
+            return outputs, lambda *_: fail(how)
+
+        Network.forward = half
+        return
+    if place == "the sum":
+        # First of all: it sets what MPI reads when it starts.
+        import disttrain.comm.ranks  # noqa: F401
+        from disttrain.comm.sums.window import Window
+
+        before(Window, "finish", how, STEP)
+        return
+    owner, name, at = {
+        "configuration": (config, "read", 0),
+        "opening data": (dataset, "read_facts", 0),
+        "reading a batch": (Batches, "share_of", STEP),
+        "forward": (Network, "forward", STEP),
+        "update": (Optimizer, "step", STEP),
+        "validation": (Network, "predict", 0),
+        "saving": (folder, "save_newest", 0),
+        "callback": (Progress, "on_interval", 0),
+        "callback at start": (Progress, "on_start", 0),
+        "callback in a step": (Progress, "on_step", STEP),
+        "callback at end": (Progress, "on_end", 0),
+    }[place]
+    before(owner, name, how, at)
+
+
+def main() -> None:
+    """Break what the environment says if this is the rank, then do what `disttrain` does."""
+    supervise = launch.supervise
+
+    def as_drivers(launcher, ranks, program, *rest):
+        driver = [argument.replace("disttrain", __spec__.name) for argument in program[:3]]
+        return supervise(launcher, ranks, [program[0], *driver[1:], *program[3:]], *rest)
+
+    launch.supervise = as_drivers
+    job, fault = launched(), os.environ.get("FAULT")
+    if job and fault:
+        how, rest = fault.split(" at ", 1)
+        place, rank = rest.rsplit(" on ", 1)
+        if job.rank == int(rank):
+            inject(how, place)
+    command.main()
+
+
+if __name__ == "__main__":
+    main()

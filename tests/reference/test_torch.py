@@ -1,0 +1,104 @@
+"""The same training in PyTorch: same weights to begin with, same batches, same update rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.arrays import Cpu, Workspace
+from disttrain.comm.alone import Alone
+from disttrain.config import Optimizer as Settings
+from disttrain.data import Batches, BlockShuffle, Feed, Split, measure
+from disttrain.data.source import ArrayRows
+from disttrain.model import Context, Dense, Network
+from disttrain.model.losses import built_in
+from disttrain.training.optimizer import Optimizer
+
+torch = pytest.importorskip("torch")
+
+STEPS, RATE, INPUTS, HIDDEN, CLASSES = 100, 0.05, 12, 16, 5
+# 90 rows in batches of 32: the last one of each epoch has 26.
+ROWS, BATCH = 90, 32
+OPTIMIZERS = {
+    "plain": {"momentum": 0.0, "weight_decay": 0.0},
+    "momentum": {"momentum": 0.9, "weight_decay": 0.0},
+    "nesterov": {"momentum": 0.9, "weight_decay": 0.0, "form": "nesterov"},
+    "decay": {"momentum": 0.9, "weight_decay": 0.01},
+    "nesterov, decay": {"momentum": 0.8, "weight_decay": 0.01, "form": "nesterov"},
+}
+ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
+
+
+def batches() -> Batches:
+    random = np.random.default_rng(0)
+    inputs = random.normal(3, 2, (ROWS, INPUTS)).astype("f4")
+    split = Split("train", ArrayRows(inputs), random.integers(0, CLASSES, ROWS))
+    feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
+    return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, 0, 1)
+
+
+def ours(network: Network, loss_name: str, settings: Settings) -> list[float]:
+    gradients = np.zeros(network.layout.length, "f4")
+    network.write_gradients_to(gradients)
+    loss, optimizer, data = built_in(loss_name), Optimizer(network, settings), batches()
+    context, losses = Context("loss", Cpu(), "float32", Workspace(Cpu().empty), {}), []
+    for step in range(STEPS):
+        ((inputs, targets),) = data.share_of(step)
+        outputs, backward = network.forward(inputs)
+        total, gradient = loss.forward(outputs, targets, context)
+        backward(gradient())
+        optimizer.step(gradients, RATE, len(inputs))
+        losses.append(float(total) / len(inputs))
+    return losses
+
+
+def theirs(model: Any, loss_name: str, settings: Settings) -> list[float]:
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [p for n, p in named if "weight" in n], "weight_decay": settings.weight_decay},
+        {"params": [p for n, p in named if "bias" in n], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(
+        groups, lr=RATE, momentum=settings.momentum, nesterov=settings.form == "nesterov"
+    )
+    data, losses = batches(), []
+    for step in range(STEPS):
+        ((inputs, targets),) = data.share_of(step)
+        x, y = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
+        outputs = model(x)
+        if loss_name == "softmax":
+            loss = torch.nn.functional.cross_entropy(outputs, y)
+        else:
+            loss = ((outputs - torch.nn.functional.one_hot(y, CLASSES)) ** 2).sum() / len(y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_hundred_steps(activation: str, loss: str, optimizer: str) -> None:
+    torch.set_num_threads(1)
+    layers = [Dense(HIDDEN, activation, bias=0.1), Dense(HIDDEN, activation), Dense(CLASSES)]
+    network = Network(layers, INPUTS, "float32", Cpu(), seed=1)
+    nonlinear = ACTIVATIONS[activation]
+    model = torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, HIDDEN), nonlinear(),
+        torch.nn.Linear(HIDDEN, HIDDEN), nonlinear(),
+        torch.nn.Linear(HIDDEN, CLASSES),
+    )  # fmt: skip
+    tensors = list(network.tensors(network.values).values())
+    with torch.no_grad():
+        for parameter, tensor in zip(model.parameters(), tensors, strict=True):
+            parameter.copy_(torch.from_numpy(tensor.copy()))
+    settings = Settings(**OPTIMIZERS[optimizer])
+    losses = ours(network, loss, settings)
+    np.testing.assert_allclose(losses, theirs(model, loss, settings), rtol=1e-5)
+    for parameter, tensor in zip(model.parameters(), tensors, strict=True):
+        there = parameter.detach().numpy()
+        assert np.linalg.norm(tensor - there) < 1e-4 * np.linalg.norm(there)

@@ -1,0 +1,45 @@
+import numpy as np
+
+from disttrain.arrays import Cpu, Workspace
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def test_the_same_shape_is_the_same_memory() -> None:
+    workspace = Workspace(Cpu().empty)
+    first = workspace.array("a", (4, 3), "f4")
+    assert first.shape == (4, 3)
+    assert first.dtype == np.float32
+    again = workspace.array("a", (4, 3), "f4")
+    assert address(first) == address(again)
+
+
+def test_fewer_rows_are_the_head_and_nothing_is_lost_by_them() -> None:
+    workspace = Workspace(Cpu().empty)
+    full = workspace.array("a", (4, 3), "f4")
+    for rows in (2, 0, 4):
+        part = workspace.array("a", (rows, 3), "f4")
+        assert part.shape == (rows, 3)
+        assert address(part) == address(full)
+
+
+def test_more_rows_or_another_width_get_room() -> None:
+    workspace = Workspace(Cpu().empty)
+    workspace.array("a", (2, 3), "f4")
+    assert workspace.array("a", (5, 3), "f4").shape == (5, 3)
+    assert workspace.array("a", (5, 7), "f4").shape == (5, 7)
+
+
+def test_names_do_not_share_memory() -> None:
+    workspace = Workspace(Cpu().empty)
+    one, two = workspace.array("a", (4, 3), "f4"), workspace.array("b", (4, 3), "f4")
+    assert not np.shares_memory(one, two)
+
+
+def test_another_dtype_is_not_given_the_old_memory() -> None:
+    workspace = Workspace(Cpu().empty)
+    workspace.array("raw", (4, 3), "u1")
+    assert workspace.array("raw", (4, 3), "f4").dtype == np.float32
+    assert workspace.array("raw", (2, 3), "u1").dtype == np.uint8

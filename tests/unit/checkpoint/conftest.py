@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from disttrain.checkpoint import Snapshot
+
+ODD = [0.0, -0.0, np.nan, np.inf, 5e-324, -1.5]
+
+
+def make(step: int = 7, dtype: str = "f4") -> Snapshot:
+    """Return a small snapshot with all that one can hold, odd numbers among it."""
+    random = np.random.default_rng(step)
+    names = {"dense2/weight": (2, 3), "dense2/bias": (2,), "dense1/weight": (3, 2)}
+    parameters, velocity = (
+        {n: random.normal(size=shape).astype(dtype) for n, shape in names.items()} for _ in range(2)
+    )
+    velocity["dense1/weight"] = np.array(ODD).astype(dtype).reshape(3, 2)
+    return Snapshot(
+        step,
+        step / 3,
+        'name = "ä"\n',
+        parameters,
+        velocity,
+        {"kind": "standardize", "divisor": 255.0, "mean": np.arange(3.0), "deviation": np.ones(3)},
+        {"progress": {"history": [{"loss": 0.1, "accuracy": None}]}, "data": {"path": "/a b"}},
+    )
+
+
+@pytest.fixture(name="make")
+def _make() -> Callable[..., Snapshot]:
+    return make
+
+
+def same(one: Snapshot, two: Snapshot) -> bool:
+    """Return True where two snapshots hold the same bits."""
+
+    def plain(snapshot: Snapshot) -> list:
+        arrays = [snapshot.parameters, snapshot.velocity, snapshot.normalization]
+        return [
+            snapshot.step,
+            snapshot.epoch,
+            snapshot.run_file,
+            {k: v for k, v in snapshot.state.items() if k != "tensors"},
+            *(
+                [
+                    (k, v.dtype.str, v.shape, v.tobytes()) if isinstance(v, np.ndarray) else (k, v)
+                    for k, v in (sorted(a.items()) if number == 2 else a.items())
+                ]
+                for number, a in enumerate(arrays)
+            ),
+        ]
+
+    return plain(one) == plain(two)
+
+
+@pytest.fixture(name="same")
+def _same() -> Callable[[Snapshot, Snapshot], bool]:
+    return same

@@ -1,0 +1,140 @@
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from disttrain.checkpoint import Snapshot, digest, load, save
+from disttrain.checkpoint.commit import commit
+from disttrain.errors import CheckpointError
+
+Make = Callable[..., Snapshot]
+Same = Callable[[Snapshot, Snapshot], bool]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_everything_comes_back_bit_for_bit(
+    tmp_path: Path, make: Make, same: Same, dtype: str
+) -> None:
+    save(tmp_path / "a.h5", make(dtype=dtype))
+    found = load(tmp_path / "a.h5")
+    assert same(found, make(dtype=dtype))
+    assert list(found.parameters) == ["dense2/weight", "dense2/bias", "dense1/weight"]
+    assert found.digest == make(dtype=dtype).digest
+
+
+def test_saving_what_was_loaded_makes_the_same_state(
+    tmp_path: Path, make: Make, same: Same
+) -> None:
+    save(tmp_path / "a.h5", make())
+    save(tmp_path / "b.h5", load(tmp_path / "a.h5"))
+    assert same(load(tmp_path / "b.h5"), make())
+
+
+def test_the_digest_is_what_its_definition_says(tmp_path: Path, make: Make) -> None:
+    """Parameters, then velocity, little-endian in layer order, then the step: by h5py alone."""
+    save(tmp_path / "a.h5", make(step=300))
+    sha = hashlib.sha256()
+    with h5py.File(tmp_path / "a.h5") as file:
+        names = json.loads(bytes(file["state"][()]))["tensors"]
+        for group in ("parameters", "velocity"):
+            for name in names:
+                sha.update(file[group][name][()].astype("<f4").tobytes())
+        sha.update((300).to_bytes(8, "little"))
+        assert file.attrs["digest"] == sha.hexdigest()
+
+
+def test_the_digest_does_not_depend_on_byte_order_or_memory_layout() -> None:
+    a = np.arange(6, dtype="<f8").reshape(2, 3)
+    want = digest([{"a": a}], 1)
+    assert digest([{"a": a.astype(">f8")}], 1) == want
+    assert digest([{"a": np.asfortranarray(a)}], 1) == want
+    assert digest([{"a": a}], 2) != want
+    assert digest([{"a": -a}], 1) != want
+    assert digest([{"a": a.astype("f4")}], 1) != want
+
+
+def test_the_file_is_as_the_format_says(tmp_path: Path, make: Make) -> None:
+    save(tmp_path / "a.h5", make())
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs["format"] == "disttrain-checkpoint"
+        assert file.attrs["version"] == 1
+        assert file.attrs["step"] == 7
+        for group in ("parameters", "velocity"):
+            weight = file[f"{group}/dense2/weight"]
+            assert weight.chunks is None
+            assert weight.compression is None
+            assert weight.dtype == np.float32
+        assert bytes(file["run_file"][()]).decode() == 'name = "ä"\n'
+
+
+def change(path: Path, how: Callable[[h5py.File], None]) -> None:
+    with h5py.File(path, "r+") as file:
+        how(file)
+
+
+def rename(file: h5py.File) -> None:
+    file.move("parameters/dense2/bias", "parameters/dense2/other")
+
+
+def retype(file: h5py.File) -> None:
+    values = file["parameters/dense2/bias"][()].astype("f8")
+    del file["parameters/dense2/bias"]
+    file["parameters/dense2/bias"] = values
+
+
+def transpose(file: h5py.File) -> None:
+    values = file["parameters/dense2/weight"][()].reshape(3, 2)
+    del file["parameters/dense2/weight"]
+    file["parameters/dense2/weight"] = values
+
+
+def value(file: h5py.File) -> None:
+    file["velocity/dense2/weight"][0, 0] += 1
+
+
+def attribute(file: h5py.File) -> None:
+    file["normalization"].attrs["divisor"] = 1.0
+
+
+def step(file: h5py.File) -> None:
+    file.attrs["step"] = 8
+
+
+def more(file: h5py.File) -> None:
+    file["more"] = 1
+
+
+@pytest.mark.parametrize("how", [rename, retype, transpose, value, attribute, step, more])
+def test_a_change_by_hand_is_noticed(
+    tmp_path: Path, make: Make, how: Callable[[h5py.File], None]
+) -> None:
+    save(tmp_path / "a.h5", make())
+    change(tmp_path / "a.h5", how)
+    with pytest.raises(CheckpointError, match="commit record"):
+        load(tmp_path / "a.h5")
+
+
+def test_a_file_of_another_version_names_both(tmp_path: Path, make: Make) -> None:
+    save(tmp_path / "a.h5", make())
+    change(tmp_path / "a.h5", lambda file: file.attrs.modify("version", 9))
+    (tmp_path / "a.h5").write_bytes(commit((tmp_path / "a.h5").read_bytes()))
+    with pytest.raises(CheckpointError, match="has version 9, this program reads 1"):
+        load(tmp_path / "a.h5")
+
+
+def test_a_data_file_is_no_checkpoint(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["format"] = "disttrain-data"
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        load(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("name", ["no.h5", "."])
+def test_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"does not exist|is not a file") as caught:
+        load(tmp_path / name)
+    assert caught.value.exit_code == 3

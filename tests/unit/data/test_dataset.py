@@ -1,0 +1,150 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.arrays import Cpu
+from disttrain.comm.alone import Alone
+from disttrain.config import Data
+from disttrain.data import Batches, BlockShuffle, Dataset, Feed, measure, open_dataset
+from disttrain.errors import DataError
+
+Write = Callable[..., str]
+X, Y = np.random.default_rng(0).normal(size=(30, 2, 3)).astype("f4"), np.arange(30) % 3
+
+
+def opened(path: str, seed: int = 1, **settings: Any) -> Dataset:
+    return open_dataset(Data(path=path, **settings), seed, Alone())
+
+
+def rows_of(dataset: Dataset, split: str) -> np.ndarray:
+    rows = dataset.splits[split].rows
+    stored, places = rows.locate(np.arange(rows.count))
+    return stored[places]
+
+
+def test_splits_sizes_and_classes(write_data: Write) -> None:
+    dataset = opened(write_data(train=(X, Y), validation=(X[:9], Y[:9])))
+    assert {name: s.count for name, s in dataset.splits.items()} == {"train": 30, "validation": 9}
+    assert (dataset.inputs, dataset.classes, dataset.outputs) == (6, 3, 3)
+    np.testing.assert_array_equal(rows_of(dataset, "train"), X.reshape(30, 6))
+    assert dataset.splits["train"].targets.dtype == np.int64
+
+
+def test_validation_rows_are_set_aside_where_the_file_has_none(write_data: Write) -> None:
+    path = write_data(train=(X, Y), test=(X[:3], Y[:3]))
+    dataset = opened(path, validation_fraction=0.2)
+    assert {n: s.count for n, s in dataset.splits.items()} == {
+        "train": 24, "test": 3, "validation": 6,
+    }  # fmt: skip
+    both = np.concatenate([rows_of(dataset, "train"), rows_of(dataset, "validation")])
+    np.testing.assert_array_equal(np.sort(both[:, 0]), np.sort(X[:, 0, 0]))
+    np.testing.assert_array_equal(np.bincount(dataset.splits["validation"].targets), [2, 2, 2])
+    for name in ("train", "validation"):
+        row_of = {float(x): int(y) for x, y in zip(X[:, 0, 0], Y, strict=True)}
+        want = [row_of[float(x)] for x in rows_of(dataset, name)[:, 0]]
+        assert dataset.splits[name].targets.tolist() == want
+    other = opened(path, seed=2, validation_fraction=0.2)
+    assert rows_of(other, "validation").tolist() != rows_of(dataset, "validation").tolist()
+
+
+def test_a_file_with_a_validation_split_keeps_all_its_training_rows(write_data: Write) -> None:
+    path = write_data(train=(X, Y), validation=(X[:9], Y[:9]))
+    assert opened(path, validation_fraction=0.5).splits["train"].count == 30
+
+
+def test_no_fraction_no_validation(write_data: Write) -> None:
+    dataset = opened(write_data(train=(X, Y)), validation_fraction=0.0)
+    assert list(dataset.splits) == ["train"]
+
+
+def test_negative_labels_are_named_by_row(write_data: Write) -> None:
+    bad = Y.copy()
+    bad[7] = -1
+    with pytest.raises(DataError, match=r"train/targets row 7 is -1: classes count from 0"):
+        opened(write_data(train=(X, bad)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("memory", ["shared", "stream"])
+def test_inputs_that_are_no_numbers_are_named_by_row(
+    write_data: Write, value: float, memory: str
+) -> None:
+    bad = X.copy()
+    bad[17, 1, 2] = value
+    with pytest.raises(DataError, match="train/inputs row 17 holds NaN or infinity"):
+        rows_of(
+            opened(
+                write_data(train=(bad, Y)), memory=memory, block_rows=4, validation_fraction=0.0
+            ),
+            "train",
+        )
+
+
+def test_the_row_is_that_of_the_file_also_after_a_split(write_data: Write) -> None:
+    bad = X.copy()
+    bad[17] = np.nan
+    with pytest.raises(DataError, match="train/inputs row 17 "):
+        opened(write_data(train=(bad, Y)), validation_fraction=0.3, block_rows=5)
+
+
+def test_targets_that_are_no_numbers_are_named_by_row(write_data: Write) -> None:
+    bad = np.zeros((30, 2))
+    bad[5, 1] = np.nan
+    with pytest.raises(DataError, match="train/targets row 5 holds NaN"):
+        opened(write_data(train=(X, bad)))
+
+
+@pytest.mark.parametrize("shape", [(30,), (30, 1), (30, 4)])
+def test_numbers_to_be_fitted_have_a_column_each(write_data: Write, shape: tuple) -> None:
+    dataset = opened(write_data(train=(X, np.ones(shape))))
+    columns = (*shape, 1)[1]
+    assert (dataset.classes, dataset.outputs) == (0, columns)
+    assert dataset.splits["train"].targets.shape == (27, columns)
+
+
+def test_classes_in_a_column_are_classes(write_data: Write) -> None:
+    dataset = opened(write_data(train=(X, Y.reshape(30, 1))))
+    assert dataset.classes == 3
+    assert dataset.splits["train"].targets.shape == (27,)
+
+
+def test_more_classes_than_names(write_data: Write) -> None:
+    with pytest.raises(DataError, match=r"train holds class 2, but only 2 classes are named"):
+        opened(write_data(attributes={"classes": ["a", "b"]}, train=(X, Y)))
+
+
+def test_names_may_be_more_than_the_classes_that_occur(write_data: Write) -> None:
+    dataset = opened(write_data(attributes={"classes": list("abcde")}, train=(X, Y)))
+    assert dataset.outputs == 5
+    assert dataset.class_names == tuple("abcde")
+
+
+def test_a_class_that_only_the_test_split_holds_counts(write_data: Write) -> None:
+    assert opened(write_data(train=(X, Y), test=(X[:3], [0, 1, 5]))).classes == 6
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1", ">f4", ">i2", "?"])
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_streamed_data_make_the_same_batches_bit_for_bit(
+    write_data: Write, dtype: str, fraction: float
+) -> None:
+    random = np.random.default_rng(1)
+    inputs = random.integers(0, 200, (203, 5)).astype(dtype)
+    path = write_data(train=(inputs, np.arange(203) % 4))
+    found = []
+    for memory in ("shared", "stream"):
+        dataset = opened(path, memory=memory, block_rows=8, validation_fraction=fraction)
+        assert dataset.streamed is (memory == "stream")
+        split = dataset.splits["train"]
+        feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
+        batches = Batches(split, BlockShuffle(split.count, 1, 8), 30, feed, 0, 1)
+        found.append(
+            [
+                (x.tobytes(), y.tobytes())
+                for step in range(2 * batches.steps_per_epoch)
+                for x, y in batches.share_of(step)
+            ]
+        )
+    assert found[0] == found[1]

@@ -1,0 +1,266 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from disttrain.config import Settings, parse, read, schema, to_toml
+from disttrain.errors import RunFileError
+
+SHORTEST = """
+[data]
+path = "d.h5"
+[model]
+layers = [{ units = 800, activation = "relu" }, { units = 10 }]
+"""
+
+# The run file of the design: what it shows is the default of every key, but of the two that have
+# none, of the run's own name, and of early stopping, which is off.
+DESIGN = """
+seed = 1
+name = "mnist-800"
+
+[data]
+path = "data/mnist.h5"
+normalize = "mean-image"
+validation_fraction = 0.1
+
+[model]
+layers = [{ units = 800, activation = "relu" }, { units = 10 }]
+loss = "softmax"
+dtype = "float32"
+
+[training]
+epochs = 20
+protocol = "mini-batch"
+batch_size = 128
+
+[optimizer]
+momentum = 0.9
+form = "classical"
+weight_decay = 1e-4
+
+[schedule]
+kind = "step"
+learning_rate = 0.1
+factor = 0.5
+every_epochs = 5
+
+[validation]
+on = "rank0"
+every_epochs = 1
+patience = 5
+
+[checkpoint]
+every_epochs = 1
+keep = 3
+
+[reproducibility]
+mode = "fast"
+leaves = 8
+
+[device]
+kind = "auto"
+"""
+OWN = {("name",), ("data", "path"), ("model", "layers"), ("validation", "patience")}
+
+
+def flat(table: dict, *before: str) -> dict[tuple[str, ...], object]:
+    found: dict[tuple[str, ...], object] = {}
+    for key, value in table.items():
+        found |= flat(value, *before, key) if isinstance(value, dict) else {(*before, key): value}
+    return found
+
+
+SHOWN = flat(tomllib.loads(DESIGN))
+
+
+def make(*changes: str) -> Settings:
+    return parse(SHORTEST, changes)
+
+
+def refused(*changes: str, text: str = SHORTEST) -> str:
+    with pytest.raises(RunFileError) as caught:
+        parse(text, changes)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("key", sorted(set(SHOWN) - OWN), ids=".".join)
+def test_each_default_is_the_one_that_the_design_shows(key: tuple[str, ...]) -> None:
+    assert flat(make().model_dump())[key] == SHOWN[key]
+
+
+def test_early_stopping_is_off_and_a_name_is_given() -> None:
+    assert make().validation.patience is None
+    assert make().name == "run"
+
+
+def test_the_run_file_of_the_design_is_read() -> None:
+    settings = parse(DESIGN)
+    assert settings.validation.patience == 5
+    assert [layer.units for layer in settings.model.layers] == [800, 10]
+    assert settings.name == "mnist-800"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
+        ("trainning.epochs=3", "unknown key 'trainning'; did you mean 'training'?"),
+        ("schedule.learningrate=3", "did you mean 'learning_rate'?"),
+        ("optimizer.zzz=3", "known keys: momentum, form, weight_decay"),
+        ("model.layers=[{units=3, activaton='relu'}]", "did you mean 'activation'?"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
+    assert words in refused(change)
+
+
+def test_a_misspelled_required_key_is_shown_as_such() -> None:
+    text = SHORTEST.replace("path", "pth")
+    assert "unknown key 'data.pth'; did you mean 'path'? (and 1 more)" in refused(text=text)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("training.epochs='3'", "training.epochs"),
+        ("training.epochs=2.5", "training.epochs"),
+        ("training.epochs=true", "training.epochs"),
+        ("training.epochs=0", "training.epochs"),
+        ("training.batch_size=-1", "training.batch_size"),
+        ("optimizer.momentum=1.0", "optimizer.momentum"),
+        ("optimizer.momentum=nan", "optimizer.momentum"),
+        ("optimizer.weight_decay=inf", "optimizer.weight_decay"),
+        ("schedule.learning_rate=0", "schedule.learning_rate"),
+        ("schedule.learning_rate=inf", "schedule.learning_rate"),
+        ("schedule.kind=linear", "schedule.kind"),
+        ("data.validation_fraction=1.0", "data.validation_fraction"),
+        ("data.path=''", "data.path"),
+        ("data=5", "data"),
+        ("model.layers=[]", "model.layers"),
+        ("model.layers=3", "model.layers"),
+        ("model.layers=[{units=3}, {units=0}]", "model.layers.1.units"),
+        ("model.layers=[{activation='relu'}]", "model.layers.0.units"),
+        ("seed=-1", "seed"),
+        ("name=../up", "name"),
+        ("checkpoint.every_steps=0", "checkpoint.every_steps"),
+    ],
+)
+def test_a_value_that_will_not_do_names_its_key(change: str, key: str) -> None:
+    assert f"'{key}'" in refused(change)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[model]\nlayers = [{ units = 2 }]", "'data.path' is missing and has no default"),
+        ("[data]\npath = 'a'", "'model.layers' is missing and has no default"),
+        ("[data]\n[model]\nlayers = [{ units = 2 }]", "'data.path' is missing"),
+        ("", "'data.path' is missing and has no default (and 1 more)"),
+    ],
+)
+def test_what_has_no_default_is_asked_for(text: str, words: str) -> None:
+    assert words in refused(text=text)
+
+
+@pytest.mark.parametrize("text", ["[data", "a = ", "seed = 1\nseed = 2"])
+def test_what_is_not_toml_says_so(text: str) -> None:
+    assert "is not valid TOML" in refused(text=text)
+
+
+def test_whole_numbers_are_numbers() -> None:
+    assert make("schedule.learning_rate=1").schedule.learning_rate == 1.0
+
+
+def test_changes_are_literals_or_else_strings_and_apply_in_order() -> None:
+    settings = make(
+        "seed=7", "name=other-1.5", "data.path=a b/c.h5", "schedule.kind='cosine'", "plot=true",
+        "schedule.learning_rate=1e-3", " training.epochs = 3 ", "training.epochs=4",
+        'model.layers=[{units=2, activation="tanh"}]', "checkpoint.keep=9", "data.normalize=none",
+    )  # fmt: skip
+    assert (settings.seed, settings.name, settings.data.path) == (7, "other-1.5", "a b/c.h5")
+    assert (settings.schedule.kind, settings.schedule.learning_rate) == ("cosine", 1e-3)
+    assert (settings.plot, settings.training.epochs, settings.checkpoint.keep) == (True, 4, 9)
+    assert settings.model.layers[0].activation == "tanh"
+    assert settings.data.normalize == "none"
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert make("data.path=a=b.h5").data.path == "a=b.h5"
+
+
+@pytest.mark.parametrize("change", ["seed", "=3", "data.=3", ".path=a", ""])
+def test_a_change_of_another_form_shows_the_form(change: str) -> None:
+    assert "section.key=value" in refused(change)
+
+
+def test_a_change_below_a_value_says_so() -> None:
+    assert "seed is a value, not a section" in refused("seed=1", "seed.a=2")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("training.protocol=batch",),
+        ("training.protocol=single-sample",),
+        ("checkpoint.every_steps=200", "validation.every_steps=7", "validation.patience=2"),
+        ("schedule.warmup_epochs=0.5", "data.path=ä'b\"c.h5", "seed=9223372036854775807"),
+        ("model.layers=[{units=2, initializer='small-random', scale=0.1, bias=-0.5}]",),
+    ],
+)
+def test_resolved_settings_read_back_the_same(changes: tuple[str, ...]) -> None:
+    settings = make(*changes)
+    assert parse(to_toml(settings)) == settings
+    assert to_toml(parse(to_toml(settings))) == to_toml(settings)
+
+
+def test_protocols_fix_the_batch_size() -> None:
+    assert make("training.batch_size=64").training.batch_size == 64
+    assert make("training.protocol=batch", "training.batch_size=64").training.batch_size is None
+    assert make("training.protocol=single-sample").training.batch_size == 1
+
+
+def test_an_interval_is_in_epochs_unless_steps_are_given() -> None:
+    assert make("checkpoint.every_epochs=3").checkpoint.steps(43) == 129
+    assert make("checkpoint.every_steps=200").checkpoint.steps(43) == 200
+    both = make("validation.every_epochs=3", "validation.every_steps=5").validation
+    assert both.steps(43) == 5
+    assert both.every_epochs is None
+
+
+def test_settings_are_frozen_and_replace_validates() -> None:
+    settings = make()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 2  # type: ignore[misc]
+    changed = settings.replace(training={"epochs": 3})
+    assert (changed.training.epochs, changed.training.batch_size) == (3, 128)
+    assert settings.training.epochs == 20
+    with pytest.raises(RunFileError, match=r"training\.epochs"):
+        settings.replace(training={"epochs": 0})
+
+
+def test_a_run_file_is_read_with_its_name_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(SHORTEST)
+    assert read(path, ["seed=3"]).seed == 3
+    path.write_text("[data]\nptah = 'a'")
+    with pytest.raises(RunFileError, match=r"run file .*run\.toml: unknown key 'data\.ptah'"):
+        read(path)
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "binary"])
+def test_a_run_file_that_can_not_be_read(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "run.toml"
+    if what == "folder":
+        path.mkdir()
+    elif what == "binary":
+        path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunFileError, match=r"run\.toml.*give a TOML file"):
+        read(path)
+
+
+def test_the_schema_knows_every_section() -> None:
+    assert set(schema()["properties"]) == set(Settings.model_fields)

@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.comm.alone import Alone
+from disttrain.config import Settings
+from disttrain.errors import CheckpointError, DataError, UsageError
+from disttrain.model import Dense
+from disttrain.training import Callback
+from disttrain.training.trained import Trained, load_trained
+from tests.conftest import blobs
+
+Go = Callable[..., dict[str, Any]]
+Make = Callable[..., Settings]
+
+
+class Keep(Callback):
+    """Keeps what the run itself predicts with its best weights."""
+
+    found: np.ndarray
+
+    def on_end(self, run: Any, summary: dict[str, Any]) -> None:
+        self.found = run.predict(blobs(20, 3)[0])
+
+
+def load(path: Path) -> Trained:
+    return load_trained(path, Alone())
+
+
+def test_a_loaded_network_predicts_what_the_run_did(tmp_path: Path, settings: Make, go: Go) -> None:
+    keep = Keep()
+    summary = go(settings("data.normalize=standardize"), callbacks=[keep])
+    trained = load(tmp_path / "run")
+    np.testing.assert_array_equal(trained.predict(blobs(20, 3)[0]), keep.found)
+    for split in ("validation", "test"):
+        assert trained.evaluate(split=split)._asdict() == summary[split]
+
+
+def test_a_run_folder_means_its_best_and_a_file_itself(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    summary = go(settings())
+    assert load(tmp_path / "run").snapshot.step == summary["best_step"]
+    file = tmp_path / "run/checkpoints/step-00000014.h5"
+    assert load(file).snapshot.step == 14
+
+
+def test_predicting_and_evaluating_may_take_turns_whatever_the_types(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    summary = go(settings())
+    trained = load(tmp_path / "run")
+    x = np.random.default_rng(0).integers(-300, 300, (20, 4))
+    for dtype in ("i2", "f4", "i8", "f8", "i2"):
+        want = load(tmp_path / "run").predict(x.astype(dtype))
+        np.testing.assert_array_equal(trained.predict(x.astype(dtype)), want)
+        assert trained.evaluate()._asdict() == summary["test"]
+
+
+def test_pixels_and_other_numbers_are_not_mistaken_for_each_other(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 4), dtype=np.uint8)
+    labels = np.digitize(pixels[:, 0], [85, 170])
+    go(settings("data.path=" + write_data("pixels.h5", train=(pixels, labels))), "pixels")
+    go(settings(), "numbers")
+    with pytest.raises(DataError, match=r"inputs are float64, but .* uint8 \(0-255\)"):
+        load(tmp_path / "pixels").predict(pixels / 255)
+    with pytest.raises(DataError, match=r"inputs are uint8, but .* not uint8"):
+        load(tmp_path / "numbers").predict(pixels)
+
+
+def test_other_data_must_fit(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
+) -> None:
+    go(settings("training.epochs=1"))
+    trained = load(tmp_path / "run")
+    x, y = blobs(30, 4)
+    good = write_data("good.h5", test=(x, y))
+    assert trained.evaluate(good).accuracy is not None
+    with pytest.raises(DataError, match=r"has 3 numbers a sample, but the network of .* takes 4"):
+        trained.evaluate(write_data("narrow.h5", test=(x[:, :3], y)))
+    with pytest.raises(
+        DataError, match=r"has 8 classes as targets, which the 3 outputs of .* do not fit"
+    ):
+        trained.evaluate(write_data("classes.h5", test=(x, y + 5)))
+    with pytest.raises(DataError, match="has 1 numbers a sample as targets"):
+        trained.evaluate(write_data("numbers.h5", test=(x, y + 0.5)))
+    with pytest.raises(UsageError, match=r"no split 'validation'.*test"):
+        trained.evaluate(good, split="validation")
+    with pytest.raises(DataError, match="inputs have 3 numbers a sample"):
+        trained.predict(x[:, :3])
+
+
+def test_a_network_of_a_scripts_own_layers_is_refused(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    go(settings("training.epochs=1"), layers=[Dense(5, "tanh"), Dense(3)])
+    with pytest.raises(CheckpointError, match="another network"):
+        load(tmp_path / "run")
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        load(tmp_path)

@@ -7,6 +7,7 @@ default but `data.path` and `model.layers`; unknown keys are errors that name th
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -185,7 +186,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     """Return the settings of the run file at `path`, with `a.b=value` changes applied in order.
 
     A relative `data.path` becomes absolute: from the working directory, or else, where nothing is
-    there, from the run file's own folder.
+    there, from the run file's own folder. A run without a name gets the file's.
 
     Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
     holds a key or a value that is not allowed.
@@ -198,19 +199,25 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
         ) from None
     except UnicodeDecodeError:
         raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
-    settings = parse(text, changes, source=f"run file {path}")
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_") or "run"
+    settings = parse(text, changes, source=f"run file {path}", name=name)
     return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
 
 
-def parse(text: str, changes: Sequence[str] = (), *, source: str = "run file") -> Settings:
-    """Return the settings that `text` (TOML) states; `source` names it in errors."""
+def parse(
+    text: str, changes: Sequence[str] = (), *, source: str = "run file", name: str = "run"
+) -> Settings:
+    """Return the settings that `text` (TOML) states; `source` names it in errors.
+
+    `name` is the run's where the text states none.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RunFileError(f"{source} is not valid TOML: {error}") from None
     for change in changes:
         _apply(table, change)
-    return _validated(Settings, table, source)
+    return _validated(Settings, {"name": name, **table}, source)
 
 
 def to_toml(settings: Settings) -> str:

@@ -6,24 +6,42 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from disttrain.cli import check, evaluate, inspect, launch, predict, prepare, train
-from disttrain.environment import launched, prepare_blas
+from disttrain.environment import VERSION, launched, prepare_blas
 from disttrain.errors import DisttrainError, Divergence, LauncherError, Preempted, RankFailure
 
 __all__ = ["app", "main"]
 
+
+def show_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        print(f"disttrain {VERSION}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="disttrain",
-    help="Synchronous data-parallel training of neural networks on MPI clusters.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print it.")
+    ] = False,
+) -> None:
+    """Synchronous data-parallel training of neural networks on MPI clusters."""
+
+
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from disttrain.cli.options import AsJson, RunFile, Set, print_json, say
 
@@ -12,10 +14,28 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+def show_schema(asked: bool) -> None:
+    """Print the JSON Schema of a run file and end."""
+    if asked:
+        from disttrain import config
+
+        print_json(config.schema())
+        raise typer.Exit
+
+
 def command(
     run_file: RunFile,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     as_json: AsJson = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            is_eager=True,
+            callback=show_schema,
+            help="Print the JSON Schema of a run file, and no more.",
+        ),
+    ] = False,
 ) -> None:
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
     from disttrain import config

@@ -105,7 +105,9 @@ def test_an_exception_while_buckets_leave(shell):
 def test_an_exception_outside_of_every_protected_place(shell, start):
     result = start(shell, "exception at update on 1")
     assert result.returncode == 1
-    assert spoken(result) == ["disttrain: rank 1 failed in update: RuntimeError: injected fault"]
+    said = "disttrain: rank 1 failed in update: RuntimeError: injected fault"
+    # mpirun's page about the abort may cut off what follows in the same line.
+    assert [line[: len(said)] for line in spoken(result)] == [said]
     assert not shell.left_running()
 
 

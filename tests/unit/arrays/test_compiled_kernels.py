@@ -1,0 +1,76 @@
+"""The compiled kernels give the bits of those in numpy, so a host without a compiler differs in
+nothing but time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from disttrain.arrays import cpu_kernels
+
+compiled = pytest.importorskip(
+    "disttrain.arrays.compiled_kernels", reason="installed without a C compiler"
+)
+
+DTYPES = ["f4", "f8"]
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 37])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "sigmoid"])
+def test_activation_and_its_gradient(
+    random: np.random.Generator, dtype: str, rows: int, activation: str
+) -> None:
+    bias = random.standard_normal(19).astype(dtype)
+    z = random.standard_normal((rows, 19)).astype(dtype)
+    dy = random.standard_normal((rows, 19)).astype(dtype)
+    if rows > 1:
+        z[1, 3], dy[1, 4] = np.nan, np.inf
+    found = []
+    with np.errstate(invalid="ignore"):
+        for kernels in (cpu_kernels, compiled):
+            y, d, db = z.copy(), dy.copy(), np.empty(19, dtype)
+            kernels.activate(y, bias, activation)
+            kernels.activation_gradient(d, y, activation, db, np.empty_like(y))
+            found.append((y, d, db))
+    assert all(map(same_bits, *found))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["classical", "averaged", "nesterov"])
+@pytest.mark.parametrize("decay", [0.0, 1e-3])
+@pytest.mark.parametrize("length", [0, 1, 1000, (1 << 15) + 5])
+def test_update(
+    random: np.random.Generator, dtype: str, form: str, decay: float, length: int
+) -> None:
+    start = random.standard_normal((3, length)).astype(dtype)
+    found = []
+    for kernels in (cpu_kernels, compiled):
+        w, v, g = (part.copy() for part in start)
+        for _ in range(3):
+            kernels.update(form, w, v, g, 1 / 128, 0.1, 0.9, decay)
+        found.append((w, v, g))
+    assert all(map(same_bits, *found))
+    assert same_bits(found[0][2], start[2]), "the summed gradients are left as they are"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gather(random: np.random.Generator, dtype: str) -> None:
+    stored = random.integers(0, 256, (50, 33)).astype("u1")
+    places = random.integers(0, 50, 20)
+    scale, shift = random.standard_normal((2, 33)).astype(dtype)
+    found = []
+    for kernels in (cpu_kernels, compiled):
+        out, raw = np.empty((20, 33), dtype), np.empty((20, 33), "u1")
+        kernels.gather(stored, places, scale, shift, raw, out)
+        found.append(out)
+    assert same_bits(*found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def supervise(
         status = Path(folder) / "status"
         environment = os.environ | launcher.environment(ranks)
         environment |= {MARK: mark, STATUS: str(status), TERMINAL: "1" if watched else "0"}
+        if watched:
+            environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
         job = subprocess.Popen(
             launcher.command(ranks, program),
             stdin=subprocess.DEVNULL,

@@ -71,6 +71,9 @@ class Device:
         np.copyto(out, host)
         return out
 
+    def wait_for_copies(self) -> None:
+        """Return when host arrays that were given to `put` may be written again."""
+
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, when everything that writes to it is done."""
         return np.asarray(array)

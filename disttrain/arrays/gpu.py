@@ -48,6 +48,7 @@ class Gpu(Device):
         from disttrain.arrays import gpu_kernels
 
         self.kernels = gpu_kernels
+        self._copied = cupy.cuda.Event(disable_timing=True)
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
 
@@ -62,8 +63,8 @@ class Gpu(Device):
     def put(self, host: np.ndarray, out: Array | None = None) -> Array:
         """Return `host` on this device, copied into `out` where one is given.
 
-        The copy waits for nothing but what the device does already; from pinned memory the host
-        does not wait for the copy, and must leave `host` alone until it has waited for a result.
+        From pinned memory the host does not wait for the copy: it must leave `host` alone until
+        `wait_for_copies`.
         """
         if out is None:
             return cupy.asarray(host)
@@ -72,7 +73,12 @@ class Gpu(Device):
             stream = cupy.cuda.get_current_stream().ptr
             kind = cupy.cuda.runtime.memcpyHostToDevice
             cupy.cuda.runtime.memcpyAsync(out.data.ptr, host.ctypes.data, host.nbytes, kind, stream)
+            self._copied.record()
         return out
+
+    def wait_for_copies(self) -> None:
+        """Return when host arrays that were given to `put` may be written again."""
+        self._copied.synchronize()
 
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, when everything that writes to it is done."""

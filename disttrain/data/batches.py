@@ -34,6 +34,7 @@ class Feed:
     def __call__(self, split: Split, samples: np.ndarray) -> tuple[Array, Array]:
         """Return inputs (rows, inputs) and targets of `samples`; valid until the next call."""
         stored, places = split.rows.locate(samples)
+        self._device.wait_for_copies()
         shape = (len(samples), split.rows.inputs)
         raw = self._host.array("raw", shape, stored.dtype)
         inputs = self._host.array("inputs", shape, self._dtype)

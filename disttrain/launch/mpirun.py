@@ -31,7 +31,7 @@ class Launcher:
         options = ["-n", str(ranks)]
         if self.kind == "openmpi":
             # This host alone, also inside a scheduler's job, with room for more ranks than cores.
-            options += ["--host", f"localhost:{ranks}"]
+            options += ["--host", f"localhost:{ranks}", "--oversubscribe"]
             # Not bound: a second job on this host would be bound to the same cores.
             options += ["--bind-to", "none"]
             # On one host there is shared memory; looking for networks takes Open MPI 5 a second.

@@ -100,7 +100,7 @@ def judge(code: int, status: Path, asked: Asked) -> int:
         )
     if code in DOCUMENTED:
         return code
-    how = f"signal {code - 128}" if code > 128 else f"status {code}"
+    how = f"signal {code - 128}" if 128 < code <= 128 + 64 else f"status {code}"
     raise LostRanks(
         f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died; "
         "a training goes on from its newest checkpoint with --resume"

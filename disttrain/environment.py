@@ -9,7 +9,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["VERSION", "Launched", "blas_threads", "launched", "prepare_blas", "threads_are_ours"]
+__all__ = [
+    "MARK",
+    "STATUS",
+    "TERMINAL",
+    "VERSION",
+    "Launched",
+    "blas_threads",
+    "launched",
+    "leave_status",
+    "prepare_blas",
+    "threads_are_ours",
+]
 
 VERSION = "0.1.0"
 
@@ -39,6 +50,11 @@ LOCAL_SIZES = (
     "MV2_COMM_WORLD_LOCAL_SIZE",
     "SLURM_NTASKS_PER_NODE",
 )
+# What `disttrain launch` tells its ranks: which launch they belong to, where the exit code is to be
+# left, and whether a person watches (a rank under mpirun always sees a terminal).
+MARK = "DISTTRAIN_LAUNCH"
+STATUS = "DISTTRAIN_STATUS"
+TERMINAL = "DISTTRAIN_TERMINAL"
 THREADS = "OMP_NUM_THREADS"
 # Set beside it where the number is this program's own choice.
 CHOSEN = "DISTTRAIN_CHOSE_THREADS"
@@ -92,3 +108,16 @@ def prepare_blas() -> None:
 def threads_are_ours() -> bool:
     """Return True unless the user has set the number of BLAS threads."""
     return THREADS not in os.environ or CHOSEN in os.environ
+
+
+def leave_status(code: int) -> bool:
+    """Leave the exit code where `disttrain launch` looks for it; return False where none does."""
+    path = os.environ.get(STATUS)
+    if path is None:
+        return False
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(code))
+    except OSError:
+        return False
+    return True

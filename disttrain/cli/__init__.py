@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from disttrain.cli import check, evaluate, inspect, launch, predict, prepare, train
-from disttrain.environment import VERSION, launched, prepare_blas
-from disttrain.errors import DisttrainError, Divergence, LauncherError, Preempted, RankFailure
+from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
+from disttrain.errors import (
+    DisttrainError,
+    Divergence,
+    LauncherError,
+    LostRanks,
+    Preempted,
+    RankFailure,
+)
 
 __all__ = ["app", "main"]
 
@@ -62,7 +69,7 @@ def main() -> None:
         # Rank 0 alone prints; the others speak only when they fail alone.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
     try:
-        _leave(app(prog_name="disttrain", standalone_mode=False) or 0)
+        code = app(prog_name="disttrain", standalone_mode=False) or 0
     except typer.Abort:
         sys.exit(130)
     except typer.TyperException as error:
@@ -76,8 +83,12 @@ def main() -> None:
         sys.exit(1)
     except DisttrainError as error:
         _end(error, getattr(error, "details", ""))
+    except SystemExit as end:
+        # Somebody's code on this rank alone: MPI would wait for the others, and they for it.
+        _end(LostRanks(f"left by sys.exit({end.code!r}); --resume goes on"), "")
     except Exception as error:
         _end(error, traceback.format_exc())
+    _leave(code)
 
 
 def _end(error: Exception, details: str) -> None:
@@ -108,14 +119,10 @@ def _leave(code: int) -> NoReturn:
     Open MPI's mpirun prints a page for any other status, ends the ranks that have not finished
     printing, and reports the code of one of them.
     """
-    from disttrain.launch.supervisor import STATUS
-
-    status, job = os.environ.get(STATUS), launched()
-    if status is None or job is None:
-        sys.exit(code)
-    try:
-        if job.rank == 0:
-            Path(status).write_text(str(code))
-    except OSError:
-        sys.exit(code)
-    sys.exit(0)
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        # It is over: a request to stop changes nothing any more.
+        signal.signal(number, signal.SIG_IGN)
+    job = launched()
+    if job and STATUS in os.environ and (job.rank or leave_status(code)):
+        sys.exit(0)
+    sys.exit(code)

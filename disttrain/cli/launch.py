@@ -30,6 +30,10 @@ def command(
             f"launch starts one of {', '.join(PARALLEL)}, not {arguments[0]!r}: as in "
             "`disttrain launch -n 4 train RUN.toml`"
         )
+    if arguments[1:2] in (["-n"], ["--ranks"]):
+        raise UsageError(
+            f"{arguments[1]} goes before the command: `disttrain launch -n 4 {arguments[0]} ...`"
+        )
     stream = sys.stderr if "--json" in arguments else sys.stdout
     program = [sys.executable, "-m", "disttrain", *arguments]
     saves = arguments[0] == "train"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,14 @@ Data = Annotated[
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on standard output."""
-    print(json.dumps(value), flush=True)
+    say(json.dumps(value))
 
 
 def say(line: str, as_json: bool = False) -> None:
     """Print a line for people: on standard error where standard output is for a program."""
-    print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+    stream = sys.stderr if as_json else sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        # Whoever read has gone, as `head` does: no failure, nor when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -47,8 +47,11 @@ def command(
 def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
     import numpy as np
 
-    from disttrain.errors import DataError
+    from disttrain.errors import DataError, UsageError
 
+    with trained.comm.together("reading the arguments"):
+        if inputs.suffix not in (".npy", ".h5", ".hdf5"):
+            raise UsageError(f"{inputs}: give inputs as an array (.npy) or a data file (.h5)")
     if inputs.suffix != ".npy":
         return trained.predict_split(trained.split(split, str(inputs)))
     with trained.comm.together("reading inputs"):

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from disttrain.environment import launched
-from disttrain.launch import TERMINAL
+from disttrain.environment import TERMINAL, launched
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["Progress"]
@@ -132,8 +131,6 @@ class Progress(Callback):
                     + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
                 )
         folder = self._folder
-        if folder.is_relative_to(Path.cwd()):
-            folder = folder.relative_to(Path.cwd())
         best = "best.h5" if run.best is not None else "checkpoints"
         self.on_message(f"{'model:':12}{folder / best}")
         curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"

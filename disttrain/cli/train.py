@@ -17,7 +17,7 @@ def command(
     run_file: RunFile,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     output: Annotated[
-        Path | None, typer.Option("--output", help="The run folder [default: runs/<name>].")
+        Path | None, typer.Option("--output", "-o", help="The run folder [default: runs/<name>].")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")
@@ -36,15 +36,15 @@ def command(
     comm = connect()
     with comm.together("configuration"):
         settings = config.read(run_file, set_)
-    folder = (output or Path("runs") / settings.name).absolute()
+    folder = output or Path("runs") / settings.name
     callbacks: list[Callback] = [Progress(folder, as_json)] if comm.is_root else []
     if settings.plot and comm.is_root:
         from disttrain.report.curves import Curves
 
         callbacks.insert(0, Curves(folder))
     summary = train(
-        settings, folder, comm, resume=resume, overwrite=overwrite,
+        settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
         callbacks=callbacks, preemption=ASKED,
     )  # fmt: skip
     if as_json and comm.is_root:
-        print_json(summary | {"output": str(folder)})
+        print_json(summary | {"output": str(folder.absolute())})

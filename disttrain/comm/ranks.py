@@ -23,6 +23,7 @@ from disttrain.comm.sums.base import Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
 from disttrain.comm.sums.window import room, shared_array  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
+from disttrain.environment import leave_status  # noqa: E402
 from disttrain.errors import UsageError  # noqa: E402
 
 __all__ = ["Ranks", "library", "world_size"]
@@ -57,7 +58,7 @@ class Ranks(Communicator):
         self.library = library()
         self._threads = self._cores_each()
         board = self.node_array((self.local_size,), BOARD)
-        board[self.local_rank] = (self.rank, 0.0, b"starting")
+        board[self.local_rank] = (self.rank, 0.0, 0.0, b"starting")
         self._node.Barrier()
         self.watch = Watch(self.rank, self.host, board)
 
@@ -130,5 +131,6 @@ class Ranks(Communicator):
         """End all ranks at once, from one of them, with `code`. Not collective."""
         sys.stdout.flush()
         sys.stderr.flush()
+        leave_status(code)
         MPI.COMM_WORLD.Abort(code)
         raise SystemExit(code)

@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,9 @@ from disttrain.errors import LostRanks
 
 __all__ = ["BOARD", "Watch"]
 
-# One row per rank of the node, in memory that they share: what it is doing, and since when
-# (monotonic clock, which all processes of a node share and nobody sets).
-BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("phase", "S64")])
+# One row per rank of the node, in memory that they share: what it is doing, since when, and when
+# its watch last looked (monotonic clock, which all processes of a node share and nobody sets).
+BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("alive", "f8"), ("phase", "S64")])
 # A waiting rank gives the one that it waits for time to speak first: that one knows why.
 PATIENCE = 1.25
 WAITING = "waiting"
@@ -60,8 +62,19 @@ class Watch:
             self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
             self._thread.start()
 
+    @contextmanager
+    def armed(self, seconds: float) -> Iterator[None]:
+        """Enforce a deadline of `seconds` inside the body, and afterwards what was before."""
+        before = self._seconds
+        self.arm(seconds)
+        try:
+            yield
+        finally:
+            self.arm(before)
+
     def _look(self) -> None:
         while True:
+            self._row["alive"] = time.monotonic()
             time.sleep(min(1.0, self._seconds / 10 or 1.0))
             if self._seconds and self._is_late():
                 print(f"disttrain: {self._sentence()}", file=sys.stderr, flush=True)
@@ -78,10 +91,15 @@ class Watch:
         """Return the rows of the node's ranks that do something, so that others wait for them."""
         return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
 
+    def _frozen(self) -> list[Any]:
+        """Return the rows of ranks whose own watch has stopped: they were stopped as a whole."""
+        late = time.monotonic() - max(self._seconds / 2, 1.0)
+        return [row for row in self._board if 0 < row["alive"] < late]
+
     def _sentence(self) -> str:
         """Name the rank that is stuck, its phase and since when."""
         rank, phase, since, late = self._rank, self._phase, self._since, ""
-        if phase.startswith(WAITING) and (busy := self._busy()):
+        if phase.startswith(WAITING) and (busy := self._busy() or self._frozen()):
             rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
             late = f" (rank {self._rank} waited for it)"
         elapsed = time.monotonic() - since

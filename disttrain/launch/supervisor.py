@@ -18,17 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from disttrain.environment import MARK, STATUS, TERMINAL
 from disttrain.errors import LostRanks, Preempted
 from disttrain.launch.mpirun import Launcher
 
-__all__ = ["MARK", "STATUS", "supervise"]
+__all__ = ["supervise"]
 
-# Set for the ranks: a name that only this launch has, and where rank 0 leaves its exit code.
-MARK = "DISTTRAIN_LAUNCH"
-STATUS = "DISTTRAIN_STATUS"
-TERMINAL = "DISTTRAIN_TERMINAL"
-DOCUMENTED = (1, 2, 3, 4, 5, 75)
+# Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
+DOCUMENTED = (2, 3, 4, 5, 75)
 INTERRUPTED = 130
+# What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
+UNHEARD = (-signal.SIGUSR1, 128 + signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1
 
 
@@ -94,7 +94,7 @@ def judge(code: int, status: Path, asked: Asked) -> int:
         return int(status.read_text())
     except (OSError, ValueError):
         pass
-    if asked.signal:
+    if asked.signal and code in UNHEARD:
         raise Preempted(
             f"asked to stop ({asked.signal.name}) before the ranks were ready: nothing was changed"
         )

@@ -33,9 +33,11 @@ class Predictor:
 
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
-        return evaluate(
-            self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase, everyone
-        )
+        with self.comm.watch.armed(self.settings.communication.deadline_seconds):
+            return evaluate(
+                self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase,
+                everyone,
+            )  # fmt: skip
 
     def predict(self, inputs: np.ndarray) -> np.ndarray | None:
         """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
@@ -48,7 +50,8 @@ class Predictor:
 
     def predict_split(self, split: Split) -> np.ndarray | None:
         """Return what the network says of a split's samples, on rank 0. Collective."""
-        outputs = outputs_of(self.network, self.feed, split, self.comm)
+        with self.comm.watch.armed(self.settings.communication.deadline_seconds):
+            outputs = outputs_of(self.network, self.feed, split, self.comm)
         if outputs is None or not isinstance(self.loss, Softmax):
             return outputs
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))

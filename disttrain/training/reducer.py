@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 from disttrain.arrays import Array, Device
 from disttrain.comm import Communicator
+from disttrain.config import Settings
 from disttrain.model.flat import Layout
 
 __all__ = ["Reducer", "Totals"]
+
+MIB = 1 << 20
 
 
 class Totals(NamedTuple):
@@ -35,11 +38,13 @@ class Reducer:
     """
 
     def __init__(
-        self, comm: Communicator, device: Device, layout: Layout, dtype: str, way: str, bucket: int
+        self, comm: Communicator, device: Device, layout: Layout, settings: Settings
     ) -> None:
         self._comm, self._left = comm, 0
-        self._sum = comm.summation(layout.length, dtype, len(Totals._fields), way)
-        self._sum.cuts = buckets(layout, bucket // self._sum.message.itemsize)
+        how, dtype = settings.communication, settings.model.dtype
+        self._sum = comm.summation(layout.length, dtype, len(Totals._fields), how.sum)
+        least = int(how.bucket_mib * MIB) // self._sum.message.itemsize
+        self._sum.cuts = buckets(layout, least)
         self._out = device.mirror(self._sum.message)
         in_place = self._sum.total is self._sum.message
         self._back = self._out if in_place else device.mirror(self._sum.total)

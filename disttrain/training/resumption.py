@@ -36,6 +36,8 @@ def look_back(
     patience, idle = settings.validation.patience, snapshot.state["progress"]["idle"]
     stopped = patience is not None and idle >= patience
     if done is not None and (stopped or snapshot.epoch >= settings.training.epochs):
+        for key in changes(settings, snapshot):
+            say(f"{key} is not what it was in this run, which is finished and stays as it is")
         return done, None
     refuse_changes(settings, snapshot, say)
     # From here on the folder holds a run that is not finished.
@@ -45,22 +47,29 @@ def look_back(
 
 def refuse_changes(settings: Settings, snapshot: Snapshot, say: Callable[[str], None]) -> None:
     """Say what the run file changed; raise RunFileError for what would make other steps."""
-    old = flat(config.parse(snapshot.run_file).model_dump())
-    new = flat(settings.model_dump())
-    changed = sorted(k for k in old | new if old.get(k) != new.get(k))
+    changed = changes(settings, snapshot)
     refused = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
     if settings.schedule.kind == "cosine" and "training.epochs" in changed:
         # The cosine's every rate depends on the length of the run.
         refused.append("training.epochs")
     if refused:
         key = refused[0]
+        old, new = changed[key]
         raise RunFileError(
-            f"{key} was {old.get(key)!r} when this run began and is {new.get(key)!r} now"
+            f"{key} was {old!r} when this run began and is {new!r} now"
             + (f" (and {len(refused) - 1} more)" if refused[1:] else "")
             + ": resume with the old value, or begin another run with another --output"
         )
-    for key in changed:
-        say(f"resuming with {key} = {new.get(key)!r} (was {old.get(key)!r})")
+    for key, (old, new) in changed.items():
+        say(f"resuming with {key} = {new!r} (was {old!r})")
+
+
+def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
+    """Return the keys that are not what they were when `snapshot` was saved: old and new value."""
+    old = flat(config.parse(snapshot.run_file).model_dump())
+    new = flat(settings.model_dump())
+    keys = sorted(k for k in old | new if old.get(k) != new.get(k))
+    return {key: (old.get(key), new.get(key)) for key in keys}
 
 
 def flat(table: Any, prefix: str = "") -> dict[str, Any]:

@@ -32,8 +32,6 @@ from disttrain.training.state import State
 
 __all__ = ["Run", "build_run"]
 
-MIB = 1 << 20
-
 
 @dataclass
 class Run(Predictor):
@@ -186,37 +184,41 @@ def build_run(
     `layers` and `loss` replace those that the settings name. Raises on all ranks for data that
     can't be used (code 3), a network that does not fit them or a device that is not there (2).
     """
-    comm.watch.arm(settings.communication.deadline_seconds)
-    if comm.local_size > 1 and threads_are_ours():
-        threadpool_limits(comm.blas_threads, "blas")
-    with comm.together("configuration"):
-        refuse_what_is_missing(settings)
-    device = choose_together(settings, comm, callbacks)
+    with comm.watch.armed(settings.communication.deadline_seconds):
+        if comm.local_size > 1 and threads_are_ours():
+            threadpool_limits(comm.blas_threads, "blas")
+        with comm.together("configuration"):
+            refuse_what_is_missing(settings)
+        device = choose_together(settings, comm, callbacks)
+        dataset = open_training_data(settings, comm)
+        train = dataset.splits["train"]
+        normalization = measure(settings.data.normalize, train.rows, comm)
+        with comm.together("building the network"):
+            model = build_predictor(
+                settings, comm, normalization, dataset.inputs, device, layers, loss
+            )
+            check_fit(model, dataset, own_loss=loss is not None)
+        order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
+        size = settings.training.batch_size
+        batches = Batches(train, order, size, model.feed, comm.rank, comm.size)
+        reducer = Reducer(comm, device, model.network.layout, settings)
+        model.network.write_gradients_to(reducer.gradients)
+        return Run(
+            **vars(model), dataset=dataset, batches=batches,
+            optimizer=Optimizer(model.network, settings.optimizer), reducer=reducer,
+            callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
+        )  # fmt: skip
+
+
+def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
+    """Return the data set of the settings, which has rows to train on. Collective."""
     dataset = open_dataset(settings.data, settings.seed, comm)
     with comm.together("opening data"):
         if "train" not in dataset.splits:
-            raise DataError(f"data file {dataset.file.path} has no group 'train' to train on")
-    normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
-    with comm.together("building the network"):
-        model = build_predictor(settings, comm, normalization, dataset.inputs, device, layers, loss)
-        check_fit(model, dataset, own_loss=loss is not None)
-    train, training = dataset.splits["train"], settings.training
-    order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
-    batches = Batches(train, order, training.batch_size, model.feed, comm.rank, comm.size)
-    communication = settings.communication
-    reducer = Reducer(
-        comm, device, model.network.layout, settings.model.dtype,
-        communication.sum, int(communication.bucket_mib * MIB),
-    )  # fmt: skip
-    model.network.write_gradients_to(reducer.gradients)
-    optimizer = Optimizer(model.network, settings.optimizer)
-    run = Run(
-        **vars(model), dataset=dataset, batches=batches, optimizer=optimizer,
-        reducer=reducer, callbacks=callbacks if comm.is_root else (),
-        preemption=preemption or Preemption(),
-    )  # fmt: skip
-    comm.watch.arm(0)
-    return run
+            raise DataError(
+                f"data file {dataset.file.path} has no group 'train': training needs one"
+            )
+    return dataset
 
 
 def refuse_what_is_missing(settings: Settings) -> None:

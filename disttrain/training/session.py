@@ -62,7 +62,6 @@ def train(
         run.close()
         return summary
     finally:
-        comm.watch.arm(0)
         folder.release()
         for callback in callbacks if comm.is_root else ():
             callback.on_stop()
@@ -79,10 +78,11 @@ def _to_the_end(
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
     begin, run = time.time(), None
     try:
-        run = build_run(settings, comm, **parts)
-        _begin(run, folder, snapshot, say)
-        fit(run, folder)
-        return run, _finish(run, folder, begin)
+        with comm.watch.armed(settings.communication.deadline_seconds):
+            run = build_run(settings, comm, **parts)
+            _begin(run, folder, snapshot, say)
+            fit(run, folder)
+            return run, _finish(run, folder, begin)
     except DisttrainError as error:
         if comm.is_root:
             _mark(run, comm, folder, begin, error)

@@ -35,7 +35,8 @@ class Trained(Predictor):
         settings = self.settings.data
         if path is not None:
             settings = settings.model_copy(update={"path": path})
-        dataset = open_dataset(settings, self.settings.seed, self.comm, only=name)
+        with self.comm.watch.armed(self.settings.communication.deadline_seconds):
+            dataset = open_dataset(settings, self.settings.seed, self.comm, only=name)
         with self.comm.together("opening data"):
             if name not in dataset.splits:
                 raise UsageError(

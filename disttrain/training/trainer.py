@@ -24,25 +24,26 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     settings, state = run.settings, run.state
-    run.comm.watch.arm(settings.communication.deadline_seconds)
     per_epoch = run.batches.steps_per_epoch
     validate_every = settings.validation.steps(per_epoch)
     save_every = settings.checkpoint.steps(per_epoch)
-    while state.step < run.total_steps and not state.stopped_early:
-        first = state.step
-        stops = (first // every * every + every for every in (validate_every, save_every))
-        end = min(*stops, run.total_steps)
-        asked = train_steps(run, run.rates(first, end))
-        last = state.step == run.total_steps
-        improved = False
-        if state.step == end and (end % validate_every == 0 or last):
-            improved = close_interval(run, folder)
-        over = last or state.stopped_early
-        if folder and (state.step % save_every == 0 or over or asked or improved):
-            folder.save(run, improved)
-        if asked and not over:
-            saved = "the state is saved, --resume goes on from it" if folder else "nothing is saved"
-            raise Preempted(f"asked to stop after step {state.step} of {run.total_steps}: {saved}")
+    with run.comm.watch.armed(settings.communication.deadline_seconds):
+        while state.step < run.total_steps and not state.stopped_early:
+            first = state.step
+            stops = (first // every * every + every for every in (validate_every, save_every))
+            end = min(*stops, run.total_steps)
+            asked = train_steps(run, run.rates(first, end))
+            last = state.step == run.total_steps
+            improved = False
+            if state.step == end and (end % validate_every == 0 or last):
+                improved = close_interval(run, folder)
+            over = last or state.stopped_early
+            if folder and (state.step % save_every == 0 or over or asked or improved):
+                folder.save(run, improved)
+            if asked and not over:
+                kept = "the state is saved, --resume goes on" if folder else "nothing is saved"
+                done = f"{state.step} of {run.total_steps} steps"
+                raise Preempted(f"asked to stop after {done}: {kept}")
 
 
 def train_steps(run: Run, rates: list[float]) -> bool:

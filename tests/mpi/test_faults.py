@@ -28,7 +28,6 @@ ON_ROOT = [
     ("callback", "callback"),
     ("callback at start", "callback"),
     ("callback in a step", "callback" + STEP),
-    ("callback at end", "callback"),
 ]
 FEW = [(p, 1, name) for p, name in EVERYWHERE] + [(p, 0, name) for p, name in ON_ROOT[:2]]
 MORE = [(p, 0, name) for p, name in EVERYWHERE + ON_ROOT[2:]]
@@ -91,6 +90,15 @@ def test_an_exception_on_one_rank_under_plain_mpirun(shell, place, rank, phase):
 def test_plain_mpirun_too(shell):
     result = by_mpirun(shell, "exception at forward on 1")
     check_exception(shell, result, 1, "forward" + STEP)
+
+
+@pytest.mark.long
+def test_a_callback_that_fails_after_the_summary_takes_nothing_back(shell):
+    result = by_launch(shell, "exception at callback at end on 0")
+    assert result.returncode == 1
+    assert spoken(result) == ["disttrain: rank 0 failed in callback: RuntimeError: injected fault"]
+    assert shell.summary("out")["status"] == "completed"
+    assert not shell.left_running()
 
 
 def test_an_exception_while_buckets_leave(shell):

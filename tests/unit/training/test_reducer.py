@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import disttrain
 from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
 from disttrain.model import Parameter
@@ -14,7 +15,11 @@ LAYOUT = Layout([{"weight": Parameter((16,))}] * 3)
 
 
 def make(bucket: int = 1 << 20) -> Reducer:
-    return Reducer(Alone(), Cpu(), LAYOUT, "float32", "auto", bucket)
+    settings = disttrain.parse(
+        f'data.path = "none"\nmodel.layers = [{{ units = 1 }}]\n'
+        f"communication.bucket_mib = {bucket / 2**20}"
+    )
+    return Reducer(Alone(), Cpu(), LAYOUT, settings)
 
 
 def finish(reducer: Reducer, failed: bool = False) -> Totals:

@@ -42,7 +42,7 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
                 folder.save(run, improved)
             if asked and not over:
                 kept = "the state is saved, --resume goes on" if folder else "nothing is saved"
-                done = f"{state.step} of {run.total_steps} steps"
+                done = f"step {state.step} of {run.total_steps}"
                 raise Preempted(f"asked to stop after {done}: {kept}")
 
 

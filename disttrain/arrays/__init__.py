@@ -1,7 +1,17 @@
 """Arrays and who computes on them: the only room that knows numpy from cupy."""
 
 from disttrain.arrays.device import Array, Cpu, Device, Mirror, choose
-from disttrain.arrays.draws import generator, permutation
+from disttrain.arrays.draws import field, generator, permutation
 from disttrain.arrays.workspace import Workspace
 
-__all__ = ["Array", "Cpu", "Device", "Mirror", "Workspace", "choose", "generator", "permutation"]
+__all__ = [
+    "Array",
+    "Cpu",
+    "Device",
+    "Mirror",
+    "Workspace",
+    "choose",
+    "field",
+    "generator",
+    "permutation",
+]

@@ -28,6 +28,8 @@ def activate(z: Array, bias: Array, activation: str) -> None:
     np.add(z, bias, out=z)
     if activation == "relu":
         np.maximum(z, 0, out=z)
+    elif activation == "sign":
+        np.sign(z, out=z)
     elif activation == "tanh":
         np.tanh(z, out=z)
     elif activation == "sigmoid":
@@ -42,6 +44,7 @@ def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scra
     """Replace `dy` by `dy f'(a)`, where `y = f(a)`, and write its sum over rows to `dbias`.
 
     `f'` from `y`: relu `y > 0`, tanh `1 - y²`, sigmoid `y (1 - y)`. `scratch` is as large as `y`.
+    The derivative of sign is 0; what is passed on unchanged is the perceptron's rule.
     """
     if activation == "relu":
         np.greater(y, 0, out=scratch)

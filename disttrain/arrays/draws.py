@@ -11,7 +11,11 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["generator", "permutation"]
+__all__ = ["field", "generator", "permutation"]
+
+# Philox makes blocks of four 64-bit numbers, sixteen of 16 bits, and is advanced by whole blocks.
+BLOCK = 4
+PER_BLOCK = 16
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -26,6 +30,18 @@ def permutation(length: int, seed: int, purpose: str, *numbers: int) -> np.ndarr
     between versions of numpy, and with it the order of samples.
     """
     return np.argsort(_bits(seed, purpose, *numbers).random_raw(length), kind="stable")
+
+
+def field(rows: int, width: int, first: int, seed: int, purpose: str, *numbers: int) -> np.ndarray:
+    """Return rows `first .. first+rows-1` of an endless field of random 16-bit numbers.
+
+    A row is the same whoever draws it, with whichever others: the stream is advanced to its place.
+    """
+    blocks = -(-width // PER_BLOCK)
+    bits = _bits(seed, purpose, *numbers)
+    bits.advance(first * blocks)
+    raw = bits.random_raw(rows * blocks * BLOCK).astype("<u8", copy=False)
+    return raw.view("<u2").reshape(rows, blocks * PER_BLOCK)[:, :width]
 
 
 def _bits(seed: int, purpose: str, *numbers: int) -> np.random.Philox:

@@ -15,6 +15,7 @@ Array = Any
 
 VALUE = {
     "identity": "y = a",
+    "sign": "y = (T)((a > 0) - (a < 0))",
     # !(a <= 0) instead of a > 0: a NaN must stay visible
     "relu": "y = !(a <= 0) ? a : (T)0",
     "tanh": "y = tanh(a)",
@@ -22,6 +23,7 @@ VALUE = {
 }
 DERIVATIVE = {
     "identity": "d = g",
+    "sign": "d = g",
     "relu": "d = y > 0 ? g : (T)0",
     "tanh": "d = g * ((T)1 - y * y)",
     "sigmoid": "d = g * ((T)1 - y) * y",

@@ -73,9 +73,12 @@ def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: b
     from disttrain.errors import DataError
 
     facts = trained.snapshot.state["data"]
-    names = facts["class_names"] or list(range(outputs.shape[1]))
-    chosen = [names[c] for c in outputs.argmax(axis=1)] if facts["classes"] else None
-    columns = [f"{'class_' * bool(chosen)}{n}" for n in names] if chosen else [
+    names = facts["class_names"] or list(range(max(outputs.shape[1], facts["classes"])))
+    # One output tells two classes apart by its sign.
+    best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+    chosen = [names[c] for c in best] if facts["classes"] else None
+    each = chosen is not None and len(names) == outputs.shape[1]
+    columns = [f"class_{n}" for n in names] if each else [
         f"output_{n}" for n in range(outputs.shape[1])
     ]  # fmt: skip
     head = ["row", "prediction", *columns] if chosen else ["row", *columns]

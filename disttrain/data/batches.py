@@ -83,6 +83,11 @@ class Batches:
         for low in range(0, max(len(mine), 1), PIECE_ROWS):
             yield self._feed(self._split, mine[low : low + PIECE_ROWS])
 
+    def place(self, step: int) -> int:
+        """Return the place in the global batch of `step` at which this rank's share begins."""
+        begin, end = self._bounds(step)
+        return share(end - begin, self._rank, self._size)[0]
+
     def pieces(self, step: int) -> int:
         """Return how many pieces `share_of(step)` yields."""
         epoch_low, epoch_high = self._bounds(step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +29,8 @@ class Normalization:
     """`x = (raw / divisor - mean) / deviation`.
 
     `divisor` is 255 for uint8 and 1 otherwise; `mean` and `deviation` have one number per input
-    (float64). A feature whose deviation is 0 becomes 0.
+    (float64); for "range" they are the least value and the width. A feature whose deviation is 0
+    becomes 0.
     """
 
     kind: str
@@ -79,41 +82,51 @@ def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
 
     "none" only divides uint8 by 255; "mean-image" subtracts the mean of each input; "standardize"
     also divides by the standard deviation, from squared distances to the mean (two passes over the
-    data, float64). Collective.
+    data, float64); "range" brings the least value of each input to 0 and the greatest to 1.
+    Collective.
     """
     divisor = DIVISOR if rows.dtype == np.uint8 else 1.0
     mean, deviation = np.zeros(rows.inputs), np.ones(rows.inputs)
-    if kind != "none":
-        mean = _sum(rows, comm, None, "mean") / (rows.count * divisor)
+    if kind in ("mean-image", "standardize"):
+        total = _fold(rows, comm, "mean", lambda block: block.sum(axis=0), np.add)
+        mean = total / (rows.count * divisor)
     if kind == "standardize":
-        squares = _sum(rows, comm, mean * divisor, "deviation") / (rows.count * divisor**2)
-        deviation = np.sqrt(squares)
+        center = mean * divisor
+        squares = _fold(
+            rows, comm, "deviation", lambda block: np.square(block - center).sum(axis=0), np.add
+        )
+        deviation = np.sqrt(squares / (rows.count * divisor**2))
         # What rounding leaves of a constant feature is not a deviation.
         deviation[deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 0.0
+    if kind == "range":
+        mean = _fold(rows, comm, "minimum", lambda b: b.min(axis=0), np.minimum) / divisor
+        most = _fold(rows, comm, "maximum", lambda b: b.max(axis=0), np.maximum) / divisor
+        deviation = most - mean
     return Normalization(kind, divisor, mean, deviation)
 
 
-def _sum(rows: Rows, comm: Communicator, center: np.ndarray | None, what: str) -> np.ndarray:
-    """Return the sum over rows of each input, or of its squared distance to `center`."""
+def _fold(
+    rows: Rows,
+    comm: Communicator,
+    what: str,
+    of_block: Callable[[np.ndarray], np.ndarray],
+    combine: np.ufunc,
+) -> np.ndarray:
+    """Return a number for each input: `of_block` of blocks of rows, combined in their order."""
     segments = min(SEGMENTS, -(-rows.count // BLOCK_ROWS))
     cuts = [rows.count * s // segments for s in range(segments + 1)]
     mine, phase = {}, f"computing the {what} of the training data"
     with comm.together(phase):
         for segment in range(comm.rank, segments, comm.size):
-            total = np.zeros(rows.inputs)
+            parts = []
             for low in range(cuts[segment], cuts[segment + 1], BLOCK_ROWS):
                 comm.phase(phase)
                 high = min(low + BLOCK_ROWS, cuts[segment + 1])
                 stored, places = rows.locate(np.arange(low, high))
-                block = stored[places].astype(np.float64)
-                if center is not None:
-                    block = np.square(np.subtract(block, center, out=block), out=block)
-                total += block.sum(axis=0)
-            mine[segment] = total
+                parts.append(of_block(stored[places].astype(np.float64)))
+            mine[segment] = functools.reduce(combine, parts)
     everyone: dict[int, np.ndarray] = {}
     for part in comm.collect(mine):
         everyone.update(part)
-    total = np.zeros(rows.inputs)
-    for segment in range(segments):
-        total += everyone[segment]
+    total: np.ndarray = functools.reduce(combine, [everyone[s] for s in range(segments)])
     return total

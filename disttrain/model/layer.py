@@ -23,7 +23,7 @@ from typing import Any
 
 from disttrain.arrays import Array, Device, Workspace
 
-__all__ = ["Backward", "Context", "Layer", "Parameter"]
+__all__ = ["Backward", "Context", "Layer", "Moment", "Parameter"]
 
 # From the gradient of a layer's output to that of its input; None where nobody needs it.
 Backward = Callable[[Array], "Array | None"]
@@ -43,10 +43,23 @@ class Parameter:
 
 
 @dataclass
+class Moment:
+    """Which samples a training pass is about: `place` is that of its first row in the global batch.
+
+    Random numbers of a layer are keyed by it, so that they do not depend on the ranks.
+    """
+
+    seed: int
+    step: int = 0
+    place: int = 0
+
+
+@dataclass
 class Context:
     """What a layer works with in one pass: views of its parameters and gradients, and buffers.
 
-    `needs_input_gradient` is False for the first layer: its backward may return None.
+    `needs_input_gradient` is False for the first layer: its backward may return None. `moment` is
+    None where nothing is trained.
     """
 
     name: str
@@ -56,6 +69,7 @@ class Context:
     values: dict[str, Array]
     gradients: dict[str, Array] = field(default_factory=dict)
     needs_input_gradient: bool = True
+    moment: Moment | None = None
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a buffer of this layer's: the same memory for the same shape in every step."""

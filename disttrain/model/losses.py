@@ -8,7 +8,7 @@ from collections.abc import Callable
 from disttrain.arrays import Array
 from disttrain.model.layer import Context
 
-__all__ = ["Loss", "Softmax", "Squared", "built_in"]
+__all__ = ["Loss", "Perceptron", "Softmax", "Squared", "built_in"]
 
 
 class Loss(ABC):
@@ -86,6 +86,34 @@ class Squared(Loss):
         return loss, backward
 
 
+class Perceptron(Loss):
+    """The number of mistakes of one `sign` unit; its backward is the perceptron's rule.
+
+    Class 0 stands for `y = -1`, class 1 for `y = +1`; a sample with `h != y` is a mistake (so is
+    `h = 0`). The function returned gives `-y` for a mistake and else 0: the update is then
+    `w = w + α y x`, `b = b + α y` (Rosenblatt, 1958).
+    """
+
+    kind = "perceptron"
+
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return the number of mistakes and the function for the rule."""
+        y = (2 * targets - 1).astype(outputs.dtype).reshape(outputs.shape)
+        mistakes = outputs != y
+
+        def backward() -> Array:
+            return -y * mistakes
+
+        return mistakes.sum(dtype="f8"), backward
+
+
 def built_in(name: str) -> Loss:
     """Return the loss that a run file names."""
-    return {"softmax": Softmax, "squared": Squared}[name]()
+    losses: dict[str, type[Loss]] = {
+        "softmax": Softmax,
+        "squared": Squared,
+        "perceptron": Perceptron,
+    }
+    return losses[name]()

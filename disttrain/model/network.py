@@ -9,7 +9,7 @@ import numpy as np
 from disttrain.arrays import Array, Device, Workspace, generator
 from disttrain.errors import CheckpointError
 from disttrain.model.flat import Layout
-from disttrain.model.layer import Context, Layer
+from disttrain.model.layer import Context, Layer, Moment
 
 __all__ = ["Network"]
 
@@ -18,7 +18,8 @@ class Network:
     """Layers from `inputs` numbers a sample to `outputs`, with their parameters on `device`.
 
     `values` is the flat vector of all parameters, `layout` says what lies where, `names` are the
-    layers' names in checkpoints: kind and number, as in "dense1".
+    layers' names in checkpoints: kind and number, as in "dense1". `moment` says which samples the
+    next training pass is about.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class Network:
                 draw = callable(initial) and initial(generator(seed, f"weights {name} {key}"))
                 views[key][...] = draw if callable(initial) else initial
         self.values = device.put(start)
-        self._training = self._contexts()
-        self._prediction = self._contexts()
+        self.moment = Moment(seed)
+        self._training = self._contexts(self.moment)
+        self._prediction = self._contexts(None)
 
-    def _contexts(self) -> list[Context]:
+    def _contexts(self, moment: Moment | None) -> list[Context]:
         workspace = Workspace(self.device.empty)
         return [
-            Context(name, self.device, self.dtype, workspace, values, {}, number > 0)
+            Context(name, self.device, self.dtype, workspace, values, {}, number > 0, moment)
             for number, (name, values) in enumerate(
                 zip(self.names, self.layout.views(self.values), strict=True)
             )
@@ -82,6 +84,14 @@ class Network:
         for layer, context in zip(self.layers, self._prediction, strict=True):
             inputs, _ = layer.forward(inputs, context)
         return inputs
+
+    def activations(self, inputs: Array) -> list[Array]:
+        """Return the output of each layer for rows of `inputs`, as arrays of their own."""
+        found = []
+        for layer, context in zip(self.layers, self._prediction, strict=True):
+            inputs, _ = layer.forward(inputs, context)
+            found.append(inputs.copy())
+        return found
 
     def tensors(self, vector: Array) -> dict[str, np.ndarray]:
         """Return the parts of a flat `vector` on the host, as "layer/parameter", in layer order."""

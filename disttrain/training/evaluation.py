@@ -29,9 +29,14 @@ class Score(NamedTuple):
 
 
 def correct(outputs: Array, targets: Array) -> Array | int:
-    """Return how many rows of `outputs` are largest at their target class; 0 without classes."""
+    """Return how many rows of `outputs` are largest at their target class; 0 without classes.
+
+    A single output stands for two classes: negative for 0, positive for 1.
+    """
     if targets.dtype.kind not in "iu" or not len(targets):
         return 0
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] * (2 * targets - 1) > 0).sum()
     return (outputs.argmax(axis=1) == targets).sum()
 
 

@@ -43,3 +43,10 @@ class Optimizer:
                 self._settings.momentum,
                 decay,
             )
+
+    def gradient_norm(self, gradients: Array, samples: float) -> float:
+        """Return `‖∇L‖`, with `∇L = sum/samples + λ w` as in the last update."""
+        cut, xp = self._network.layout.decayed, self._network.device.xp
+        mean = gradients / samples
+        mean[:cut] += self._settings.weight_decay * self._network.values[:cut]
+        return float(xp.sqrt(xp.square(mean, dtype="f8").sum()))

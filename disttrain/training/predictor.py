@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import ArrayRows, Feed, Normalization, Split
 from disttrain.errors import DataError
-from disttrain.model import Context, Dense, Layer, Loss, Network, Softmax
+from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Softmax
 from disttrain.model.losses import built_in
 from disttrain.training.evaluation import Score, evaluate, outputs_of
 
@@ -83,13 +83,18 @@ def build_predictor(
 ) -> Predictor:
     """Return the network of `settings`, with its initial weights, for `inputs` numbers a sample."""
     device = device or Cpu()
-    stack = layers or [
-        Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
-        for layer in settings.model.layers
-    ]
+    stack = layers or list(stacked(settings))
     dtype = settings.model.dtype
     network = Network(stack, inputs, dtype, device, settings.seed)
     context = Context("loss", device, dtype, Workspace(device.empty), {})
     feed = Feed(normalization, dtype, device)
     loss = loss or built_in(settings.model.loss)
     return Predictor(settings, comm, network, loss, normalization, feed, context)
+
+
+def stacked(settings: Settings) -> Iterator[Layer]:
+    """Yield the layers that the settings name."""
+    for layer in settings.model.layers:
+        yield Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
+        if layer.dropout:
+            yield Dropout(layer.dropout)

@@ -10,6 +10,7 @@ from disttrain.checkpoint import Snapshot, newest_whole
 from disttrain.config import Settings
 from disttrain.errors import RunFileError
 from disttrain.training.folder import RunFolder
+from disttrain.training.state import State
 
 __all__ = ["look_back"]
 
@@ -33,9 +34,9 @@ def look_back(
             say("no checkpoint to resume from: starting from the beginning")
             folder.clear()
         return done, None
-    patience, idle = settings.validation.patience, snapshot.state["progress"]["idle"]
-    stopped = patience is not None and idle >= patience
-    if done is not None and (stopped or snapshot.epoch >= settings.training.epochs):
+    state = State.from_json(snapshot.state["progress"])
+    state.reconsider(settings.validation.patience)
+    if done is not None and (state.stopped_early or snapshot.epoch >= settings.training.epochs):
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
         return done, None

@@ -20,10 +20,11 @@ from disttrain.data import (
     open_dataset,
 )
 from disttrain.environment import VERSION, threads_are_ours
-from disttrain.errors import DataError, RunFileError
-from disttrain.model import Layer, Loss, Softmax
+from disttrain.errors import DataError
+from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
+from disttrain.training.fitness import check_fit, refuse_what_is_missing
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
 from disttrain.training.reducer import Reducer
@@ -116,8 +117,7 @@ class Run(Predictor):
                 network.load(snapshot.parameters, network.values)
                 network.load(snapshot.velocity, self.optimizer.velocity)
                 self.state = State.from_json(snapshot.state["progress"])
-                patience = self.settings.validation.patience
-                self.state.stopped_early = patience is not None and self.state.idle >= patience
+                self.state.reconsider(self.settings.validation.patience)
                 if best is None:
                     self.state.best_loss = None
                 else:
@@ -221,15 +221,6 @@ def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
     return dataset
 
 
-def refuse_what_is_missing(settings: Settings) -> None:
-    """Raise RunFileError for settings that this version can't honour."""
-    if settings.reproducibility.mode == "exact":
-        raise RunFileError(
-            'reproducibility.mode = "exact" is not built yet: use "fast", whose results differ '
-            "between numbers of ranks by rounding only"
-        )
-
-
 def choose_together(
     settings: Settings, comm: Communicator, callbacks: Sequence[Callback]
 ) -> Device:
@@ -246,22 +237,3 @@ def choose_together(
         for callback in callbacks:
             callback.on_message(line if rank == 0 else f"rank {rank}: {line}")
     return device
-
-
-def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
-    """Raise RunFileError where the last layer or the loss does not fit the targets.
-
-    A loss of the user's own may want any number of outputs.
-    """
-    path, units = dataset.file.path, model.network.outputs
-    if not dataset.classes and isinstance(model.loss, Softmax):
-        raise RunFileError(
-            f'model.loss = "softmax" needs classes, but the targets of {path} are numbers: use '
-            'loss = "squared"'
-        )
-    if units != dataset.outputs and not own_loss:
-        what = "classes" if dataset.classes else "numbers a sample"
-        raise RunFileError(
-            f"model.layers: the last layer has {units} units, but the targets of {path} are "
-            f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
-        )

@@ -37,7 +37,8 @@ class State:
     """Everything about the progress of a run but its weights; knows no rank.
 
     `loss`, `correct`, `samples` and `seconds` are the sums of the interval that is under way.
-    `idle` counts the intervals since the validation loss last fell, at `best_step`.
+    `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
+    why a run stopped early: "patience", "separated" or "gradient".
     """
 
     step: int = 0
@@ -49,6 +50,7 @@ class State:
     best_step: int = 0
     idle: int = 0
     stopped_early: bool = False
+    reason: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, totals: Totals, seconds: float) -> None:
@@ -70,8 +72,19 @@ class State:
             self.best_loss, self.best_step, self.idle = judged, report.step, 0
             return True
         self.idle += 1
-        self.stopped_early = patience is not None and self.idle >= patience
+        if patience is not None and self.idle >= patience:
+            self.stop("patience")
         return False
+
+    def stop(self, reason: str) -> None:
+        """Have the run end here, before its last epoch."""
+        self.stopped_early, self.reason = True, reason
+
+    def reconsider(self, patience: int | None) -> None:
+        """Take back, or make, the decision to stop for want of patience: that may have changed."""
+        if self.reason in ("", "patience"):
+            impatient = patience is not None and self.idle >= patience
+            self.stopped_early, self.reason = impatient, "patience" * impatient
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON values."""

@@ -31,7 +31,8 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the summary without scores; `run` is None where it failed before it was built.
 
-    `digest` is that of the last training state; `samples_per_second` is over all intervals, without
+    `reason` says why a run stopped before its last epoch ("patience", "separated": a perceptron makes
+    no mistake, "gradient": below `training.epsilon`), else None. `digest` is that of the last training state; `samples_per_second` is over all intervals, without
     validation; `wall_seconds` counts from `begin`, this start of the run.
     """
     state = run.state if run else None
@@ -40,6 +41,7 @@ def summarize(
     samples = math.fsum(r["seconds"] * r["samples_per_second"] for r in history)
     return {
         "status": status,
+        "reason": state.reason if state and state.stopped_early else None,
         "steps": state.step if state else 0,
         "epochs": run.epoch if run else 0.0,
         "ranks": comm.size,

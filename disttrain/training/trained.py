@@ -55,7 +55,9 @@ class Trained(Predictor):
                 f"network of {self.path} takes {inputs}: give the data that it was made for"
             )
         trained_on_classes = bool(self.snapshot.state["data"]["classes"])
-        fits = dataset.outputs <= outputs if dataset.classes else dataset.outputs == outputs
+        # One output tells two classes apart.
+        most = max(outputs, 2)
+        fits = dataset.outputs <= most if dataset.classes else dataset.outputs == outputs
         if not fits or trained_on_classes != bool(dataset.classes):
             kind = "classes" if dataset.classes else "numbers a sample"
             raise DataError(

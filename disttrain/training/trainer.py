@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from disttrain.errors import Divergence, Preempted
+from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
 from disttrain.training.folder import RunFolder
 from disttrain.training.reducer import Totals
@@ -35,7 +36,8 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
             asked = train_steps(run, run.rates(first, end))
             last = state.step == run.total_steps
             improved = False
-            if state.step == end and (end % validate_every == 0 or last):
+            ends = last or state.stopped_early
+            if ends or (state.step == end and end % validate_every == 0):
                 improved = close_interval(run, folder)
             over = last or state.stopped_early
             if folder and (state.step % save_every == 0 or over or asked or improved):
@@ -52,8 +54,10 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
         run.state.add(totals, time.perf_counter() - begin)
-        if totals.stop:
-            return True
+        if run.settings.training.epsilon and is_flat(run, rate, totals):
+            run.state.stop("gradient")
+        if totals.stop or run.state.stopped_early:
+            return bool(totals.stop)
     return False
 
 
@@ -91,6 +95,8 @@ def share_gradients(run: Run, step: int) -> tuple[Any, Any, int]:
     comm.phase("reading a batch")
     for piece, (inputs, targets) in enumerate(run.batches.share_of(step)):
         comm.phase("forward")
+        run.network.moment.step = step
+        run.network.moment.place = run.batches.place(step) + samples
         outputs, backward = run.network.forward(inputs)
         loss, loss_gradient = run.loss.forward(outputs, targets, run.loss_context)
         rights.append(correct(outputs, targets))
@@ -105,6 +111,17 @@ def share_gradients(run: Run, step: int) -> tuple[Any, Any, int]:
         comm.phase("reading a batch")
     comm.phase("backward")
     return sum(losses), sum(rights), samples
+
+
+def is_flat(run: Run, rate: float, totals: Totals) -> bool:
+    """Return True where the last update was as small as `training.epsilon`."""
+    norm = run.optimizer.gradient_norm(run.reducer.totals, totals.samples)
+    return rate * norm <= (run.settings.training.epsilon or 0.0)
+
+
+def separates(run: Run) -> bool:
+    """Return True where a perceptron makes no mistake on the training rows. Collective."""
+    return run.score(run.dataset.splits["train"], "looking for mistakes").accuracy == 1
 
 
 def diverged(run: Run, what: str, value: float, step: int) -> Divergence:
@@ -139,6 +156,8 @@ def close_interval(run: Run, folder: RunFolder | None) -> bool:
     )
     report = comm.share(report)
     improved = state.close_interval(report, settings.validation.patience)
+    if isinstance(run.loss, Perceptron) and separates(run):
+        state.stop("separated")
     if improved and comm.is_root:
         run.best = run.host_values()
     with comm.together("callback"):

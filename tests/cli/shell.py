@@ -30,14 +30,14 @@ kind = "cpu"
 """
 
 
-def blobs(path: Path, rows: int = 200, validation: int = 0) -> Path:
-    """Write a data file: three classes, each around its own point; a quarter of rows is the test.
+def blobs(path: Path, rows: int = 200, validation: int = 0, classes: int = 3) -> Path:
+    """Write a data file: classes, each around its own point; a quarter of rows is the test.
 
     Where `validation` is 0 the file has no such split.
     """
     random = np.random.default_rng(5)
-    classes = random.integers(0, 3, rows + validation)
-    inputs = 2 * random.normal(size=(3, 5))[classes] + random.normal(size=(len(classes), 5))
+    labels = random.integers(0, classes, rows + validation)
+    inputs = 2 * random.normal(size=(classes, 5))[labels] + random.normal(size=(len(labels), 5))
     test = rows // 4
     cuts = {"test": (0, test), "train": (test, rows), "validation": (rows, rows + validation)}
     with h5py.File(path, "w") as file:
@@ -45,7 +45,7 @@ def blobs(path: Path, rows: int = 200, validation: int = 0) -> Path:
         for name, (low, high) in cuts.items():
             if high > low:
                 file[f"{name}/inputs"] = inputs[low:high].astype("f4")
-                file[f"{name}/targets"] = classes[low:high]
+                file[f"{name}/targets"] = labels[low:high]
     return path
 
 

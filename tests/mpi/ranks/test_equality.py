@@ -305,3 +305,43 @@ def test_one_rank_that_is_asked_to_stop_stops_all_after_the_same_step(comm, sett
         disttrain.fit(run)
     assert caught.value.exit_code == 75
     assert comm.collect(run.state.step) == [8] * comm.size
+
+
+def test_dropout_leaves_out_the_same_units_on_any_number_of_ranks(settings, own):
+    layers = [
+        {"units": 40, "activation": "relu", "dropout": 0.5},
+        {"units": 20, "activation": "tanh", "dropout": 0.2},
+        {"units": 3},
+    ]
+    run = check(settings.replace(model={"layers": layers}), own)
+    assert run.network.names == ["dense1", "dropout2", "dense3", "dropout4", "dense5"]
+
+
+def test_batch_training_stops_at_the_same_step(settings, own):
+    changed = settings.replace(
+        model={"layers": [{"units": 3}]},
+        training={"protocol": "batch", "epsilon": 0.02, "epochs": 400},
+        optimizer={"momentum": 0.0},
+    )
+    run = check(changed, own)
+    assert run.state.reason == "gradient"
+    assert run.state.step < 400
+
+
+def test_a_perceptron_on_any_number_of_ranks(own, together_path):
+    path = together_path / "two.h5"
+    with own.together("making data"):
+        if own.is_root:
+            blobs(path, 60, classes=2)
+    settings = disttrain.parse(f"""
+        [data]
+        path = "{path}"
+        validation_fraction = 0.2
+        [model]
+        layers = [{{ units = 1, activation = "sign" }}]
+        loss = "perceptron"
+        dtype = "float64"
+        [training]
+        epochs = 5
+    """)
+    check(settings, own)

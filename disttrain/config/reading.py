@@ -1,0 +1,88 @@
+"""Reading and writing run files: the only place that knows TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from disttrain.config.sections import Settings
+from disttrain.config.sentence import validated
+from disttrain.errors import RunFileError
+
+__all__ = ["parse", "read", "schema", "to_toml"]
+
+
+def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
+    """Return the settings of the run file at `path`, with `a.b=value` changes applied in order.
+
+    A relative `data.path` becomes absolute: from the working directory, or else, where nothing is
+    there, from the run file's own folder. A run without a name gets the file's.
+
+    Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
+    holds a key or a value that is not allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunFileError(
+            f"run file {path}: {error.strerror or error}; give a TOML file"
+        ) from None
+    except UnicodeDecodeError:
+        raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_") or "run"
+    settings = parse(text, changes, source=f"run file {path}", name=name)
+    return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
+
+
+def parse(
+    text: str, changes: Sequence[str] = (), *, source: str = "run file", name: str = "run"
+) -> Settings:
+    """Return the settings that `text` (TOML) states; `source` names it in errors.
+
+    `name` is the run's where the text states none.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RunFileError(f"{source} is not valid TOML: {error}") from None
+    for change in changes:
+        _apply(table, change)
+    return validated(Settings, {"name": name, **table}, source)
+
+
+def to_toml(settings: Settings) -> str:
+    """Return `settings` with every default written out, as a run file that reads back the same."""
+    return tomli_w.dumps(settings.model_dump(exclude_none=True))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a run file."""
+    return Settings.model_json_schema()
+
+
+def _found(path: str, beside: Path) -> str:
+    here = Path(path)
+    if not here.exists() and (beside / path).exists():
+        here = beside / path
+    return str(here.absolute())
+
+
+def _apply(table: dict[str, Any], change: str) -> None:
+    """Set one `a.b=value` in `table`; a value that is no TOML literal is taken as a string."""
+    key, equals, value = change.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise RunFileError(f"--set {change!r}: write it as section.key=value")
+    for name in names[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise RunFileError(f"--set {change!r}: {name} is a value, not a section")
+    try:
+        table[names[-1]] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[names[-1]] = value

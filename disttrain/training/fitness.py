@@ -1,0 +1,59 @@
+"""Whether settings, network and data fit each other: checked before any training."""
+
+from __future__ import annotations
+
+from disttrain.config import Settings
+from disttrain.data import Dataset
+from disttrain.errors import RunFileError
+from disttrain.model import Perceptron, Softmax
+from disttrain.training.predictor import Predictor
+
+__all__ = ["check_fit", "refuse_what_is_missing"]
+
+
+def refuse_what_is_missing(settings: Settings) -> None:
+    """Raise RunFileError for settings that can't be trained, or not by this version."""
+    if settings.reproducibility.mode == "exact":
+        raise RunFileError(
+            'reproducibility.mode = "exact" is not built yet: use "fast", whose results differ '
+            "between numbers of ranks by rounding only"
+        )
+    layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
+    if perceptron and (len(layers) > 1 or layers[0].activation != "sign" or layers[0].units != 1):
+        raise RunFileError(
+            'model.loss = "perceptron" is for one layer of one unit with activation = "sign": its '
+            "rule says nothing about hidden units"
+        )
+    for number, layer in enumerate(layers, 1):
+        if layer.activation == "sign" and not perceptron:
+            raise RunFileError(
+                f'model.layers: layer {number} has activation = "sign", whose derivative is 0 '
+                'wherever there is one, so that no gradient reaches its weights: use "tanh", or '
+                'loss = "perceptron" for a single unit'
+            )
+
+
+def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
+    """Raise RunFileError where the last layer or the loss does not fit the targets.
+
+    A loss of the user's own may want any number of outputs.
+    """
+    path, units = dataset.file.path, model.network.outputs
+    if not dataset.classes and isinstance(model.loss, Softmax | Perceptron):
+        raise RunFileError(
+            f'model.loss = "{model.loss.kind}" needs classes, but the targets of {path} are '
+            'numbers: use loss = "squared"'
+        )
+    if isinstance(model.loss, Perceptron):
+        if dataset.classes != 2:
+            raise RunFileError(
+                f"a perceptron tells two classes apart, but {path} has {dataset.classes}: use "
+                'loss = "softmax"'
+            )
+        return
+    if units != dataset.outputs and not own_loss:
+        what = "classes" if dataset.classes else "numbers a sample"
+        raise RunFileError(
+            f"model.layers: the last layer has {units} units, but the targets of {path} are "
+            f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
+        )

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from disttrain.api import build, connect, load, train
     from disttrain.config import Settings, parse, read
     from disttrain.errors import DisttrainError
-    from disttrain.model import Context, Dense, Layer, Loss, Parameter, Softmax, Squared
+    from disttrain.model import (
+        Context,
+        Dense,
+        Dropout,
+        Layer,
+        Loss,
+        Parameter,
+        Softmax,
+        Squared,
+    )
+    from disttrain.model.given import network_of
     from disttrain.training import Callback, Report, fit
 
 __all__ = [
@@ -31,6 +41,7 @@ __all__ = [
     "Context",
     "Dense",
     "DisttrainError",
+    "Dropout",
     "Layer",
     "Loss",
     "Parameter",
@@ -42,6 +53,7 @@ __all__ = [
     "connect",
     "fit",
     "load",
+    "network_of",
     "parse",
     "read",
     "train",
@@ -51,7 +63,17 @@ _HOMES = {
     "disttrain.api": ("build", "connect", "load", "train"),
     "disttrain.config": ("Settings", "parse", "read"),
     "disttrain.errors": ("DisttrainError",),
-    "disttrain.model": ("Context", "Dense", "Layer", "Loss", "Parameter", "Softmax", "Squared"),
+    "disttrain.model": (
+        "Context",
+        "Dense",
+        "Dropout",
+        "Layer",
+        "Loss",
+        "Parameter",
+        "Softmax",
+        "Squared",
+    ),
+    "disttrain.model.given": ("network_of",),
     "disttrain.training": ("Callback", "Report", "fit"),
 }
 

@@ -1,4 +1,7 @@
-"""`disttrain prepare`: makes a data file from MNIST, IDX, CSV, numpy files or images."""
+"""`disttrain prepare`: makes a data file from MNIST, IDX, CSV, numpy files or images.
+
+The sets that are small or generated are in prepare_small.py.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ if TYPE_CHECKING:
     from disttrain.data.importers import Imported
     from disttrain.data.writer import Progress
 
-__all__ = ["app"]
+__all__ = ["AsJson", "Out", "Seed", "TestFraction", "app", "reading", "write"]
 
 app = typer.Typer(
     name="prepare",
-    help="Make a data file from MNIST, IDX, CSV, numpy files or images. "
+    help="Make a data file from MNIST, IDX, CSV, numpy files or images, "
+    "from the small sets that ship with disttrain, or from a seed. "
     "An older data file at OUT is replaced, at the very end.",
     no_args_is_help=True,
     add_completion=False,
@@ -57,9 +61,9 @@ def mnist(
     """MNIST: 60000 + 10000 digits, from data/mnist, a folder, or downloaded."""
     from disttrain.data.importers.mnist import import_mnist
 
-    with _reading(out):
+    with reading(out):
         imported = import_mnist(source)
-    _write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json)
 
 
 @app.command()
@@ -88,9 +92,9 @@ def idx(
     if not folder and len(files) < len(given):
         raise UsageError("prepare idx needs images and labels: --train-images with --train-labels")
     inputs = [path for pair in files.values() for path in pair]
-    with _reading(out, *inputs):
+    with reading(out, *inputs):
         imported = import_idx(find_files(folder[0]) if folder else files, regression=regression)
-    _write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json)
 
 
 @app.command()
@@ -114,10 +118,10 @@ def csv(
     from disttrain.data.importers.csv import import_csv
     from disttrain.data.importers.holdout import hold_out
 
-    with _reading(out, source):
+    with reading(out, source):
         imported = import_csv(source, target=target, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    _write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json)
 
 
 @app.command()
@@ -136,13 +140,13 @@ def npz(
     from disttrain.data.importers.arrays import import_npy, import_npz
     from disttrain.data.importers.holdout import hold_out
 
-    with _reading(out, source, *([targets] if targets else [])):
+    with reading(out, source, *([targets] if targets else [])):
         if targets is None:
             imported = import_npz(source, regression=regression)
         else:
             imported = import_npy(source, targets, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    _write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json)
 
 
 @app.command()
@@ -164,10 +168,10 @@ def images(
     from disttrain.data.importers.images import import_images
 
     shape = _height_and_width(size)
-    with _reading(out):
+    with reading(out):
         imported = import_images(source, size=shape, grey=grey)
         imported = hold_out(imported, test_fraction, seed)
-    _write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json)
 
 
 def _height_and_width(size: str | None) -> tuple[int, int] | None:
@@ -180,7 +184,7 @@ def _height_and_width(size: str | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _reading(out: Path, *sources: Path) -> Iterator[None]:
+def reading(out: Path, *sources: Path) -> Iterator[None]:
     """Refuse a bad OUT before time is spent on reading, and show that reading goes on."""
     from rich.console import Console
 
@@ -199,7 +203,8 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
+def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
+    """Write the data file and say what is in it."""
     from disttrain.data.writer import write_data_file
 
     with _progress_bar() as progress:

@@ -68,6 +68,7 @@ class Model(Section):
     """The network, its loss and the type of its numbers."""
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, strict=False)]
+    input_dropout: Fraction = 0.0
     loss: Literal["softmax", "squared", "perceptron"] = "softmax"
     dtype: Literal["float32", "float64"] = "float32"
 

@@ -58,7 +58,8 @@ class Moment:
 class Context:
     """What a layer works with in one pass: views of its parameters and gradients, and buffers.
 
-    `needs_input_gradient` is False for the first layer: its backward may return None. `moment` is
+    `needs_input_gradient` is False for the first layer with parameters: its backward may return
+    None. `moment` is
     None where nothing is trained.
     """
 

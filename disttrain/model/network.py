@@ -49,11 +49,12 @@ class Network:
 
     def _contexts(self, moment: Moment | None) -> list[Context]:
         workspace = Workspace(self.device.empty)
+        views = self.layout.views(self.values)
+        # The first layer with parameters: what is before it needs no gradient.
+        first = next((n for n, view in enumerate(views) if view), len(views))
         return [
-            Context(name, self.device, self.dtype, workspace, values, {}, number > 0, moment)
-            for number, (name, values) in enumerate(
-                zip(self.names, self.layout.views(self.values), strict=True)
-            )
+            Context(name, self.device, self.dtype, workspace, values, {}, number > first, moment)
+            for number, (name, values) in enumerate(zip(self.names, views, strict=True))
         ]
 
     def write_gradients_to(self, vector: Array) -> None:
@@ -74,7 +75,9 @@ class Network:
 
         def backward(dy: Array, on_ready: Callable[[int], None] = lambda end: None) -> None:
             for number in reversed(range(len(backwards))):
-                dy = backwards[number](dy)
+                # Nobody asks for the gradient of the inputs.
+                if dy is not None:
+                    dy = backwards[number](dy)
                 on_ready(self.layout.ready[number])
 
         return inputs, backward

@@ -94,6 +94,8 @@ def build_predictor(
 
 def stacked(settings: Settings) -> Iterator[Layer]:
     """Yield the layers that the settings name."""
+    if settings.model.input_dropout:
+        yield Dropout(settings.model.input_dropout)
     for layer in settings.model.layers:
         yield Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
         if layer.dropout:

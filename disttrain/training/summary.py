@@ -31,9 +31,10 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the summary without scores; `run` is None where it failed before it was built.
 
-    `reason` says why a run stopped before its last epoch ("patience", "separated": a perceptron makes
-    no mistake, "gradient": below `training.epsilon`), else None. `digest` is that of the last training state; `samples_per_second` is over all intervals, without
-    validation; `wall_seconds` counts from `begin`, this start of the run.
+    `reason` says why a run stopped before its last epoch ("patience", "separated": a perceptron
+    makes no mistake, "gradient": below `training.epsilon`), else None. `digest` is that of the last
+    training state; `samples_per_second` is over all intervals, without validation; `wall_seconds`
+    counts from `begin`, this start of the run.
     """
     state = run.state if run else None
     history = state.history if state else []

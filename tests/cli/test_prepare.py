@@ -158,3 +158,87 @@ def test_help_needs_nothing_heavy():
     code = f"import sys, disttrain.cli.prepare; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("digits", "train 1438 rows, test 359 rows; inputs 8 x 8 float32; 10 classes"),
+        (
+            "iris",
+            "train 120 rows, test 30 rows; inputs 4 float32; "
+            "3 classes (setosa, versicolor, virginica)",
+        ),
+        ("wine", "train 142 rows, test 36 rows; inputs 13 float32; 3 classes (class_0, "),
+        (
+            "breast-cancer",
+            "train 455 rows, test 114 rows; inputs 30 float32; 2 classes (benign, malignant)",
+        ),
+    ],
+)
+def test_small_sets_are_divided_by_class_and_seed(name, said, out, tmp_path):
+    result = run(name, out)
+    assert result.exit_code == 0, result.output
+    assert said in result.stdout
+    with h5py.File(out) as f:
+        counts = [np.bincount(f[f"{split}/targets"]) for split in ("train", "test")]
+    np.testing.assert_allclose(counts[1], 0.25 * counts[0], atol=1.3)
+    for place, seed in (("b.h5", 0), ("c.h5", 1)):
+        assert run(name, tmp_path / place, "--seed", seed).exit_code == 0
+    assert out.read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert out.read_bytes() != (tmp_path / "c.h5").read_bytes()
+    facts = json.loads(run(name, out, "--json", "--test-fraction", 0).stdout)
+    assert facts["rows"] == {"train": sum(sum(count) for count in counts)}
+
+
+def test_a_changed_small_set_ends_with_3_and_leaves_nothing(table, out):
+    (table.parent / "iris.csv").write_text("a,b,class\n1,2,setosa\n")
+    result = run("iris", out, "--from", table.parent)
+    assert isinstance(result.exception, DataError)
+    assert result.exception.exit_code == 3
+    assert "iris.csv is not the iris data" in str(result.exception)
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("xor", "train 400 rows; inputs 2 float32; 2 classes"),
+        ("xor --exact", "train 4 rows; inputs 2 float32; 2 classes"),
+        ("moons --rows 50 --noise 0", "train 50 rows; inputs 2 float32; 2 classes"),
+        ("spirals", "train 194 rows; inputs 2 float32; 2 classes"),
+        ("blobs --classes 5", "train 400 rows; inputs 2 float32; 5 classes"),
+        ("line --margin 0.3", "train 200 rows; inputs 2 float32; 2 classes"),
+        ("fish --test-fraction 0.25", "train 300 rows, test 100 rows; inputs 2 float32; 2 classes"),
+        ("curve --test-fraction 0.1", "test 20 rows; inputs 1 float32; 1 regression targets"),
+        ("curve --function x**2 --low 0 --high 9 --noise 1", "train 200 rows; inputs 1 float32"),
+    ],
+)
+def test_generated_sets_follow_the_seed(words, said, out, tmp_path):
+    result = run(*words.split(), out)
+    assert result.exit_code == 0, result.output
+    assert said in result.stdout
+    assert run(*words.split(), tmp_path / "b.h5", "--seed", 0).exit_code == 0
+    assert out.read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert json.loads(run(*words.split(), out, "--json", "--seed", 5).stdout)["seed"] == 5
+    assert out.read_bytes() != (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("xor --exact --rows 8", "leave --rows, --noise and --test-fraction out"),
+        ("xor --rows 3", "give at least 4"),
+        ("moons --noise 1e300", "--noise makes values that are not finite"),
+        ("blobs --rows 3 --classes 4", "give at least 4"),
+        ("line --margin 0", "must lie between 0 and 1"),
+        ("curve --function 3x", "is not a function of x"),
+        ("curve --low 3", "give --low below --high"),
+    ],
+)
+def test_mistakes_in_generated_sets_end_with_2(words, cause, out):
+    result = run(*words.split(), out)
+    assert isinstance(result.exception, UsageError)
+    assert cause in str(result.exception)
+    assert not out.parent.exists()
+    assert run("fish", out, "--noise", -1).exit_code == 2

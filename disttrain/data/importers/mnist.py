@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import disttrain
 from disttrain.data.importers import Imported
 from disttrain.data.importers.download import download, unzipped_sha256
 from disttrain.data.importers.idx import FILES, find_files, import_idx
+from disttrain.data.importers.shipped import shipped_folders
 from disttrain.errors import DataError
 
 __all__ = ["MIRRORS", "SHA256", "import_mnist"]
@@ -41,7 +41,7 @@ def import_mnist(
     """
     if folder is not None:
         return _import_checked(folder)
-    for shipped in _shipped_folders():
+    for shipped in shipped_folders("mnist"):
         if _is_complete(shipped):
             return _import_checked(shipped)
     return _import_checked(_download_all(mirrors, cache or _cache_folder()))
@@ -66,11 +66,6 @@ def _is_complete(folder: Path) -> bool:
         return set(find_files(folder)) == set(FILES)
     except DataError:
         return False
-
-
-def _shipped_folders() -> tuple[Path, Path]:
-    (package,) = disttrain.__path__
-    return Path("data", "mnist"), Path(package).parent / "data" / "mnist"
 
 
 def _cache_folder() -> Path:

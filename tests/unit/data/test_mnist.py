@@ -43,7 +43,7 @@ def small(monkeypatch, tmp_path):
     for name in NAMES:
         path = write(folder / f"{name}.gz", IMAGES if "images" in name else LABELS)
         monkeypatch.setitem(mnist.SHA256, name, hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(mnist, "_shipped_folders", lambda: ())
+    monkeypatch.setattr(mnist, "shipped_folders", lambda name: ())
     return folder
 
 

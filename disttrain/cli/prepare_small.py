@@ -1,0 +1,229 @@
+"""`disttrain prepare`, second half: the small sets that ship with disttrain, and generated ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from disttrain.cli.prepare import AsJson, Out, Seed, TestFraction, reading, write
+from disttrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from disttrain.data.importers import Imported
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+From = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FOLDER", help="Holds the table instead of data/small."),
+]
+Rows = Annotated[int, typer.Option(min=1, max=10_000_000, help="Of all classes together.")]
+Noise = Annotated[
+    float, typer.Option(min=0.0, help="Standard deviation of what is added to the features.")
+]
+DrawSeed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Of the draws and of the rows' one shuffle.")
+]
+
+
+@app.command()
+def digits(
+    out: Out,
+    source: From = None,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Handwritten digits, 1797 rows of 8 x 8 pixels; shipped."""
+    _write_small("digits", out, source, test_fraction, seed, as_json)
+
+
+@app.command()
+def iris(
+    out: Out,
+    source: From = None,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fisher's irises, 150 rows, 4 features, 3 classes; shipped."""
+    _write_small("iris", out, source, test_fraction, seed, as_json)
+
+
+@app.command()
+def wine(
+    out: Out,
+    source: From = None,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Wines of three growers, 178 rows, 13 features, 3 classes; shipped."""
+    _write_small("wine", out, source, test_fraction, seed, as_json)
+
+
+@app.command()
+def breast_cancer(
+    out: Out,
+    source: From = None,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Breast tumours of Wisconsin, 569 rows, 30 features, 2 classes; shipped."""
+    _write_small("breast-cancer", out, source, test_fraction, seed, as_json)
+
+
+@app.command()
+def xor(
+    out: Out,
+    rows: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="[default: 400]")] = None,
+    noise: Annotated[float | None, typer.Option(min=0.0, help="[default: 0.15]")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="The four points, once each.")] = False,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Exclusive or: clusters at the corners of a square, or the four corners."""
+    from disttrain.data.importers import generated
+
+    if exact and not (rows is None and noise is None and test_fraction == 0):
+        raise UsageError("--exact is four points: leave --rows, --noise and --test-fraction out")
+    with reading(out):
+        made = generated.xor(
+            400 if rows is None else rows, 0.15 if noise is None else noise, seed, exact=exact
+        )
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def moons(
+    out: Out,
+    rows: Rows = 400,
+    noise: Noise = 0.1,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Two half circles that reach into one another."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.moons(rows, noise, seed)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def spirals(
+    out: Out,
+    rows: Rows = 194,
+    noise: Noise = 0.0,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The two-spirals problem of 1988: 97 points on each."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.spirals(rows, noise, seed)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def blobs(
+    out: Out,
+    classes: Annotated[int, typer.Option(min=2, max=1000, help="One cluster for each.")] = 3,
+    rows: Rows = 400,
+    noise: Noise = 1.0,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Round clusters on a circle, neighbours 4 apart."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.blobs(rows, noise, seed, classes=classes)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def line(
+    out: Out,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Smallest distance from the line.")
+    ] = 0.1,
+    rows: Rows = 200,
+    noise: Noise = 0.0,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Two classes that a line separates; with --noise not quite."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.line(rows, noise, seed, margin=margin)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def curve(
+    out: Out,
+    function: Annotated[
+        str, typer.Option(metavar="F", help="Of x: + - * / **, sin, exp, abs, ...")
+    ] = "sin(3*x) + 0.3*x",
+    low: Annotated[float, typer.Option(help="Smallest x.")] = -3.0,
+    high: Annotated[float, typer.Option(help="Largest x.")] = 3.0,
+    rows: Annotated[int, typer.Option(min=1, max=10_000_000)] = 200,
+    noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation, added to y.")] = 0.0,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Regression: a function of one variable."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.curve(rows, noise, seed, function=function, low=low, high=high)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+@app.command()
+def fish(
+    out: Out,
+    rows: Rows = 400,
+    noise: Annotated[
+        float, typer.Option(min=0.0, help="Multiplies the spread of both classes.")
+    ] = 1.0,
+    test_fraction: TestFraction = 0.0,
+    seed: DrawSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Salmon and sea bass, by length in metres and weight in grams."""
+    from disttrain.data.importers import generated
+
+    with reading(out):
+        made = generated.fish(rows, noise, seed)
+    _write_made(out, made, test_fraction, seed, as_json)
+
+
+def _write_small(
+    name: str, out: Path, source: Path | None, test_fraction: float, seed: int, as_json: bool
+) -> None:
+    from disttrain.data.importers.small import import_small
+
+    with reading(out):
+        imported = import_small(name, source)
+    _write_made(out, imported, test_fraction, seed, as_json)
+
+
+def _write_made(out: Path, made: Imported, test_fraction: float, seed: int, as_json: bool) -> None:
+    from disttrain.data.importers.holdout import hold_out
+
+    write(out, hold_out(made, test_fraction, seed), seed, as_json)

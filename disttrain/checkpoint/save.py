@@ -7,6 +7,7 @@ and it does not recover from a full disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -82,7 +83,8 @@ def write_atomically(
         os.replace(neighbour, path)
         sync_directory(path.parent)
     except OSError as problem:
-        neighbour.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            neighbour.unlink(missing_ok=True)
         raise error(
             f"{path} can't be written ({problem.strerror}): what was there before is still whole; "
             "make room or choose another --output"

@@ -10,7 +10,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from disttrain.cli import check, evaluate, inspect, launch, predict, prepare, train
+from disttrain.cli import (
+    check,
+    draw,
+    evaluate,
+    inspect,
+    launch,
+    plot,
+    predict,
+    prepare,
+    prepare_small,
+    train,
+)
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import (
     DisttrainError,
@@ -52,9 +63,12 @@ def start(
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
+prepare.app.add_typer(prepare_small.app)
 app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.command)
 app.command("inspect")(inspect.command)
+app.command("plot")(plot.command)
+app.command("draw")(draw.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 
 # Errors that every rank raises at the same place: all ranks end by themselves.

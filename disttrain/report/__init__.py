@@ -1,1 +1,1 @@
-"""What a run looks like to people: curves of its intervals."""
+"""Pictures of a run and of a network: the only room that knows matplotlib."""

@@ -5,73 +5,117 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.errors import UsageError
+from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below, require, save
+from disttrain.report.subject import Subject
 from disttrain.training import Callback, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["Curves", "draw"]
+__all__ = ["NAME", "Curves", "draw", "figure", "why_not"]
+
+NAME = "curves.png"
 
 
 class Curves(Callback):
-    """Draws the curves when the run has ended; `plot = true` in the run file asks for it."""
+    """Draws all pictures when the run has ended; `plot = true` in the run file asks for it.
+
+    One that can't be drawn is said, and fails nothing: the training is done.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "curves.png"
+        self._folder = folder
 
     def on_start(self, run: Run) -> None:
         """Refuse before the training, not after it, where matplotlib is missing."""
-        _matplotlib()
+        require()
 
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
         """Draw."""
-        draw(run.state.history, self._path, run.settings.name)
+        from disttrain.report.pictures import draw_all
+
+        try:
+            pictures = list(draw_all(self._folder, self._folder, careful=True))
+            wanting = [(p.reason, p.name) for p in pictures if p.failed]
+        except Exception as error:
+            wanting = [(str(error), "all pictures")]
+        for reason in dict(wanting):
+            names = ", ".join(name for why, name in wanting if why == reason)
+            for callback in run.callbacks:
+                callback.on_message(f"not drawn: {names}: {reason}")
+
+
+def why_not(subject: Subject) -> str | None:
+    """Return why there is no such picture of this run, or None where there is one."""
+    return None if subject.history else "no interval of the run is finished"
+
+
+def figure(subject: Subject) -> Figure:
+    """Return the picture."""
+    return _figure(subject.history, subject.title)
 
 
 def draw(history: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw the intervals of a run (as in `metrics.jsonl`) into the PNG file `path`."""
-    figure_class = _matplotlib()
+    """Draw the intervals of a run (as in `metrics.jsonl`) into the file `path`."""
+    save(_figure(history, title), path)
+
+
+def _figure(history: list[dict[str, Any]], title: str) -> Figure:
     has_accuracy = any(r["train_accuracy"] is not None for r in history)
     kinds = ["loss", "accuracy", "rate"] if has_accuracy else ["loss", "rate"]
-    figure = figure_class(figsize=(4.2 * len(kinds), 3.4), layout="constrained")
-    figure.suptitle(title)
+    figure = blank(4.2 * len(kinds), 3.8, title)
     axes = figure.subplots(1, len(kinds))
     for ax, kind in zip(axes, kinds, strict=True):
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
         if kind == "rate":
-            ax.set_title("learning rate")
-            ax.step(*_points(history, "learning_rate"), where="pre", color="tab:gray")
-            ax.set_ylim(bottom=0)
+            _rate(ax, history)
         else:
             _pair(ax, history, kind)
-    figure.savefig(path, dpi=120)
+            _best(ax, history)
+    legend_below(figure)
+    return figure
 
 
 def _pair(ax: Axes, history: list[dict[str, Any]], kind: str) -> None:
-    """Draw a quantity of training and validation into one field."""
+    """Draw a quantity of training and validation into one field; the penalty beside the loss."""
     ax.set_title(kind)
-    for split, color in (("train", "tab:blue"), ("validation", "tab:orange")):
+    ax.set_ylabel("mean loss of a sample" if kind == "loss" else "fraction right")
+    marker = "." if len(history) <= 40 else ""
+    for split, color, style in (("train", GOOD, "-"), ("validation", BAD, "--")):
         epochs, values = _points(history, f"{split}_{kind}")
         if values:
-            ax.plot(epochs, values, label=split, color=color, marker=".")
-    if kind == "loss" and all(v > 0 for v in _points(history, "train_loss")[1]):
+            ax.plot(epochs, values, style, label=split, color=color, marker=marker)
+    if kind != "loss":
+        return
+    epochs, penalties = _points(history, "penalty")
+    if any(penalties):
+        ax.plot(epochs, penalties, ":", color=INK, label=r"penalty $\lambda/2\,\|w\|^2$")
+    if all(v > 0 for v in _points(history, "train_loss")[1]):
         ax.set_yscale("log")
-    ax.legend()
+
+
+def _best(ax: Axes, history: list[dict[str, Any]]) -> None:
+    """Mark the epoch whose weights are kept as the best."""
+    epochs, losses = _points(history, "validation_loss")
+    if losses:
+        best = epochs[losses.index(min(losses))]
+        ax.axvline(best, color=INK, linewidth=0.8, alpha=0.6, label=f"best weights ({best:g})")
+
+
+def _rate(ax: Axes, history: list[dict[str, Any]]) -> None:
+    """Draw the learning rate, on a log scale where it falls by far."""
+    ax.set_title("learning rate")
+    ax.set_ylabel("rate")
+    epochs, rates = _points(history, "learning_rate")
+    ax.step(epochs, rates, where="pre", color=INK)
+    if min(rates) > 0 and max(rates) > 20 * min(rates):
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
 
 
 def _points(history: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    found = [(r["epoch"], r[key]) for r in history if r[key] is not None]
+    found = [(r["epoch"], r[key]) for r in history if r.get(key) is not None]
     return [e for e, _ in found], [v for _, v in found]
-
-
-def _matplotlib() -> Any:
-    """Return matplotlib's Figure, which draws without a screen."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            "plot = true needs matplotlib: pip install 'disttrain[plot]', or set plot = false"
-        ) from None
-    return Figure

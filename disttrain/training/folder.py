@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder"]
 
+# What `plot = true` and `disttrain plot` draw.
+PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden")
 FINISHED = ("completed", "stopped-early")
 
 
 class RunFolder:
     """The folder of one run; rank 0 alone writes in it.
 
-    run.toml  metrics.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json  curves.png
+    run.toml  metrics.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json  *.png
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,7 +80,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the files of a run, and nothing else."""
-        files = [self.summary, self.metrics, self.best, self.run_file, self.path / "curves.png"]
+        files = [self.summary, self.metrics, self.best, self.run_file]
+        files += [self.path / f"{name}.png" for name in PICTURES]
         for old in [*files, *all_checkpoints(self.checkpoints), *self.path.glob(".*.tmp")]:
             old.unlink(missing_ok=True)
 

@@ -1,0 +1,39 @@
+"""`disttrain draw`: a network as units and weighted edges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from disttrain.cli.options import AsJson, print_json, say
+
+__all__ = ["command"]
+
+
+def command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|RUN.toml",
+            help="A checkpoint or run folder, or a run file: then with its initial weights.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture: .svg or .png.")
+    ] = Path("network.svg"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw a network as units and weighted edges; of a small one the weights are written too."""
+    from disttrain.comm import connect
+    from disttrain.report.network import draw_file
+
+    comm = connect()
+    with comm.together("drawing"):
+        if comm.is_root:
+            draw_file(file, output)
+    if comm.is_root and as_json:
+        print_json({"file": str(file), "picture": str(output)})
+    elif comm.is_root:
+        say(str(output))

@@ -1,0 +1,82 @@
+"""All pictures of a run: each kind has a file here, with NAME, `why_not` and `figure`.
+
+curves      loss, accuracy, learning rate over epochs          every run
+confusion   which class was taken for which                    classes
+weights     the first layer's weights as images                images
+regions     what the network says of every input               1 or 2 inputs
+growth      the same at several checkpoints                    1 or 2 inputs
+hidden      the map that the hidden layers make of the data    2 inputs, classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from disttrain.errors import CheckpointError, DataError, DisttrainError
+from disttrain.report import confusion, curves, growth, hidden, regions, weights
+from disttrain.report.figure import save
+from disttrain.report.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "Picture", "draw_all"]
+
+
+class Kind(Protocol):
+    """What the module of a kind of picture has."""
+
+    NAME: str
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Return why there is no such picture of this run, or None where there is one."""
+
+    def figure(self, subject: Subject) -> Figure:
+        """Return the picture."""
+
+
+KINDS: tuple[Kind, ...] = (curves, confusion, weights, regions, growth, hidden)
+
+
+class Picture(NamedTuple):
+    """A picture that is drawn, or why it is not; `failed` where it should have been."""
+
+    name: str
+    path: Path | None
+    reason: str = ""
+    failed: bool = False
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        return str(self.path) if self.path else f"{self.name} is not drawn: {self.reason}"
+
+
+def draw_all(folder: Path, output: Path, careful: bool = False) -> Iterator[Picture]:
+    """Draw every picture that makes sense for the run in `folder` into the folder `output`.
+
+    A picture whose data or checkpoint can't be read is one that is not drawn. Raises
+    CheckpointError where there is no run, UsageError where `output` can't be written; nothing, with
+    `careful`: then these too are reasons.
+    """
+    subject = Subject(folder)
+    for kind in KINDS:
+        try:
+            yield _draw(kind, subject, output)
+        except (DataError, CheckpointError) as error:
+            yield Picture(kind.NAME, None, str(error), failed=True)
+        except Exception as error:
+            if not careful:
+                raise
+            known = isinstance(error, DisttrainError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            yield Picture(kind.NAME, None, reason, failed=True)
+
+
+def _draw(kind: Kind, subject: Subject, output: Path) -> Picture:
+    if reason := kind.why_not(subject):
+        return Picture(kind.NAME, None, reason)
+    save(kind.figure(subject), output / kind.NAME)
+    return Picture(kind.NAME, output / kind.NAME)

@@ -1,0 +1,120 @@
+"""What the pictures are drawn of: a run folder, read part by part when a picture asks for it."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disttrain import config
+from disttrain.checkpoint import all_checkpoints
+from disttrain.comm.alone import Alone
+from disttrain.data import read_facts
+from disttrain.errors import CheckpointError
+from disttrain.training.predictor import Predictor
+from disttrain.training.trained import Trained, load_trained
+
+__all__ = ["Samples", "Subject", "decided", "margins_of"]
+
+
+class Samples:
+    """A split as it is in the data file, before any normalization, and what it is called."""
+
+    def __init__(self, trained: Trained, name: str) -> None:
+        self.name = name
+        self.split = trained.split(name)
+        stored, places = self.split.rows.locate(np.arange(self.split.count))
+        self.inputs, self.targets = np.asarray(stored[places]), self.split.targets
+
+
+class Subject:
+    """A run folder as the pictures see it.
+
+    Rank 0 draws alone: whatever is collective elsewhere is done here by a world of one rank.
+    Raises CheckpointError for a folder without a run; the rest is raised by what is read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "run.toml").is_file():
+            raise CheckpointError(
+                f"{folder} holds no run: give the folder of a training (--output)"
+            )
+        self.folder = folder
+        self.title = config.read(folder / "run.toml").name
+        self._samples: dict[str, Samples] = {}
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """The intervals of the run."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                # The line that is being written, or was when the process died.
+                break
+        return found
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The network with the best weights."""
+        return load_trained(self.folder, Alone())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the checkpoint says of the data: inputs, classes, class_names, samples."""
+        facts: dict[str, Any] = self.trained.snapshot.state["data"]
+        return facts
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, or their numbers; nothing where targets are numbers."""
+        return [str(n) for n in self.facts["class_names"] or range(self.facts["classes"])]
+
+    @property
+    def held_out(self) -> str | None:
+        """The split that judges: the test, else the validation split, else none."""
+        return next((n for n in ("test", "validation") if n in self.facts["samples"]), None)
+
+    @cached_property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that are kept, the oldest first."""
+        return all_checkpoints(self.folder / "checkpoints")
+
+    @cached_property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample in the data file."""
+        data = self.trained.settings.data
+        splits = read_facts(data.path, (data.inputs, data.targets)).splits
+        return next(iter(splits.values())).shape
+
+    def samples(self, name: str) -> Samples:
+        """Return a split of the data of the training."""
+        if name not in self._samples:
+            self._samples[name] = Samples(self.trained, name)
+        return self._samples[name]
+
+
+def decided(network: Predictor, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class of each row of raw `inputs`, and how far it is from being each other.
+
+    The margin of class k is its output less the largest of the others: 0 on the border. A single
+    output means class 1 where it is above 0.
+    """
+    outputs = network.predict(inputs)
+    assert outputs is not None
+    if outputs.shape[1] == 1:
+        outputs = np.concatenate([-outputs, outputs], axis=1)
+    return outputs.argmax(axis=1), margins_of(outputs)
+
+
+def margins_of(outputs: np.ndarray) -> np.ndarray:
+    """Return by how much each of two or more outputs is above the largest of the others."""
+    second, largest = np.split(np.partition(outputs, -2, axis=1)[:, -2:], 2, axis=1)
+    margins: np.ndarray = outputs - np.where(outputs == largest, second, largest)
+    return margins

@@ -1,0 +1,80 @@
+"""The picture `weights.png` of a run: the weights of the first layer's units as images."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disttrain.report.figure import blank
+from disttrain.report.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["NAME", "figure", "image_shape", "mosaic", "why_not"]
+
+NAME = "weights.png"
+UNITS = 64
+# Inputs stored flat are taken for a square image from this side on: four numbers are none.
+LEAST_SIDE = 5
+
+
+def why_not(subject: Subject) -> str | None:
+    """Return why there is no such picture of this run, or None where there is one."""
+    if f"{subject.trained.network.names[0]}/weight" not in subject.trained.snapshot.parameters:
+        return "the first layer has no weights"
+    if image_shape(subject.sample_shape) is None:
+        return f"the inputs, of shape {subject.sample_shape}, are no images"
+    return None
+
+
+def figure(subject: Subject) -> Figure:
+    """Return the picture."""
+    trained = subject.trained
+    weight = trained.snapshot.parameters[f"{trained.network.names[0]}/weight"].astype(np.float64)
+    height, width = image_shape(subject.sample_shape) or (1, 1)
+    alone = trained.network.names[1:] == [] and len(weight) == len(subject.class_names)
+    norms = np.linalg.norm(weight, axis=1)
+    shown = np.arange(len(weight)) if alone else np.argsort(-norms, kind="stable")[:UNITS]
+    tiles = weight[shown].reshape(-1, height, width)
+    columns = math.ceil(math.sqrt(len(tiles) * height / width))
+    rows = math.ceil(len(tiles) / columns)
+    size = 0.95 if len(tiles) > 16 else 1.5
+    figure = blank(columns * size + 1.2, rows * size * height / width + 0.8)
+    ax = figure.subplots()
+    # A few large weights must not leave the others pale.
+    largest = float(np.quantile(np.abs(tiles), 0.998)) or 1.0
+    image = ax.imshow(
+        mosaic(tiles, columns), cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest"
+    )
+    figure.colorbar(image, ax=ax, label="weight", extend="both", shrink=0.8)
+    ax.set_axis_off()
+    part = "" if len(shown) == len(weight) else f"\nthe {len(shown)} with the largest norm"
+    ax.set_title(f"{subject.title}: weights of the first layer's {len(weight)} units{part}")
+    for place, unit in enumerate(shown if alone else ()):
+        x, y = place % columns * (width + 2), place // columns * (height + 2)
+        ax.text(x, y - 0.5, subject.class_names[unit], fontsize=9, va="bottom")
+    return figure
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return height and width of samples of `shape`, or None where they are no grey images."""
+    sides = [n for n in shape if n != 1]
+    if len(sides) == 2:
+        return sides[0], sides[1]
+    side = math.isqrt(math.prod(shape))
+    square = len(sides) == 1 and side**2 == sides[0] and side >= LEAST_SIDE
+    return (side, side) if square else None
+
+
+def mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
+    """Return images of shape (count, height, width) as one, two empty pixels between them."""
+    count, height, width = tiles.shape
+    rows = math.ceil(count / columns)
+    whole = np.full((rows * (height + 2) - 2, columns * (width + 2) - 2), np.nan)
+    for place, tile in enumerate(tiles):
+        top, left = place // columns * (height + 2), place % columns * (width + 2)
+        whole[top : top + height, left : left + width] = tile
+    return whole

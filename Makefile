@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RANKS ?= 2
 
-.PHONY: install train test test-1 test-2 test-3 test-4 test-long lint bench clean
+.PHONY: install train test test-1 test-2 test-3 test-4 test-long lint bench docs-check clean
 
 install: $(STAMP)
 
@@ -39,6 +39,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/allreduce.py
+
+docs-check: $(STAMP) data/mnist.h5
+	$(BIN)/python docs/build.py --check
 
 clean:
 	rm -rf .venv build *.egg-info

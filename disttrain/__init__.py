@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from disttrain.model.given import network_of
     from disttrain.training import Callback, Report, fit
+    from disttrain.training.gradient_check import gradient_check
 
 __all__ = [
     "Callback",
@@ -52,6 +53,7 @@ __all__ = [
     "build",
     "connect",
     "fit",
+    "gradient_check",
     "load",
     "network_of",
     "parse",
@@ -75,6 +77,7 @@ _HOMES = {
     ),
     "disttrain.model.given": ("network_of",),
     "disttrain.training": ("Callback", "Report", "fit"),
+    "disttrain.training.gradient_check": ("gradient_check",),
 }
 
 

@@ -122,6 +122,7 @@ def test_the_public_names_are_frozen() -> None:
         "build",
         "connect",
         "fit",
+        "gradient_check",
         "load",
         "network_of",
         "parse",

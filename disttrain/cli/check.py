@@ -1,4 +1,7 @@
-"""`disttrain check`: reads a run file and its data as a training would, and trains nothing."""
+"""`disttrain check`: reads a run file and its data as a training would, and trains nothing.
+
+Asked to, it tries out: sanity checks (`--overfit`) and a range test of the rate (`--rates`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, RunFile, Set, print_json, say
+from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
     from disttrain.training import Run
+    from disttrain.training.overfit import SanityCheck
+    from disttrain.training.range_test import RangeTest
 
 __all__ = ["command"]
+
+SCHEMA = "Print the JSON Schema of a run file, and no more."
+# Lines of the table of rates.
+TABLE = 15
 
 
 def show_schema(asked: bool) -> None:
@@ -25,16 +35,21 @@ def show_schema(asked: bool) -> None:
 
 def command(
     run_file: RunFile,
+    low_high: Annotated[
+        str | None, typer.Argument(metavar="LOW:HIGH", help="The rates for --rates.")
+    ] = None,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
+    overfit: Annotated[
+        bool,
+        typer.Option("--overfit", help="Check first loss, gradients, and that 20 samples fit."),
+    ] = False,
+    rates: Annotated[
+        bool, typer.Option("--rates", help="Raise the learning rate step by step: which work?")
+    ] = False,
     as_json: AsJson = False,
     schema: Annotated[
         bool,
-        typer.Option(
-            "--schema",
-            is_eager=True,
-            callback=show_schema,
-            help="Print the JSON Schema of a run file, and no more.",
-        ),
+        typer.Option("--schema", is_eager=True, callback=show_schema, help=SCHEMA),
     ] = False,
 ) -> None:
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
@@ -45,17 +60,94 @@ def command(
     comm = connect()
     with comm.together("configuration"):
         settings = config.read(run_file, set_)
-    facts = describe(build_run(settings, comm))
-    if not comm.is_root:
-        return
-    if as_json:
+        low, high = checked_range(low_high, rates)
+    run = build_run(settings, comm)
+    facts = describe(run)
+    if comm.is_root and not as_json:
+        print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
+    try_out(run, facts, overfit, (low, high) if rates else None, as_json)
+    if comm.is_root and not as_json:
+        say("ready to train")
+
+
+def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:
+    """Return the range of rates that was given, or the usual one."""
+    from disttrain.training.range_test import parse_range
+
+    if low_high is not None and not rates:
+        raise UsageError(
+            f"{low_high!r} after the run file is for --rates only: add it, or leave it"
+        )
+    return parse_range(low_high)
+
+
+def try_out(
+    run: Run,
+    facts: dict[str, Any],
+    overfit: bool,
+    low_high: tuple[float, float] | None,
+    as_json: bool,
+) -> None:
+    """Do what was asked for beyond reading; print it, or all `facts` with it. Collective.
+
+    Raises, on all ranks, where a sanity check did not pass.
+    """
+    from disttrain.training.overfit import refuse_failures, sanity_checks
+    from disttrain.training.range_test import range_test
+
+    silent = as_json or not run.comm.is_root
+    checks: list[SanityCheck] = []
+    if overfit:
+        checks = sanity_checks(run)
+        facts["checks"] = [vars(check) for check in checks]
+        facts["valid"] = all(check.ok for check in checks)
+        for check in () if silent else checks:
+            say(f"  {check.name:16}{check.says}  {'ok' if check.ok else 'NOT'}")
+            if not check.ok:
+                say(f"  {'':16}{check.advice}")
+    if low_high:
+        tested = range_test(run, *low_high)
+        facts["rates"] = tested.facts()
+        for line in () if silent else rates_in_words(tested):
+            say(line)
+    if as_json and run.comm.is_root:
         print_json(facts)
-        return
-    say(f"{run_file}: {settings.name}")
+    with run.comm.together("sanity checks"):
+        refuse_failures(checks)
+
+
+def rates_in_words(test: RangeTest) -> list[str]:
+    """Return the table of rates and what it suggests."""
+    lines = ["  rate          loss       smoothed", f"  {'none':12}  {test.initial_loss:<9.4g}"]
+    last = len(test.points) - 1
+    chosen = sorted({round(i * last / (TABLE - 1)) for i in range(TABLE)}) if last >= 0 else []
+    for point in (test.points[i] for i in chosen):
+        lines.append(f"  {point.rate:<12.3g}  {point.loss:<9.4g}  {point.smoothed:<9.4g}")
+    if test.diverged_at is not None:
+        lines.append(f"  {test.diverged_at:<12.3g}  diverges here")
+    if test.steepest is None or test.largest_stable is None:
+        lines.append(
+            "no rate in this range lowered the loss beyond its noise: try others, or --overfit"
+        )
+        return lines
+    lines.append(
+        f"the loss falls fastest around {test.steepest:.2g} (most for equal factors of the rate) "
+        f"and is least at {test.largest_stable:.2g} (the largest rate that is stable):"
+    )
+    lines.append(
+        f"take schedule.learning_rate = {test.steepest:.2g}, or up to a third of the largest, "
+        f"{test.largest_stable / 3:.2g}, for a schedule that makes it smaller later"
+    )
+    return lines
+
+
+def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
+    """Print what a training will be."""
+    say(title)
     for layer in facts["layers"]:
         shapes = "  ".join(f"{k} {'x'.join(map(str, v))}" for k, v in layer["shapes"].items())
         say(f"  {layer['name']:10}{layer['activation']:10}{shapes}  {layer['parameters']:,}")
-    say(f"  parameters      {facts['parameters']:,} ({settings.model.dtype})")
+    say(f"  parameters      {facts['parameters']:,} ({dtype})")
     say(f"  bytes a step    {facts['bytes_per_step']:,} (the message each rank adds)")
     say(f"  memory a rank   {facts['bytes_of_state']:,} bytes of weights, gradients, velocity")
     for name, rows in facts["samples"].items():
@@ -66,7 +158,6 @@ def command(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
         f"global batch {facts['batch_size']}"
     )
-    say("ready to train")
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 
 from disttrain.environment import TERMINAL, launched
 from disttrain.training import Callback, Report, Run
+from disttrain.training.activity import silence
 
 __all__ = ["Progress"]
 
@@ -37,6 +38,7 @@ class Progress(Callback):
             console=self._console, transient=True,
         ) if watched else None  # fmt: skip
         self._shown, self._gone = 0.0, False
+        self._silent: dict[str, str] = {}
 
     def on_message(self, line: str) -> None:
         """Print a line; a training goes on when nobody reads it any more."""
@@ -104,6 +106,11 @@ class Progress(Callback):
         left = (run.total_steps - run.state.step) * per_step
         parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
         self.on_message("  ".join(parts))
+        silent = silence(run)
+        for name, line in silent.items():
+            if line != self._silent.get(name):
+                self.on_message(line)
+        self._silent = silent
 
     @staticmethod
     def _last(run: Run) -> int:
@@ -130,6 +137,8 @@ class Progress(Callback):
                     f"{split + ':':12}loss {score['loss']:.4f}"
                     + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
                 )
+        for line in summary["diagnosis"]:
+            self.on_message(f"{'diagnosis:':12}{line}")
         folder = self._folder
         best = "best.h5" if run.best is not None else "checkpoints"
         self.on_message(f"{'model:':12}{folder / best}")

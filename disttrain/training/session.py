@@ -14,7 +14,9 @@ from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
+from disttrain.training.activity import equal_units, why_equal
 from disttrain.training.callbacks import Callback
+from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
 from disttrain.training.resumption import look_back
 from disttrain.training.run import Run, build_run
@@ -98,6 +100,8 @@ def _begin(
         if snapshot and snapshot.state["progress"]["best_loss"] is not None:
             best = folder.load_best(say)
     run.restore(snapshot, best)
+    if snapshot is None and (names := equal_units(run.network)):
+        say(f"warning: {why_equal(names)}")
     with run.comm.together("opening the run folder"):
         if run.comm.is_root:
             folder.begin(run)
@@ -117,6 +121,7 @@ def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
     }
     status = "stopped-early" if run.state.stopped_early else "completed"
     summary = summarize(run, run.comm, begin, status, digest) | scores
+    summary["diagnosis"] = diagnose(run.state.history, run.settings)
     with run.comm.together("saving"):
         if run.comm.is_root:
             folder.end(summary)

@@ -53,6 +53,7 @@ def summarize(
         "test": None,
         "digest": digest,
         "failures": [],
+        "diagnosis": [],
         "environment": environment(run, comm),
     }
 

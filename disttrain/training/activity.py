@@ -1,0 +1,99 @@
+"""Units that do nothing, or all the same: silent ReLU units, and layers of equal units."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.model import Dropout, Network
+from disttrain.training.evaluation import samples_of
+
+if TYPE_CHECKING:
+    from disttrain.training.run import Run
+
+__all__ = ["equal_units", "silence", "silent_units", "why_equal"]
+
+# So many units are named; of more, only the number is told.
+NAMED = 8
+
+
+def silent_units(network: Network, inputs: Array) -> dict[str, list[int]]:
+    """Return, for each ReLU layer, the units whose output is 0 for every row of `inputs`.
+
+    Such a unit has the derivative 0 for all these rows: if they are the training set, no gradient
+    will ever reach its weights again ("dead ReLU"). Layers without such units are left out.
+    """
+    found: dict[str, list[int]] = {}
+    if not len(inputs):
+        return found
+    for name, layer, outputs in zip(
+        network.names, network.layers, network.activations(inputs), strict=True
+    ):
+        if getattr(layer, "activation", "") == "relu":
+            silent = np.flatnonzero(network.device.get((outputs <= 0).all(axis=0)))
+            if len(silent):
+                found[name] = silent.tolist()
+    return found
+
+
+def silence(run: Run) -> dict[str, str]:
+    """Return a sentence for each layer with silent units, on the first block of training rows.
+
+    For rank 0 alone, between intervals: it uses buffers that a step fills anew.
+    """
+    split = run.dataset.splits["train"]
+    inputs, _ = run.feed(split, samples_of(0, split))
+    network = run.network
+    widths = dict(zip(network.names, network.widths[1:], strict=True))
+    sentences = {}
+    for name, units in silent_units(network, inputs).items():
+        which = f" (units {', '.join(map(str, units))})" if len(units) <= NAMED else ""
+        sentences[name] = (
+            f"{name}: {len(units)} of {widths[name]} ReLU units are 0 for all of {len(inputs)} "
+            f"training rows{which}"
+        )
+    return sentences
+
+
+def equal_units(network: Network) -> list[str]:
+    """Return the names of layers in which all units are equal and stay so for ever.
+
+    That is so where all have the same weights and the same bias, and the next layer weighs them
+    all alike: then they compute the same, get the same gradient, and change alike. Where the next
+    layer tells them apart, or in the last layer, whose units have targets of their own, equal
+    units part at the first update.
+    """
+    views = network.layout.views(network.values)
+    # What has no parameters treats all units alike, but for dropout, which tells them apart.
+    telling = [
+        (name, {key: network.device.get(value) for key, value in here.items()})
+        for name, layer, here in zip(network.names, network.layers, views, strict=True)
+        if here or isinstance(layer, Dropout)
+    ]
+    return [
+        name
+        for (name, here), (_, after) in pairwise(telling)
+        if _is_matrix(here) and len(here["weight"]) > 1
+        and all(_same(value) for value in here.values())
+        and _is_matrix(after) and _same(after["weight"].T)
+    ]  # fmt: skip
+
+
+def why_equal(names: list[str]) -> str:
+    """Return the sentence for layers of equal units: what is wrong and what to do."""
+    return (
+        f"all units of {', '.join(names)} begin with the same weights and biases, and what follows "
+        "weighs them alike: they compute the same for ever, as one unit would; take an initializer "
+        'that draws at random, such as "he", "xavier" or "small-random"'
+    )
+
+
+def _is_matrix(parameters: dict[str, np.ndarray]) -> bool:
+    return "weight" in parameters and parameters["weight"].ndim == 2
+
+
+def _same(rows: np.ndarray) -> bool:
+    return bool((rows == rows[:1]).all())

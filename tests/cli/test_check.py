@@ -1,0 +1,97 @@
+"""`disttrain check --overfit` and `--rates`, alone and on two ranks."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.cli.shell import TRAINING, sentence
+
+LAUNCH = ("launch", "-n", 2)
+NAMES = ["initial loss", "units", "gradients", "overfit"]
+STANDARD = ("--set", "data.normalize=standardize")
+
+
+@pytest.mark.parametrize("launch", [(), pytest.param(LAUNCH, marks=pytest.mark.long)])
+def test_a_sound_run_file_passes(shell, launch):
+    result = shell.run(*launch, "check", "run.toml", "--overfit", *STANDARD)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line[2:18].strip() for line in lines if line.endswith("  ok")] == NAMES
+    assert "NOT" not in result.stdout
+    assert lines[-1] == "ready to train"
+
+
+def test_everything_in_one_object_on_two_ranks(shell):
+    found = []
+    for launch in ((), LAUNCH):
+        command = ("check", "run.toml", "--overfit", "--rates", "--json", *STANDARD)
+        result = shell.run(*launch, *command)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("\n") == 1
+        found.append(json.loads(result.stdout))
+    alone, two = found
+    assert [check["name"] for check in alone["checks"]] == NAMES
+    assert alone["checks"] == two["checks"]
+    assert alone["valid"] is True
+    points, others = alone["rates"]["points"], two["rates"]["points"]
+    assert set(points[0]) == {"rate", "loss", "smoothed"}
+    # Where a training is stable, ranks differ by rounding only.
+    half = len(points) // 2
+    assert [p["loss"] for p in points[:half]] == pytest.approx(
+        [p["loss"] for p in others[:half]], rel=1e-3
+    )
+    assert alone["rates"]["steepest"] < alone["rates"]["largest_stable"]
+
+
+@pytest.mark.parametrize("launch", [(), LAUNCH])
+def test_what_can_not_be_learned_is_refused_in_one_sentence(shell, launch):
+    with h5py.File(shell.folder / "same.h5", "w") as file:
+        file.attrs.update(format="disttrain-data", version=1)
+        file["train/inputs"] = np.ones((40, 5), "f4")
+        file["train/targets"] = np.arange(40) % 3
+    result = shell.run(*launch, "check", "run.toml", "--overfit", "--set", "data.path=same.h5")
+    said = sentence(result, 2)
+    assert said.startswith("1 of 4 sanity checks did not pass: overfit;")
+    assert "  NOT\n" in result.stdout
+    assert "equal inputs with different targets" in result.stdout
+    assert "ready to train" not in result.stdout
+
+
+def test_the_table_of_rates(shell):
+    result = shell.run("check", "run.toml", "--rates", "1e-4:100", *STANDARD)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.split() == ["rate", "loss", "smoothed"])
+    last = next(n for n, line in enumerate(lines) if line.startswith("the loss falls fastest"))
+    assert 10 <= last - first <= 18
+    assert lines[first + 2].split()[0] == "0.0001"
+    assert lines[last + 1].startswith("take schedule.learning_rate = ")
+    assert "the largest rate that is stable" in lines[last]
+    # The suggestion is a run file's number.
+    rate = lines[last + 1].removeprefix("take schedule.learning_rate = ").split(",")[0]
+    short = shell.run_file(TRAINING.replace("epochs = 3", "epochs = 1"), "short.toml")
+    result = shell.run("train", short, "--set", f"schedule.learning_rate={rate}", *STANDARD)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--rates", "1:0.1"), "write LOW:HIGH"),
+        (("--rates", "fast"), "write LOW:HIGH"),
+        (("1e-3:1",), "is for --rates only"),
+    ],
+)
+def test_mistakes_in_the_range(shell, arguments, words):
+    assert words in sentence(shell.run("check", "run.toml", *arguments), 2)
+
+
+def test_a_plain_check_trains_nothing(shell):
+    result = shell.run("check", "run.toml")
+    assert result.returncode == 0
+    assert "ok" not in result.stdout.split()
+    assert "rates" not in json.loads(shell.run("check", "run.toml", "--json").stdout)

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.config import Settings
+from disttrain.training import Run, fit
+from disttrain.training.diagnosis import diagnose
+
+Build = Callable[..., Run]
+
+
+def history(
+    train: Sequence[float],
+    validation: Sequence[float | None] | None = None,
+    accuracy: float | None = 0.99,
+    rates: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": 10 * n,
+            "epoch": float(n),
+            "learning_rate": rates[n - 1] if rates else 0.1,
+            "train_loss": float(loss),
+            "train_accuracy": accuracy,
+            "validation_loss": validation[n - 1] if validation else None,
+            "validation_accuracy": None,
+        }
+        for n, loss in enumerate(train, 1)
+    ]
+
+
+def only(sentences: list[str]) -> str:
+    assert len(sentences) == 1, sentences
+    return sentences[0]
+
+
+FALLING = [0.8, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.09]
+
+
+def test_too_few_intervals_say_nothing(settings: Callable[..., Settings]) -> None:
+    assert diagnose([], settings()) == []
+    assert diagnose(history([1, 0.5]), settings()) == []
+
+
+def test_all_well(settings: Callable[..., Settings]) -> None:
+    said = only(diagnose(history(FALLING, [x + 0.02 for x in FALLING]), settings()))
+    assert said.startswith("it learns well: the training loss went from 0.8 to 0.09")
+    assert "at its least 0.11 at epoch 8" in said
+    assert "validation" not in only(diagnose(history(FALLING), settings()))
+
+
+def test_oscillation(settings: Callable[..., Settings]) -> None:
+    said = only(diagnose(history([0.9, 0.5, 0.9, 0.4, 0.8, 0.5, 0.9]), settings()))
+    assert "oscillates: it rose in 3 of the last 6 intervals" in said
+    assert "too large: try schedule.learning_rate = 0.01" in said
+    assert "check RUN.toml --rates" in said
+    # Small changes, and those of a loss that is as good as zero, are noise.
+    assert "oscillates" not in only(diagnose(history([0.5, 0.51, 0.5, 0.51, 0.5]), settings()))
+    tiny = history([0.9, 0.01, 0.005, *[0.004, 0.006] * 6])
+    assert "learns well" in only(diagnose(tiny, settings()))
+    # It is over since ten intervals.
+    calm = [0.9, 0.5, 0.9, 0.4, *(0.3 * 0.8**n for n in range(10))]
+    assert "learns well" in only(diagnose(history(calm), settings()))
+
+
+def test_no_descent(settings: Callable[..., Settings]) -> None:
+    said = only(diagnose(history([1.2, 1.25, 1.3, 1.32]), settings()))
+    assert "rises: 1.2 after the first interval, 1.32 after the last, and 1.1 without" in said
+    assert "too large" in said
+
+
+def test_a_slow_fall(settings: Callable[..., Settings]) -> None:
+    slow = [1.2 - 0.005 * n for n in range(8)]
+    said = only(diagnose(history(slow), settings()))
+    assert "very slowly: from 1.2 to 1.165, 2.9 % in 8 intervals" in said
+    assert "too small: try schedule.learning_rate = 1" in said
+    # The same at a rate that was halved again and again is no other case ...
+    rates = [0.1 * 0.5**n for n in range(8)]
+    steps = np.cumsum([0.0, *(0.05 * r for r in rates[1:])])
+    assert "very slowly" in only(diagnose(history(1.2 - steps, rates=rates), settings()))
+    # ... but a loss that has arrived is.
+    arrived = [1.0 + 0.05 * 0.5**n for n in range(8)]
+    assert "very slowly" not in only(diagnose(history(arrived), settings()))
+    # As is one that is low.
+    low = [0.5 - 0.001 * n for n in range(8)]
+    assert "very slowly" not in only(diagnose(history(low), settings()))
+
+
+def test_overfitting(settings: Callable[..., Settings]) -> None:
+    validation = [0.9, 0.6, 0.45, 0.4, 0.42, 0.45, 0.5, 0.55]
+    said = only(diagnose(history(FALLING, validation), settings()))
+    assert "overfits: since epoch 4 the validation loss rose from 0.4 to 0.5" in said
+    assert "training loss fell from 0.2 to 0.09" in said
+    for cure in ("weight_decay", "dropout", "patience"):
+        assert cure in said
+    # One bad interval is none; nor is a rise while the training loss stays.
+    assert "learns" in only(
+        diagnose(history(FALLING, [*validation[:4], 0.4, 0.4, 0.4, 0.9]), settings())
+    )
+    small = [0.01, 0.001, 0.001, 0.002, 0.003, 0.004, 0.005, 0.005]
+    assert "learns" in only(diagnose(history(FALLING, small), settings()))
+    still = history([0.8, 0.3, 0.25, *[0.24] * 5], validation)
+    assert "learns" in only(diagnose(still, settings()))
+
+
+def test_underfitting(settings: Callable[..., Settings]) -> None:
+    losses = [1.0, 0.8, 0.75, 0.74, 0.735, 0.734]
+    said = only(diagnose(history(losses, [x + 0.01 for x in losses], 0.6), settings()))
+    assert "underfits: only 60.0 % of training samples are right" in said
+    assert "validation loss 0.744 is no worse than the training loss 0.734" in said
+    assert "; try more units or layers, or less optimizer.weight_decay than 0.0001" in said
+    falling = history([1.0, 0.9, 0.8, 0.7], None, 0.6)
+    assert "more training.epochs first" in only(diagnose(falling, settings()))
+    # Where validation is much worse, more units are no cure.
+    far = history(losses, [2 * x for x in losses], 0.6)
+    assert "underfits" not in only(diagnose(far, settings()))
+
+
+def test_underfitting_of_numbers(settings: Callable[..., Settings]) -> None:
+    squared = settings("model.loss=squared", "optimizer.weight_decay=0.0")
+    losses = [10.0, 8.0, 7.6, 7.5, 7.5]
+    said = only(diagnose(history(losses, None, None), squared))
+    assert "underfits: the training loss is still 7.5; try more units or layers" in said
+    assert "weight_decay" not in said
+    assert "learns well" in only(diagnose(history([10.0, 3.0, 2.0], None, None), squared))
+
+
+def test_a_perceptron_is_not_judged(settings: Callable[..., Settings]) -> None:
+    assert diagnose(history([0.5, 0.2, 0.5, 0.2]), settings("model.loss=perceptron")) == []
+
+
+STANDARD = ("data.normalize=standardize", "training.epochs=8")
+
+
+def of_a_run(build: Build, *changes: str) -> str:
+    run = build(*STANDARD, *changes)
+    with np.errstate(all="ignore"):
+        fit(run)
+    return only(diagnose(run.state.history, run.settings))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize(
+    ("rate", "momentum", "word"),
+    [
+        (0.05, 0.0, "learns well"),
+        (0.05, 0.9, "learns well"),
+        (0.0005, 0.0, "too small"),
+        (5.0, 0.9, "too large"),
+    ],
+)
+def test_real_runs_at_a_hundred_times_the_rate_and_a_hundredth(
+    build: Build, activation: str, rate: float, momentum: float, word: str
+) -> None:
+    layers = f'model.layers=[{{units=8, activation="{activation}"}}, {{units=3}}]'
+    assert word in of_a_run(
+        build, layers, f"schedule.learning_rate={rate}", f"optimizer.momentum={momentum}"
+    )
+
+
+def test_a_real_run_that_overfits(build: Build, write_data: Callable[..., str]) -> None:
+    random = np.random.default_rng(0)
+    x, noise = random.normal(size=(60, 10)), random.integers(0, 2, 60)
+    path = write_data(
+        "noise.h5", train=(x, noise), validation=(random.normal(size=(60, 10)), noise)
+    )
+    said = of_a_run(build, f"data.path={path}", "training.epochs=60", "optimizer.weight_decay=0.0",
+                    'model.layers=[{units=40, activation="tanh"}, {units=2}]')  # fmt: skip
+    assert "overfits" in said
+
+
+def test_a_real_run_that_underfits(build: Build, write_data: Callable[..., str]) -> None:
+    """A linear network and the exclusive or."""
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    path = write_data("xor.h5", train=(x, (x[:, 0] * x[:, 1] > 0).astype("i8")))
+    said = of_a_run(build, f"data.path={path}", "model.layers=[{units=2}]",
+                    "data.validation_fraction=0.0", "training.epochs=20")  # fmt: skip
+    assert "underfits" in said
+    assert math.isfinite(float(said.split("only ")[1].split(" %")[0]))

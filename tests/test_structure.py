@@ -31,6 +31,7 @@ FLOORS = {
     "config": 2,
     "environment": 1,
     "preemption": 1,
+    "disk": 1,
     "errors": 1,
 }
 OWNERS = {

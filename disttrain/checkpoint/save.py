@@ -8,7 +8,6 @@ and it does not recover from a full disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import numpy as np
 
 from disttrain.checkpoint.commit import commit
 from disttrain.checkpoint.snapshot import Snapshot
+from disttrain.disk import sync_directory
 from disttrain.errors import CheckpointError
 
 __all__ = ["FORMAT", "VERSION", "save", "write_atomically"]
@@ -92,15 +92,3 @@ def write_atomically(
     except BaseException:
         neighbour.unlink(missing_ok=True)
         raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable, on file systems that can."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as problem:
-        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)

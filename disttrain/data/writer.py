@@ -23,6 +23,7 @@ from disttrain.data.format import (
     Splits,
     check_splits,
 )
+from disttrain.disk import sync_directory
 from disttrain.errors import DataError
 
 __all__ = ["Progress", "check_replaceable", "write_data_file"]
@@ -95,7 +96,7 @@ def write_data_file(
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def _write(
@@ -169,18 +170,6 @@ def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[i
 def _resolved(path: Path) -> Path:
     # Replacing a symbolic link would cut it off from the file it stands for.
     return Path(os.path.realpath(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        # Some network file systems can't sync a folder; the file itself is safe by now.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -1,0 +1,22 @@
+"""What makes a name in a folder as durable as the file that it stands for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["sync_directory"]
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable, on file systems that can."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        # Some network file systems can't sync a directory; the file itself is safe by now.
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -17,7 +17,8 @@ def command(
         Path,
         typer.Argument(
             metavar="FILE|RUN.toml",
-            help="A checkpoint or run folder, or a run file: then with its initial weights.",
+            help="A checkpoint or run folder; a run file, with its initial weights; or given "
+            "weights: layers = [{ W = [[3, 5]], b = [1], activation = 'sign' }]",
         ),
     ],
     output: Annotated[

@@ -4,7 +4,7 @@ Every key has a default but `data.path` and `model.layers`; unknown keys are err
 nearest known one.
 """
 
-from disttrain.config.reading import parse, read, schema, to_toml
+from disttrain.config.reading import parse, read, read_weights, schema, to_toml
 from disttrain.config.sections import (
     Communication,
     Data,
@@ -23,6 +23,7 @@ __all__ = [
     "Settings",
     "parse",
     "read",
+    "read_weights",
     "schema",
     "to_toml",
 ]

@@ -10,11 +10,11 @@ from typing import Any
 
 import tomli_w
 
-from disttrain.config.sections import Settings
+from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
 from disttrain.config.sentence import validated
 from disttrain.errors import RunFileError
 
-__all__ = ["parse", "read", "schema", "to_toml"]
+__all__ = ["parse", "read", "read_weights", "schema", "to_toml"]
 
 
 def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
@@ -26,17 +26,22 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
     holds a key or a value that is not allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RunFileError(
-            f"run file {path}: {error.strerror or error}; give a TOML file"
-        ) from None
-    except UnicodeDecodeError:
-        raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
+    text = _text(path)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_") or "run"
     settings = parse(text, changes, source=f"run file {path}", name=name)
     return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
+
+
+def read_weights(path: str | Path) -> list[GivenLayer] | None:
+    """Return the layers of a file of given weights, or None where it is a run file.
+
+        layers = [{ W = [[3, 5], [0, 3]], b = [0, 6], activation = "sign" }, ...]
+
+    Raises RunFileError as `read` does.
+    """
+    source = f"weights file {path}"
+    table = _table(_text(path), source)
+    return validated(GivenNetwork, table, source).layers if "layers" in table else None
 
 
 def parse(
@@ -46,10 +51,7 @@ def parse(
 
     `name` is the run's where the text states none.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RunFileError(f"{source} is not valid TOML: {error}") from None
+    table = _table(text, source)
     for change in changes:
         _apply(table, change)
     return validated(Settings, {"name": name, **table}, source)
@@ -63,6 +65,24 @@ def to_toml(settings: Settings) -> str:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a run file."""
     return Settings.model_json_schema()
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunFileError(
+            f"run file {path}: {error.strerror or error}; give a TOML file"
+        ) from None
+    except UnicodeDecodeError:
+        raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
+
+
+def _table(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RunFileError(f"{source} is not valid TOML: {error}") from None
 
 
 def _found(path: str, beside: Path) -> str:

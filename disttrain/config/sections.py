@@ -14,6 +14,8 @@ __all__ = [
     "Communication",
     "Data",
     "Device",
+    "GivenLayer",
+    "GivenNetwork",
     "Layer",
     "Model",
     "Optimizer",
@@ -165,6 +167,20 @@ class Communication(Section):
     sum: Literal["auto", "window", "allreduce", "buckets", "ring"] = "auto"
     bucket_mib: PositiveFloat = 4.0
     deadline_seconds: NotNegative = 600.0
+
+
+class GivenLayer(Section):
+    """A layer whose weights somebody wrote down: `W` of shape (units, inputs), `b` (units,)."""
+
+    W: Annotated[list[list[float]], Field(min_length=1)]
+    b: Annotated[list[float], Field(min_length=1)]
+    activation: Activation = "identity"
+
+
+class GivenNetwork(Section):
+    """A file of given weights."""
+
+    layers: Annotated[list[GivenLayer], Field(min_length=1)]
 
 
 class Settings(Section):

@@ -53,10 +53,16 @@ class Column:
 
 
 def draw_file(file: Path, path: Path) -> None:
-    """Draw the network of a checkpoint, a run folder or a run file (.toml) into the file `path`.
+    """Draw the network of a checkpoint, a run folder or a TOML file into the file `path`.
 
-    Of a run file it is the network with its initial weights, for the inputs of its data.
+    Of a run file it is the network with its initial weights, for the inputs of its data; of a file
+    of given weights (`layers = [{ W = ..., b = ... }]`) the network that it states.
     """
+    given = config.read_weights(file) if file.suffix == ".toml" else None
+    if given:
+        layers = [(np.array(layer.W), np.array(layer.b)) for layer in given]
+        draw(layers, [layer.activation for layer in given], path)
+        return
     model = _initial(file) if file.suffix == ".toml" else load_trained(find(file), Alone())
     tensors, weights, activations = model.network.tensors(model.network.values), [], []
     for name, layer in zip(model.network.names, model.network.layers, strict=True):

@@ -20,6 +20,7 @@ from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
 from disttrain.training.resumption import look_back
 from disttrain.training.run import Run, build_run
+from disttrain.training.separability import perceptron_says
 from disttrain.training.summary import status_of, summarize
 from disttrain.training.trainer import fit
 
@@ -121,9 +122,11 @@ def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
     }
     status = "stopped-early" if run.state.stopped_early else "completed"
     summary = summarize(run, run.comm, begin, status, digest) | scores
-    summary["diagnosis"] = diagnose(run.state.history, run.settings)
     with run.comm.together("saving"):
         if run.comm.is_root:
+            summary["diagnosis"] = [
+                *perceptron_says(run), *diagnose(run.state.history, run.settings),
+            ]  # fmt: skip
             folder.end(summary)
     return run.comm.share(summary)
 

@@ -46,6 +46,7 @@ def test_the_perceptron_rule_stops_on_separable_data(write, tmp_path: Path) -> N
     summary = disttrain.train(perceptron(path), tmp_path / "run")
     assert summary["status"] == "stopped-early"
     assert summary["reason"] == "separated"
+    assert "linearly separable" in summary["diagnosis"][0]
     assert summary["epochs"] < 50
     model = disttrain.load(tmp_path / "run")
     assert model.evaluate(split="train").accuracy == 1
@@ -75,6 +76,7 @@ def test_xor_is_not_separated(write, tmp_path: Path) -> None:
     summary = disttrain.train(perceptron(write(XOR, np.array([0, 1, 1, 0]))), tmp_path / "run")
     assert summary["status"] == "completed"
     assert summary["epochs"] == 200
+    assert "not linearly separable" in summary["diagnosis"][0]
 
 
 def test_a_hidden_layer_learns_xor(write) -> None:

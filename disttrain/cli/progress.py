@@ -54,7 +54,13 @@ class Progress(Callback):
     def on_start(self, run: Run) -> None:
         """Say what is trained, on what, from where."""
         splits = ", ".join(f"{s.count} {n}" for n, s in run.dataset.splits.items())
-        widths = "-".join(map(str, run.network.widths))
+        network = run.network
+        views = network.layout.views(network.values)
+        widths = "-".join(
+            str(width)
+            for width, own in zip(network.widths, [True, *map(bool, views)], strict=True)
+            if own
+        )
         training = run.settings.training
         self.on_message(
             f"{run.settings.name}: {widths}, {run.network.count:,} parameters, "
@@ -108,7 +114,7 @@ class Progress(Callback):
         self.on_message("  ".join(parts))
         silent = silence(run)
         for name, line in silent.items():
-            if line != self._silent.get(name):
+            if name not in self._silent:
                 self.on_message(line)
         self._silent = silent
 
@@ -125,7 +131,8 @@ class Progress(Callback):
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
         """Say how it went and where everything is."""
         self.on_stop()
-        words = [f"{summary['status']} after {summary['epochs']:.4g} epochs"]
+        why = f" ({summary['reason']})" if summary["reason"] else ""
+        words = [f"{summary['status']}{why} after {summary['epochs']:.4g} epochs"]
         words.append(f"{summary['wall_seconds']:.1f} s")
         words.append(f"{summary['samples_per_second']:,.0f} samples/s")
         self.on_message(", ".join(words))
@@ -137,6 +144,8 @@ class Progress(Callback):
                     f"{split + ':':12}loss {score['loss']:.4f}"
                     + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
                 )
+        for line in self._silent.values():
+            self.on_message(f"{'silent:':12}{line}")
         for line in summary["diagnosis"]:
             self.on_message(f"{'diagnosis:':12}{line}")
         folder = self._folder

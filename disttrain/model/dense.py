@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from disttrain.arrays import Array
-from disttrain.model.initializers import initializer
+from disttrain.model.initializers import draws_for
 from disttrain.model.layer import Backward, Context, Layer, Parameter
 
 __all__ = ["Dense"]
@@ -13,8 +13,8 @@ class Dense(Layer):
     """`a = x Wᵀ + b`, `h = f(a)` with `W` of shape (units, inputs), `b` of shape (units,).
 
     Backward: `δ = dL/dh f'(a)`, `dL/dW = δᵀ x`, `dL/db = Σ δ` over samples, `dL/dx = δ W`.
-    `activation` is "identity", "sigmoid", "tanh" or "relu"; `initial` names the initializer, with
-    `scale` for "small-random"; `bias` is what all biases begin with.
+    `activation` is "identity", "sigmoid", "tanh", "relu" or "sign"; `initializer` names how weights
+    begin, with `scale` for "small-random" and "constant"; `bias` is what all biases begin with.
     """
 
     kind = "dense"
@@ -23,12 +23,12 @@ class Dense(Layer):
         self,
         units: int,
         activation: str = "identity",
-        initial: str = "auto",
+        initializer: str = "auto",
         scale: float = 0.01,
         bias: float = 0.0,
     ) -> None:
         self.units, self.activation = units, activation
-        self.initial, self.scale, self.bias = initial, scale, bias
+        self.initializer, self.scale, self.bias = initializer, scale, bias
 
     def outputs(self, inputs: int) -> int:
         """Return the number of units."""
@@ -36,7 +36,7 @@ class Dense(Layer):
 
     def parameters(self, inputs: int) -> dict[str, Parameter]:
         """Return `weight` and `bias`; weight decay leaves the bias out."""
-        draw = initializer(self.initial, self.activation, self.units, inputs, self.scale)
+        draw = draws_for(self.initializer, self.activation, self.units, inputs, self.scale)
         return {
             "weight": Parameter((self.units, inputs), draw),
             "bias": Parameter((self.units,), self.bias, decay=False),

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["initializer"]
+__all__ = ["draws_for"]
 
 
-def initializer(
+def draws_for(
     name: str, activation: str, units: int, inputs: int, scale: float
 ) -> Callable[[np.random.Generator], np.ndarray]:
     """Return a function that draws a weight matrix of shape (units, inputs), normal with mean 0.

@@ -47,7 +47,7 @@ def figure(subject: Subject) -> Figure:
     # A few large weights must not leave the others pale.
     largest = float(np.quantile(np.abs(tiles), 0.998)) or 1.0
     image = ax.imshow(
-        mosaic(tiles, columns), cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest"
+        mosaic(tiles, columns), cmap="PuOr", vmin=-largest, vmax=largest, interpolation="nearest"
     )
     figure.colorbar(image, ax=ax, label="weight", extend="both", shrink=0.8)
     ax.set_axis_off()

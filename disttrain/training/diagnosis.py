@@ -34,7 +34,8 @@ def diagnose(history: History, settings: Settings) -> list[str]:
     4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
        of the last two, rose by at least 10 %, to at least 5 % of `t0`.
     5. Underfitting: the last training accuracy is below 80 % (without classes: `t` above half of
-       the first), and `v` is within 10 % of `t` or below it, or is not known.
+       the first), and `v` is within 10 % of `t` or below it, or is not known. Where `t` is within
+       5 % of `t0`, nothing was learned, and more units are the last cure to try.
 
     A rate that is too large or too small (1-3) hides the rest, so 4 and 5 wait until it is mended.
     """
@@ -149,14 +150,22 @@ def _underfits(history: History, settings: Settings) -> str | None:
         f", and the validation loss {validation:.3g} is no worse than the training loss "
         f"{losses[-1]:.3g}"
     )  # fmt: skip
+    says, begin = f"it underfits: {what}{near}; ", _begin(history, settings)
+    if abs(losses[-1] - begin) < 0.05 * begin:
+        return says + (
+            f"the training loss {losses[-1]:.3g} is what it began with: try another initializer, "
+            "data.normalize or schedule.learning_rate, and then more units or layers"
+        )
     # Still on its way down: at least 1 % an interval over the last two.
     if losses[-1] < 0.98 * losses[-3]:
-        cure = "it still falls: try more training.epochs first, then more units or layers"
+        says += "it still falls: try more training.epochs first, then more units or layers"
     else:
-        cure = "try more units or layers"
-    decay = settings.optimizer.weight_decay
-    weaker = f", or less optimizer.weight_decay than {decay:g}" if decay else ""
-    return f"it underfits: {what}{near}; {cure}{weaker}"
+        says += "try more units or layers"
+    if settings.optimizer.weight_decay:
+        says += f", or less optimizer.weight_decay than {settings.optimizer.weight_decay:g}"
+    if settings.data.normalize == "none":
+        says += ", or data.normalize"
+    return says
 
 
 def _well(history: History) -> str:
@@ -169,4 +178,6 @@ def _well(history: History) -> str:
             f"; the validation loss is {validation[-1]:.3g}, at its least "
             f"{best['validation_loss']:.3g} at epoch {best['epoch']:.3g}"
         )
+    else:
+        words += "; nothing is set aside for validation, so overfitting can't be seen"
     return words

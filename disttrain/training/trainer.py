@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
@@ -69,7 +71,9 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     comm, error = run.comm, None
     mine: Sequence[Any] = (0.0, 0.0, 0)
     try:
-        mine = share_gradients(run, step)
+        # What overflows is found in the loss: one sentence, not a page of warnings.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mine = share_gradients(run, step)
     except Exception as caught:
         error = caught
     phase = f"{comm.watch.current} (step {step})"
@@ -80,7 +84,8 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     if not math.isfinite(totals.loss):
         raise diverged(run, "loss", totals.loss, step)
     comm.phase("update")
-    run.optimizer.step(run.reducer.totals, rate, totals.samples)
+    with np.errstate(over="ignore", invalid="ignore"):
+        run.optimizer.step(run.reducer.totals, rate, totals.samples)
     return totals
 
 

@@ -13,6 +13,10 @@ from disttrain.training.activity import equal_units, silence, silent_units, why_
 Build = Callable[..., Run]
 
 
+def constant(units: int) -> Dense:
+    return Dense(units, initializer="constant")
+
+
 def test_units_that_are_zero_for_all_rows() -> None:
     network = Network([Dense(4, "relu"), Dense(3, "tanh"), Dense(2, "relu")], 3, "f8", Cpu(), 1)
     views = network.layout.views(network.values)
@@ -88,11 +92,17 @@ def test_equal_units_part_where_the_next_layer_tells_them_apart(build: Build) ->
 @pytest.mark.parametrize(
     ("layers", "names"),
     [
-        ([Dense(3, initial="constant")], []),
-        ([Dense(1, initial="constant"), Dense(3, initial="constant")], []),
+        ([constant(3)], []),
+        ([constant(1), constant(3)], []),
         ([Dense(4), Dense(3)], []),
-        ([Dense(4, initial="constant"), Dense(4, initial="constant"), Dense(3)], ["dense1"]),
-        ([Dense(4, initial="constant")] * 2 + [Dense(3, initial="constant")], ["dense1", "dense2"]),
+        (
+            [constant(4), constant(4), Dense(3)],
+            ["dense1"],
+        ),
+        (
+            [constant(4)] * 2 + [constant(3)],
+            ["dense1", "dense2"],
+        ),
     ],
 )
 def test_which_layers_are_named(layers: list[Layer], names: list[str]) -> None:
@@ -100,7 +110,7 @@ def test_which_layers_are_named(layers: list[Layer], names: list[str]) -> None:
 
 
 def test_one_different_bias_is_enough() -> None:
-    layers = [Dense(4, initial="constant"), Dense(3, initial="constant")]
+    layers = [constant(4), constant(3)]
     network = Network(layers, 3, "f8", Cpu(), 1)
     network.layout.views(network.values)[0]["bias"][2] = 1e-3
     assert equal_units(network) == []

@@ -43,6 +43,15 @@ def test_stopped_three_times_is_the_same_run(
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
 
 
+def test_dropout_leaves_out_the_same_units_after_a_stop(
+    settings: Make, go: Go, interrupted: Go
+) -> None:
+    layers = "model.layers=[{units=9, activation='relu', dropout=0.4}, {units=3}]"
+    whole = go(settings(*CHANGES, layers), "whole")
+    interrupted(settings(*CHANGES, layers), 4, "parts")
+    assert go(settings(*CHANGES, layers), "parts", resume=True)["digest"] == whole["digest"]
+
+
 def test_early_stopping_goes_on_counting(settings: Make, go: Go, interrupted: Go) -> None:
     changes = ["training.epochs=100", "validation.patience=3", "schedule.learning_rate=1.0"]
     whole = go(settings(*changes), "whole")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,52 +31,33 @@ DrawSeed = Annotated[
 ]
 
 
-@app.command()
-def digits(
-    out: Out,
-    source: From = None,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Handwritten digits, 1797 rows of 8 x 8 pixels; shipped."""
-    _write_small("digits", out, source, test_fraction, seed, as_json)
+# The small sets that ship, and what their commands say of them.
+SHIPPED = {
+    "digits": "Handwritten digits, 1797 rows of 8 x 8 pixels; shipped.",
+    "iris": "Fisher's irises, 150 rows, 4 features, 3 classes; shipped.",
+    "wine": "Wines of three growers, 178 rows, 13 features, 3 classes; shipped.",
+    "breast-cancer": "Breast tumours of Wisconsin, 569 rows, 30 features, 2 classes; shipped.",
+}
 
 
-@app.command()
-def iris(
-    out: Out,
-    source: From = None,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Fisher's irises, 150 rows, 4 features, 3 classes; shipped."""
-    _write_small("iris", out, source, test_fraction, seed, as_json)
+def _small(name: str) -> Callable[..., None]:
+    """Return the command for a set that ships."""
+
+    def command(
+        out: Out,
+        source: From = None,
+        test_fraction: TestFraction = 0.2,
+        seed: Seed = 0,
+        as_json: AsJson = False,
+    ) -> None:
+        """Write the set that ships under this name."""
+        _write_small(name, out, source, test_fraction, seed, as_json)
+
+    return command
 
 
-@app.command()
-def wine(
-    out: Out,
-    source: From = None,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Wines of three growers, 178 rows, 13 features, 3 classes; shipped."""
-    _write_small("wine", out, source, test_fraction, seed, as_json)
-
-
-@app.command()
-def breast_cancer(
-    out: Out,
-    source: From = None,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Breast tumours of Wisconsin, 569 rows, 30 features, 2 classes; shipped."""
-    _write_small("breast-cancer", out, source, test_fraction, seed, as_json)
+for _name, _says in SHIPPED.items():
+    app.command(_name, help=_says)(_small(_name))
 
 
 @app.command()

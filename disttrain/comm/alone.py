@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
 from disttrain.comm.communicator import Communicator
-from disttrain.comm.sums.base import NoSum, Sum
+from disttrain.comm.mosaic import AloneMosaic, Mosaic
+from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, NoSum, Sum
 from disttrain.comm.watch import Watch
 
 __all__ = ["Alone"]
@@ -60,6 +62,16 @@ class Alone(Communicator):
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
         """Return the sum over one rank, whatever the `way`."""
         return NoSum(length, dtype, header)
+
+    def leaf_summation(
+        self, held: Held, width: int, length: int, dtype: Any, header: int
+    ) -> LeafSum:
+        """Return the sum of one rank, which has the whole tree."""
+        return AloneLeaves(length, dtype, header)
+
+    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
+        """Return ordinary arrays."""
+        return AloneMosaic(shapes, dtypes)
 
     def abort(self, code: int) -> NoReturn:
         """End this process with `code`."""

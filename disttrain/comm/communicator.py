@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from disttrain.comm.sums.base import Sum
+from disttrain.comm.mosaic import Mosaic
+from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
 from disttrain.errors import DisttrainError, RankFailure, exit_code_of
@@ -87,6 +88,20 @@ class Communicator(ABC):
         "auto" takes the fastest: inside a node the shared window, else what a short measurement
         on the message itself shows.
         """
+
+    @abstractmethod
+    def leaf_summation(
+        self, held: Held, width: int, length: int, dtype: Any, header: int
+    ) -> LeafSum:
+        """Return the sum over leaves in the order of their tree, for messages of `length`.
+
+        `held(leaves)` are the nodes that each rank brings for a batch of so many leaves, at most
+        `width` a rank.
+        """
+
+    @abstractmethod
+    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
+        """Return arrays, filled with zeros, that all ranks fill together."""
 
     @abstractmethod
     def abort(self, code: int) -> NoReturn:

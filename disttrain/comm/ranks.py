@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 import mpi4py
@@ -19,8 +20,11 @@ import numpy as np  # noqa: E402
 from mpi4py import MPI  # noqa: E402
 
 from disttrain.comm.communicator import Communicator  # noqa: E402
-from disttrain.comm.sums.base import Sum  # noqa: E402
+from disttrain.comm.mosaic import Mosaic  # noqa: E402
+from disttrain.comm.sharing import mosaic  # noqa: E402
+from disttrain.comm.sums.base import Held, LeafSum, Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
+from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
 from disttrain.comm.sums.window import room, shared_array  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
 from disttrain.environment import leave_status  # noqa: E402
@@ -126,6 +130,16 @@ class Ranks(Communicator):
             # All ranks find the same; one of them shall say it.
             self.settle("choosing how to sum", error)
             raise
+
+    def leaf_summation(
+        self, held: Held, width: int, length: int, dtype: Any, header: int
+    ) -> LeafSum:
+        """Return the sum over leaves in the order of their tree."""
+        return leaf_summation(self._comm, self._node, held, width, length, np.dtype(dtype), header)
+
+    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
+        """Return arrays, filled with zeros, that all ranks fill together."""
+        return mosaic(self._comm, self._node, shapes, dtypes)
 
     def abort(self, code: int) -> NoReturn:
         """End all ranks at once, from one of them, with `code`. Not collective."""

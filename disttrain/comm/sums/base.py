@@ -1,16 +1,20 @@
-"""The sum over ranks of one flat message and its header: one interface, several ways behind it."""
+"""The sum over ranks of flat messages and headers: two interfaces, several ways behind them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Sum"]
+from disttrain.comm.sums.tree import Node
+
+__all__ = ["AloneLeaves", "Held", "LeafSum", "NoSum", "Sum", "Vector"]
 
 Vector = np.ndarray[Any, Any]
+# From the number of leaves of a batch to the nodes that each rank brings.
+Held = Callable[[int], Sequence[Sequence[Node]]]
 
 
 class Sum(ABC):
@@ -53,3 +57,39 @@ class NoSum(Sum):
 
     def finish(self) -> None:
         """Do nothing: what one rank has is the sum."""
+
+
+class LeafSum(ABC):
+    """Completes the tree over the nodes of all ranks, once a step.
+
+    A step writes the sum of this rank's node number `n` into `messages[n]` (host memory, the run's
+    dtype) and its part of `header` (float64, at places that no other rank fills with anything but
+    whole numbers), then calls `finish(leaves)`. `total` and `total_header` hold the sums until the
+    next `finish`; `total` may be `messages[0]` itself.
+    """
+
+    way: str
+    messages: np.ndarray[Any, Any]
+    header: Vector
+    total: Vector
+    total_header: Vector
+
+    @abstractmethod
+    def finish(self, leaves: int) -> None:
+        """Complete the sum of a batch of `leaves` leaves: all ranks wait for each other."""
+
+    def close(self) -> None:  # noqa: B027 - most ways hold nothing
+        """Give back what the sum holds. Collective."""
+
+
+class AloneLeaves(LeafSum):
+    """The sum of one rank: it has the whole tree, as its only node."""
+
+    def __init__(self, length: int, dtype: Any, header: int) -> None:
+        self.way = "none"
+        self.messages = np.zeros((1, length), dtype)
+        self.total = self.messages[0]
+        self.header = self.total_header = np.zeros(header)
+
+    def finish(self, leaves: int) -> None:
+        """Do nothing: the only node is the sum."""

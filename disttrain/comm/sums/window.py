@@ -15,7 +15,7 @@ from mpi4py import MPI
 
 from disttrain.comm.sums.base import Sum, Vector
 
-__all__ = ["Window", "room", "shared_array"]
+__all__ = ["Window", "pages_of", "room", "shared_array"]
 
 # Slices begin at multiples of a page, so that no two ranks write to one cache line or page.
 PAGE = 4096
@@ -53,6 +53,15 @@ def room(where: str = SHARED_MEMORY) -> float:
     return max(0.0, float(free.f_bavail) * free.f_frsize - RESERVE)
 
 
+def pages_of(length: int, dtype: np.dtype, ranks: int) -> tuple[int, list[int]]:
+    """Return `length` elements filled up to whole pages, and where the ranks' slices begin and end.
+
+    No two ranks write to one page.
+    """
+    pages, each = -(-length * dtype.itemsize // PAGE), PAGE // dtype.itemsize
+    return pages * each, [min(pages * r // ranks * each, length) for r in range(ranks + 1)]
+
+
 class Window(Sum):
     """Messages and total in one shared window; `across` adds a slice over nodes, or is None."""
 
@@ -65,7 +74,7 @@ class Window(Sum):
         across: Callable[[Vector, Vector], Sum] | None,
     ) -> None:
         self._node = node
-        padded = -(-length * dtype.itemsize // PAGE) * PAGE // dtype.itemsize
+        padded, edges = pages_of(length, dtype, node.size)
         rows, self._memory = shared_array(node, (node.size + 1, padded), dtype)
         headers, self._header_memory = shared_array(node, (node.size, header), np.dtype("f8"))
         rows[node.rank + 1] = 0
@@ -73,11 +82,7 @@ class Window(Sum):
         self._messages, self._headers = rows[1:, :length], headers
         self.message, self.header = self._messages[node.rank], headers[node.rank]
         self.total, self.total_header = rows[0, :length], np.zeros(header)
-        pages = padded * dtype.itemsize // PAGE
-        low, high = (
-            min(pages * r // node.size * PAGE // dtype.itemsize, length)
-            for r in (node.rank, node.rank + 1)
-        )
+        low, high = edges[node.rank], edges[node.rank + 1]
         self._low, self._high = low, high
         self._across = across(self.total[low:high], self.total_header) if across else None
         self.way = f"window+{self._across.way}" if self._across else "window"

@@ -1,0 +1,132 @@
+"""The sum over leaves in the order of a fixed tree: the same bits on any number of ranks.
+
+No floating-point number is added by MPI. Ranks bring the sums of their subtrees together, each rank
+completes the tree for its own segment of the vector, and the segments are gathered.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+
+import numpy as np
+from mpi4py import MPI
+
+from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
+from disttrain.comm.sums.tree import TOTAL, additions
+from disttrain.comm.sums.window import CHUNK, pages_of, room, shared_array
+
+__all__ = ["leaf_summation"]
+
+
+class _Completed(LeafSum):
+    """What both ways over ranks have: the program of additions."""
+
+    def __init__(self, held: Held, width: int) -> None:
+        self._program = functools.cache(lambda leaves: additions(held(leaves), width))
+
+    def _complete(self, leaves: int, rows: np.ndarray, low: int, high: int) -> None:
+        """Add `rows[:, low:high]` in the order of the tree, the last time into `total`."""
+        for begin in range(low, high, CHUNK):
+            part = slice(begin, min(begin + CHUNK, high))
+            for to, a, b in self._program(leaves):
+                out = self._out(part) if to == TOTAL else rows[to, part]
+                if a == b:
+                    np.copyto(out, rows[a, part])
+                else:
+                    np.add(rows[a, part], rows[b, part], out=out)
+
+    @abstractmethod
+    def _out(self, part: slice) -> Vector:
+        """Return where the sum of a part of the rows belongs."""
+
+
+class WindowLeaves(_Completed):
+    """All ranks of one node: nodes and total lie in a window that all of them share."""
+
+    def __init__(
+        self, node: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype, header: int
+    ) -> None:
+        super().__init__(held, width)
+        self.way = "tree+window"
+        self._node = node
+        padded, edges = pages_of(length, dtype, node.size)
+        rows, self._memory = shared_array(node, (node.size * width + 1, padded), dtype)
+        self._headers, self._header_memory = shared_array(node, (node.size, header), np.dtype("f8"))
+        mine = slice(node.rank * width, (node.rank + 1) * width)
+        rows[mine], self._headers[node.rank] = 0, 0
+        self._rows, self.messages = rows[:-1], rows[mine, :length]
+        self.total, self.total_header = rows[-1, :length], np.zeros(header)
+        self.header = self._headers[node.rank]
+        self._low, self._high = edges[node.rank], edges[node.rank + 1]
+        node.Barrier()
+
+    def _out(self, part: slice) -> Vector:
+        return self.total[part]
+
+    def finish(self, leaves: int) -> None:
+        """Wait for all nodes, complete this rank's slice of the vector, wait for all slices."""
+        self._node.Barrier()
+        self._complete(leaves, self._rows, self._low, self._high)
+        np.add.reduce(self._headers, axis=0, out=self.total_header)
+        self._node.Barrier()
+
+    def close(self) -> None:
+        """Free the window. Collective."""
+        self._memory.Free()
+        self._header_memory.Free()
+
+
+class MessageLeaves(_Completed):
+    """Ranks anywhere: each gets its segment of all nodes and completes it; all get all segments."""
+
+    def __init__(
+        self, comm: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype, header: int
+    ) -> None:
+        super().__init__(held, width)
+        self.way = "tree+alltoall"
+        self._comm, self._held, self._width = comm, held, width
+        self.messages = np.zeros((width, length), dtype)
+        self.total = np.zeros(length, dtype)
+        self.header, self.total_header = np.zeros(header), np.zeros(header)
+        self._headers = np.zeros((comm.size, header))
+        self._edges = [length * rank // comm.size for rank in range(comm.size + 1)]
+        self._segments = np.zeros((comm.size * width, self._length(comm.rank)), dtype)
+
+    def _length(self, rank: int) -> int:
+        return self._edges[rank + 1] - self._edges[rank]
+
+    def _out(self, part: slice) -> Vector:
+        low = self._edges[self._comm.rank]
+        return self.total[low + part.start : low + part.stop]
+
+    def finish(self, leaves: int) -> None:
+        """Send each rank its segment of this rank's nodes; complete; gather."""
+        comm, counts = self._comm, [self._length(rank) for rank in range(self._comm.size)]
+        mine, held = counts[comm.rank], [len(nodes) for nodes in self._held(leaves)]
+        for number in range(self._width):
+            sent = counts if held[comm.rank] > number else [0] * comm.size
+            got = [mine if count > number else 0 for count in held]
+            places = [(rank * self._width + number) * mine for rank in range(comm.size)]
+            comm.Alltoallv(
+                [self.messages[number], (sent, self._edges[:-1])],
+                [self._segments.reshape(-1), (got, places)],
+            )
+        self._complete(leaves, self._segments, 0, mine)
+        comm.Allgatherv(MPI.IN_PLACE, [self.total, (counts, self._edges[:-1])])
+        comm.Allgather(self.header, self._headers)
+        np.add.reduce(self._headers, axis=0, out=self.total_header)
+
+
+def leaf_summation(
+    world: MPI.Comm, node: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype,
+    header: int,
+) -> LeafSum:  # fmt: skip
+    """Return the sum over leaves: in shared memory where all ranks are on one node. Collective."""
+    if world.size == 1:
+        return AloneLeaves(length, dtype, header)
+    needed = (node.size * width + 1) * length * dtype.itemsize
+    here = node.size == world.size and needed < room()
+    if world.allreduce(here, MPI.LAND):
+        return WindowLeaves(node, held, width, length, dtype, header)
+    return MessageLeaves(world, held, width, length, dtype, header)

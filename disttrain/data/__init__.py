@@ -1,19 +1,26 @@
 """Data sets in HDF5: reading, sharing out, shuffling and normalizing samples."""
 
-from disttrain.data.batches import Batches, Feed, share
+from disttrain.data.batches import Batches, Feed, Part
 from disttrain.data.dataset import Dataset, Split, open_dataset
+from disttrain.data.division import PIECE_ROWS, Division, Leaves, Place, Shares, share
 from disttrain.data.file import read_facts
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
 from disttrain.data.source import ArrayRows
 
 __all__ = [
+    "PIECE_ROWS",
     "ArrayRows",
     "Batches",
     "BlockShuffle",
     "Dataset",
+    "Division",
     "Feed",
+    "Leaves",
     "Normalization",
+    "Part",
+    "Place",
+    "Shares",
     "Split",
     "measure",
     "open_dataset",

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from disttrain.arrays import Array, Device, Workspace
 from disttrain.data.dataset import Split
+from disttrain.data.division import Division, Place
 from disttrain.data.normalization import Normalization
 from disttrain.data.order import BlockShuffle
 
-__all__ = ["Batches", "Feed", "share"]
-
-# Rows that go through the network at once: a share of a huge global batch is cut into pieces.
-PIECE_ROWS = 8192
-
-
-def share(rows: int, rank: int, size: int) -> tuple[int, int]:
-    """Return the places in a batch of `rows` that `rank` of `size` takes: a range, maybe empty."""
-    return rows * rank // size, rows * (rank + 1) // size
+__all__ = ["Batches", "Feed", "Part"]
 
 
 class Feed:
@@ -50,10 +44,20 @@ class Feed:
         return self._device.put(host, self._workspace.array(name, host.shape, host.dtype))
 
 
+class Part(NamedTuple):
+    """Samples that go through the network at once, and where in the global batch they stand."""
+
+    place: Place
+    samples: np.ndarray
+    inputs: Array
+    targets: Array
+
+
 class Batches:
     """The global batches of a run: batch `t` is a function of (seed, t) alone.
 
     An epoch cuts the order of samples into batches of `batch_size`; the last one is what remains.
+    `division` says which rows of a batch this rank takes, and in which parts.
     """
 
     def __init__(
@@ -62,43 +66,34 @@ class Batches:
         order: BlockShuffle,
         batch_size: int | None,
         feed: Feed,
-        rank: int,
-        size: int,
+        division: Division,
     ) -> None:
         self._split, self._order, self._feed = split, order, feed
         self.batch_size = min(batch_size or split.count, split.count)
         self.steps_per_epoch = -(-split.count // self.batch_size)
-        self._rank, self._size = rank, size
+        self.division = division
 
-    def samples(self, step: int) -> np.ndarray:
-        """Return the samples of the global batch of `step`, in order."""
-        return self._slice(step, 0, 1)
+    @property
+    def sizes(self) -> list[int]:
+        """The different numbers of rows that a global batch can have, the largest first."""
+        return sorted({self.rows(0), self.rows(self.steps_per_epoch - 1)}, reverse=True)
 
-    def share_of(self, step: int) -> Iterator[tuple[Array, Array]]:
-        """Yield this rank's share of the global batch of `step` as pieces (inputs, targets).
-
-        There is at least one piece, of no rows where the share is empty; nearly always it is one.
-        """
-        mine = self._slice(step, self._rank, self._size)
-        for low in range(0, max(len(mine), 1), PIECE_ROWS):
-            yield self._feed(self._split, mine[low : low + PIECE_ROWS])
-
-    def place(self, step: int) -> int:
-        """Return the place in the global batch of `step` at which this rank's share begins."""
-        begin, end = self._bounds(step)
-        return share(end - begin, self._rank, self._size)[0]
-
-    def pieces(self, step: int) -> int:
-        """Return how many pieces `share_of(step)` yields."""
-        epoch_low, epoch_high = self._bounds(step)
-        low, high = share(epoch_high - epoch_low, self._rank, self._size)
-        return max(-(-(high - low) // PIECE_ROWS), 1)
-
-    def _bounds(self, step: int) -> tuple[int, int]:
+    def rows(self, step: int) -> int:
+        """Return the number of rows in the global batch of `step`."""
         low = step % self.steps_per_epoch * self.batch_size
-        return low, min(low + self.batch_size, self._split.count)
+        return min(self.batch_size, self._split.count - low)
 
-    def _slice(self, step: int, rank: int, size: int) -> np.ndarray:
-        begin, end = self._bounds(step)
-        low, high = share(end - begin, rank, size)
-        return self._order.samples(step // self.steps_per_epoch, begin + low, begin + high)
+    def samples(self, step: int, low: int = 0, high: int | None = None) -> np.ndarray:
+        """Return the samples at places `low..high-1` of the global batch of `step`; all of them."""
+        begin = step % self.steps_per_epoch * self.batch_size
+        end = begin + (self.rows(step) if high is None else high)
+        return self._order.samples(step // self.steps_per_epoch, begin + low, end)
+
+    def parts_of(self, step: int) -> Iterator[Part]:
+        """Yield this rank's parts of the global batch of `step`; arrays are valid until the next.
+
+        There is at least one part, of no rows where this rank's share is empty.
+        """
+        for place in self.division.parts(self.rows(step)):
+            samples = self.samples(step, place.low, place.high)
+            yield Part(place, samples, *self._feed(self._split, samples))

@@ -7,7 +7,7 @@ import pytest
 from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
-from disttrain.data import Batches, BlockShuffle, Dataset, Feed, measure, open_dataset
+from disttrain.data import Batches, BlockShuffle, Dataset, Feed, Shares, measure, open_dataset
 from disttrain.errors import DataError
 
 Write = Callable[..., str]
@@ -139,12 +139,12 @@ def test_streamed_data_make_the_same_batches_bit_for_bit(
         assert dataset.streamed is (memory == "stream")
         split = dataset.splits["train"]
         feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
-        batches = Batches(split, BlockShuffle(split.count, 1, 8), 30, feed, 0, 1)
+        batches = Batches(split, BlockShuffle(split.count, 1, 8), 30, feed, Shares(0, 1))
         found.append(
             [
-                (x.tobytes(), y.tobytes())
+                (part.inputs.tobytes(), part.targets.tobytes())
                 for step in range(2 * batches.steps_per_epoch)
-                for x, y in batches.share_of(step)
+                for part in batches.parts_of(step)
             ]
         )
     assert found[0] == found[1]

@@ -18,6 +18,7 @@ class Dense(Layer):
     """
 
     kind = "dense"
+    rowwise = True
 
     def __init__(
         self,
@@ -44,19 +45,16 @@ class Dense(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return `f(x Wᵀ + b)` and its backward function."""
-        kernels, dot = ctx.device.kernels, ctx.device.xp.dot
-        weight, bias = ctx.values["weight"], ctx.values["bias"]
-        h = ctx.array("output", (len(x), self.units))
-        dot(x, weight.T, out=h)
+        kernels, weight, bias = ctx.device.kernels, ctx.values["weight"], ctx.values["bias"]
+        h = ctx.product(x, weight.T, ctx.array("output", (len(x), self.units)))
         kernels.activate(h, bias, self.activation)
 
         def backward(dh: Array) -> Array | None:
-            gradients = ctx.gradients
             scratch = ctx.array("scratch", h.shape)
-            kernels.activation_gradient(dh, h, self.activation, gradients["bias"], scratch)
-            dot(dh.T, x, out=gradients["weight"])
+            kernels.activation_gradient(dh, h, self.activation, ctx.gradients["bias"], scratch)
+            ctx.outer(dh, x)
             if not ctx.needs_input_gradient:
                 return None
-            return dot(dh, weight, out=ctx.array("input gradient", x.shape))
+            return ctx.product(dh, weight, ctx.array("input gradient", x.shape))
 
         return h, backward

@@ -21,6 +21,7 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
+    rowwise = True
 
     def __init__(self, rate: float) -> None:
         self.rate = rate

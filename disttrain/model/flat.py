@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from disttrain.arrays import Array
 from disttrain.model.layer import Parameter
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "Place"]
 
 # Each parameter begins on a cache line; the gap stays zero for ever.
 ALIGN = 16
@@ -38,11 +38,11 @@ class Layout:
     """Where each parameter of each layer lies in a flat vector of `length`.
 
     `vector[:decayed]` is subject to weight decay. `ready[l]` is the end of what is complete once
-    the backward pass has finished layer `l`.
+    the backward pass has finished layer `l`. `places` holds each parameter in order.
     """
 
     def __init__(self, layers: Sequence[dict[str, Parameter]]) -> None:
-        self._places: list[Place] = []
+        self.places: list[Place] = []
         self.ready = [0] * len(layers)
         end = 0
         for decay in (True, False):
@@ -62,12 +62,12 @@ class Layout:
         size = 1
         for n in shape:
             size *= n
-        self._places.append(Place(layer, name, shape, low, low + size))
+        self.places.append(Place(layer, name, shape, low, low + size))
         return -(-(low + size) // ALIGN) * ALIGN
 
     def views(self, vector: Array) -> list[dict[str, Array]]:
         """Return, for each layer, its parameters as views of `vector`, in the order of layers."""
         views: list[dict[str, Array]] = [{} for _ in range(self._layers)]
-        for place in self._places:
+        for place in self.places:
             views[place.layer][place.name] = vector[place.low : place.high].reshape(place.shape)
         return views

@@ -59,8 +59,9 @@ class Context:
     """What a layer works with in one pass: views of its parameters and gradients, and buffers.
 
     `needs_input_gradient` is False for the first layer with parameters: its backward may return
-    None. `moment` is
-    None where nothing is trained.
+    None. `moment` is None where nothing is trained. `keep` takes what `outer` would multiply, where
+    the gradient of a weight is made of the rows of all ranks at once; `tile` cuts products of
+    rows into calls of so many rows each (0: one call).
     """
 
     name: str
@@ -71,6 +72,24 @@ class Context:
     gradients: dict[str, Array] = field(default_factory=dict)
     needs_input_gradient: bool = True
     moment: Moment | None = None
+    keep: Callable[[Array, Array], None] | None = None
+    tile: int = 0
+
+    def product(self, rows: Array, matrix: Array, out: Array) -> Array:
+        """Write `rows @ matrix` to `out` and return it."""
+        dot, tile = self.device.xp.dot, self.tile or len(rows)
+        if tile >= len(rows):
+            return dot(rows, matrix, out=out)
+        for low in range(0, len(rows), tile):
+            dot(rows[low : low + tile], matrix, out=out[low : low + tile])
+        return out
+
+    def outer(self, dy: Array, x: Array) -> None:
+        """Write `dyᵀ x`, summed over these samples, into the gradient of `weight`; or keep both."""
+        if self.keep is None:
+            self.device.xp.dot(dy.T, x, out=self.gradients["weight"])
+        else:
+            self.keep(dy, x)
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a buffer of this layer's: the same memory for the same shape in every step."""
@@ -78,9 +97,15 @@ class Context:
 
 
 class Layer(ABC):
-    """A piece of the network. Inputs are rows: `x` has shape `(samples, inputs)`."""
+    """A piece of the network. Inputs are rows: `x` has shape `(samples, inputs)`.
+
+    `rowwise` says that each row of the output, and of the gradient of `x`, comes from the same row
+    alone, and that the parameters, if any, are `weight`, whose gradient goes through `ctx.outer`,
+    and `bias`, whose gradient is the sum of `dy` over samples.
+    """
 
     kind = "layer"
+    rowwise = False
 
     def outputs(self, inputs: int) -> int:
         """Return how many numbers come out of a sample of `inputs` numbers."""

@@ -1,4 +1,4 @@
-"""Losses: sums over the samples of a batch, never means, and their gradients."""
+"""Losses of single samples, which are added over a batch, never averaged, and their gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Loss", "Perceptron", "Softmax", "Squared", "built_in"]
 
 
 class Loss(ABC):
-    """A class with `forward`, which returns the summed loss and the backward function."""
+    """A class with `forward`, which returns each sample's loss and the backward function."""
 
     kind = "loss"
 
@@ -20,15 +20,16 @@ class Loss(ABC):
     def forward(
         self, outputs: Array, targets: Array, ctx: Context
     ) -> tuple[Array, Callable[[], Array]]:
-        """Return the loss summed over samples (float64) and a function for its gradient.
+        """Return the loss of each sample (float64, one a row) and a function for the gradient.
 
         `outputs` has shape (samples, units); `targets` holds one class a sample (int64) or as many
-        numbers as there are units. The function returns `dL/doutputs`, which may be overwritten.
+        numbers as there are units. The function returns `dL/doutputs` for the sum over samples,
+        which may be overwritten.
         """
 
 
 class Softmax(Loss):
-    """Cross-entropy of the softmax: `L = Σ -log f_k`, `f = exp(o) / Σ exp(o)`, k the target.
+    """Cross-entropy of the softmax: `L = -log f_k`, `f = exp(o) / Σ exp(o)`, k the target.
 
     Its gradient is `f - onehot(k)`. The largest output is subtracted first, so that large outputs
     do not overflow; `-log f_k` is computed as `log Σ exp(o - max) - (o_k - max)`.
@@ -39,17 +40,17 @@ class Softmax(Loss):
     def forward(
         self, outputs: Array, targets: Array, ctx: Context
     ) -> tuple[Array, Callable[[], Array]]:
-        """Return `Σ -log f_k` and the function for `f - onehot`."""
+        """Return `-log f_k` and the function for `f - onehot`."""
         xp = ctx.device.xp
         f = ctx.array("softmax", outputs.shape)
         rows = xp.arange(len(outputs))
         if not len(outputs):
-            return xp.zeros((), "f8"), lambda: f
+            return xp.zeros(0, "f8"), lambda: f
         xp.subtract(outputs, outputs.max(axis=1, keepdims=True), out=f)
         chosen = f[rows, targets]
         xp.exp(f, out=f)
         sums = f.sum(axis=1, keepdims=True)
-        loss = (xp.log(sums[:, 0]) - chosen).sum(dtype="f8")
+        loss = (xp.log(sums[:, 0]) - chosen).astype("f8")
 
         def backward() -> Array:
             xp.divide(f, sums, out=f)
@@ -60,7 +61,7 @@ class Softmax(Loss):
 
 
 class Squared(Loss):
-    """`L = Σ (f - y)²` over outputs and samples; its gradient is `2 (f - y)`.
+    """`L = Σ (f - y)²` over outputs; its gradient is `2 (f - y)`.
 
     A class as target stands for its one-hot vector.
     """
@@ -70,7 +71,7 @@ class Squared(Loss):
     def forward(
         self, outputs: Array, targets: Array, ctx: Context
     ) -> tuple[Array, Callable[[], Array]]:
-        """Return `Σ (f - y)²` and the function for `2 (f - y)`."""
+        """Return `Σ (f - y)²` over outputs and the function for `2 (f - y)`."""
         xp = ctx.device.xp
         difference = ctx.array("difference", outputs.shape)
         if targets.dtype.kind in "iu":
@@ -78,7 +79,7 @@ class Squared(Loss):
             difference[xp.arange(len(outputs)), targets] -= 1
         else:
             xp.subtract(outputs, targets.reshape(outputs.shape), out=difference)
-        loss = xp.square(difference, dtype="f8").sum()
+        loss = xp.square(difference, dtype="f8").sum(axis=1)
 
         def backward() -> Array:
             return xp.multiply(difference, 2, out=difference)
@@ -99,14 +100,14 @@ class Perceptron(Loss):
     def forward(
         self, outputs: Array, targets: Array, ctx: Context
     ) -> tuple[Array, Callable[[], Array]]:
-        """Return the number of mistakes and the function for the rule."""
+        """Return 1 for each mistake, else 0, and the function for the rule."""
         y = (2 * targets - 1).astype(outputs.dtype).reshape(outputs.shape)
         mistakes = outputs != y
 
         def backward() -> Array:
             return -y * mistakes
 
-        return mistakes.sum(dtype="f8"), backward
+        return mistakes.sum(axis=1, dtype="f8"), backward
 
 
 def built_in(name: str) -> Loss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,10 @@ from disttrain.model.flat import Layout
 from disttrain.model.layer import Context, Layer, Moment
 
 __all__ = ["Network"]
+
+# Below so many multiplications OpenBLAS takes other kernels on AVX-512: from a million on it does
+# not.
+SMALL = 1 << 20
 
 
 class Network:
@@ -61,6 +66,23 @@ class Network:
         """Have backward passes write their gradients straight into `vector`, flat as `values`."""
         for context, views in zip(self._training, self.layout.views(vector), strict=True):
             context.gradients = views
+
+    def keep_products(self, keep: Callable[[int, Array, Array], None] | None) -> None:
+        """Give `keep` the number of a layer, `dy` and `x` where it would write `dyᵀ x`; or stop."""
+        for number, context in enumerate(self._training):
+            context.keep = keep and functools.partial(keep, number)
+
+    def tile_small(self, rows: int) -> None:
+        """Compute products in tiles of `rows` rows in training where a tile is small; 0: never."""
+        for context in self._training:
+            weight = context.values.get("weight")
+            small = weight is not None and rows * weight.size < SMALL
+            context.tile = rows if small else 0
+
+    @property
+    def rowwise(self) -> bool:
+        """True where every layer treats each row alone."""
+        return all(layer.rowwise for layer in self.layers)
 
     def forward(self, inputs: Array) -> tuple[Array, Callable[..., None]]:
         """Return the outputs for rows of `inputs`, and the backward function.

@@ -66,7 +66,7 @@ def evaluate(
                 inputs, targets = feed(split, samples_of(block, split))
                 outputs = network.predict(inputs)
                 part, _ = loss.forward(outputs, targets, context)
-                sums[block] = float(part), int(correct(outputs, targets))
+                sums[block] = float(np.sum(part)), int(correct(outputs, targets))
         for part_sums in comm.collect(sums):
             everything.update(part_sums)
     total = math.fsum(everything[b][0] for b in sorted(everything))

@@ -109,7 +109,7 @@ def _both(
     backward(loss_gradient())
 
     def visit() -> float:
-        return float(loss.forward(network.forward(rows)[0], targets, context)[0])
+        return float(np.sum(loss.forward(network.forward(rows)[0], targets, context)[0]))
 
     return visit, network.layout.views(gradients)
 

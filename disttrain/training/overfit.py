@@ -88,7 +88,7 @@ def initial_loss(run: Run) -> SanityCheck:
     split = run.dataset.splits["train"]
     inputs, targets = run.feed(split, samples_of(0, split))
     outputs = run.network.predict(inputs)
-    loss = float(run.loss.forward(outputs, targets, run.loss_context)[0]) / len(inputs)
+    loss = float(np.sum(run.loss.forward(outputs, targets, run.loss_context)[0])) / len(inputs)
     if isinstance(run.loss, Softmax):
         want = math.log(run.network.outputs)
         low, high, why = 0.5 * want, want + 3.0, f"log({run.network.outputs}) = {want:.4g}"
@@ -177,7 +177,7 @@ def learned(run: Run, inputs: Any, targets: Any, rate: float, enough: float) -> 
             run.comm.phase("sanity checks")
             outputs, backward = network.forward(inputs)
             total, loss_gradient = model.loss.forward(outputs, targets, model.loss_context)
-            loss = float(total) / count
+            loss = float(np.sum(total)) / count
             if loss <= enough or not math.isfinite(loss):
                 return loss, step
             if loss < 0.95 * least:

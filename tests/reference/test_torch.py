@@ -10,7 +10,7 @@ import pytest
 from disttrain.arrays import Cpu, Workspace
 from disttrain.comm.alone import Alone
 from disttrain.config import Optimizer as Settings
-from disttrain.data import Batches, BlockShuffle, Feed, Split, measure
+from disttrain.data import Batches, BlockShuffle, Feed, Shares, Split, measure
 from disttrain.data.source import ArrayRows
 from disttrain.model import Context, Dense, Network
 from disttrain.model.losses import built_in
@@ -36,7 +36,7 @@ def batches() -> Batches:
     inputs = random.normal(3, 2, (ROWS, INPUTS)).astype("f4")
     split = Split("train", ArrayRows(inputs), random.integers(0, CLASSES, ROWS))
     feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
-    return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, 0, 1)
+    return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, Shares(0, 1))
 
 
 def ours(network: Network, loss_name: str, settings: Settings) -> list[float]:
@@ -45,12 +45,12 @@ def ours(network: Network, loss_name: str, settings: Settings) -> list[float]:
     loss, optimizer, data = built_in(loss_name), Optimizer(network, settings), batches()
     context, losses = Context("loss", Cpu(), "float32", Workspace(Cpu().empty), {}), []
     for step in range(STEPS):
-        ((inputs, targets),) = data.share_of(step)
+        ((_, _, inputs, targets),) = data.parts_of(step)
         outputs, backward = network.forward(inputs)
         total, gradient = loss.forward(outputs, targets, context)
         backward(gradient())
         optimizer.step(gradients, RATE, len(inputs))
-        losses.append(float(total) / len(inputs))
+        losses.append(float(total.sum()) / len(inputs))
     return losses
 
 
@@ -65,7 +65,7 @@ def theirs(model: Any, loss_name: str, settings: Settings) -> list[float]:
     )
     data, losses = batches(), []
     for step in range(STEPS):
-        ((inputs, targets),) = data.share_of(step)
+        ((_, _, inputs, targets),) = data.parts_of(step)
         x, y = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
         outputs = model(x)
         if loss_name == "softmax":

@@ -12,9 +12,10 @@ def run(loss: Loss, outputs: list, targets: list, dtype: str = "float64") -> tup
     o, y = np.array(outputs, dtype), np.array(targets)
     if y.dtype.kind == "f":
         y = y.astype(dtype)
-    total, backward = loss.forward(o, y, Context("loss", Cpu(), dtype, Workspace(Cpu().empty), {}))
-    assert np.asarray(total).dtype == np.float64
-    return float(total), backward()
+    each, backward = loss.forward(o, y, Context("loss", Cpu(), dtype, Workspace(Cpu().empty), {}))
+    assert each.dtype == np.float64
+    assert each.shape == (len(outputs),)
+    return float(each.sum()), backward()
 
 
 def test_the_softmax_of_the_lecture() -> None:

@@ -1,0 +1,83 @@
+"""The gradients of weights as products over a whole global batch, and who computes which rows.
+
+`dW = Dᵀ A`, with the inputs `A` of a layer and the gradients `D` of its outputs for all samples: a
+row of `dW` is one sum over the batch, inside one product, wherever it is computed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.model.flat import Layout
+
+__all__ = ["Product", "edges", "multiply", "products_of"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """The weight of layer number `layer`: `units` rows of `inputs`, from `low` in a flat vector.
+
+    `bias` is where the bias begins. Ranks take rows in multiples of `grid`; 0 means that one rank
+    takes all rows.
+    """
+
+    layer: int
+    units: int
+    inputs: int
+    low: int
+    bias: int
+    grid: int = 1
+
+    def rows(self, low: int, high: int) -> tuple[int, int]:
+        """Return the range of rows that lie in `low..high-1` of the flat vector."""
+        first, last = (min(max(at - self.low, 0) // self.inputs, self.units) for at in (low, high))
+        return first, last
+
+    def span(self, low: int, high: int) -> tuple[int, int]:
+        """Return where these rows begin and end in the flat vector."""
+        first, last = self.rows(low, high)
+        return self.low + first * self.inputs, self.low + last * self.inputs
+
+
+def products_of(layout: Layout, grids: Sequence[int] = ()) -> list[Product]:
+    """Return the products in the order of the flat vector; `grids` are theirs in this order."""
+    weights = [place for place in layout.places if place.name == "weight"]
+    biases = {place.layer: place.low for place in layout.places if place.name == "bias"}
+    grids = grids or [1] * len(weights)
+    return [
+        Product(place.layer, place.shape[0], place.shape[1], place.low, biases[place.layer], grid)
+        for place, grid in zip(weights, grids, strict=True)
+    ]
+
+
+def edges(products: Sequence[Product], length: int, size: int) -> list[int]:
+    """Return where each rank's part of the flat vector begins, and the end.
+
+    Parts are as equal as can be and begin at a row that a weight's grid allows; the last rank has
+    what is behind the weights.
+    """
+    allowed = [0]
+    for product in products:
+        rows = range(0, product.units, product.grid or product.units)
+        allowed += [product.low + row * product.inputs for row in rows]
+    end = products[-1].low + products[-1].units * products[-1].inputs if products else 0
+    allowed.append(end)
+    cuts = [0]
+    for rank in range(1, size):
+        wanted = end * rank // size
+        above = bisect_left(allowed, wanted)
+        nearest = min(allowed[max(above - 1, 0)], allowed[above], key=lambda at: abs(at - wanted))
+        cuts.append(max(nearest, cuts[-1]))
+    return [*cuts, length]
+
+
+def multiply(product: Product, d: Array, a: Array, out: Array, low: int, high: int) -> None:
+    """Write rows `low..high-1` of `dᵀ a` into their place in the flat vector `out`."""
+    begin = product.low + low * product.inputs
+    rows = out[begin : begin + (high - low) * product.inputs].reshape(high - low, product.inputs)
+    np.dot(d[:, low:high].T, a, out=rows)

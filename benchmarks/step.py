@@ -129,13 +129,13 @@ def measure(
         request = partial(workers[side].seconds, widths=widths, batch=batch, variant=variant)
         return lambda steps: request(steps)
 
-    ways = {"step": way("ours", "step"), "floor": way("ours", "floor")}
+    ways = {"step": way("ours", "fast"), "floor": way("ours", "floor")}
     if "torch" in workers:
         ways["torch"] = way("torch", "torch")
         if facts["fused"]:
             ways["fused"] = way("torch", "fused")
     if "ranks" in workers:
-        ways["ranks"] = way("ranks", "step")
+        ways["ranks"] = way("ranks", "fast")
         ways["ranks floor"] = way("ranks", "floor")
     seconds = medians(ways, rounds, target)
     step, floor = seconds["step"], seconds["floor"]

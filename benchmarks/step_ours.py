@@ -1,6 +1,6 @@
-"""The side of disttrain in `step.py`: the real training step, and the matrix products it needs.
+"""The side of disttrain in `step.py` and `exact.py`: the real training step, and its products.
 
-Started by `step.py`, alone or under mpirun; serves requests over pipes.
+Started by one of them, alone or under mpirun; serves requests over pipes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ ROWS = 16384
 RATE = 1e-3
 
 
-def step_loop(widths: list[int], batch: int, path: Path) -> Callable[[int], None]:
-    """Return a function that does so many training steps, data reading included. Collective."""
+def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Callable[[int], None]:
+    """Return a function that does so many training steps, data reading included. Collective.
+
+    `arithmetic` is that of exact mode, or "fast".
+    """
     layers = [{"units": n, "activation": "relu"} for n in widths[1:-1]] + [{"units": widths[-1]}]
     settings = disttrain.Settings.model_validate(
         {
@@ -39,6 +42,9 @@ def step_loop(widths: list[int], batch: int, path: Path) -> Callable[[int], None
             "training": {"batch_size": batch},
             "optimizer": {"momentum": 0.9, "weight_decay": 1e-4},
             "device": {"kind": "cpu"},
+            "reproducibility": {"mode": "fast"}
+            if arithmetic == "fast"
+            else {"mode": "exact", "arithmetic": arithmetic},
         }
     )
     run = disttrain.build(settings)
@@ -97,8 +103,10 @@ class Side:
         widths, batch = request["widths"], request["batch"]
         if self._case != (widths, batch):
             self._case, self._loops = (widths, batch), {}
-            self._loops["step"] = step_loop(widths, batch, self._path)
             self._loops["floor"] = floor_loop(widths, batch // self._comm.size)
+        if request["variant"] not in self._loops:
+            arithmetic = request["variant"]
+            self._loops[arithmetic] = step_loop(widths, batch, self._path, arithmetic)
         self._comm.barrier()
         begin = time.perf_counter()
         self._loops[request["variant"]](request["steps"])

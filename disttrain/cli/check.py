@@ -163,7 +163,7 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
 def describe(run: Run) -> dict[str, Any]:
     """Return what a training of `run` will be, as plain values."""
     network = run.network
-    itemsize = run.reducer.gradients.itemsize
+    itemsize = run.reducer.totals.itemsize
     layers = []
     for name, layer, views in zip(
         network.names, network.layers, network.layout.views(network.values), strict=True

@@ -149,10 +149,16 @@ class Checkpoint(Interval):
 
 
 class Reproducibility(Section):
-    """`fast`: one share a rank; `exact`: the same bits on any number of ranks."""
+    """`fast`: one share a rank; `exact`: the same bits on any number of ranks.
+
+    `arithmetic` and `blas_threads` are for exact mode: "auto" shares products over the batch where
+    that moves less than the gradients of leaves, and can be had.
+    """
 
     mode: Literal["fast", "exact"] = "fast"
     leaves: Positive = 8
+    arithmetic: Literal["auto", "leaves", "shared"] = "auto"
+    blas_threads: Positive = 1
 
 
 class Device(Section):

@@ -8,15 +8,16 @@ from disttrain.errors import RunFileError
 from disttrain.model import Perceptron, Softmax
 from disttrain.training.predictor import Predictor
 
-__all__ = ["check_fit", "refuse_what_is_missing"]
+__all__ = ["check_fit", "refuse_what_does_not_fit"]
 
 
-def refuse_what_is_missing(settings: Settings) -> None:
-    """Raise RunFileError for settings that can't be trained, or not by this version."""
-    if settings.reproducibility.mode == "exact":
+def refuse_what_does_not_fit(settings: Settings, ranks: int) -> None:
+    """Raise RunFileError for settings that can't be trained, or not by so many ranks."""
+    exact, leaves = settings.reproducibility.mode == "exact", settings.reproducibility.leaves
+    if exact and ranks > leaves:
         raise RunFileError(
-            'reproducibility.mode = "exact" is not built yet: use "fast", whose results differ '
-            "between numbers of ranks by rounding only"
+            f"reproducibility.leaves = {leaves}, but there are {ranks} ranks: a step can be shared "
+            f"by at most as many; start {leaves} ranks, or give a new run leaves = {ranks}"
         )
     layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
     if perceptron and (len(layers) > 1 or layers[0].activation != "sign" or layers[0].units != 1):

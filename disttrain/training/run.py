@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from disttrain.arrays import Cpu, Device, choose
 from disttrain.checkpoint import Snapshot, digest
@@ -16,6 +15,8 @@ from disttrain.data import (
     Batches,
     BlockShuffle,
     Dataset,
+    Leaves,
+    Shares,
     measure,
     open_dataset,
 )
@@ -23,11 +24,12 @@ from disttrain.environment import VERSION, threads_are_ours
 from disttrain.errors import DataError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
+from disttrain.training.arithmetic import Arithmetic, decide, pin_threads
 from disttrain.training.callbacks import Callback
-from disttrain.training.fitness import check_fit, refuse_what_is_missing
+from disttrain.training.fitness import check_fit, refuse_what_does_not_fit
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
-from disttrain.training.reducer import Reducer
+from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
 from disttrain.training.schedules import learning_rate
 from disttrain.training.state import State
 
@@ -42,6 +44,8 @@ class Run(Predictor):
     batches: Batches
     optimizer: Optimizer
     reducer: Reducer
+    # What an exact run computes with; None in fast mode.
+    arithmetic: Arithmetic | None = None
     callbacks: Sequence[Callback] = ()
     preemption: Preemption = field(default_factory=Preemption)
     state: State = field(default_factory=State)
@@ -178,17 +182,18 @@ def build_run(
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
     preemption: Preemption | None = None,
+    recorded: Arithmetic | None = None,
 ) -> Run:
     """Return a run that is ready for its first step. Collective.
 
-    `layers` and `loss` replace those that the settings name. Raises on all ranks for data that
-    can't be used (code 3), a network that does not fit them or a device that is not there (2).
+    `layers` and `loss` replace those that the settings name; `recorded` is the arithmetic of an
+    exact run that goes on. Raises on all ranks for data that can't be used (code 3), a network that
+    does not fit them or a device that is not there (2).
     """
     with comm.watch.armed(settings.communication.deadline_seconds):
-        if comm.local_size > 1 and threads_are_ours():
-            threadpool_limits(comm.blas_threads, "blas")
+        set_threads(settings, comm)
         with comm.together("configuration"):
-            refuse_what_is_missing(settings)
+            refuse_what_does_not_fit(settings, comm.size)
         device = choose_together(settings, comm, callbacks)
         dataset = open_training_data(settings, comm)
         train = dataset.splits["train"]
@@ -199,15 +204,42 @@ def build_run(
             )
             check_fit(model, dataset, own_loss=loss is not None)
         order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
-        size = settings.training.batch_size
-        batches = Batches(train, order, size, model.feed, comm.rank, comm.size)
-        reducer = Reducer(comm, device, model.network.layout, settings)
-        model.network.write_gradients_to(reducer.gradients)
+        size, shares = settings.training.batch_size, Shares(comm.rank, comm.size)
+        batches = Batches(train, order, size, model.feed, shares)
+        arithmetic, reducer = gather_ways(model, batches, dataset.classes, comm, recorded)
         return Run(
             **vars(model), dataset=dataset, batches=batches,
             optimizer=Optimizer(model.network, settings.optimizer), reducer=reducer,
-            callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
+            arithmetic=arithmetic, callbacks=callbacks if comm.is_root else (),
+            preemption=preemption or Preemption(),
         )  # fmt: skip
+
+
+def set_threads(settings: Settings, comm: Communicator) -> None:
+    """Set the BLAS threads: in exact mode a fixed number, else a share of the node's cores."""
+    if settings.reproducibility.mode == "exact":
+        pin_threads(settings.reproducibility.blas_threads)
+    elif comm.local_size > 1 and threads_are_ours():
+        pin_threads(comm.blas_threads)
+
+
+def gather_ways(
+    model: Predictor, batches: Batches, classes: int, comm: Communicator,
+    recorded: Arithmetic | None,
+) -> tuple[Arithmetic | None, Reducer]:  # fmt: skip
+    """Return how gradients are summed; in exact mode also what it relies on. Collective.
+
+    In exact mode `batches` are divided by leaves from here on.
+    """
+    settings, network, sizes = model.settings, model.network, batches.sizes
+    if settings.reproducibility.mode == "fast":
+        return None, ShareReducer(comm, network, settings)
+    arithmetic = decide(model, sizes, classes, comm, recorded)
+    plan, leaves = arithmetic.plan, arithmetic.leaves
+    batches.division = division = Leaves(comm.rank, comm.size, leaves, plan.alone, plan.grid)
+    if arithmetic.kind == "shared":
+        return arithmetic, ProductReducer(comm, network, division, sizes, plan)
+    return arithmetic, LeafReducer(comm, network, division, sizes)
 
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:

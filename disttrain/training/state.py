@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from disttrain.training.reducer import Totals
+from disttrain.training.reducers import Totals
 
 __all__ = ["Report", "State"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +11,7 @@ from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
 from disttrain.training.folder import RunFolder
-from disttrain.training.reducer import Totals
+from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
 from disttrain.training.state import Report
 
@@ -69,16 +67,15 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     Collective. A rank that fails still sends its message, marked: then all ranks raise.
     """
     comm, error = run.comm, None
-    mine: Sequence[Any] = (0.0, 0.0, 0)
     try:
         # What overflows is found in the loss: one sentence, not a page of warnings.
         with np.errstate(over="ignore", invalid="ignore"):
-            mine = share_gradients(run, step)
+            compute_gradients(run, step)
     except Exception as caught:
         error = caught
     phase = f"{comm.watch.current} (step {step})"
     stop = run.preemption.signal is not None
-    totals = run.reducer.sum_gradients(mine, error is not None, stop)
+    totals = run.reducer.sum_gradients(run.batches.rows(step), error is not None, stop)
     if totals.failures:
         comm.settle(phase, error)
     if not math.isfinite(totals.loss):
@@ -89,33 +86,24 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     return totals
 
 
-def share_gradients(run: Run, step: int) -> tuple[Any, Any, int]:
-    """Compute this rank's gradients into the message; return its loss, correct and samples."""
-    comm, reducer = run.comm, run.reducer
+def compute_gradients(run: Run, step: int) -> None:
+    """Compute the gradients of this rank's parts of a step, and hand them to the reducer."""
+    comm, network, reducer = run.comm, run.network, run.reducer
     comm.phase("callback")
     for callback in run.callbacks:
         callback.on_step(run, step)
-    losses, rights, samples = [], [], 0
-    pieces = run.batches.pieces(step)
     comm.phase("reading a batch")
-    for piece, (inputs, targets) in enumerate(run.batches.share_of(step)):
+    for part in run.batches.parts_of(step):
         comm.phase("forward")
-        run.network.moment.step = step
-        run.network.moment.place = run.batches.place(step) + samples
-        outputs, backward = run.network.forward(inputs)
-        loss, loss_gradient = run.loss.forward(outputs, targets, run.loss_context)
-        rights.append(correct(outputs, targets))
+        network.moment.step, network.moment.place = step, part.place.low
+        outputs, backward = network.forward(part.inputs)
+        loss, loss_gradient = run.loss.forward(outputs, part.targets, run.loss_context)
+        right = correct(outputs, part.targets)
         comm.phase("backward")
-        if pieces == 1:
-            backward(loss_gradient(), reducer.on_ready)
-        else:
-            backward(loss_gradient())
-            reducer.add_piece(piece == 0)
-        losses.append(loss)
-        samples += len(inputs)
+        backward(loss_gradient(), reducer.open(part.place))
+        reducer.add(part.place, loss, right)
         comm.phase("reading a batch")
     comm.phase("backward")
-    return sum(losses), sum(rights), samples
 
 
 def is_flat(run: Run, rate: float, totals: Totals) -> bool:

@@ -77,7 +77,7 @@ def inject(how: str, place: str) -> None:
     owner, name, at = {
         "configuration": (config, "read", 0),
         "opening data": (dataset, "read_facts", 0),
-        "reading a batch": (Batches, "share_of", STEP),
+        "reading a batch": (Batches, "parts_of", STEP),
         "forward": (Network, "forward", STEP),
         "update": (Optimizer, "step", STEP),
         "validation": (Network, "predict", 0),

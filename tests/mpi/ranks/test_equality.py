@@ -123,13 +123,13 @@ def test_in_float32(comm, settings):
 
 def test_a_share_cut_into_pieces(comm, settings, monkeypatch):
     """Pieces differ in number over ranks: 32 rows in pieces of 8 are 4, or 1 and 2 on 3 ranks."""
-    monkeypatch.setattr("disttrain.data.batches.PIECE_ROWS", 10)
+    monkeypatch.setattr("disttrain.data.division.PIECE_ROWS", 10)
     check(settings.replace(communication={"sum": "allreduce"}), comm)
 
 
 def test_a_share_cut_into_pieces_by_buckets(own, settings, monkeypatch):
     """A rank of one piece sends buckets early; one of two pieces must send the same ones."""
-    monkeypatch.setattr("disttrain.data.batches.PIECE_ROWS", 10)
+    monkeypatch.setattr("disttrain.data.division.PIECE_ROWS", 10)
     check(settings.replace(communication={"sum": "buckets", "bucket_mib": 1e-4}), own)
 
 
@@ -208,7 +208,7 @@ def test_an_epoch_has_each_sample_once(comm, settings, batch_size, memory):
     for step in range(run.batches.steps_per_epoch):
         global_batch = run.batches.samples(step)
         order.append(global_batch)
-        shares = comm.collect([targets.copy() for _, targets in run.batches.share_of(step)])
+        shares = comm.collect([part.targets.copy() for part in run.batches.parts_of(step)])
         targets = np.concatenate([piece for share in shares for piece in share])
         assert (targets == wanted[global_batch]).all()
         raw.append(sum(len(piece) for share in shares for piece in share))

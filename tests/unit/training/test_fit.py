@@ -129,7 +129,6 @@ def test_an_error_in_a_callback_ends_the_run_and_names_the_phase(build: Build, w
     ("changes", "words"),
     [
         (["model.layers=[{units=4}]"], "last layer has 4 units.*3 classes: give it units = 3"),
-        (["reproducibility.mode=exact"], "reproducibility.mode"),
     ],
 )
 def test_a_network_that_does_not_fit_is_a_run_file_error(

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from disttrain.training import Report
-from disttrain.training.reducer import Totals
+from disttrain.training.reducers import Totals
 from disttrain.training.state import State
 
 

@@ -1,0 +1,145 @@
+"""Exact mode: which arithmetic, decided without regard to ranks, and refused where it can't hold.
+
+Both arithmetics give the same bits on any number of ranks. `leaves` assumes only that the same call
+gives the same bits again; `shared` also divides products by rows, as far as the probe allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from disttrain.comm import Communicator
+from disttrain.data import PIECE_ROWS
+from disttrain.errors import RunFileError, UsageError
+from disttrain.model import Network
+from disttrain.model.products import products_of
+from disttrain.training.predictor import Predictor
+from disttrain.training.probe import divisible, probe, synthetic
+from disttrain.training.reducers import Plan
+
+__all__ = ["Arithmetic", "blas", "decide", "pin_threads"]
+
+# `shared` moves the inputs and gradients of every layer for the whole batch; where these are more
+# than so many times the parameters, `leaves` moves less.
+MOST = 4
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a run computes with, from its first step to its last; kept in its checkpoints.
+
+    `kind` is "leaves" or "shared"; `plan` is for the latter; `blas` names the library with its
+    kernels and threads; `probe` is the digest of a pass on the shapes of the run.
+    """
+
+    kind: str
+    leaves: int
+    plan: Plan
+    blas: str
+    probe: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return asdict(self) | {"plan": list(self.plan)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Arithmetic:
+        """Return what `to_json` wrote."""
+        alone, grid, tiled, grids = values["plan"]
+        return cls(**{**values, "plan": Plan(alone, grid, tiled, tuple(grids))})
+
+
+def pin_threads(threads: int) -> None:
+    """Have this process use so many BLAS threads, whatever the environment says."""
+    threadpool_limits(threads, "blas")
+
+
+def blas() -> str:
+    """Return the BLAS, its version, the kernels that it chose here, and its threads."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            parts = (library["internal_api"], library.get("version"), library.get("architecture"))
+            return " ".join(str(p) for p in parts if p) + f", {library['num_threads']} threads"
+    return "unknown"
+
+
+def decide(
+    model: Predictor, sizes: Sequence[int], classes: int, comm: Communicator,
+    recorded: Arithmetic | None = None,
+) -> Arithmetic:  # fmt: skip
+    """Return the arithmetic for global batches of `sizes` rows: `recorded` if a run goes on.
+
+    Collective. Raises on all ranks: RunFileError where "shared" is asked for and can't be had,
+    UsageError where ranks, or this machine and the one of `recorded`, do not compute the same bits.
+    """
+    settings = model.settings.reproducibility
+    with comm.together("probing the arithmetic"):
+        kind = kind_of(recorded.kind if recorded else settings.arithmetic, model.network, sizes)
+        shared = kind == "shared"
+        rows = sizes[0] if shared else min(-(-sizes[0] // settings.leaves), PIECE_ROWS)
+        batch = synthetic(model, rows, classes)
+        digest = probe(model, *batch)
+        refuse_unsteady(digest == probe(model, *batch))
+        plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
+    mine = Arithmetic(kind, settings.leaves, plan, blas(), digest)
+    first = comm.share(mine)
+    with comm.together("probing the arithmetic"):
+        refuse_other_bits(mine, first, "rank 0", comm)
+        refuse_other_bits(mine, recorded or mine, "this run so far", comm)
+    return mine
+
+
+def kind_of(kind: str, network: Network, sizes: Sequence[int]) -> str:
+    """Return "leaves" or "shared"; raise RunFileError where the one asked for can't be had."""
+    reason = why_not_shared(network, sizes)
+    if kind == "shared" and reason:
+        raise RunFileError(
+            f'reproducibility.arithmetic = "shared" can\'t be had: {reason}; use "leaves"'
+        )
+    if kind == "auto":
+        return "leaves" if reason or too_much(network, sizes[0]) else "shared"
+    return kind
+
+
+def why_not_shared(network: Network, sizes: Sequence[int]) -> str:
+    """Return why the gradients can't be products over the whole batch, or an empty string."""
+    if network.device.kind != "cpu":
+        return "it is for processors, not GPUs"
+    if not network.rowwise:
+        odd = next(layer.kind for layer in network.layers if not layer.rowwise)
+        return f"a layer of kind {odd!r} is not made of rows and one weight"
+    if sizes[0] > PIECE_ROWS:
+        return f"a global batch of {sizes[0]} rows is more than {PIECE_ROWS}"
+    return "" if products_of(network.layout) else "the network has no weights"
+
+
+def too_much(network: Network, rows: int) -> bool:
+    """Return True where sharing a batch would move much more than the gradients are."""
+    products = products_of(network.layout)
+    moved = rows * sum(p.inputs + p.units for p in products)
+    return moved > MOST * network.layout.length
+
+
+def refuse_unsteady(steady: bool) -> None:
+    """Raise UsageError where the same pass gave other bits the second time."""
+    if not steady:
+        raise UsageError(
+            f"the same pass gives other bits the second time here (BLAS: {blas()}): exact mode "
+            'needs a BLAS that repeats itself, as OpenBLAS does; or use mode = "fast"'
+        )
+
+
+def refuse_other_bits(here: Arithmetic, there: Arithmetic, where: str, comm: Communicator) -> None:
+    """Raise UsageError where this rank computes other bits than `there`."""
+    # The grids of gradients change no bits, only who computes which rows.
+    same = here.probe == there.probe and here.plan[:3] == there.plan[:3]
+    if not same:
+        raise UsageError(
+            f"{comm.host} computes other bits than {where} (BLAS here: {here.blas}; there: "
+            f"{there.blas}): exact mode needs processors of one kind and one BLAS; set "
+            'OPENBLAS_CORETYPE alike everywhere, or use reproducibility.mode = "fast"'
+        )

@@ -1,0 +1,8 @@
+"""Where gradients meet the other ranks: the only communication of a step, in three arithmetics."""
+
+from disttrain.training.reducers.base import Reducer, Totals
+from disttrain.training.reducers.leaves import LeafReducer
+from disttrain.training.reducers.products import Plan, ProductReducer
+from disttrain.training.reducers.shares import ShareReducer
+
+__all__ = ["LeafReducer", "Plan", "ProductReducer", "Reducer", "ShareReducer", "Totals"]

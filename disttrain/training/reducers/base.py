@@ -1,0 +1,106 @@
+"""What a reducer is, and the header that each of them sends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.data import Place
+
+__all__ = ["Reducer", "Tally", "Totals"]
+
+
+class Totals(NamedTuple):
+    """What a step did, summed over ranks, and who wants what.
+
+    `loss` is the summed loss of the global batch, `correct` its rightly classified samples,
+    `samples` their number; `failures` and `stop` count the ranks that failed or were asked to stop.
+    """
+
+    loss: float = 0.0
+    correct: float = 0.0
+    samples: float = 0.0
+    failures: float = 0.0
+    stop: float = 0.0
+
+
+class Tally:
+    """One rank's part of a step's totals, as a header: numbers that are added over ranks.
+
+    The losses of `units` units (leaves) have a place each, so that over ranks only zeros are added
+    to them: their sum, taken in their order, knows no rank. The other numbers are whole.
+    """
+
+    def __init__(self, units: int) -> None:
+        self._units = units
+        self._losses: list[tuple[int, Any]] = []
+        self._rights: list[Any] = []
+        self._samples = 0
+
+    @property
+    def length(self) -> int:
+        """Numbers in the header."""
+        return self._units + len(Totals._fields) - 1
+
+    def add(self, unit: int, loss: Any, right: Any, samples: int) -> None:
+        """Count samples in: their summed loss and how many are right, which may be on a device."""
+        self._losses.append((unit, loss))
+        self._rights.append(right)
+        self._samples += samples
+
+    def write(self, header: np.ndarray[Any, Any], failed: bool, stop: bool) -> None:
+        """Write the header, of nothing but the failure where this rank failed, and begin anew."""
+        header[:] = 0
+        if not failed:
+            for unit, loss in self._losses:
+                header[unit] += float(loss)
+            header[self._units] = sum(int(right) for right in self._rights)
+            header[self._units + 1] = self._samples
+        header[self._units + 2 :] = failed, stop
+        self._losses, self._rights, self._samples = [], [], 0
+
+    def read(self, header: np.ndarray[Any, Any]) -> Totals:
+        """Return what the headers of all ranks add up to."""
+        numbers, loss = header.tolist(), 0.0
+        for part in numbers[: self._units]:
+            loss += part
+        return Totals(loss, *numbers[self._units :])
+
+
+class Reducer(ABC):
+    """Sums gradients and header over ranks.
+
+    For each part of a step `open(place)` has the network write its gradients where they belong, and
+    returns what the backward pass calls with the end of what is complete; `add` takes the part in.
+    `sum_gradients` completes the sum over ranks and leaves it in `totals`. `way` says how: "none",
+    "window", "allreduce", ...
+    """
+
+    way: str
+
+    @property
+    @abstractmethod
+    def totals(self) -> Array:
+        """The sums over all ranks, after `sum_gradients`."""
+
+    @abstractmethod
+    def open(self, place: Place) -> Callable[[int], None]:
+        """Get ready for the backward pass of the part at `place`; return its `on_ready`."""
+
+    @abstractmethod
+    def add(self, place: Place, loss: Array, right: Any) -> None:
+        """Take in the part at `place`: the loss of each of its samples, how many are right."""
+
+    @abstractmethod
+    def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
+        """Complete the sum of a global batch of `rows` and return the header's. Collective.
+
+        A rank that failed takes part like all others: with zeros, and `failures = 1`.
+        """
+
+    def close(self) -> None:  # noqa: B027 - some hold nothing
+        """Give shared memory back. Collective."""

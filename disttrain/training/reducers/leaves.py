@@ -1,0 +1,103 @@
+"""Exact mode, any layers: gradients of leaves, added in the order of a fixed tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.comm import Communicator, folding, nodes
+from disttrain.data import Leaves, Place
+from disttrain.model import Network
+from disttrain.training.reducers.base import Reducer, Tally, Totals
+
+__all__ = ["LeafReducer"]
+
+
+class LeafReducer(Reducer):
+    """Computes each leaf alone, always with the same shapes, and adds leaves by their tree.
+
+    The network writes the gradients of a leaf into a slot; the first slots are the messages that
+    leave for the other ranks. `division` says which leaves are whose, `sizes` are the rows that a
+    global batch can have.
+    """
+
+    def __init__(
+        self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int]
+    ) -> None:
+        self._comm, self._network, self._division = comm, network, division
+        self._tally = Tally(division.leaves)
+        rows_of = {division.count(rows): rows for rows in sizes}
+
+        def held(leaves: int) -> list[list[tuple[int, int]]]:
+            """Return the nodes that each rank brings."""
+            owned = [division.owned(rows_of[leaves], rank) for rank in range(comm.size)]
+            return [nodes(low, high, leaves) for low, high in owned]
+
+        self._nodes = {leaves: len(held(leaves)[comm.rank]) for leaves in rows_of}
+        self._folding = {
+            leaves: folding(*division.owned(rows, comm.rank), leaves)
+            for leaves, rows in rows_of.items()
+        }
+        width = max(len(mine) for leaves in rows_of for mine in held(leaves))
+        length, device = network.layout.length, network.device
+        self._sum = comm.leaf_summation(held, width, length, network.dtype, self._tally.length)
+        self.way = self._sum.way
+        self._out = [device.mirror(message) for message in self._sum.messages]
+        self._back = self._out[0] if self.way == "none" else device.mirror(self._sum.total)
+        last = max([width - 1, *(slot for plan in self._folding.values() for slot, _ in plan)])
+        # The one slot more is for the parts of a leaf that is too large to be one.
+        scratch = [np.zeros(length, network.dtype) for _ in range(last + 2 - width)]
+        self._slots = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
+
+    @property
+    def totals(self) -> Array:
+        """The sums over all leaves, after `sum_gradients`."""
+        return self._back.array
+
+    def _plan(self, place: Place) -> tuple[int, list[tuple[int, int]]]:
+        """Return the slot of a leaf and the additions that follow it."""
+        leaves = self._division.count(place.rows)
+        low, _ = self._division.owned(place.rows, self._comm.rank)
+        return self._folding[leaves][place.unit - low]
+
+    def open(self, place: Place) -> Callable[[int], None]:
+        """Have the gradients written into the leaf's slot, or to be added to it."""
+        first = place.first and place.low < place.high
+        slot = self._plan(place)[0] if first else -1
+        self._network.write_gradients_to(self._slots[slot])
+        return lambda end: None
+
+    def add(self, place: Place, loss: Array, right: Any) -> None:
+        """Take in a part of a leaf; after its last one add what the tree says."""
+        if place.low == place.high:
+            return
+        self._tally.add(place.unit, np.sum(loss), right, place.high - place.low)
+        slot, additions = self._plan(place)
+        if not place.first:
+            self._slots[slot] += self._slots[-1]
+        if place.last:
+            for to, other in additions:
+                self._slots[to] += self._slots[other]
+
+    def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
+        """Bring this rank's nodes and complete the tree with those of the others."""
+        leaves = self._division.count(rows)
+        for mirror in self._out[: self._nodes[leaves]]:
+            if failed:
+                mirror.host[:] = 0
+            else:
+                mirror.leave(0, len(mirror.host))
+        self._tally.write(self._sum.header, failed, stop)
+        for mirror in self._out:
+            mirror.wait()
+        self._comm.phase("waiting for the sum of gradients")
+        self._sum.finish(leaves)
+        self._back.arrive()
+        return self._tally.read(self._sum.total_header)
+
+    def close(self) -> None:
+        """Give shared memory back. Collective."""
+        self._sum.close()

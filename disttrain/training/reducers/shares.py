@@ -1,0 +1,96 @@
+"""Fast mode: each rank brings the gradients of its share, and they are added in whatever way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from disttrain.arrays import Array
+from disttrain.comm import Communicator
+from disttrain.config import Settings
+from disttrain.data import Place
+from disttrain.model import Network
+from disttrain.model.flat import Layout
+from disttrain.training.reducers.base import Reducer, Tally, Totals
+
+__all__ = ["ShareReducer"]
+
+MIB = 1 << 20
+
+
+class ShareReducer(Reducer):
+    """The network writes straight into the message (on a GPU its mirror), which leaves in buckets.
+
+    Of a share in several parts they are added in their order first.
+    """
+
+    def __init__(self, comm: Communicator, network: Network, settings: Settings) -> None:
+        self._comm, self._left, self._tally = comm, 0, Tally(1)
+        how, dtype, layout = settings.communication, settings.model.dtype, network.layout
+        self._sum = comm.summation(layout.length, dtype, self._tally.length, how.sum)
+        least = int(how.bucket_mib * MIB) // self._sum.message.itemsize
+        self._sum.cuts = buckets(layout, least)
+        self._out = network.device.mirror(self._sum.message)
+        in_place = self._sum.total is self._sum.message
+        self._back = self._out if in_place else network.device.mirror(self._sum.total)
+        self._parts: Array | None = None
+        self.way = self._sum.way
+        network.write_gradients_to(self._out.array)
+
+    @property
+    def totals(self) -> Array:
+        """The sums over all ranks, after `sum_gradients`."""
+        return self._back.array
+
+    def open(self, place: Place) -> Callable[[int], None]:
+        """Let buckets leave while the backward pass goes on, where the share is one part."""
+        return self._on_ready if place.alone else lambda end: None
+
+    def _on_ready(self, end: int) -> None:
+        if end in self._sum.cuts:
+            self._out.leave(self._left, end)
+            self._left = end
+            if self._out.array is self._out.host:
+                self._sum.start(end)
+
+    def add(self, place: Place, loss: Array, right: Any) -> None:
+        """Take in one part of the share."""
+        self._tally.add(0, np.sum(loss), right, place.high - place.low)
+        if place.alone:
+            return
+        if place.first or self._parts is None:
+            self._parts = self._out.array.copy()
+        else:
+            self._parts += self._out.array
+
+    def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
+        """Send what has not left yet, with the header, and return the header's sum."""
+        if self._parts is not None:
+            self._out.array[:] = self._parts
+            self._parts = None
+        if failed:
+            self._sum.message[self._left :] = 0
+        else:
+            self._out.leave(self._left, len(self._sum.message))
+        self._tally.write(self._sum.header, failed, stop)
+        self._out.wait()
+        self._left = 0
+        self._comm.phase("waiting for the sum of gradients")
+        self._sum.finish()
+        self._back.arrive()
+        return self._tally.read(self._sum.total_header)
+
+    def close(self) -> None:
+        """Give shared memory back. Collective."""
+        self._sum.close()
+
+
+def buckets(layout: Layout, least: int) -> list[int]:
+    """Return where the buckets end: after layers, once `least` elements have come together."""
+    cuts: list[int] = []
+    for end in reversed(layout.ready):
+        if end - (cuts[-1] if cuts else 0) >= max(least, 1):
+            cuts.append(end)
+    return cuts

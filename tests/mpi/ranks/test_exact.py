@@ -1,0 +1,259 @@
+"""Exact mode: the bits of one rank alone, on any number of ranks. Also run on 5, 7 and 8."""
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.comm.alone import Alone
+from disttrain.model import Context, Dense, Layer, Parameter
+from disttrain.training import arithmetic as deciding
+from disttrain.training.reducers import Plan
+from tests.cli.shell import blobs, numbers
+
+# 150 rows for training: batches of 32, the last of an epoch has 22.
+RUN_FILE = """
+seed = 11
+[data]
+path = "{path}"
+normalize = "standardize"
+validation_fraction = 0.0
+[model]
+layers = [
+  {{ units = 19, activation = "tanh", dropout = 0.2 }},
+  {{ units = 7, activation = "relu", bias = 0.01 }},
+  {{ units = 3 }},
+]
+[training]
+epochs = 3
+batch_size = 32
+[validation]
+every_steps = 4
+[schedule]
+kind = "cosine"
+[reproducibility]
+mode = "exact"
+leaves = 8
+"""
+ARITHMETICS = ("leaves", "shared")
+KEYS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "penalty")
+
+
+@pytest.fixture(scope="module")
+def settings(comm, together_path):
+    path = together_path / "exact.h5"
+    with comm.together("making data"):
+        if comm.is_root:
+            blobs(path, 200, validation=2500)
+            numbers(path.with_name("numbers.h5"), 97, 2)
+    return disttrain.parse(RUN_FILE.format(path=path))
+
+
+def trained(settings, comm, **more):
+    """Train; return what must be equal, and the run."""
+    run = disttrain.build(settings, comm=comm, **more)
+    disttrain.fit(run)
+    history = [[row[key] for key in KEYS] for row in run.state.history]
+    return (run.digest(), history, run.state.best_step), run
+
+
+def check(settings, comm, ways=ARITHMETICS, **more):
+    """Compare a training on these ranks with one alone, in each arithmetic."""
+    runs = []
+    for way in ways:
+        exact = settings.replace(reproducibility={"arithmetic": way})
+        mine, run = trained(exact, comm, **more)
+        alone, _ = trained(exact, Alone(), **more)
+        assert mine == alone
+        assert len(set(map(str, comm.collect(mine)))) == 1
+        assert run.arithmetic.kind == way
+        run.close()
+        runs.append(run)
+    return runs
+
+
+def test_uneven_batches_dropout_and_a_schedule(comm, settings):
+    leaves, shared = check(settings, comm)
+    assert leaves.state.step == shared.state.step == 15
+    if comm.size > 1:
+        assert leaves.reducer.way == "tree+window"
+        assert shared.reducer.way == "products"
+    np.testing.assert_allclose(leaves.network.values, shared.network.values, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ARITHMETICS)
+def test_it_is_the_training_of_fast_mode_up_to_rounding(comm, settings, way):
+    double = settings.replace(model={"dtype": "float64"}, reproducibility={"arithmetic": way})
+    _, exact = trained(double, comm)
+    _, fast = trained(double.replace(reproducibility={"mode": "fast"}), Alone())
+    np.testing.assert_allclose(exact.network.values, fast.network.values, rtol=1e-9, atol=1e-12)
+    for row, wanted in zip(exact.state.history, fast.state.history, strict=True):
+        assert row["train_loss"] == pytest.approx(wanted["train_loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"batch_size": 3, "epochs": 1}},
+        {"training": {"batch_size": 149, "epochs": 2}},
+        {"training": {"protocol": "batch", "epochs": 4}},
+        {"training": {"protocol": "single-sample", "epochs": 1}},
+        {"model": {"dtype": "float64"}},
+        {"reproducibility": {"leaves": 13}},
+        {"model": {"loss": "squared"}, "schedule": {"kind": "step", "learning_rate": 0.01}},
+        {"optimizer": {"form": "nesterov", "weight_decay": 1e-3}},
+        {"optimizer": {"form": "averaged", "momentum": 0.5}},
+        {"data": {"memory": "stream", "block_rows": 16}},
+        {"validation": {"on": "all", "patience": 2}},
+        {"model": {"input_dropout": 0.3}, "schedule": {"kind": "inverse-time"}},
+    ],
+    ids=str,
+)
+def test_whatever_is_trained(comm, settings, changes):
+    check(settings.replace(**changes), comm)
+
+
+def test_numbers_to_be_fitted(comm, settings):
+    path = str(settings.data.path).replace("exact.h5", "numbers.h5")
+    changed = settings.replace(
+        data={"path": path, "validation_fraction": 0.2},
+        model={"layers": [{"units": 6, "activation": "sigmoid"}, {"units": 2}], "loss": "squared"},
+        schedule={"learning_rate": 0.01},
+    )
+    check(changed, comm)
+
+
+def test_a_flat_gradient_stops_all_at_the_same_step(comm, settings):
+    changed = settings.replace(
+        model={"layers": [{"units": 3}]},
+        training={"protocol": "batch", "epsilon": 0.02, "epochs": 400},
+        optimizer={"momentum": 0.0},
+        schedule={"kind": "constant"},
+        validation={"every_steps": 50},
+    )
+    for run in check(changed, comm):
+        assert run.state.reason == "gradient"
+
+
+def test_streamed_data_and_data_in_memory_give_one_digest(comm, settings):
+    found = set()
+    for memory in ("shared", "stream"):
+        changed = settings.replace(data={"memory": memory, "block_rows": 16})
+        found.add(trained(changed, comm)[0][0])
+    assert len(found) == 1
+
+
+def test_messages_instead_of_shared_memory(comm, settings, monkeypatch):
+    """As over several hosts, or where /dev/shm is too small."""
+    monkeypatch.setattr("disttrain.comm.sums.leaves.room", lambda: 0.0)
+    monkeypatch.setattr("disttrain.comm.sharing.room", lambda: 0.0)
+    leaves, _ = check(settings, comm)
+    assert leaves.reducer.way == ("tree+alltoall" if comm.size > 1 else "none")
+
+
+def test_leaves_that_are_too_large_for_one_pass(comm, settings, monkeypatch):
+    monkeypatch.setattr("disttrain.data.division.PIECE_ROWS", 3)
+    check(settings.replace(training={"batch_size": 100}), comm, ["leaves"])
+
+
+@pytest.mark.parametrize("grids", [(0, 0, 0), (1, 0, 2)])
+def test_what_the_probe_forbids_is_not_divided(comm, settings, monkeypatch, grids):
+    plan = Plan(True, 1, False, grids)
+    monkeypatch.setattr(deciding, "divisible", lambda *_: plan)
+    (run,) = check(settings, comm, ["shared"])
+    assert run.arithmetic.plan == plan
+
+
+class Gain(Layer):
+    """A layer of a user's own, about which nothing is known."""
+
+    kind = "gain"
+
+    def parameters(self, inputs):
+        return {"gain": Parameter((inputs,), initial=1.0)}
+
+    def forward(self, x, ctx: Context):
+        gain = ctx.values["gain"]
+
+        def backward(dy):
+            ctx.gradients["gain"][:] = (dy * x).sum(axis=0)
+            return dy * gain
+
+        return x * gain, backward
+
+
+def test_a_layer_of_ones_own_is_computed_leaf_by_leaf(comm, settings):
+    def layers():
+        return [Dense(9, "relu"), Gain(), Dense(3)]
+
+    auto, run = trained(settings, comm, layers=layers())
+    assert auto == trained(settings, Alone(), layers=layers())[0]
+    assert run.arithmetic.kind == "leaves"
+    asked = settings.replace(reproducibility={"arithmetic": "shared"})
+    with pytest.raises(disttrain.DisttrainError, match=r"'gain'.*use \"leaves\"") as caught:
+        disttrain.build(asked, comm=comm, layers=layers())
+    assert caught.value.exit_code == 2
+
+
+def test_more_ranks_than_leaves_are_refused(comm, settings):
+    few = settings.replace(reproducibility={"leaves": max(comm.size - 1, 1)})
+    if comm.size == 1:
+        disttrain.build(few, comm=comm)
+        return
+    with pytest.raises(disttrain.DisttrainError, match=f"there are {comm.size} ranks") as caught:
+        disttrain.build(few, comm=comm)
+    assert caught.value.exit_code == 2
+
+
+def test_a_rank_that_computes_other_bits_is_refused_before_the_first_step(
+    comm, settings, monkeypatch
+):
+    if comm.size == 1:
+        pytest.skip("needs two ranks")
+    real = deciding.probe
+    if comm.rank == comm.size - 1:
+        monkeypatch.setattr(deciding, "probe", lambda *a: real(*a)[::-1])
+    with pytest.raises(disttrain.DisttrainError, match=r"other bits than rank 0.*CORETYPE") as e:
+        disttrain.build(settings, comm=comm)
+    assert e.value.exit_code == 2
+
+
+@pytest.mark.parametrize("way", ARITHMETICS)
+def test_a_failure_in_a_step_is_everyones_and_the_run_goes_on_to_the_same_bits(comm, settings, way):
+    exact = settings.replace(reproducibility={"arithmetic": way})
+    run = disttrain.build(exact, comm=comm)
+    forward, last = run.network.forward, comm.size - 1
+
+    def broken(inputs):
+        if comm.rank == last and run.state.step == 6:
+            raise ValueError("injected")
+        return forward(inputs)
+
+    run.network.forward = broken
+    with pytest.raises(disttrain.DisttrainError, match=f"rank {last} failed in forward"):
+        disttrain.fit(run)
+    run.network.forward = forward
+    disttrain.fit(run)
+    assert run.digest() == trained(exact, Alone())[0][0]
+
+
+@pytest.mark.parametrize("way", ARITHMETICS)
+def test_divergence_is_everyones(comm, settings, way):
+    exact = settings.replace(
+        reproducibility={"arithmetic": way},
+        schedule={"learning_rate": 1e30, "kind": "constant"},
+    )
+    with pytest.raises(disttrain.DisttrainError, match=r"loss is (nan|inf)") as caught:
+        disttrain.fit(disttrain.build(exact, comm=comm))
+    assert caught.value.exit_code == 4
+
+
+def test_a_loss_that_returns_only_a_sum_is_for_leaves(comm, settings):
+    class Sum(disttrain.Softmax):
+        def forward(self, outputs, targets, ctx):
+            loss, backward = super().forward(outputs, targets, ctx)
+            return loss.sum(), backward
+
+    check(settings, comm, ["leaves"], loss=Sum())
+    asked = settings.replace(reproducibility={"arithmetic": "shared"})
+    with pytest.raises(disttrain.DisttrainError, match="one number for each sample"):
+        disttrain.fit(disttrain.build(asked, comm=comm, loss=Sum()))

@@ -47,7 +47,7 @@ def _print(facts: dict[str, Any]) -> None:
     for one in facts.get("files", [facts]):
         known = [f"{key} {one[key]}" for key in ("step", "epoch", "digest") if key in one]
         more = f" ({', '.join(known)})" if known else ""
-        say(f"{one['path']}: {'whole' if one['whole'] else 'NOT WHOLE'}{more}")
+        say(f"{one['path']}: {'whole' if one['whole'] else 'WRONG'}{more}")
         if "files" in facts and not one["whole"]:
             say(f"  {one['problem']}")
     for path in facts.get("left_over", []):

@@ -143,14 +143,7 @@ class RunFolder:
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
-        try:
-            with open(self.metrics, "a", encoding="utf-8") as file:
-                file.write(line(report))
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
-                "from the newest checkpoint"
-            ) from None
+        self._append(line(report), durable=False)
 
     def save(self, run: Run, improved: bool) -> None:
         """Save the state, and once more as the best where it is. Collective."""
@@ -165,7 +158,22 @@ class RunFolder:
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""
+        if summary["status"] in FINISHED:
+            # Nothing writes the metrics of a finished run anew: they must be safe before it is one.
+            self._append("", durable=True)
         self._write(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def _append(self, text: str, durable: bool) -> None:
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(text)
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
+                "from the newest checkpoint"
+            ) from None
 
     def _write(self, path: Path, text: str) -> None:
         write_atomically(path, text.encode())

@@ -21,13 +21,15 @@ def verify_run(path: Path) -> dict[str, Any]:
 
     `whole`; `files`, a verdict for each, the newest checkpoint first; `resume`, the checkpoint that
     `--resume` would go on from, or None; `left_over`, the names of files that were put aside or
-    that a killed process left: they say nothing of the rest. Raises CheckpointError where the
-    folder holds no run.
+    that a killed process left: they say nothing of the rest. Of a run that is under way files may
+    be between two states. Raises CheckpointError where the folder holds no run.
     """
     folder = RunFolder(path)
     if not folder.holds_a_run():
         raise CheckpointError(f"{path} holds no run: give a run folder, or a file")
-    ring = [verify(p) for p in reversed(all_checkpoints(folder.checkpoints))]
+    # What is gone by now was deleted by the run itself, which is under way.
+    found = (verify(p) for p in reversed(all_checkpoints(folder.checkpoints)))
+    ring = [v for v in found if v.whole or v.path.exists()]
     newest = next((v for v in ring if v.whole), None)
     progress = newest.progress if newest else {}
     files = [

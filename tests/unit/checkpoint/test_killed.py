@@ -58,7 +58,7 @@ def test_killed_at_random_moments(tmp_path: Path, make: Make, times: int) -> Non
     random_delay = random.Random(times)
     made, newest, inside, old, new = Saver(tmp_path / "run", make, KEEP), 0, 0, 0, 0
     for _ in range(times):
-        said = killed_after(random_delay.uniform(0, 0.02), tmp_path / "run", make, newest + 1)
+        said = killed_after(random_delay.uniform(0, 0.06), tmp_path / "run", make, newest + 1)
         announced = max(int(word.strip("!")) for word in said)
         done = max([int(word[:-1]) for word in said if word.endswith("!")], default=newest)
         for step in range(max(1, newest), announced + 1):

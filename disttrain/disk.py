@@ -6,7 +6,15 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["sync_directory"]
+__all__ = ["make_directory", "sync_directory"]
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory with all above it, so that a crash afterwards leaves it there."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -2,19 +2,34 @@
 
 from disttrain.checkpoint.digest import digest
 from disttrain.checkpoint.load import load
-from disttrain.checkpoint.rotate import all_checkpoints, find, newest_whole, save_newest
+from disttrain.checkpoint.rotate import (
+    all_checkpoints,
+    find,
+    newest_whole,
+    path_of,
+    put_aside,
+    save_newest,
+    step_of,
+)
 from disttrain.checkpoint.save import image, save, write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
+from disttrain.checkpoint.verify import Verdict, is_checkpoint, verify
 
 __all__ = [
     "Snapshot",
+    "Verdict",
     "all_checkpoints",
     "digest",
     "find",
     "image",
+    "is_checkpoint",
     "load",
     "newest_whole",
+    "path_of",
+    "put_aside",
     "save",
     "save_newest",
+    "step_of",
+    "verify",
     "write_atomically",
 ]

@@ -1,28 +1,92 @@
 """The commit record: what stands behind the HDF5 file and says that all of it is there.
 
-    HDF5 file | b"disttrain-commit" | SHA-256 of the HDF5 file
+    HDF5 file | table (JSON) | length of the table (8 bytes, little-endian)
+              | b"disttrain-commit" | SHA-256 of the table and its length
 
-It is the last thing written and covers every byte, so names, shapes, types and attributes too.
-HDF5 does not look behind its own end. It is checked before HDF5 sees the file: the library crashes,
-or runs for ever, on some damaged ones.
+The table holds the length of the HDF5 file, place and SHA-256 of every data set in it, and the
+SHA-256 of all bytes between them. So the record, which is written last, covers every byte, names,
+shapes, types and attributes too, and says which tensor is damaged. HDF5 does not look behind its
+own end. The record is checked before HDF5 sees the file: the library crashes, or runs for ever, on
+some damaged ones.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-__all__ = ["commit", "committed"]
+__all__ = ["STRUCTURE", "commit", "damage", "has_record"]
 
 MARK = b"disttrain-commit"
-LENGTH = len(MARK) + hashlib.sha256().digest_size
+END = len(MARK) + hashlib.sha256().digest_size
+STRUCTURE = "the structure of the file"
+Places = Mapping[str, tuple[int, int]]
+"""Name of a data set → its first byte in the file and how many there are."""
 
 
-def commit(content: bytes) -> bytes:
-    """Return `content` with its commit record."""
-    return content + MARK + hashlib.sha256(content).digest()
+def commit(content: bytes, places: Places) -> bytes:
+    """Return `content`, an HDF5 file with data sets at `places`, with its commit record."""
+    table = {
+        "bytes": len(content),
+        "structure": _between(content, places.values()),
+        "data sets": {
+            name: [first, length, _sha(memoryview(content)[first : first + length])]
+            for name, (first, length) in places.items()
+        },
+    }
+    text = json.dumps(table).encode()
+    record = text + len(text).to_bytes(8, "little")
+    return b"".join([content, record, MARK, hashlib.sha256(record).digest()])
 
 
-def committed(written: bytes) -> bytes | None:
-    """Return the content that was committed, or None where `written` is not all of that."""
-    content, record = written[:-LENGTH], written[-LENGTH:]
-    return content if record == MARK + hashlib.sha256(content).digest() else None
+def damage(written: bytes) -> list[str] | None:
+    """Return the data sets in `written` that are not what was committed, and perhaps STRUCTURE.
+
+    An empty list means that every byte is as it was committed; None that the record itself is
+    missing or damaged, or that the length is not the committed one: of such a file nothing is sure.
+    """
+    table = _table(written)
+    if table is None:
+        return None
+    view = memoryview(written)[: table["bytes"]]
+    sets = {name: (first, length, sha) for name, (first, length, sha) in table["data sets"].items()}
+    found = [n for n, (first, length, sha) in sets.items() if _sha(view[first:][:length]) != sha]
+    if (
+        _between(view, [(first, length) for first, length, _ in sets.values()])
+        != table["structure"]
+    ):
+        found.append(STRUCTURE)
+    return found
+
+
+def has_record(end: bytes) -> bool:
+    """Return True where the last bytes of a file look like those of a commit record."""
+    return end[-END:].startswith(MARK)
+
+
+def _table(written: bytes) -> dict[str, Any] | None:
+    """Return the table of a record that is whole and stands where it says."""
+    if not has_record(written):
+        return None
+    length = int.from_bytes(written[-END - 8 : -END], "little")
+    record = written[max(0, len(written) - END - 8 - length) : -END]
+    if written[-END:] != MARK + hashlib.sha256(record).digest():
+        return None
+    table: dict[str, Any] = json.loads(record[:-8])
+    return table if table["bytes"] + len(record) + END == len(written) else None
+
+
+def _between(content: bytes | memoryview, places: Iterable[tuple[int, int]]) -> str:
+    """Return SHA-256 over what of `content` is in none of `places`."""
+    sha, done, view = hashlib.sha256(), 0, memoryview(content)
+    for first, length in sorted(places):
+        sha.update(view[done:first])
+        done = first + length
+    sha.update(view[done:])
+    return sha.hexdigest()
+
+
+def _sha(part: memoryview) -> str:
+    return hashlib.sha256(part).hexdigest()

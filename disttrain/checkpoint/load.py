@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import h5py
 import numpy as np
 
-from disttrain.checkpoint.commit import committed
+from disttrain.checkpoint.commit import damage
 from disttrain.checkpoint.save import FORMAT, VERSION
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.errors import CheckpointError
@@ -21,10 +21,10 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load(path: str | Path) -> Snapshot:
-    """Return the snapshot in the checkpoint at `path`, verified against its commit record.
+    """Return the snapshot in the checkpoint at `path`, verified against all that it states.
 
-    Raises CheckpointError for a file that is missing, torn, changed since it was written, or of
-    another format or version.
+    Raises CheckpointError for a file that is missing, torn, changed since it was written, of
+    another format or version, or whose weights are not those of the digest that it states.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,10 +32,14 @@ def load(path: str | Path) -> Snapshot:
         raise CheckpointError(f"checkpoint {path} {kind}: give a .h5 file of a run folder")
     try:
         written = path.read_bytes()
-        content = committed(written)
-        if content is None:
+        damaged = damage(written)
+        if damaged is None:
             _refuse_uncommitted(path, written)
-        with h5py.File(io.BytesIO(content), "r") as file:
+        if damaged:
+            raise CheckpointError(
+                f"checkpoint {path} is damaged in {', '.join(damaged)}: use another one of its run"
+            )
+        with h5py.File(io.BytesIO(written), "r") as file:
             return _read(path, file)
     except CheckpointError:
         raise
@@ -66,7 +70,7 @@ def _read(path: Path, file: h5py.File) -> Snapshot:
             f"{VERSION}: use the disttrain that wrote it"
         )
     state = json.loads(bytes(file["state"][()]))
-    return Snapshot(
+    snapshot = Snapshot(
         step=int(file.attrs["step"]),
         epoch=float(file.attrs["epoch"]),
         run_file=bytes(file["run_file"][()]).decode(),
@@ -75,6 +79,13 @@ def _read(path: Path, file: h5py.File) -> Snapshot:
         normalization=_facts(file["normalization"]),
         state=state,
     )
+    if file.attrs["digest"] != snapshot.digest:
+        raise CheckpointError(
+            f"checkpoint {path} does not hold what it was made of: its digest is "
+            f"{snapshot.digest[:12]}, it states {file.attrs['digest'][:12]}; use another one of "
+            "its run, and have the memory of that host tested"
+        )
+    return snapshot
 
 
 def _tensors(group: h5py.Group, names: list[str]) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from disttrain.checkpoint.commit import commit
 from disttrain.checkpoint.snapshot import Snapshot
-from disttrain.disk import sync_directory
+from disttrain.disk import make_directory, sync_directory
 from disttrain.errors import CheckpointError
 
 __all__ = ["FORMAT", "VERSION", "save", "write_atomically"]
@@ -55,7 +55,20 @@ def image(snapshot: Snapshot) -> bytes:
         state = {**snapshot.state, "tensors": list(snapshot.parameters)}
         file["state"] = np.bytes_(json.dumps(state).encode())
         file.flush()
-        return commit(bytes(file.id.get_file_image()))
+        return commit(file.id.get_file_image(), _places(file))
+
+
+def _places(file: h5py.File) -> dict[str, tuple[int, int]]:
+    """Return where the bytes of each data set stand: contiguous, unfiltered."""
+    places = {}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        # One without elements has no place.
+        if isinstance(item, h5py.Dataset) and item.nbytes:
+            places[name] = (item.id.get_offset(), item.nbytes)
+
+    file.visititems(visit)
+    return places
 
 
 def _write(file: h5py.File, name: str, facts: Mapping[str, Any]) -> None:
@@ -74,7 +87,7 @@ def write_atomically(
     """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one."""
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         with open(neighbour, "wb", buffering=0) as file:
             view = memoryview(content)
             while view:
@@ -86,9 +99,10 @@ def write_atomically(
         with contextlib.suppress(OSError):
             neighbour.unlink(missing_ok=True)
         raise error(
-            f"{path} can't be written ({problem.strerror}): what was there before is still whole; "
+            f"{path} can't be written ({problem.strerror}): what stands there is still whole; "
             "make room or choose another --output"
         ) from None
     except BaseException:
-        neighbour.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            neighbour.unlink(missing_ok=True)
         raise

@@ -21,6 +21,7 @@ from disttrain.cli import (
     prepare,
     prepare_small,
     train,
+    verify,
 )
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import (
@@ -67,6 +68,7 @@ prepare.app.add_typer(prepare_small.app)
 app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.command)
 app.command("inspect")(inspect.command)
+app.command("verify")(verify.command)
 app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)

@@ -38,6 +38,11 @@ def _is_data(file: Path) -> bool:
     """Return True for a data file; whatever can't be opened is left to the checkpoint's reader."""
     import h5py
 
+    from disttrain.checkpoint import is_checkpoint
+
+    # HDF5 crashes or hangs on some damaged checkpoints: their own reader looks before it asks it.
+    if not file.is_file() or is_checkpoint(file):
+        return False
     try:
         with h5py.File(file, "r", locking="best-effort") as opened:
             return opened.attrs.get("format") == "disttrain-data" or "train" in opened

@@ -14,10 +14,13 @@ from disttrain.checkpoint import (
     all_checkpoints,
     image,
     load,
+    path_of,
+    put_aside,
     save_newest,
     write_atomically,
 )
 from disttrain.config import to_toml
+from disttrain.disk import make_directory, sync_directory
 from disttrain.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class RunFolder:
         The lock goes with the process, however it ends. With `overwrite` the old run is removed.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path)
             self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise UsageError(
@@ -84,6 +87,10 @@ class RunFolder:
         files += [self.path / f"{name}.png" for name in PICTURES]
         for old in [*files, *all_checkpoints(self.checkpoints), *self.path.glob(".*.tmp")]:
             old.unlink(missing_ok=True)
+        # None of them may come back beside those of the next run.
+        for folder in (self.checkpoints, self.path):
+            if folder.is_dir():
+                sync_directory(folder)
 
     def release(self) -> None:
         """Let another run use the folder."""
@@ -103,13 +110,27 @@ class RunFolder:
             return None
         return summary if summary.get("status") in FINISHED else None
 
-    def load_best(self, say: Callable[[str], None]) -> Snapshot | None:
-        """Return the best state so far, or None, saying so, where it can't be had any more."""
-        try:
-            return load(self.best)
-        except CheckpointError as error:
-            say(f"{error}; looking for the best weights anew from here")
-            return None
+    def load_best(self, snapshot: Snapshot, say: Callable[[str], None]) -> Snapshot | None:
+        """Return the best state up to `snapshot`, and see to it that `best.h5` holds that one.
+
+        A crash inside a save leaves a `best.h5` that is older than the checkpoint, falling back to
+        an older checkpoint one that is newer: neither is believed. The state is then among the
+        checkpoints, as a rule `snapshot` itself; else the return value is None, and that is said.
+        """
+        step = snapshot.state["progress"]["best_step"]
+        source = path_of(self.checkpoints, step)
+        (held, problem), (kept, _) = _load_step(self.best, step), _load_step(source, step)
+        if kept is None and held is not None:
+            return held
+        if kept is not None:
+            if held is None or held.digest != kept.digest:
+                write_atomically(self.best, source.read_bytes())
+                say(f"{problem or f'{self.best} is another one'}; it is written anew from {source}")
+            return kept
+        if self.best.exists():
+            problem += f"; {put_aside(self.best, 'other')}"
+        say(f"{problem}; the best weights so far are lost, later ones are kept if they are better")
+        return None
 
     def begin(self, run: Run) -> None:
         """Write the resolved run file, and the metrics up to where the run stands."""
@@ -122,14 +143,7 @@ class RunFolder:
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
-        try:
-            with open(self.metrics, "a", encoding="utf-8") as file:
-                file.write(line(report))
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
-                "from the newest checkpoint"
-            ) from None
+        self._append(line(report), durable=False)
 
     def save(self, run: Run, improved: bool) -> None:
         """Save the state, and once more as the best where it is. Collective."""
@@ -137,16 +151,43 @@ class RunFolder:
             if run.comm.is_root:
                 snapshot = run.snapshot()
                 content = image(snapshot)
+                # In this order: until `best.h5` is there too, the same state is in the ring.
+                save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
                 if improved:
                     write_atomically(self.best, content)
-                save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""
+        if summary["status"] in FINISHED:
+            # Nothing writes the metrics of a finished run anew: they must be safe before it is one.
+            self._append("", durable=True)
         self._write(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def _append(self, text: str, durable: bool) -> None:
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(text)
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
+                "from the newest checkpoint"
+            ) from None
 
     def _write(self, path: Path, text: str) -> None:
         write_atomically(path, text.encode())
+
+
+def _load_step(path: Path, step: int) -> tuple[Snapshot | None, str]:
+    """Return the state of `step` that `path` holds, else None and why not."""
+    try:
+        found = load(path)
+    except CheckpointError as error:
+        return None, str(error)
+    if found.step != step:
+        return None, f"{path} is of step {found.step}, but the best so far is step {step}"
+    return found, ""
 
 
 def line(report: dict[str, Any]) -> str:

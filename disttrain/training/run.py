@@ -109,8 +109,8 @@ class Run(Predictor):
     def restore(self, snapshot: Snapshot | None, best: Snapshot | None = None) -> None:
         """Go on from rank 0's `snapshot`; None (on rank 0) leaves everything as it is. Collective.
 
-        `best` is the snapshot of the best weights so far; without it the search for the best begins
-        anew.
+        `best` is the snapshot of the best weights so far. Where they are lost all decisions stay
+        what they were, so the digest does too, and only better weights become the best.
 
         Weights and velocity are then those of rank 0 on every rank, and their digest is compared.
         """
@@ -122,9 +122,7 @@ class Run(Predictor):
                 network.load(snapshot.velocity, self.optimizer.velocity)
                 self.state = State.from_json(snapshot.state["progress"])
                 self.state.reconsider(self.settings.validation.patience)
-                if best is None:
-                    self.state.best_loss = None
-                else:
+                if best is not None:
                     self.best = np.zeros(network.layout.length, network.dtype)
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)

@@ -99,7 +99,7 @@ def _begin(
     best = None
     with run.comm.together("restoring"):
         if snapshot and snapshot.state["progress"]["best_loss"] is not None:
-            best = folder.load_best(say)
+            best = folder.load_best(snapshot, say)
     run.restore(snapshot, best)
     if snapshot is None and (names := equal_units(run.network)):
         say(f"warning: {why_equal(names)}")

@@ -48,7 +48,7 @@ def summarize(
         "ranks": comm.size,
         "wall_seconds": time.time() - begin,
         "samples_per_second": samples / seconds if seconds else 0.0,
-        "best_step": state.best_step if state and state.best_loss is not None else None,
+        "best_step": state.best_step if state and run and run.best is not None else None,
         "validation": None,
         "test": None,
         "digest": digest,

@@ -115,6 +115,7 @@ JSON = [
     ("evaluate", "out"),
     ("check", "run.toml"),
     ("inspect", "out"),
+    ("verify", "out"),
 ]
 
 

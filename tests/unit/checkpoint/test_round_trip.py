@@ -121,7 +121,7 @@ def test_a_change_by_hand_is_noticed(
 def test_a_file_of_another_version_names_both(tmp_path: Path, make: Make) -> None:
     save(tmp_path / "a.h5", make())
     change(tmp_path / "a.h5", lambda file: file.attrs.modify("version", 9))
-    (tmp_path / "a.h5").write_bytes(commit((tmp_path / "a.h5").read_bytes()))
+    (tmp_path / "a.h5").write_bytes(commit((tmp_path / "a.h5").read_bytes(), {}))
     with pytest.raises(CheckpointError, match="has version 9, this program reads 1"):
         load(tmp_path / "a.h5")
 

@@ -1,0 +1,92 @@
+"""Whether a checkpoint is whole, and if not, what in it is damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from disttrain.checkpoint.commit import damage, has_record
+from disttrain.checkpoint.load import load
+from disttrain.checkpoint.rotate import NAME, step_of
+from disttrain.checkpoint.save import FORMAT
+from disttrain.errors import CheckpointError
+
+__all__ = ["Verdict", "is_checkpoint", "verify"]
+
+# A checkpoint names its format near its beginning.
+BEGINNING = 1 << 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one file: `problem` is a sentence, or "" where the file is whole.
+
+    Of a checkpoint that is whole `step`, `epoch`, `digest` and `progress` (the trainer's state) are
+    known; of a damaged one, where that can be told, which data sets are.
+    """
+
+    path: Path
+    problem: str = ""
+    damaged: list[str] = field(default_factory=list)
+    step: int | None = None
+    epoch: float | None = None
+    digest: str | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """True where nothing is wrong with the file."""
+        return not self.problem
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that is known, as JSON values."""
+        known = {key: getattr(self, key) for key in ("step", "epoch", "digest")}
+        return {
+            "path": str(self.path),
+            "whole": self.whole,
+            "problem": self.problem or None,
+            "damaged": self.damaged,
+            **{key: value for key, value in known.items() if value is not None},
+        }
+
+
+def verify(path: Path) -> Verdict:
+    """Return the verdict on the checkpoint at `path`: every digest in it is computed again."""
+    try:
+        snapshot = load(path)
+    except CheckpointError as error:
+        return Verdict(path, str(error), _damaged(path))
+    problem = ""
+    if NAME.fullmatch(path.name) and step_of(path) != snapshot.step:
+        problem = f"checkpoint {path} is of step {snapshot.step}: give it back its own name"
+    return Verdict(
+        path, problem, [], snapshot.step, snapshot.epoch, snapshot.digest,
+        snapshot.state.get("progress", {}),
+    )  # fmt: skip
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return True for a file that is, or was, a checkpoint; HDF5 is not asked: it may be damaged.
+
+    Raises CheckpointError for one that can't be read.
+    """
+    if NAME.fullmatch(path.name) or path.name == "best.h5":
+        return True
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(BEGINNING)
+            file.seek(max(0, path.stat().st_size - 1024))
+            return FORMAT.encode() in begin or has_record(file.read())
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} can't be read ({error.strerror}): give a checkpoint, a run folder or a data "
+            "file"
+        ) from None
+
+
+def _damaged(path: Path) -> list[str]:
+    try:
+        return damage(path.read_bytes()) or []
+    except (OSError, ValueError, KeyError):
+        return []

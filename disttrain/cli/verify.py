@@ -1,0 +1,71 @@
+"""`disttrain verify`: whether a checkpoint, a run folder or a data file is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from disttrain.cli.options import AsJson, print_json, say
+
+__all__ = ["command"]
+
+
+def command(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|RUN", help="A checkpoint, a data file or a run folder."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is whole, what is damaged, and what --resume would take; change nothing."""
+    from disttrain.comm import connect
+
+    comm = connect()
+    with comm.together("verifying"):
+        if comm.is_root:
+            facts = _verdict(file)
+            if as_json:
+                print_json(facts)
+            else:
+                _print(facts)
+            _refuse_damage(facts)
+
+
+def _verdict(file: Path) -> dict[str, Any]:
+    from disttrain.checkpoint import is_checkpoint, verify
+    from disttrain.data.verify import verify_data
+    from disttrain.training.verification import verify_run
+
+    if file.is_dir():
+        return verify_run(file)
+    return verify(file).facts() if is_checkpoint(file) else verify_data(str(file))
+
+
+def _print(facts: dict[str, Any]) -> None:
+    for one in facts.get("files", [facts]):
+        known = [f"{key} {one[key]}" for key in ("step", "epoch", "digest") if key in one]
+        more = f" ({', '.join(known)})" if known else ""
+        say(f"{one['path']}: {'whole' if one['whole'] else 'WRONG'}{more}")
+        if "files" in facts and not one["whole"]:
+            say(f"  {one['problem']}")
+    for path in facts.get("left_over", []):
+        say(f"{path}: left over, can be deleted")
+    if "resume" in facts:
+        say(f"--resume goes on from {facts['resume'] or 'the beginning'}")
+
+
+def _refuse_damage(facts: dict[str, Any]) -> None:
+    """Raise CheckpointError (code 3) where something is not whole."""
+    from disttrain.errors import CheckpointError
+
+    if facts["whole"]:
+        return
+    if "files" not in facts:
+        raise CheckpointError(facts["problem"])
+    bad = [Path(one["path"]).name for one in facts["files"] if not one["whole"]]
+    raise CheckpointError(
+        f"{facts['path']} is not whole ({', '.join(bad)}): "
+        + (f"--resume goes on from {facts['resume']}" if facts["resume"] else "begin anew")
+    )

@@ -1,0 +1,57 @@
+"""What saves states as `fit` does, and checks what a resumption finds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from disttrain.checkpoint import Snapshot, load, newest_whole
+from disttrain.comm.alone import Alone
+from disttrain.training.folder import RunFolder
+from tests.unit.checkpoint.crash_disk import read
+
+Make = Callable[..., Snapshot]
+
+
+class Saver:
+    """Saves states 1, 2, 3... into a run folder, as `fit` does."""
+
+    def __init__(self, path: Path, make: Make, keep: int) -> None:
+        self.folder, self.make, self.keep = RunFolder(path), make, keep
+        self.digests: dict[int, str] = {}
+        self.best: dict[int, int] = {}
+
+    def save(self, step: int, improved: bool) -> None:
+        """Save the state of `step`."""
+        snapshot = self.know(step, step if improved else self.best[step - 1])
+        run: Any = SimpleNamespace(
+            comm=Alone(),
+            snapshot=lambda: snapshot,
+            settings=SimpleNamespace(checkpoint=SimpleNamespace(keep=self.keep)),
+        )
+        self.folder.save(run, improved)
+
+    def know(self, step: int, best: int) -> Snapshot:
+        """Return the state of `step`, whose best state so far is that of step `best`."""
+        snapshot = self.make(step)
+        snapshot.state["progress"] = {"best_step": best, "best_loss": 0.5}
+        self.best[step], self.digests[step] = best, snapshot.digest
+        return snapshot
+
+    def check(self, path: Path, allowed: set[int]) -> int:
+        """Resume from the folder at `path`: a state of `allowed`, 0 for none; return which."""
+        folder = RunFolder(path)
+        said: list[str] = []
+        found = newest_whole(folder.checkpoints, said.append)
+        assert (found.step if found else 0) in allowed, (said, sorted(read(path)))
+        if found is None:
+            return 0
+        assert found.digest == self.digests[found.step]
+        best = folder.load_best(found, said.append)
+        assert best is not None, said
+        assert best.step == self.best[found.step]
+        assert best.digest == self.digests[best.step]
+        assert load(folder.best).digest == best.digest
+        return found.step

@@ -40,7 +40,8 @@ def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
         }
         for name, arguments in shapes.items():
             function = library[f"{name}_{suffix}"]
-            function.argtypes, function.restype = arguments, None
+            function.argtypes = arguments
+            function.restype = ctypes.c_uint64 if name.startswith("update") else None
             functions[name, dtype] = function
     return functions
 
@@ -97,10 +98,11 @@ def gather(
 def update(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
     decay: float,
-) -> None:  # fmt: skip
-    """Apply one update to flat `w` and `v`; the formulas stand at `cpu_kernels.update`."""
+) -> int:  # fmt: skip
+    """Apply one update to flat `w` and `v`; all is said at `cpu_kernels.update`."""
     if form == "averaged":
         rate = -rate * (1 - momentum)
-    _functions[f"update_{form}", w.dtype.char](
+    bits: int = _functions[f"update_{form}", w.dtype.char](
         len(w), _at(w), _at(v), _at(g), inverse, rate, momentum, decay
     )
+    return bits

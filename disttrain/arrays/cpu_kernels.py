@@ -72,16 +72,22 @@ def gather(
 def update(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
     decay: float,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Apply one update to flat `w` and `v`; `g` holds the sum of gradients and is left as it is.
 
     `g' = inverse g + decay w`; classical `v = β v + g'`, `w = w - α v`; averaged
     `v = β v - α (1-β) g'`, `w = w + v`; nesterov `v = β v + g'`, `w = w - α (g' + β v)`.
+    Returns the sum of the bits of `w` and `v` as they were before, modulo the numbers of that size:
+    one bit that flips in memory changes it.
     """
     step, part = _scratch(w.dtype)
+    whole = np.dtype(f"u{w.dtype.itemsize}")
+    bits = 0
     for low in range(0, len(w), CHUNK):
         wc, vc = w[low : low + CHUNK], v[low : low + CHUNK]
         s, p = step[: len(wc)], part[: len(wc)]
+        bits += int(np.add.reduce(wc.view(whole), dtype=whole))
+        bits += int(np.add.reduce(vc.view(whole), dtype=whole))
         np.multiply(g[low : low + CHUNK], inverse, out=s)
         if decay:
             np.multiply(wc, decay, out=p)
@@ -100,3 +106,4 @@ def update(
         else:
             np.multiply(vc, rate, out=s)
         np.subtract(wc, s, out=wc)
+    return bits % (1 << 8 * whole.itemsize)

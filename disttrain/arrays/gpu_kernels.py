@@ -67,6 +67,10 @@ def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scra
 def update(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
     decay: float,
-) -> None:  # fmt: skip
-    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `update`."""
+) -> int:  # fmt: skip
+    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `update`.
+
+    Returns 0: to count bits would take a pass of its own.
+    """
     _update[form](g, inverse, rate, momentum, decay, w, v)
+    return 0

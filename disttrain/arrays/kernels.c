@@ -5,16 +5,25 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 /* One build for all machines of a cluster: each takes the widest vectors that it has. */
-#define KERNEL __attribute__((target_clones("avx512f", "avx2", "default"))) void
+#define KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
-#define KERNEL void
+#define KERNEL
 #endif
 
-#define KERNELS(T, NAME)                                                                           \
-    KERNEL activate_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict z,                    \
+/* Add the bits of a number to a sum, as a whole number. */
+#define COUNT(U, sum, number)                                                                      \
+    do {                                                                                           \
+        U bits_;                                                                                   \
+        memcpy(&bits_, &(number), sizeof bits_);                                                   \
+        sum += bits_;                                                                              \
+    } while (0)
+
+#define KERNELS(T, U, NAME)                                                                        \
+    KERNEL void activate_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict z,               \
                                 const T *restrict bias) {                                          \
         for (ptrdiff_t r = 0; r < rows; r++, z += units)                                           \
             for (ptrdiff_t u = 0; u < units; u++) {                                                \
@@ -23,7 +32,7 @@
             }                                                                                      \
     }                                                                                              \
                                                                                                    \
-    KERNEL gradient_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict dy,                   \
+    KERNEL void gradient_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict dy,              \
                                 const T *restrict y, T *restrict dbias) {                          \
         for (ptrdiff_t u = 0; u < units; u++) dbias[u] = 0;                                        \
         for (ptrdiff_t r = 0; r < rows; r++, dy += units, y += units)                              \
@@ -34,7 +43,7 @@
             }                                                                                      \
     }                                                                                              \
                                                                                                    \
-    KERNEL gather_##NAME(ptrdiff_t rows, ptrdiff_t inputs, const uint8_t *restrict stored,         \
+    KERNEL void gather_##NAME(ptrdiff_t rows, ptrdiff_t inputs, const uint8_t *restrict stored,    \
                          const int64_t *restrict places, const T *restrict scale,                  \
                          const T *restrict shift, T *restrict out) {                               \
         for (ptrdiff_t r = 0; r < rows; r++, out += inputs) {                                      \
@@ -43,33 +52,51 @@
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    KERNEL update_classical_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, \
-                                   T inverse, T rate, T momentum, T decay) {                       \
+    KERNEL uint64_t update_classical_##NAME(                                                       \
+        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
+        T momentum, T decay) {                                                                     \
+        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T s = g[i] * inverse + w[i] * decay;                                                   \
-            v[i] = v[i] * momentum + s;                                                            \
-            w[i] -= v[i] * rate;                                                                   \
+            T wi = w[i], vi = v[i];                                                                \
+            COUNT(U, of_w, wi);                                                                    \
+            COUNT(U, of_v, vi);                                                                    \
+            T s = g[i] * inverse + wi * decay;                                                     \
+            v[i] = vi = vi * momentum + s;                                                         \
+            w[i] = wi - vi * rate;                                                                 \
         }                                                                                          \
+        return (U)(of_w + of_v);                                                                   \
     }                                                                                              \
                                                                                                    \
     /* `rate` is -α (1-β) here. */                                                                 \
-    KERNEL update_averaged_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g,  \
-                                  T inverse, T rate, T momentum, T decay) {                        \
+    KERNEL uint64_t update_averaged_##NAME(                                                        \
+        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
+        T momentum, T decay) {                                                                     \
+        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T s = g[i] * inverse + w[i] * decay;                                                   \
-            v[i] = v[i] * momentum + s * rate;                                                     \
-            w[i] += v[i];                                                                          \
+            T wi = w[i], vi = v[i];                                                                \
+            COUNT(U, of_w, wi);                                                                    \
+            COUNT(U, of_v, vi);                                                                    \
+            T s = g[i] * inverse + wi * decay;                                                     \
+            v[i] = vi = vi * momentum + s * rate;                                                  \
+            w[i] = wi + vi;                                                                        \
         }                                                                                          \
+        return (U)(of_w + of_v);                                                                   \
     }                                                                                              \
                                                                                                    \
-    KERNEL update_nesterov_##NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g,  \
-                                  T inverse, T rate, T momentum, T decay) {                        \
+    KERNEL uint64_t update_nesterov_##NAME(                                                        \
+        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
+        T momentum, T decay) {                                                                     \
+        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T s = g[i] * inverse + w[i] * decay;                                                   \
-            v[i] = v[i] * momentum + s;                                                            \
-            w[i] -= (s + v[i] * momentum) * rate;                                                  \
+            T wi = w[i], vi = v[i];                                                                \
+            COUNT(U, of_w, wi);                                                                    \
+            COUNT(U, of_v, vi);                                                                    \
+            T s = g[i] * inverse + wi * decay;                                                     \
+            v[i] = vi = vi * momentum + s;                                                         \
+            w[i] = wi - (s + vi * momentum) * rate;                                                \
         }                                                                                          \
+        return (U)(of_w + of_v);                                                                   \
     }
 
-KERNELS(float, f4)
-KERNELS(double, f8)
+KERNELS(float, uint32_t, f4)
+KERNELS(double, uint64_t, f8)

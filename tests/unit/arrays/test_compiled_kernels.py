@@ -3,6 +3,8 @@ nothing but time."""
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -56,11 +58,31 @@ def test_update(
     found = []
     for kernels in (cpu_kernels, compiled):
         w, v, g = (part.copy() for part in start)
-        for _ in range(3):
-            kernels.update(form, w, v, g, 1 / 128, 0.1, 0.9, decay)
-        found.append((w, v, g))
+        counts = [kernels.update(form, w, v, g, 1 / 128, 0.1, 0.9, decay) for _ in range(3)]
+        found.append((w, v, g, np.array(counts, "u8")))
     assert all(map(same_bits, *found))
     assert same_bits(found[0][2], start[2]), "the summed gradients are left as they are"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("vector", [0, 1])
+@pytest.mark.parametrize("kernels", [cpu_kernels, compiled])
+def test_an_update_counts_the_bits_that_it_reads(
+    random: np.random.Generator, dtype: str, vector: int, kernels: ModuleType
+) -> None:
+    start = random.standard_normal((3, 40)).astype(dtype)
+
+    def counted(vectors: np.ndarray) -> int:
+        w, v, g = (part.copy() for part in vectors)
+        return kernels.update("classical", w, v, g, 1.0, 0.1, 0.9, 0.0)
+
+    words = start.view(f"u{start.itemsize}")
+    plain = counted(start)
+    assert plain == int(words[:2].astype("O").sum()) % 2 ** (8 * start.itemsize)
+    for bit in range(8 * start.itemsize):
+        words[vector, 17] ^= words.dtype.type(1 << bit)
+        assert counted(start) != plain
+        words[vector, 17] ^= words.dtype.type(1 << bit)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -43,6 +43,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    accept_changes: bool = False,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
@@ -51,7 +52,7 @@ def train(
     """Train in the run folder `output` and return the summary, as in `summary.json`. Collective."""
     return training.train(
         settings, Path(output), comm or connect(), resume=resume, overwrite=overwrite,
-        layers=layers, loss=loss, callbacks=callbacks,
+        accept_changes=accept_changes, layers=layers, loss=loss, callbacks=callbacks,
     )  # fmt: skip
 
 

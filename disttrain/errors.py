@@ -9,6 +9,7 @@ DisttrainError            1   anything below; on its own: an unexpected error
 ├── CheckpointError       3   a checkpoint that is missing, torn or of another network
 ├── Divergence            4   the loss is no longer finite
 ├── LostRanks             5   a rank died or stayed away past its deadline
+├── Corruption            5   a rank's memory, or the samples used, are not what they must be
 ├── Preempted            75   asked to stop: the state is saved, queue the run again
 └── RankFailure           *   one rank failed, so all do; the code is that of the cause
 """
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "CheckpointError",
+    "Corruption",
     "DataError",
     "DeviceError",
     "DisttrainError",
@@ -77,6 +79,15 @@ class Divergence(DisttrainError):
 
 class LostRanks(DisttrainError):
     """A rank died, or did not arrive before its deadline."""
+
+    exit_code = 5
+
+
+class Corruption(DisttrainError):
+    """A replica differs from the others, or an epoch did not use each sample once.
+
+    Raised on all ranks alike. Nothing of it was saved: the newest checkpoint is good.
+    """
 
     exit_code = 5
 

@@ -1,5 +1,6 @@
 """Arrays and who computes on them: the only room that knows numpy from cupy."""
 
+from disttrain.arrays.checksum import checksum
 from disttrain.arrays.device import Array, Cpu, Device, Mirror, choose
 from disttrain.arrays.draws import field, generator, permutation
 from disttrain.arrays.workspace import Workspace
@@ -10,6 +11,7 @@ __all__ = [
     "Device",
     "Mirror",
     "Workspace",
+    "checksum",
     "choose",
     "field",
     "generator",

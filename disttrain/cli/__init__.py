@@ -25,6 +25,7 @@ from disttrain.cli import (
 )
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import (
+    Corruption,
     DisttrainError,
     Divergence,
     LauncherError,
@@ -74,7 +75,7 @@ app.command("draw")(draw.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 
 # Errors that every rank raises at the same place: all ranks end by themselves.
-COLLECTIVE = (RankFailure, Divergence, Preempted)
+COLLECTIVE = (RankFailure, Corruption, Divergence, Preempted)
 
 
 def main() -> None:

@@ -25,6 +25,10 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")
     ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Resume although the result will be another one."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
@@ -44,7 +48,7 @@ def command(
         callbacks.insert(0, Curves(folder))
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
-        callbacks=callbacks, preemption=ASKED,
+        accept_changes=accept_changes, callbacks=callbacks, preemption=ASKED,
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})

@@ -9,7 +9,14 @@ from types import TracebackType
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import Launched, launched
-from disttrain.errors import Divergence, LauncherError, Preempted, RankFailure, exit_code_of
+from disttrain.errors import (
+    Corruption,
+    Divergence,
+    LauncherError,
+    Preempted,
+    RankFailure,
+    exit_code_of,
+)
 
 __all__ = ["connect", "connected"]
 
@@ -67,7 +74,7 @@ def _end_all_on_error(comm: Communicator) -> None:
     """Install the abort hook: an exception that nobody catches on one rank ends every rank."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        collective = isinstance(error, RankFailure | Divergence | Preempted)
+        collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
         if collective and comm.is_root:
             print(f"disttrain: {error}", file=sys.stderr, flush=True)
         elif not collective and not issubclass(kind, KeyboardInterrupt):

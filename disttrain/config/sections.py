@@ -152,13 +152,15 @@ class Reproducibility(Section):
     """`fast`: one share a rank; `exact`: the same bits on any number of ranks.
 
     `arithmetic` and `blas_threads` are for exact mode: "auto" shares products over the batch where
-    that moves less than the gradients of leaves, and can be had.
+    that moves less than the gradients of leaves, and can be had. `audit` says what happens where a
+    replica is found to differ from the others: the run stops, or the interval is done again.
     """
 
     mode: Literal["fast", "exact"] = "fast"
     leaves: Positive = 8
     arithmetic: Literal["auto", "leaves", "shared"] = "auto"
     blas_threads: Positive = 1
+    audit: Literal["stop", "redo", "off"] = "stop"
 
 
 class Device(Section):

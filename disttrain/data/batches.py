@@ -78,6 +78,26 @@ class Batches:
         """The different numbers of rows that a global batch can have, the largest first."""
         return sorted({self.rows(0), self.rows(self.steps_per_epoch - 1)}, reverse=True)
 
+    @property
+    def samples_per_epoch(self) -> int:
+        """The number of training samples."""
+        return self._split.count
+
+    def places(self, first: int, end: int) -> list[tuple[int, int, int]]:
+        """Return the places in epochs of steps `first..end-1`, as (epoch, low, high)."""
+        found = []
+        while first < end:
+            epoch, begin = divmod(first, self.steps_per_epoch)
+            last = min(end, (epoch + 1) * self.steps_per_epoch) - epoch * self.steps_per_epoch
+            high = min(last * self.batch_size, self._split.count)
+            found.append((epoch, begin * self.batch_size, high))
+            first = epoch * self.steps_per_epoch + last
+        return found
+
+    def order_of(self, epoch: int, low: int, high: int) -> np.ndarray:
+        """Return the samples in places `low..high-1` of an epoch, in their order."""
+        return self._order.samples(epoch, low, high)
+
     def rows(self, step: int) -> int:
         """Return the number of rows in the global batch of `step`."""
         low = step % self.steps_per_epoch * self.batch_size

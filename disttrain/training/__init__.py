@@ -1,8 +1,9 @@
 """The main path: a run, its steps, its intervals, its folder."""
 
+from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.predictor import Predictor
-from disttrain.training.run import Run, build_run
+from disttrain.training.run import Run
 from disttrain.training.session import train
 from disttrain.training.state import Report
 from disttrain.training.trainer import fit, train_step

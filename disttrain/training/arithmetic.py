@@ -26,6 +26,7 @@ __all__ = ["Arithmetic", "blas", "decide", "pin_threads"]
 # `shared` moves the inputs and gradients of every layer for the whole batch; where these are more
 # than so many times the parameters, `leaves` moves less.
 MOST = 4
+RECORDED = "this run so far"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def decide(
     first = comm.share(mine)
     with comm.together("probing the arithmetic"):
         refuse_other_bits(mine, first, "rank 0", comm)
-        refuse_other_bits(mine, recorded or mine, "this run so far", comm)
+        refuse_other_bits(mine, recorded or mine, RECORDED, comm)
     return mine
 
 
@@ -141,5 +142,7 @@ def refuse_other_bits(here: Arithmetic, there: Arithmetic, where: str, comm: Com
         raise UsageError(
             f"{comm.host} computes other bits than {where} (BLAS here: {here.blas}; there: "
             f"{there.blas}): exact mode needs processors of one kind and one BLAS; set "
-            'OPENBLAS_CORETYPE alike everywhere, or use reproducibility.mode = "fast"'
-        )
+            "OPENBLAS_CORETYPE alike everywhere, or "
+            + ("go on with --accept-changes, to another result" if where == RECORDED
+               else 'use reproducibility.mode = "fast"')
+        )  # fmt: skip

@@ -36,7 +36,8 @@ FINISHED = ("completed", "stopped-early")
 class RunFolder:
     """The folder of one run; rank 0 alone writes in it.
 
-    run.toml  metrics.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json  *.png
+    run.toml  metrics.jsonl  digests.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json
+    and pictures
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +45,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.h5"
         self.metrics = path / "metrics.jsonl"
+        self.digests = path / "digests.jsonl"
         self.summary = path / "summary.json"
         self.run_file = path / "run.toml"
         self._lock: int | None = None
@@ -83,7 +85,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the files of a run, and nothing else."""
-        files = [self.summary, self.metrics, self.best, self.run_file]
+        files = [self.summary, self.metrics, self.digests, self.best, self.run_file]
         files += [self.path / f"{name}.png" for name in PICTURES]
         for old in [*files, *all_checkpoints(self.checkpoints), *self.path.glob(".*.tmp")]:
             old.unlink(missing_ok=True)
@@ -140,10 +142,15 @@ class RunFolder:
         self.summary.unlink(missing_ok=True)
         self._write(self.run_file, to_toml(run.settings))
         self._write(self.metrics, "".join(line(report) for report in run.state.history))
+        self._write(self.digests, "".join(line(record) for record in run.state.digests))
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
-        self._append(line(report), durable=False)
+        self._append(self.metrics, line(report), durable=False)
+
+    def add_digest(self, record: dict[str, Any]) -> None:
+        """Append what the run holds at one interval to `digests.jsonl`."""
+        self._append(self.digests, line(record), durable=False)
 
     def save(self, run: Run, improved: bool) -> None:
         """Save the state, and once more as the best where it is. Collective."""
@@ -159,19 +166,20 @@ class RunFolder:
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""
         if summary["status"] in FINISHED:
-            # Nothing writes the metrics of a finished run anew: they must be safe before it is one.
-            self._append("", durable=True)
+            # Nothing writes these of a finished run anew: they must be safe before it is one.
+            self._append(self.metrics, "", durable=True)
+            self._append(self.digests, "", durable=True)
         self._write(self.summary, json.dumps(summary, indent=2) + "\n")
 
-    def _append(self, text: str, durable: bool) -> None:
+    def _append(self, path: Path, text: str, durable: bool) -> None:
         try:
-            with open(self.metrics, "a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8") as file:
                 file.write(text)
                 if durable:
                     os.fsync(file.fileno())
         except OSError as error:
             raise CheckpointError(
-                f"{self.metrics} can't be written ({error.strerror}): make room; --resume goes on "
+                f"{path} can't be written ({error.strerror}): make room; --resume goes on "
                 "from the newest checkpoint"
             ) from None
 
@@ -191,5 +199,5 @@ def _load_step(path: Path, step: int) -> tuple[Snapshot | None, str]:
 
 
 def line(report: dict[str, Any]) -> str:
-    """Return one interval as a line of `metrics.jsonl`."""
+    """Return one interval as a line of `metrics.jsonl` or `digests.jsonl`."""
     return json.dumps(report, allow_nan=False) + "\n"

@@ -10,6 +10,9 @@ from disttrain.model import Network
 
 __all__ = ["Optimizer"]
 
+# Odd: a difference between two traces never gets lost in later steps.
+SPREAD = 6364136223846793005
+
 
 class Optimizer:
     """Updates a network's flat vector of parameters from the summed gradients.
@@ -19,12 +22,17 @@ class Optimizer:
     - classical: `v = β v + g`, `w = w - α v` (as in PyTorch's SGD);
     - averaged: `Δ = β Δ - α (1-β) g`, `w = w + Δ`; a rate here is `1/(1-β)` times classical's;
     - nesterov: `v = β v + g`, `w = w - α (g + β v)` (as in PyTorch; Sutskever et al., 2013).
+
+    `trace` is a running checksum of all weights and velocities that updates have read: a bit that
+    flips between two updates stays in it, also where the weights round it away later. (Not on a
+    GPU: 0 there.)
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
         self._network, self._settings = network, settings
         device, length = network.device, network.layout.length
         self.velocity: Array = device.put(np.zeros(length, network.dtype))
+        self.trace = 0
 
     def step(self, gradients: Array, rate: float, count: float) -> None:
         """Apply one update; `gradients` are the sums over the `count` samples of all ranks."""
@@ -33,7 +41,7 @@ class Optimizer:
             (slice(0, cut), self._settings.weight_decay),
             (slice(cut, None), 0.0),
         ):
-            self._network.device.kernels.update(
+            bits = self._network.device.kernels.update(
                 self._settings.form,
                 self._network.values[part],
                 self.velocity[part],
@@ -43,6 +51,7 @@ class Optimizer:
                 self._settings.momentum,
                 decay,
             )
+            self.trace = (self.trace * SPREAD + bits) % (1 << 64)
 
     def gradient_norm(self, gradients: Array, samples: float) -> float:
         """Return `‖∇L‖`, with `∇L = sum/samples + λ w` as in the last update."""

@@ -8,7 +8,8 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import Snapshot, newest_whole
 from disttrain.config import Settings
-from disttrain.errors import RunFileError
+from disttrain.errors import CheckpointError, RunFileError
+from disttrain.training.arithmetic import Arithmetic
 from disttrain.training.folder import RunFolder
 from disttrain.training.state import State
 
@@ -20,49 +21,70 @@ FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", 
 
 
 def look_back(
-    folder: RunFolder, settings: Settings, say: Callable[[str], None]
-) -> tuple[dict[str, Any] | None, Snapshot | None]:
-    """Return the summary of a run that is finished, and the checkpoint to go on from.
+    folder: RunFolder, settings: Settings, say: Callable[[str], None], accept: bool = False
+) -> tuple[dict[str, Any] | None, Snapshot | None, Arithmetic | None]:
+    """Return the summary of a run that is finished, or the checkpoint to go on from.
 
-    At most one of them is not None; neither is where nothing was saved yet. A finished run goes on
+    With the latter, what an exact run must go on computing with. All are None where nothing was
+    saved yet. A finished run goes on
     where the settings now ask for more epochs or more patience. Raises RunFileError for a change
-    that would make other steps than those of the run.
+    that would make other steps than those of the run, unless told to `accept` it.
     """
     snapshot, done = newest_whole(folder.checkpoints, say), folder.finished()
     if snapshot is None:
         if done is None:
             say("no checkpoint to resume from: starting from the beginning")
             folder.clear()
-        return done, None
+        return done, None, None
     state = State.from_json(snapshot.state["progress"])
     state.reconsider(settings.validation.patience)
     if done is not None and (state.stopped_early or snapshot.epoch >= settings.training.epochs):
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
-        return done, None
-    refuse_changes(settings, snapshot, say)
+        return done, None, None
+    snapshot.state["progress"]["changes"] += accepted(settings, snapshot, say, accept)
     # From here on the folder holds a run that is not finished.
     folder.summary.unlink(missing_ok=True)
-    return None, snapshot
+    return None, snapshot, None if accept else arithmetic_of(snapshot)
 
 
-def refuse_changes(settings: Settings, snapshot: Snapshot, say: Callable[[str], None]) -> None:
-    """Say what the run file changed; raise RunFileError for what would make other steps."""
+def accepted(
+    settings: Settings, snapshot: Snapshot, say: Callable[[str], None], accept: bool
+) -> list[str]:
+    """Say what the run file changed; return what of that makes other steps, if told to `accept` it.
+
+    Raises RunFileError where that is not so.
+    """
     changed = changes(settings, snapshot)
-    refused = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    breaking = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
     if settings.schedule.kind == "cosine" and "training.epochs" in changed:
         # The cosine's every rate depends on the length of the run.
-        refused.append("training.epochs")
-    if refused:
-        key = refused[0]
+        breaking.append("training.epochs")
+    if breaking and not accept:
+        key = breaking[0]
         old, new = changed[key]
         raise RunFileError(
             f"{key} was {old!r} when this run began and is {new!r} now"
-            + (f" (and {len(refused) - 1} more)" if refused[1:] else "")
-            + ": resume with the old value, or begin another run with another --output"
+            + (f" (and {len(breaking) - 1} more)" if breaking[1:] else "")
+            + ": resume with the old value, begin another run with another --output, or go on with "
+            "--accept-changes, to another result"
         )
     for key, (old, new) in changed.items():
         say(f"resuming with {key} = {new!r} (was {old!r})")
+    return [f"{k} from step {snapshot.step}: {changed[k][1]!r}, was {changed[k][0]!r}"
+            for k in breaking]  # fmt: skip
+
+
+def arithmetic_of(snapshot: Snapshot) -> Arithmetic | None:
+    """Return what an exact run has computed with so far; None for a run in fast mode."""
+    facts = snapshot.state.get("arithmetic")
+    try:
+        return Arithmetic.from_json(facts) if facts else None
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(
+            f"the checkpoint of step {snapshot.step} does not say what it was computed with: "
+            "resume with --accept-changes"
+        ) from None
 
 
 def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:

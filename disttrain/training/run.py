@@ -1,4 +1,4 @@
-"""A run: everything that one training needs, put together from its settings."""
+"""A run: everything that one training needs, and how far it is."""
 
 from __future__ import annotations
 
@@ -7,33 +7,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from disttrain.arrays import Cpu, Device, choose
 from disttrain.checkpoint import Snapshot, digest
-from disttrain.comm import Communicator
-from disttrain.config import Settings, to_toml
+from disttrain.config import to_toml
 from disttrain.data import (
     Batches,
-    BlockShuffle,
     Dataset,
-    Leaves,
-    Shares,
-    measure,
-    open_dataset,
 )
-from disttrain.environment import VERSION, threads_are_ours
+from disttrain.environment import VERSION
 from disttrain.errors import DataError
-from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
-from disttrain.training.arithmetic import Arithmetic, decide, pin_threads
+from disttrain.training.arithmetic import Arithmetic, blas
+from disttrain.training.audit import Audit
 from disttrain.training.callbacks import Callback
-from disttrain.training.fitness import check_fit, refuse_what_does_not_fit
+from disttrain.training.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.predictor import Predictor, build_predictor
-from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+from disttrain.training.predictor import Predictor
+from disttrain.training.reducers import Reducer
 from disttrain.training.schedules import learning_rate
 from disttrain.training.state import State
 
-__all__ = ["Run", "build_run"]
+__all__ = ["Run"]
 
 
 @dataclass
@@ -44,6 +37,8 @@ class Run(Predictor):
     batches: Batches
     optimizer: Optimizer
     reducer: Reducer
+    ledger: Ledger
+    audit: Audit
     # What an exact run computes with; None in fast mode.
     arithmetic: Arithmetic | None = None
     callbacks: Sequence[Callback] = ()
@@ -96,7 +91,8 @@ class Run(Predictor):
                 "progress": self.state.to_json(),
                 "data": facts,
                 "loss": self.loss.kind,
-                "disttrain": VERSION,
+                "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,
+                "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": blas()},
             },
         )
 
@@ -126,6 +122,7 @@ class Run(Predictor):
                     self.best = np.zeros(network.layout.length, network.dtype)
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
+        self.ledger.forget()
         for vector in (network.values, self.optimizer.velocity):
             host = np.array(network.device.get(vector))
             comm.broadcast(host)
@@ -170,100 +167,3 @@ class Run(Predictor):
                     f"the weights on {self.comm.host} differ from rank 0's right after they were "
                     "sent: the memory or the network of this host is faulty"
                 )
-
-
-def build_run(
-    settings: Settings,
-    comm: Communicator,
-    *,
-    layers: Sequence[Layer] | None = None,
-    loss: Loss | None = None,
-    callbacks: Sequence[Callback] = (),
-    preemption: Preemption | None = None,
-    recorded: Arithmetic | None = None,
-) -> Run:
-    """Return a run that is ready for its first step. Collective.
-
-    `layers` and `loss` replace those that the settings name; `recorded` is the arithmetic of an
-    exact run that goes on. Raises on all ranks for data that can't be used (code 3), a network that
-    does not fit them or a device that is not there (2).
-    """
-    with comm.watch.armed(settings.communication.deadline_seconds):
-        set_threads(settings, comm)
-        with comm.together("configuration"):
-            refuse_what_does_not_fit(settings, comm.size)
-        device = choose_together(settings, comm, callbacks)
-        dataset = open_training_data(settings, comm)
-        train = dataset.splits["train"]
-        normalization = measure(settings.data.normalize, train.rows, comm)
-        with comm.together("building the network"):
-            model = build_predictor(
-                settings, comm, normalization, dataset.inputs, device, layers, loss
-            )
-            check_fit(model, dataset, own_loss=loss is not None)
-        order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
-        size, shares = settings.training.batch_size, Shares(comm.rank, comm.size)
-        batches = Batches(train, order, size, model.feed, shares)
-        arithmetic, reducer = gather_ways(model, batches, dataset.classes, comm, recorded)
-        return Run(
-            **vars(model), dataset=dataset, batches=batches,
-            optimizer=Optimizer(model.network, settings.optimizer), reducer=reducer,
-            arithmetic=arithmetic, callbacks=callbacks if comm.is_root else (),
-            preemption=preemption or Preemption(),
-        )  # fmt: skip
-
-
-def set_threads(settings: Settings, comm: Communicator) -> None:
-    """Set the BLAS threads: in exact mode a fixed number, else a share of the node's cores."""
-    if settings.reproducibility.mode == "exact":
-        pin_threads(settings.reproducibility.blas_threads)
-    elif comm.local_size > 1 and threads_are_ours():
-        pin_threads(comm.blas_threads)
-
-
-def gather_ways(
-    model: Predictor, batches: Batches, classes: int, comm: Communicator,
-    recorded: Arithmetic | None,
-) -> tuple[Arithmetic | None, Reducer]:  # fmt: skip
-    """Return how gradients are summed; in exact mode also what it relies on. Collective.
-
-    In exact mode `batches` are divided by leaves from here on.
-    """
-    settings, network, sizes = model.settings, model.network, batches.sizes
-    if settings.reproducibility.mode == "fast":
-        return None, ShareReducer(comm, network, settings)
-    arithmetic = decide(model, sizes, classes, comm, recorded)
-    plan, leaves = arithmetic.plan, arithmetic.leaves
-    batches.division = division = Leaves(comm.rank, comm.size, leaves, plan.alone, plan.grid)
-    if arithmetic.kind == "shared":
-        return arithmetic, ProductReducer(comm, network, division, sizes, plan)
-    return arithmetic, LeafReducer(comm, network, division, sizes)
-
-
-def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
-    """Return the data set of the settings, which has rows to train on. Collective."""
-    dataset = open_dataset(settings.data, settings.seed, comm)
-    with comm.together("opening data"):
-        if "train" not in dataset.splits:
-            raise DataError(
-                f"data file {dataset.file.path} has no group 'train': training needs one"
-            )
-    return dataset
-
-
-def choose_together(
-    settings: Settings, comm: Communicator, callbacks: Sequence[Callback]
-) -> Device:
-    """Return this rank's device; all ranks take the processor where one has no GPU. Collective."""
-    said: list[str] = []
-    with comm.together("choosing a device"):
-        device = choose(settings.device.kind, comm.local_rank, said.append)
-    everyone = comm.collect((device.kind, said))
-    if len({kind for kind, _ in everyone}) > 1:
-        device = Cpu()
-    lines = [(rank, line) for rank, (_, part) in enumerate(everyone) for line in part]
-    if lines and comm.is_root:
-        rank, line = lines[0]
-        for callback in callbacks:
-            callback.on_message(line if rank == 0 else f"rank {rank}: {line}")
-    return device

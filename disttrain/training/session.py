@@ -15,11 +15,12 @@ from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.activity import equal_units, why_equal
+from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
 from disttrain.training.resumption import look_back
-from disttrain.training.run import Run, build_run
+from disttrain.training.run import Run
 from disttrain.training.separability import perceptron_says
 from disttrain.training.summary import status_of, summarize
 from disttrain.training.trainer import fit
@@ -34,6 +35,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    accept_changes: bool = False,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
@@ -41,23 +43,26 @@ def train(
 ) -> dict[str, Any]:
     """Train `settings` in the run folder `output` and return its summary. Collective.
 
-    With `resume` it goes on from the newest whole checkpoint there. Raises what `fit` raises, after
-    the summary says so; the training state up to then is in the folder.
+    With `resume` it goes on from the newest whole checkpoint there, with `accept_changes` also to
+    another result. Raises what `fit` raises, after the summary says so; the training state up to
+    then is in the folder.
     """
     folder, say = RunFolder(output), _speaker(callbacks if comm.is_root else ())
+    parts: dict[str, Any] = {"layers": layers, "loss": loss, "callbacks": callbacks}
+    parts["preemption"] = preemption
     try:
         with comm.together("opening the run folder"):
-            done, snapshot = None, None
+            done, snapshot, recorded = None, None, None
+            if comm.is_root and resume and overwrite:
+                raise UsageError("give --resume or --overwrite, not both")
             if comm.is_root:
-                if resume and overwrite:
-                    raise UsageError("give --resume or --overwrite, not both")
                 folder.claim(resume, overwrite)
-                done, snapshot = look_back(folder, settings, say) if resume else (None, None)
-        done = comm.share(done)
+            if comm.is_root and resume:
+                done, snapshot, recorded = look_back(folder, settings, say, accept_changes)
+        done, parts["recorded"] = comm.share((done, recorded))
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
-        parts = {"layers": layers, "loss": loss, "callbacks": callbacks, "preemption": preemption}
         run, summary = _to_the_end(settings, folder, comm, snapshot, parts, say)
         with comm.together("callback"):
             for callback in run.callbacks:
@@ -136,7 +141,8 @@ def _mark(
 ) -> None:
     """Write down how the run ended (rank 0)."""
     digest = run.digest() if run else None
-    summary = summarize(run, comm, begin, status_of(error), digest) | {"failures": [str(error)]}
+    summary = summarize(run, comm, begin, status_of(error), digest)
+    summary["failures"].append(str(error))
     # Where this fails too, the error that is being raised is the better one to show.
     with contextlib.suppress(CheckpointError):
         folder.end(summary)

@@ -38,7 +38,9 @@ class State:
 
     `loss`, `correct`, `samples` and `seconds` are the sums of the interval that is under way.
     `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
-    why a run stopped early: "patience", "separated" or "gradient".
+    why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
+    ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
+    done again, `changes` what a resumption changed.
     """
 
     step: int = 0
@@ -51,7 +53,12 @@ class State:
     idle: int = 0
     stopped_early: bool = False
     reason: str = ""
+    used: int = 0
+    used_count: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    digests: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
     def add(self, totals: Totals, seconds: float) -> None:
         """Count one step in."""

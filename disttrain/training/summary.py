@@ -52,7 +52,8 @@ def summarize(
         "validation": None,
         "test": None,
         "digest": digest,
-        "failures": [],
+        "failures": list(state.faults) if state else [],
+        "changes": list(state.changes) if state else [],
         "diagnosis": [],
         "environment": environment(run, comm),
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
+from disttrain.training.chain import record
 from disttrain.training.evaluation import correct
 from disttrain.training.folder import RunFolder
 from disttrain.training.reducers import Totals
@@ -29,16 +30,22 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
     validate_every = settings.validation.steps(per_epoch)
     save_every = settings.checkpoint.steps(per_epoch)
     with run.comm.watch.armed(settings.communication.deadline_seconds):
+        begin(run, folder)
         while state.step < run.total_steps and not state.stopped_early:
             first = state.step
             stops = (first // every * every + every for every in (validate_every, save_every))
             end = min(*stops, run.total_steps)
             asked = train_steps(run, run.rates(first, end))
+            run.ledger.settle(state)
+            if not run.audit.passes(state):
+                say(run, state.faults[-1])
+                continue
             last = state.step == run.total_steps
             improved = False
             ends = last or state.stopped_early
             if ends or (state.step == end and end % validate_every == 0):
                 improved = close_interval(run, folder)
+            run.audit.keep(state)
             over = last or state.stopped_early
             if folder and (state.step % save_every == 0 or over or asked or improved):
                 folder.save(run, improved)
@@ -48,12 +55,23 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
                 raise Preempted(f"asked to stop after {done}: {kept}")
 
 
+def begin(run: Run, folder: RunFolder | None) -> None:
+    """Compare the replicas that the run begins with, and write down what they hold."""
+    run.audit.begin(run.state)
+    with run.comm.together("opening the run folder"):
+        if run.comm.is_root and not run.state.digests:
+            add_digest(run, folder)
+    run.audit.keep(run.state)
+
+
 def train_steps(run: Run, rates: list[float]) -> bool:
     """Do one step for each rate; return True, and stop, after one in which a rank was asked to."""
     for rate in rates:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
         run.state.add(totals, time.perf_counter() - begin)
+        if run.state.step % run.batches.steps_per_epoch == 0:
+            run.ledger.close_epoch(run.state)
         if run.settings.training.epsilon and is_flat(run, rate, totals):
             run.state.stop("gradient")
         if totals.stop or run.state.stopped_early:
@@ -83,6 +101,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     comm.phase("update")
     with np.errstate(over="ignore", invalid="ignore"):
         run.optimizer.step(run.reducer.totals, rate, totals.samples)
+    run.ledger.end_step()
     return totals
 
 
@@ -92,8 +111,10 @@ def compute_gradients(run: Run, step: int) -> None:
     comm.phase("callback")
     for callback in run.callbacks:
         callback.on_step(run, step)
+    run.ledger.begin_step()
     comm.phase("reading a batch")
     for part in run.batches.parts_of(step):
+        run.ledger.use(part.samples)
         comm.phase("forward")
         network.moment.step, network.moment.place = step, part.place.low
         outputs, backward = network.forward(part.inputs)
@@ -156,6 +177,23 @@ def close_interval(run: Run, folder: RunFolder | None) -> bool:
     with comm.together("callback"):
         for callback in run.callbacks:
             callback.on_interval(run, report)
-        if folder and comm.is_root:
-            folder.add_metrics(state.history[-1])
+        if comm.is_root:
+            add_digest(run, folder)
+            if folder:
+                folder.add_metrics(state.history[-1])
     return improved
+
+
+def add_digest(run: Run, folder: RunFolder | None) -> None:
+    """Add what the run holds now to the chain of digests (rank 0)."""
+    state = run.state
+    before = state.digests[-1] if state.digests else None
+    state.digests.append(record(run.network, run.optimizer, run.batches, state.step, before))
+    if folder:
+        folder.add_digest(state.digests[-1])
+
+
+def say(run: Run, line: str) -> None:
+    """Tell people a line."""
+    for callback in run.callbacks:
+        callback.on_message(line)

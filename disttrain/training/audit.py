@@ -1,0 +1,121 @@
+"""The audit of replicas: every rank must hold the same weights and velocity, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from disttrain.arrays import checksum
+from disttrain.comm import Communicator
+from disttrain.errors import Corruption
+from disttrain.model import Network
+from disttrain.training.optimizer import Optimizer
+from disttrain.training.state import State
+
+__all__ = ["Audit", "tensor_sums"]
+
+# How often an interval is done again before the run stops: a flipped bit is rare, a broken memory
+# is not.
+MOST = 3
+
+
+class Audit:
+    """Compares replicas over ranks by two numbers each, and names the rank and the layer.
+
+    `mode` is "stop" (raise), "redo" (go back to the last audited state) or "off". A flipped bit of
+    one rank reaches the others with the next sum, so copying from a majority would be no cure.
+    """
+
+    def __init__(
+        self, comm: Communicator, network: Network, optimizer: Optimizer, mode: str
+    ) -> None:
+        self._comm, self._network, self._optimizer, self._mode = comm, network, optimizer, mode
+        self._kept: tuple[Any, Any, State, list[int]] | None = None
+        self._since, self._again = 0, 0
+        self._good: list[int] = []
+
+    def begin(self, state: State) -> None:
+        """Take the state as it is for a good one, after comparing it. Collective."""
+        self._optimizer.trace = 0
+        self._since = state.step
+        self._kept = None
+        self.passes(state)
+
+    def passes(self, state: State) -> bool:
+        """Return True where all replicas are alike; False where `state` went back. Collective.
+
+        Raises Corruption on all ranks where they differ and the mode is "stop".
+        """
+        if self._mode == "off" or self._comm.size == 1:
+            return True
+        self._comm.phase("comparing replicas")
+        mine = self._sums()
+        found = self._comm.collect([self._optimizer.trace, *mine])
+        self._optimizer.trace = 0
+        if all(one == found[0] for one in found):
+            self._again, self._since, self._good = 0, state.step, mine
+            return True
+        what = self._difference(found, state.step)
+        if self._mode == "stop" or self._kept is None or self._again == MOST:
+            raise Corruption(f"{what}: nothing since then is saved; --resume goes on from there")
+        self._again += 1
+        self._go_back(state, what)
+        return False
+
+    def _sums(self) -> list[int]:
+        """Return the checksums of weights and velocity."""
+        device = self._network.device
+        return [checksum(device.get(v)) for v in (self._network.values, self._optimizer.velocity)]
+
+    def keep(self, state: State) -> None:
+        """Keep a state that has passed, where the mode is "redo"."""
+        if self._mode == "redo" and self._comm.size > 1:
+            vectors = (self._network.values.copy(), self._optimizer.velocity.copy())
+            self._kept = (*vectors, copy.deepcopy(state), self._good)
+
+    def _go_back(self, state: State, what: str) -> None:
+        """Put the last audited state in the place of this one."""
+        assert self._kept is not None
+        values, velocity, kept, sums = self._kept
+        self._network.values[:], self._optimizer.velocity[:] = values, velocity
+        if not all(self._comm.collect(self._sums() == sums)):
+            raise Corruption(f"{what}, and so does what was kept of step {kept.step}: resume")
+        vars(state).update(vars(copy.deepcopy(kept)))
+        state.faults.append(f"{what}: done again from step {kept.step}")
+        self._kept = (values, velocity, copy.deepcopy(state), sums)
+
+    def _difference(self, found: list[list[int]], step: int) -> str:
+        """Return which ranks differ, and in which tensors. Collective."""
+        majority = Counter(map(tuple, found)).most_common(1)[0]
+        odd = [rank for rank, sums in enumerate(found) if tuple(sums) != majority[0]]
+        tensors = self._comm.collect(tensor_sums(self._network, self._optimizer))
+        hosts = self._comm.collect(self._comm.host)
+        good = next(rank for rank in range(len(found)) if rank not in odd)
+        names = sorted({
+            f"{vector} of {name}"
+            for rank in odd
+            for name, sums in tensors[rank].items()
+            for vector, mine, right in zip(("weights", "velocity"), sums, tensors[good][name],
+                                           strict=True)
+            if mine != right
+        })  # fmt: skip
+        where = ", ".join(names) or "what has been rounded away since"
+        if 2 * majority[1] <= len(found):
+            odd = list(range(len(found)))
+            who = "ranks " + ", ".join(f"{r} ({hosts[r]})" for r in odd) + " differ"
+        else:
+            who = ", ".join(f"rank {r} ({hosts[r]})" for r in odd) + " differs from the others"
+        return f"{who} in {where} between steps {self._since} and {step} (a bit flipped in memory?)"
+
+
+def tensor_sums(network: Network, optimizer: Optimizer) -> dict[str, tuple[int, int]]:
+    """Return for each tensor the checksums of its weights and of its velocity, in layer order."""
+    weights = network.tensors(network.values)
+    velocity = network.tensors(optimizer.velocity)
+    return {
+        name: (checksum(np.ascontiguousarray(w)), checksum(np.ascontiguousarray(velocity[name])))
+        for name, w in weights.items()
+    }

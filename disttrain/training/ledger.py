@@ -1,0 +1,93 @@
+"""Exactly once: the proof that an epoch used each training sample once, on whatever ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from disttrain.comm import Communicator
+from disttrain.data import Batches
+from disttrain.errors import Corruption
+from disttrain.training.state import State
+
+__all__ = ["Ledger"]
+
+MODULUS = 1 << 64
+# Sample numbers that are kept before they are folded in.
+MOST = 1 << 20
+
+
+class Ledger:
+    """Folds the samples that a rank used into a sum that knows no order and no rank.
+
+    The sum of `mix(sample)` modulo 2⁶⁴, with the samples' number, is added over ranks into
+    `state.used`, and kept in checkpoints. At an epoch's end it must be what "each once" gives:
+    one sample left out, or used twice, or in the place of another, changes it (two such errors
+    cancel out by a chance of 2⁻⁶⁴).
+    """
+
+    def __init__(self, comm: Communicator, batches: Batches) -> None:
+        self._comm, self._batches = comm, batches
+        self._step: list[np.ndarray] = []
+        self._waiting: list[np.ndarray] = []
+        self._sum, self._count, self._wanted = 0, 0, -1
+
+    def begin_step(self) -> None:
+        """Forget a step that was not completed."""
+        self._step = []
+
+    def use(self, samples: np.ndarray) -> None:
+        """Note the samples of one part of a step."""
+        self._step.append(samples)
+
+    def end_step(self) -> None:
+        """Count in the samples of a step whose update is done."""
+        self._waiting += self._step
+        self._count += sum(map(len, self._step))
+        if self._count > MOST:
+            self._fold()
+
+    def _fold(self) -> None:
+        for samples in self._waiting:
+            self._sum = (self._sum + mixed(samples)) % MODULUS
+        self._waiting = []
+
+    def settle(self, state: State) -> None:
+        """Move what all ranks have noted into `state`. Collective."""
+        self._fold()
+        for part, count in self._comm.collect((self._sum, self._count)):
+            state.used = (state.used + part) % MODULUS
+            state.used_count += count
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as after the last `settle`."""
+        self._step, self._waiting, self._sum, self._count = [], [], 0, 0
+
+    def close_epoch(self, state: State) -> None:
+        """Raise Corruption, on all ranks, unless the epoch used each sample once. Collective."""
+        self.settle(state)
+        rows = self._batches.samples_per_epoch
+        if self._wanted < 0:
+            blocks = range(0, rows, MOST)
+            self._wanted = sum(mixed(np.arange(b, min(b + MOST, rows))) for b in blocks) % MODULUS
+        if (state.used, state.used_count) != (self._wanted, rows):
+            epoch = state.step // self._batches.steps_per_epoch
+            found = "as many" if state.used_count == rows else f"{state.used_count:,}"
+            raise Corruption(
+                f"epoch {epoch} (up to step {state.step}) did not use each of its {rows:,} samples "
+                f"once: {found} were used; its steps are not saved as a whole epoch: resume from a "
+                "checkpoint before it, and report this"
+            )
+        state.used = state.used_count = 0
+
+
+def mixed(samples: np.ndarray) -> int:
+    """Return the sum of `mix(sample)` modulo 2⁶⁴.
+
+    `mix` is the finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+    generators, 2014): one bit of the number changes about half of the bits of the result.
+    """
+    x = (samples.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))

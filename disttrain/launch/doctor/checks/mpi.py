@@ -57,17 +57,17 @@ def no_mpi(ranks: Sequence[Facts]) -> Iterator[Seen]:
             yield seen([rank], "mpi4py is not installed: a training has one rank here")
 
 
-@check("problem", "give all hosts the same environment: {versions}")
+@check("problem", "give all hosts the same mpi4py, with the same MPI behind it")
 def different_mpi(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """Ranks have loaded different MPI libraries or versions."""
-    groups = by((r for r in ranks if r.mpi and r.mpi.library), lambda r: _library(r))
+    groups = by((r for r in ranks if r.mpi and r.mpi.library), _library)
     if len(groups) > 1:
         parts = [f"{library} on {named(group)}" for library, group in groups.items()]
         what = f"the ranks have {len(groups)} different MPI libraries: {shown(parts)}"
-        yield seen(list(ranks), what, versions="the same mpi4py, with the same MPI behind it")
+        yield seen(list(ranks), what)
 
 
-def _library(rank: Facts) -> tuple[str, ...] | str:
+def _library(rank: Facts) -> str:
     return f"{rank.mpi.name} ({rank.mpi.abi or 'built here'})" if rank.mpi else ""
 
 

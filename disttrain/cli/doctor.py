@@ -35,10 +35,13 @@ def command(
     job = launched()
     speaks = not (job and job.rank)
 
-    def emergency(finding: Finding) -> None:
+    def emergency(how: str) -> None:
         """Say what became of a child that gave no answer."""
         if speaks:
-            print_report([], [finding], as_json)
+            from disttrain.launch.doctor.checks.looking import no_answer
+            from disttrain.launch.doctor.host import network
+
+            print_report([], [no_answer(how, network())], as_json)
 
     tell = attend(limit if speaks else limit + COURTESY, emergency)
     if tell is None:

@@ -21,7 +21,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Print versions, machine, MPI, GPU and harmless variables, for a bug report."""
-    tell = attend(LIMIT, lambda finding: print_report({"no_answer": finding.what}, as_json))
+    tell = attend(LIMIT, lambda how: print_report({"no_answer": how}, as_json))
     if tell is None:
         return
     # Only now, in the child: numpy and MPI start threads, which a fork would lose.

@@ -15,26 +15,20 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from disttrain.launch.doctor.finding import Finding
-
-__all__ = ["LIMIT", "attend", "no_answer"]
+__all__ = ["LIMIT", "attend"]
 
 # Seconds for everything; what works takes one or two. Then for ending, when all is said.
 LIMIT = 30.0
 FAREWELL = 5.0
 DONE = "done"
-CURE = (
-    "run `disttrain doctor` alone on each host, then `disttrain launch -n 2 doctor`; if those "
-    "work, name the network between hosts by OMPI_MCA_btl_tcp_if_include=NETWORK"
-)
 PR_SET_PDEATHSIG = 1
 
 
-def attend(seconds: float, say: Callable[[Finding], None]) -> Callable[[str], None] | None:
+def attend(seconds: float, say: Callable[[str], None]) -> Callable[[str], None] | None:
     """Go on in a child; return there a function that tells the stage of the work, "done" at last.
 
     In this process, return None when the child has ended. Where it ended otherwise than it should,
-    or has not after `seconds`, it is killed, and `say` is given the finding that this is.
+    or has not after `seconds`, it is killed, and `say` is told the stage and how it ended.
     """
     reader, writer = os.pipe()
     parent = os.getpid()
@@ -58,14 +52,8 @@ def attend(seconds: float, say: Callable[[Finding], None]) -> Callable[[str], No
         os.close(reader)
         signal.signal(signal.SIGTERM, before)
     if how and stage != DONE:
-        say(no_answer(stage, how))
+        say(f"{stage or 'starting'}: {how}")
     return None
-
-
-def no_answer(stage: str, how: str) -> Finding:
-    """Return the finding that the work ended in `stage`, and `how`."""
-    what = f"{stage or 'starting'}: {how}"
-    return Finding("no-answer", "problem", what, CURE)
 
 
 def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> tuple[str, str]:

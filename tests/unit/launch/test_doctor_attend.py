@@ -13,7 +13,7 @@ from tests.cli.shell import wait_for
 SCRIPT = """
 import os, signal, sys, time
 from disttrain.launch.doctor.attend import attend
-tell = attend(float(sys.argv[1]), lambda finding: print("SAID", finding.what, flush=True))
+tell = attend(float(sys.argv[1]), lambda how: print("SAID", how, flush=True))
 if tell is None:
     print("END", flush=True)
     sys.exit(0)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from disttrain.launch.doctor.attend import no_answer
 from disttrain.launch.doctor.bug_report import shown_variables
 from disttrain.launch.doctor.checks import CHECKS, judge
+from disttrain.launch.doctor.checks.looking import no_answer
+from disttrain.launch.doctor.facts import Interface, Network
 from disttrain.launch.doctor.finding import SEVERITIES
 from disttrain.launch.doctor.report import as_object, in_words
-from tests.unit.launch.made import alone, changed, everywhere, job, with_gpus
+from tests.unit.launch.made import DOCKER, LO, alone, changed, everywhere, job, with_gpus
 
 PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
 
@@ -69,9 +70,19 @@ def test_the_object_has_findings_facts_and_counts():
 
 
 def test_no_answer_is_told_without_any_facts():
-    finding = no_answer("connecting the ranks", "not over after 30 s")
+    finding = no_answer("connecting the ranks: not over after 30 s", Network())
     assert in_words([], [finding])[-1] == "1 problem"
     assert as_object([], [finding])["facts"] == []
+    assert finding.what == "connecting the ranks: not over after 30 s"
+    assert "btl_tcp_if_include=NETWORK;" in finding.cure
+
+
+def test_no_answer_names_the_bridge_that_may_be_the_cause_and_the_network_to_take():
+    eth = Interface("eth0", "10.0.0.1", "10.0.0.0/24")
+    finding = no_answer("not over", Network((LO, DOCKER, eth)))
+    assert finding.what == "not over (it may have taken docker0 for the way to other hosts)"
+    assert "OMPI_MCA_btl_tcp_if_include=10.0.0.0/24" in finding.cure
+    assert no_answer("not over", Network((LO, DOCKER, eth), "chosen=eth0")).what == "not over"
 
 
 def test_what_is_not_known_is_said_so():
@@ -120,8 +131,9 @@ def test_the_page_has_every_finding_as_it_is():
 
 
 def test_the_page_names_the_finding_of_a_doctor_without_answer():
-    assert f"`{no_answer('', '').name}`" in PAGE.read_text()
-    assert no_answer("", "").cure in " ".join(PAGE.read_text().split())
+    finding = no_answer("", Network())
+    assert f"`{finding.name}`" in PAGE.read_text()
+    assert finding.cure in " ".join(PAGE.read_text().split())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

@@ -9,8 +9,9 @@ import typer
 
 from disttrain.cli.options import AsJson, print_json, say
 from disttrain.environment import launched
-from disttrain.launch.doctor.attend import LIMIT, attend
+from disttrain.launch.doctor.attend import LIMIT, attend, no_answer
 from disttrain.launch.doctor.finding import Finding
+from disttrain.launch.doctor.interfaces import network
 from disttrain.launch.doctor.report import as_object, in_words
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ def command(
     def emergency(how: str) -> None:
         """Say what became of a child that gave no answer."""
         if speaks:
-            from disttrain.launch.doctor.checks.looking import no_answer
-            from disttrain.launch.doctor.host import network
-
             print_report([], [no_answer(how, network())], as_json)
 
     tell = attend(limit if speaks else limit + COURTESY, emergency)

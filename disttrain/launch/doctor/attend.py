@@ -15,12 +15,19 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["LIMIT", "attend"]
+from disttrain.launch.doctor.finding import Finding
+from disttrain.launch.doctor.interfaces import Network
+
+__all__ = ["LIMIT", "attend", "no_answer"]
 
 # Seconds for everything; what works takes one or two. Then for ending, when all is said.
 LIMIT = 30.0
 FAREWELL = 5.0
 DONE = "done"
+CURE = (
+    "between hosts, export OMPI_MCA_btl_tcp_if_include={network}; if that is not it, run "
+    "`disttrain doctor` alone on each host, then `disttrain launch -n 2 doctor`"
+)
 PR_SET_PDEATHSIG = 1
 
 
@@ -54,6 +61,15 @@ def attend(seconds: float, say: Callable[[str], None]) -> Callable[[str], None] 
     if how and stage != DONE:
         say(f"{stage or 'starting'}: {how}")
     return None
+
+
+def no_answer(how: str, network: Network) -> Finding:
+    """Return the finding that MPI gave no answer; `network` is that of this host."""
+    if network.bridges and network.outward and not network.chosen:
+        names = ", ".join(interface.name for interface in network.bridges)
+        how += f" (it may have taken {names} for the way to other hosts)"
+    cure = CURE.format(network=next(iter(network.outward), "NETWORK"))
+    return Finding("no-answer", "problem", how, cure)
 
 
 def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from disttrain.arrays.facts import GpuFacts
 from disttrain.comm.facts import MpiFacts
+from disttrain.launch.doctor.interfaces import Interface, Network
 
 __all__ = [
     "Disk",
@@ -113,23 +114,6 @@ class Disk:
     hdf5_problem: str = ""
     hdf5_locking: str = ""
     token_seen: bool | None = None
-
-
-@dataclass(frozen=True)
-class Interface:
-    """A network interface that is up, with its IPv4 network, as in 10.0.0.7 of 10.0.0.0/24."""
-
-    name: str
-    address: str
-    network: str
-
-
-@dataclass(frozen=True)
-class Network:
-    """Interfaces of this host; `chosen` is what tells MPI which to use, "" for nothing."""
-
-    interfaces: tuple[Interface, ...] = ()
-    chosen: str = ""
 
 
 SUBJECTS: dict[str, type] = {

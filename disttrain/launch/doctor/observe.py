@@ -11,7 +11,7 @@ from typing import Any
 from disttrain.arrays.facts import gpu_facts
 from disttrain.comm import Communicator
 from disttrain.comm.facts import mpi_facts
-from disttrain.launch.doctor import disk, host, software
+from disttrain.launch.doctor import disk, host, interfaces, software
 
 __all__ = ["observe", "within"]
 
@@ -32,7 +32,7 @@ def observe(comm: Communicator, folder: Path, looks_at_disk: bool) -> dict[str, 
         "processor": lambda: host.processor(comm.blas_threads),
         "software": software.software,
         "gpu": lambda: gpu_facts(comm.local_rank),
-        "network": host.network,
+        "network": interfaces.network,
     }
     if looks_at_disk:
         looks["disk"] = lambda: disk.try_out(folder)

@@ -3,7 +3,7 @@
 import pytest
 
 from disttrain.launch.doctor import examine as examination
-from disttrain.launch.doctor import host
+from disttrain.launch.doctor import interfaces
 from disttrain.launch.doctor.checks import judge
 
 
@@ -28,7 +28,7 @@ def test_a_rank_whose_looking_fails_is_named(comm, together_path, monkeypatch, w
         raise OSError("no such device")
 
     if comm.rank == rank:
-        monkeypatch.setattr(host, "network", fails)
+        monkeypatch.setattr(interfaces, "network", fails)
     facts = examination.examine(together_path)
     if comm.is_root:
         (finding,) = [f for f in judge(facts) if f.name == "not-looked-at"]

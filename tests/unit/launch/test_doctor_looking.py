@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from disttrain.comm.alone import Alone
-from disttrain.launch.doctor import disk, host, software
+from disttrain.launch.doctor import disk, host, interfaces, software
 from disttrain.launch.doctor.checks import judge
 from disttrain.launch.doctor.examine import clock, examine, look_here
 from disttrain.launch.doctor.facts import Facts
@@ -160,16 +160,16 @@ def test_the_quota_of_a_container(tmp_path, files, cores):
 
 
 def test_interfaces_and_what_chooses_among_them(tmp_path):
-    (loop,) = [i for i in host.network({}).interfaces if i.address == "127.0.0.1"]
+    (loop,) = [i for i in interfaces.network({}).interfaces if i.address == "127.0.0.1"]
     assert loop.network == "127.0.0.0/8"
     home = {"HOME": str(tmp_path)}
-    assert host.network(home).chosen == ""
+    assert interfaces.network(home).chosen == ""
     name = "OMPI_MCA_btl_tcp_if_include"
-    assert host.network(home | {name: "eth0"}).chosen == f"{name}=eth0"
+    assert interfaces.network(home | {name: "eth0"}).chosen == f"{name}=eth0"
     (tmp_path / ".openmpi").mkdir()
     file = tmp_path / ".openmpi" / "mca-params.conf"
     file.write_text("# btl_tcp_if_include = no\npml = ob1\nbtl_tcp_if_exclude = docker0,lo \n")
-    assert host.network(home).chosen == "btl_tcp_if_exclude=docker0,lo"
+    assert interfaces.network(home).chosen == "btl_tcp_if_exclude=docker0,lo"
 
 
 def test_root_is_allowed_by_both_variables():
@@ -246,7 +246,7 @@ def test_ranks_beside_the_first_of_a_host_leave_the_disk_alone(tmp_path):
 
 
 def test_a_subject_that_fails_becomes_a_finding(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "network", refusing(errno.EPERM))
+    monkeypatch.setattr(interfaces, "network", refusing(errno.EPERM))
     (facts,) = examine(tmp_path)
     (finding,) = [f for f in judge([facts]) if f.name == "not-looked-at"]
     assert "network" in finding.what

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from disttrain.launch.doctor.attend import no_answer
 from disttrain.launch.doctor.bug_report import shown_variables
 from disttrain.launch.doctor.checks import CHECKS, judge
-from disttrain.launch.doctor.checks.looking import no_answer
 from disttrain.launch.doctor.facts import Interface, Network
 from disttrain.launch.doctor.finding import SEVERITIES
 from disttrain.launch.doctor.report import as_object, in_words

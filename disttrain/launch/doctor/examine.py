@@ -9,7 +9,7 @@ import socket
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,3 @@ def _with_token(seen: disk.Disk | None, token: Path | None, is_root: bool) -> di
         return seen
     found, _ = within(GLANCE, {"token": token.exists})
     return disk.seen_from_here(seen, found.get("token"))
-
-
-def ranks_of(facts: Sequence[Facts]) -> int:
-    """Return how many ranks the job has, or would have if they could be joined."""
-    return max(len(facts), facts[0].launch.processes)

@@ -12,7 +12,9 @@ import typer
 
 from disttrain.cli import (
     check,
+    doctor,
     draw,
+    env,
     evaluate,
     inspect,
     launch,
@@ -72,6 +74,8 @@ app.command("inspect")(inspect.command)
 app.command("verify")(verify.command)
 app.command("plot")(plot.command)
 app.command("draw")(draw.command)
+app.command("doctor")(doctor.command)
+app.command("env")(env.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 
 # Errors that every rank raises at the same place: all ranks end by themselves.

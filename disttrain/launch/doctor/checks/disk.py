@@ -1,0 +1,125 @@
+"""What can be wrong with the run folder and the file system below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from disttrain.launch.doctor.checks.grouping import shown
+from disttrain.launch.doctor.facts import Disk, Facts
+from disttrain.launch.doctor.finding import Seen, check, seen
+
+NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "pvfs", "glusterfs")
+FORGETS = {"tmpfs": "memory", "ramfs": "memory", "overlay": "a container's own layer"}
+# Bytes below which a checkpoint or two may not fit, and seconds that a synced megabyte may take.
+SPACE = 1 << 30
+SLOW = 1.0
+
+
+def _disks(ranks: Sequence[Facts]) -> Iterator[tuple[Facts, Disk]]:
+    """Yield what hosts say of the run folder, where a training would write: rank 0's is enough."""
+    for rank in ranks[:1]:
+        if rank.disk:
+            yield rank, rank.disk
+
+
+def over_network(kind: str) -> bool:
+    """Tell whether a kind of file system is one of those that hosts share."""
+    return kind.removeprefix("fuse.").startswith(NETWORK)
+
+
+@check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")
+def folder_gives_no_answer(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Trying the run folder out fails, or takes more than 8 seconds, as on a dead network disk."""
+    for rank in ranks:
+        if reason := rank.failed.get("disk"):
+            yield seen([rank], f"the run folder could not be tried out on {rank.host}: {reason}")
+
+
+@check("problem", "choose another folder with --output, or ask for the right to write there")
+def folder_not_writable(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """The run folder can't be made or written."""
+    for rank, disk in _disks(ranks):
+        if disk.write_problem:
+            yield seen([rank], f"nothing can be written in {disk.tested}: {disk.write_problem}")
+
+
+@check("problem", "choose a folder on another file system with --output")
+def rename_not_atomic(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Renaming a file over another fails there, or readers see something between old and new."""
+    for rank, disk in _disks(ranks):
+        if disk.rename_problem:
+            what = f"renaming over a file does not work in {disk.tested}: {disk.rename_problem}"
+            yield seen([rank], what)
+
+
+@check("problem", "choose a folder on another file system with --output")
+def sync_fails(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Files or their names can't be synced there: a checkpoint may be gone after a power cut."""
+    for rank, disk in _disks(ranks):
+        if disk.sync_problem:
+            yield seen([rank], f"fsync does not work in {disk.tested}: {disk.sync_problem}")
+
+
+@check("warning", "save less often (checkpoint.every_epochs), or choose a faster --output")
+def sync_slow(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Writing and syncing one megabyte takes more than a second."""
+    for rank, disk in _disks(ranks):
+        if disk.sync_seconds > SLOW and not disk.sync_problem:
+            what = f"to sync a megabyte takes {disk.sync_seconds:.1f} s in {disk.tested}"
+            yield seen([rank], what)
+
+
+@check("problem", "mount it with locks (Lustre: `-o flock`), or choose another folder by --output")
+def no_locks(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """flock fails there or keeps nobody out: a run refuses the folder, or two runs share it."""
+    for rank, disk in _disks(ranks):
+        if disk.lock_problem:
+            yield seen([rank], f"flock does not work in {disk.tested}: {disk.lock_problem}")
+
+
+@check("problem", "set HDF5_USE_FILE_LOCKING=FALSE")
+def hdf5_fails(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """HDF5 can't open there what was written there, for want of locks as a rule."""
+    for rank, disk in _disks(ranks):
+        if disk.hdf5_problem:
+            yield seen([rank], f"HDF5 opens no file in {disk.tested}: {disk.hdf5_problem}")
+
+
+@check("warning", "unset HDF5_USE_FILE_LOCKING: disttrain locks where that works")
+def hdf5_locking_forced(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """HDF5_USE_FILE_LOCKING demands locks on a file system over a network."""
+    for rank, disk in _disks(ranks):
+        forced = disk.hdf5_locking.upper() in ("TRUE", "1")
+        if forced and over_network(disk.kind) and not disk.hdf5_problem:
+            what = f"HDF5_USE_FILE_LOCKING={disk.hdf5_locking}, and {disk.tested} is on {disk.kind}"
+            yield seen([rank], what)
+
+
+@check("warning", "make room, keep fewer checkpoints (checkpoint.keep), or choose another --output")
+def little_space(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """The run folder's file system has less than 1 GB free."""
+    for rank, disk in _disks(ranks):
+        if disk.free < SPACE and not disk.write_problem:
+            yield seen([rank], f"{disk.tested} has {disk.free >> 20} MB free")
+
+
+@check("warning", "choose a folder on a disk or a mounted volume with --output")
+def folder_does_not_last(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """The run folder lies in memory or in a container's own layer: it goes with a restart."""
+    for rank, disk in _disks(ranks):
+        if disk.kind in FORGETS:
+            where = FORGETS[disk.kind]
+            what = f"{disk.tested} lies in {where} ({disk.kind}): checkpoints go with a restart"
+            yield seen([rank], what)
+
+
+@check("warning", "choose a folder that all hosts share with --output")
+def folder_not_shared(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Other hosts don't see what rank 0 writes in the run folder."""
+    blind = [r for r in ranks if r.disk and r.disk.token_seen is False]
+    if blind and ranks[0].disk:
+        what = (
+            f"{ranks[0].disk.tested} is not shared with {shown([r.host for r in blind])}: "
+            f"checkpoints are on {ranks[0].host} only, and lost with it"
+        )
+        yield seen(blind, what)

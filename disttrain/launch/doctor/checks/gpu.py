@@ -1,0 +1,112 @@
+"""What can be wrong with GPUs, their driver and CuPy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from disttrain.launch.doctor.checks.grouping import by, by_machine, named, one_per_host, shown
+from disttrain.launch.doctor.facts import Facts
+from disttrain.launch.doctor.finding import Seen, check, seen
+
+OLDEST = 12
+
+
+def _fitting(driver_cuda: int) -> int:
+    """Return the CUDA of the newest wheel that a driver serves."""
+    return 13 if driver_cuda >= 13000 or not driver_cuda else OLDEST
+
+
+@check("warning", 'start {gpus} ranks on this computer, or set device.kind = "cpu"')
+def gpu_shared(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Two ranks of one computer would take the same GPU."""
+    for group in by_machine(r for r in ranks if r.gpu and r.gpu.device and r.gpu.bus):
+        places = by(group, lambda r: r.gpu.bus if r.gpu else "")
+        for same in places.values():
+            if len(same) > 1 and same[0].gpu:
+                what = f"{named(same)} would all take {same[0].gpu.device}"
+                yield seen(same, what, gpus=len(places))
+
+
+@check("problem", 'make GPUs visible to all ranks alike, or set device.kind = "cpu"')
+def gpu_on_some_ranks(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Some ranks have a GPU that works and others have none: the slowest sets the pace."""
+    without = [r for r in ranks if r.gpu and not r.gpu.device]
+    having = [r for r in ranks if r.gpu and r.gpu.device]
+    if having and without:
+        reason = without[0].gpu.problem if without[0].gpu else ""
+        yield seen(without, f"{named(without)} can use no GPU ({reason}), the others can")
+
+
+@check("warning", "in exact mode run on one kind of GPU")
+def different_gpus(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Ranks have GPUs of different kinds: exact mode does not give the same bits then."""
+    having = [r for r in ranks if r.gpu and r.gpu.device]
+    kinds = by(having, lambda r: re.sub(r"^gpu \d+ ", "", r.gpu.device) if r.gpu else "")
+    if len(kinds) > 1:
+        parts = [f"{kind.strip('()')} on {named(group)}" for kind, group in kinds.items()]
+        yield seen(having, f"the ranks have different GPUs: {shown(parts)}")
+
+
+@check("warning", "pip install 'disttrain[cuda{cuda}]'")
+def no_cupy(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """There is an NVIDIA driver and no CuPy: the GPU is not used."""
+    for rank in one_per_host(ranks):
+        if rank.gpu and rank.gpu.has_driver and not rank.gpu.wheels and not rank.gpu.cupy:
+            what = f"{rank.host} has an NVIDIA driver but no CuPy: the processor computes"
+            yield seen([rank], what, cuda=_fitting(rank.gpu.driver_cuda))
+
+
+@check("problem", "pip uninstall {wheels}, then pip install 'disttrain[cuda{cuda}]'")
+def two_cupy_wheels(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """More than one CuPy is installed: their files lie over each other."""
+    for rank in one_per_host(ranks):
+        if rank.gpu and len(rank.gpu.wheels) > 1:
+            wheels = rank.gpu.wheels
+            what = f"{rank.host} has {' and '.join(wheels)} in one environment"
+            yield seen([rank], what, wheels=" ".join(wheels), cuda=_fitting(rank.gpu.driver_cuda))
+
+
+@check("problem", "pip uninstall {wheel}, then pip install 'disttrain[cuda12]'; or a newer driver")
+def cupy_newer_than_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """The CuPy wheel is for a newer CUDA than the driver serves."""
+    for rank in one_per_host(ranks):
+        for wheel in rank.gpu.wheels if rank.gpu and rank.gpu.driver_cuda else ():
+            made_for = re.search(r"cuda(\d+)", wheel)
+            serves = rank.gpu.driver_cuda // 1000 if rank.gpu else 0
+            if made_for and int(made_for[1]) > serves:
+                driver = rank.gpu.driver if rank.gpu else ""
+                what = f"{wheel} on {rank.host}, whose driver {driver} serves CUDA {serves} at most"
+                yield seen([rank], what, wheel=wheel)
+
+
+@check("problem", "look at `nvidia-smi` there, and that CUDA_VISIBLE_DEVICES names a GPU")
+def gpu_unusable(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """There are a driver and CuPy, and no GPU can be used."""
+    told = [s.ranks for c in (two_cupy_wheels, cupy_newer_than_driver) for s in c.look(ranks)]
+    hosts = {r.host for group in told for r in group}
+    for rank in one_per_host(r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.device):
+        if rank.gpu and rank.gpu.has_driver and rank.host not in hosts:
+            yield seen([rank], f"{rank.host}: {rank.gpu.problem}")
+
+
+@check("note", "on a host with GPUs install the driver; start a container with `--gpus all`")
+def no_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """CuPy is installed and there is no NVIDIA driver: the processor computes."""
+    group = [r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.has_driver]
+    if group:
+        yield seen(group, f"{named(group)}: CuPy is installed, but there is no NVIDIA driver")
+
+
+@check("note", "pip install nvidia-nccl-cu{cuda}")
+def host_memory_only(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """Several ranks have GPUs, and neither NCCL nor MPI takes their memory: sums go by the host."""
+    having = [r for r in ranks if r.gpu and r.gpu.device]
+    group = [r for r in having if r.gpu and not r.gpu.nccl and not (r.mpi and r.mpi.device_aware)]
+    if len(having) > 1 and group and group[0].gpu:
+        name = group[0].mpi.name if group[0].mpi else "MPI"
+        what = (
+            f"{named(group)}: CuPy finds no NCCL and {name} takes no GPU memory, so that gradients "
+            "can only go through host memory"
+        )
+        yield seen(group, what, cuda=group[0].gpu.runtime_cuda // 1000 or OLDEST)

@@ -1,0 +1,43 @@
+"""What can be wrong with the shared memory and the clocks of hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from disttrain.launch.doctor.checks.grouping import by_host, one_per_host, shown
+from disttrain.launch.doctor.facts import Facts
+from disttrain.launch.doctor.finding import Seen, check, seen
+
+# Open MPI's and MPICH's own messages live there too.
+RESERVE = 16 << 20
+# A message of 16 million float32 weights; for less room than that in each rank, say so.
+MESSAGE = 64 << 20
+# Seconds that clocks may differ before file times and logs of hosts can't be compared.
+SKEW = 1.0
+
+
+@check("warning", 'give containers `--shm-size={size}`, or set communication.sum = "ring"')
+def small_shared_memory(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """/dev/shm has less than 64 MB for each rank of a host, where sums and data sets live."""
+    for host, group in by_host(r for r in ranks if r.machine).items():
+        free = group[0].machine.shared_free if group[0].machine else None
+        # Who looks at it alone will start two ranks at least; one row more holds the total.
+        rows = max(len(group), 2) + 1
+        if free is None or (free - RESERVE) / rows >= MESSAGE:
+            continue
+        weights = max(0, free - RESERVE) // rows // 4
+        what = (
+            f"/dev/shm of {host} has {free >> 20} MB free: {rows - 1} ranks can share gradients of "
+            f"{weights / 1e6:.1f} million float32 weights there, and no large data set"
+        )
+        yield seen(group, what, size=f"{-(-(rows * MESSAGE + RESERVE) // (1 << 30))}g")
+
+
+@check("warning", "switch on NTP (chrony, systemd-timesyncd) on {hosts}")
+def clocks_differ(ranks: Sequence[Facts]) -> Iterator[Seen]:
+    """A host's clock is more than a second away from rank 0's: logs and file times mislead."""
+    wrong = [r for r in one_per_host(ranks) if abs(r.clock) - r.clock_error > SKEW]
+    if wrong:
+        parts = [f"{r.host} by {r.clock:+.1f} s" for r in wrong]
+        what = f"clocks differ from that of {ranks[0].host}: {shown(parts)}"
+        yield seen(wrong, what, hosts=shown([r.host for r in wrong]))

@@ -12,6 +12,7 @@ import typer
 
 from disttrain.cli import (
     check,
+    compare,
     doctor,
     draw,
     env,
@@ -72,6 +73,7 @@ app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.command)
 app.command("inspect")(inspect.command)
 app.command("verify")(verify.command)
+app.command("compare")(compare.command)
 app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("doctor")(doctor.command)

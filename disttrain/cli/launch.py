@@ -13,7 +13,17 @@ __all__ = ["CONTEXT", "command"]
 
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 # Commands that know what to do with several ranks.
-PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
+PARALLEL = (
+    "train",
+    "evaluate",
+    "predict",
+    "check",
+    "inspect",
+    "verify",
+    "compare",
+    "doctor",
+    "env",
+)
 
 
 def command(

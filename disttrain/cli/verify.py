@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
+
+if TYPE_CHECKING:
+    from disttrain.comm import Communicator
 
 __all__ = ["command"]
 
@@ -17,12 +20,26 @@ def command(
         Path,
         typer.Argument(metavar="FILE|RUN", help="A checkpoint, a data file or a run folder."),
     ],
+    first: Annotated[
+        int | None,
+        typer.Option("--from", metavar="STEP", min=0, help="Replay a run from this step on."),
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--to", metavar="STEP", min=0, help="Replay it up to this step.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is whole, what is damaged, and what --resume would take; change nothing."""
+    """Say what is whole, what is damaged, and what --resume would take; change nothing.
+
+    With --from or --to the run is computed once more between these steps, on the ranks that are
+    there, and compared with the digests that it wrote.
+    """
     from disttrain.comm import connect
 
     comm = connect()
+    if first is not None or last is not None:
+        _replay(comm, file, first or 0, last, as_json)
+        return
     with comm.together("verifying"):
         if comm.is_root:
             facts = _verdict(file)
@@ -31,6 +48,32 @@ def command(
             else:
                 _print(facts)
             _refuse_damage(facts)
+
+
+def _replay(comm: Communicator, run: Path, first: int, last: int | None, as_json: bool) -> None:
+    """Replay a stretch of a run; raise CheckpointError (code 3) where it differs."""
+    from disttrain.errors import CheckpointError
+    from disttrain.preemption import ASKED
+    from disttrain.training import replay
+
+    facts = replay(run, first, last, comm, ASKED, lambda line: say(line, as_json))
+    with comm.together("replaying"):
+        if comm.is_root and as_json:
+            print_json(facts)
+        if comm.is_root and not facts["whole"]:
+            note = (
+                ""
+                if facts["mode"] == "exact"
+                else (
+                    " (fast mode repeats its bits only on as many ranks and BLAS threads as before)"
+                )
+            )
+            raise CheckpointError(
+                f"{run} is not what its run file gives: replayed from step {facts['from']}, "
+                f"{facts['tensor']} is another one at step {facts['step']}" + note
+            )
+    if comm.is_root and not as_json:
+        say(f"as recorded at {len(facts['compared'])} intervals, on {facts['ranks']} ranks")
 
 
 def _verdict(file: Path) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
+from disttrain.training.comparison import compare_runs
 from disttrain.training.predictor import Predictor
+from disttrain.training.replay import replay
 from disttrain.training.run import Run
 from disttrain.training.session import train
 from disttrain.training.state import Report
@@ -14,7 +16,9 @@ __all__ = [
     "Report",
     "Run",
     "build_run",
+    "compare_runs",
     "fit",
+    "replay",
     "train",
     "train_step",
 ]

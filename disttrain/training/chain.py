@@ -9,32 +9,74 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from disttrain.arrays import checksum
 from disttrain.data import Batches
+from disttrain.errors import CheckpointError
 from disttrain.model import Network
 from disttrain.training.audit import tensor_sums
 from disttrain.training.optimizer import Optimizer
 
-__all__ = ["broken_at", "record"]
+__all__ = ["broken_at", "read", "record", "sums_of"]
 
 
 def record(
     network: Network, optimizer: Optimizer, batches: Batches, step: int,
-    before: dict[str, Any] | None,
+    before: dict[str, Any] | None, about: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the record of the state after `step` steps that follows the record `before`."""
+    """Return the record of the state after `step` steps that follows the record `before`.
+
+    `about` is what only the first record says: the data, and what computes.
+    """
     first = before["step"] if before else step
     order = sum(checksum(batches.order_of(epoch, low, high))
                 for epoch, low, high in batches.places(first, step))  # fmt: skip
-    sums = tensor_sums(network, optimizer)
+    sums = sums_of(tensor_sums(network, optimizer))
     facts = {
         "step": step,
         "order": f"{order % (1 << 64):016x}",
-        "tensors": {name: [f"{part:016x}" for part in parts] for name, parts in sums.items()},
+        "tensors": sums,
     }
+    if before is None:
+        facts["about"] = about
     return facts | {"chain": link(facts, before["chain"] if before else "")}
+
+
+def sums_of(sums: dict[str, tuple[int, int]]) -> dict[str, list[str]]:
+    """Return checksums as a record holds them."""
+    return {name: [f"{part:016x}" for part in parts] for name, parts in sums.items()}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the records in a run's `digests.jsonl`, of which there is at least one.
+
+    Raises CheckpointError where there are none, a line is no record, or one does not follow from
+    those before it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} can't be read ({error}): the run has no digests") from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            facts = json.loads(line)
+            if not (isinstance(facts["step"], int) and isinstance(facts["tensors"], dict)):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{path}, line {number} is no record of digests") from None
+        records.append(facts)
+    if not records:
+        raise CheckpointError(f"{path} is empty: the run has no digests")
+    broken = broken_at(records)
+    if broken is not None:
+        raise CheckpointError(
+            f"{path}, line {broken + 1} does not follow from the lines before it: it was changed, "
+            "so it proves nothing"
+        )
+    return records
 
 
 def link(facts: dict[str, Any], before: str) -> str:

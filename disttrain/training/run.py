@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from disttrain.arrays import checksum
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.config import to_toml
 from disttrain.data import (
@@ -151,6 +153,18 @@ class Run(Predictor):
         """Give shared memory back; the run can't be used any more. Collective."""
         self.reducer.close()
         self.dataset.close(self.comm)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the chain of digests says of the data and of what computes."""
+        facts, train = self.normalization.facts(), self.dataset.splits["train"]
+        parts = (facts["mean"], facts["deviation"], train.targets)
+        data = sum(checksum(np.ascontiguousarray(part)) for part in parts) % (1 << 64)
+        exact = self.arithmetic
+        how = f"exact mode, {exact.kind}, {exact.leaves} leaves" if exact else "fast mode"
+        return {
+            "data": f"{data:016x}",
+            "computes": f"{how}, {self.network.device.name}, {blas()}, numpy {np.__version__}",
+        }
 
     def digest(self) -> str:
         """Return the digest of this rank's training state."""

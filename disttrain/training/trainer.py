@@ -188,7 +188,9 @@ def add_digest(run: Run, folder: RunFolder | None) -> None:
     """Add what the run holds now to the chain of digests (rank 0)."""
     state = run.state
     before = state.digests[-1] if state.digests else None
-    state.digests.append(record(run.network, run.optimizer, run.batches, state.step, before))
+    state.digests.append(
+        record(run.network, run.optimizer, run.batches, state.step, before, run.about())
+    )
     if folder:
         folder.add_digest(state.digests[-1])
 

@@ -1,0 +1,92 @@
+"""Comparing two runs: where they part first, and what of them is the cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from disttrain import config
+from disttrain.errors import CheckpointError
+from disttrain.training.chain import read
+from disttrain.training.folder import RunFolder
+from disttrain.training.resumption import FREE, flat
+
+__all__ = ["compare_runs"]
+
+# Settings of which no step depends.
+APART = (*FREE, "validation", "reproducibility.audit")
+
+
+def compare_runs(a: Path, b: Path) -> dict[str, Any]:
+    """Return where the runs in the folders `a` and `b` part, as JSON values.
+
+    `equal` says that they are alike at all intervals that both have (`compared`). Else `step` is
+    the first interval at which they differ, `tensor` the first tensor (in layer order), `vectors`
+    which of its two ("weights", "velocity"), and `cause`:
+
+    - "data": they read other samples;
+    - "weights": they began with other weights;
+    - "data order": other samples, or in another order, since the interval before;
+    - "settings": the same samples, but the run files ask for other updates;
+    - "arithmetic": the same samples and settings, and other numbers come out.
+
+    `settings` lists the keys that differ and that a step may depend on, `about` what each run
+    computed with. Raises CheckpointError for a
+    folder without a run or digests, or whose digests were changed.
+    """
+    runs = [_records(path) for path in (a, b)]
+    settings = _differences(a, b)
+    common = sorted(runs[0].keys() & runs[1].keys())
+    if not common:
+        raise CheckpointError(
+            f"{a} and {b} have no interval in common: their intervals end at other steps"
+        )
+    facts: dict[str, Any] = {
+        "equal": True, "compared": common, "step": None, "tensor": None, "vectors": [],
+        "cause": None, "settings": settings, "last": [max(run) for run in runs],
+        "about": [run[min(run)].get("about", {}) for run in runs],
+    }  # fmt: skip
+    for number, step in enumerate(common):
+        one, other = (run[step] for run in runs)
+        if one["tensors"] == other["tensors"]:
+            continue
+        names = list(one["tensors"])
+        odd = [n for n in names if one["tensors"][n] != other["tensors"].get(n)]
+        tensor = odd[0] if odd else f"layers: {', '.join(other['tensors'])}"
+        pairs = zip(("weights", "velocity"), one["tensors"].get(tensor, ()),
+                    other["tensors"].get(tensor, ()), strict=False)  # fmt: skip
+        order = all(runs[0][s]["order"] == runs[1][s]["order"] for s in common[: number + 1])
+        return facts | {
+            "equal": False, "step": step, "tensor": tensor,
+            "vectors": [name for name, x, y in pairs if x != y],
+            "cause": _cause(step, order, settings, facts["about"]),
+        }  # fmt: skip
+    return facts
+
+
+def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[str, Any]]) -> str:
+    if step == 0:
+        return "weights"
+    if about[0].get("data") != about[1].get("data"):
+        return "data"
+    if not same_order:
+        return "data order"
+    return "settings" if settings else "arithmetic"
+
+
+def _records(path: Path) -> dict[int, dict[str, Any]]:
+    folder = RunFolder(path)
+    if not folder.holds_a_run():
+        raise CheckpointError(f"{path} holds no run: give two run folders")
+    return {record["step"]: record for record in read(folder.digests)}
+
+
+def _differences(a: Path, b: Path) -> list[str]:
+    """Return the keys of the run files that differ, with both values, but for those set apart."""
+    one, other = (flat(config.read(path / "run.toml").model_dump()) for path in (a, b))
+    return [
+        f"{key}: {one.get(key)!r} and {other.get(key)!r}"
+        for key in sorted(one | other)
+        if one.get(key) != other.get(key)
+        and not any(key == apart or key.startswith(apart + ".") for apart in APART)
+    ]

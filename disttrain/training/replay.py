@@ -1,0 +1,117 @@
+"""Replay: computing a stretch of a run once more, and comparing it with what the run wrote down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disttrain import config
+from disttrain.checkpoint import Snapshot, all_checkpoints, load
+from disttrain.comm import Communicator
+from disttrain.errors import CheckpointError, Preempted, UsageError
+from disttrain.preemption import Preemption
+from disttrain.training.arithmetic import Arithmetic
+from disttrain.training.audit import tensor_sums
+from disttrain.training.build import build_run
+from disttrain.training.chain import read, sums_of
+from disttrain.training.folder import RunFolder
+from disttrain.training.resumption import arithmetic_of
+from disttrain.training.run import Run
+from disttrain.training.trainer import train_steps
+
+__all__ = ["replay"]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What is to be replayed: from `snapshot` (None: the initial weights), to the steps of `marks`.
+
+    `arithmetic` is what the run computed with, where it was exact.
+    """
+
+    settings: config.Settings
+    snapshot: Snapshot | None
+    marks: list[dict[str, Any]]
+    arithmetic: Arithmetic | None
+
+
+def replay(
+    path: Path, first: int, last: int | None, comm: Communicator, preemption: Preemption,
+    say: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Compute steps `first..last` of the run in `path` again and return what was found. Collective.
+
+    It begins at the newest whole checkpoint that is not behind `first`, or at the initial weights,
+    and compares weights and velocity with the run's digests at each interval from `first` to `last`
+    (None: the end). `whole` says that all are alike, `step` and `tensor` where they first differ.
+    Raises CheckpointError for a run without digests or with a broken chain of them, UsageError for
+    steps that it does not have.
+    """
+    with comm.together("opening the run folder"):
+        stretch = look_up(path, first, last) if comm.is_root else None
+    settings = comm.share(stretch and stretch.settings)
+    steps = comm.share(stretch and [mark["step"] for mark in stretch.marks])
+    recorded = comm.share(stretch and stretch.arithmetic)
+    assert settings is not None
+    assert steps is not None
+    run = build_run(settings, comm, recorded=recorded, preemption=preemption)
+    run.restore(stretch.snapshot if stretch else None)
+    begin, compared, odd = run.state.step, [], ""
+    if comm.is_root:
+        say(f"replaying from step {begin} on {comm.size} ranks")
+    with comm.watch.armed(settings.communication.deadline_seconds):
+        for number, step in enumerate(steps):
+            steps_to(run, step)
+            if stretch:
+                odd = difference(run, stretch.marks[number])
+                say(f"step {step}: {'as recorded' if not odd else f'differs in {odd}'}")
+            odd = comm.share(odd)
+            compared.append(step)
+            if odd:
+                break
+    run.close()
+    return {
+        "path": str(path), "whole": not odd, "from": begin, "compared": compared,
+        "ranks": comm.size, "mode": settings.reproducibility.mode, "step": compared[-1] if odd else None, "tensor": odd or None,
+    }  # fmt: skip
+
+
+def look_up(path: Path, first: int, last: int | None) -> Stretch:
+    """Return what is to be replayed, from the files of the run."""
+    folder = RunFolder(path)
+    if not folder.holds_a_run():
+        raise CheckpointError(f"{path} holds no run: give a run folder")
+    records = read(folder.digests)
+    end = records[-1]["step"] if last is None else last
+    marks = [record for record in records if first <= record["step"] <= end]
+    if not marks or end > records[-1]["step"] or first > end:
+        raise UsageError(
+            f"{path} has digests of steps {records[0]['step']} to {records[-1]['step']}, none from "
+            f"{first} to {end}: choose --from and --to so that an interval ends between them"
+        )
+    begin, arithmetic = None, None
+    for checkpoint in [*all_checkpoints(folder.checkpoints), folder.best]:
+        try:
+            found = load(checkpoint)
+        except CheckpointError:
+            continue
+        arithmetic = arithmetic_of(found)
+        if found.step <= marks[0]["step"] and (begin is None or found.step > begin.step):
+            begin = found
+    return Stretch(config.read(folder.run_file), begin, marks, arithmetic)
+
+
+def steps_to(run: Run, step: int) -> None:
+    """Train up to `step`. Collective."""
+    while run.state.step < step:
+        end = min(step, run.state.step + run.batches.steps_per_epoch)
+        if train_steps(run, run.rates(run.state.step, end)):
+            raise Preempted(f"asked to stop after step {run.state.step} of a replay up to {step}")
+
+
+def difference(run: Run, mark: dict[str, Any]) -> str:
+    """Return the first tensor that is not as `mark` says, or an empty string (rank 0)."""
+    found = sums_of(tensor_sums(run.network, run.optimizer))
+    return next((name for name in mark["tensors"] if mark["tensors"][name] != found.get(name)), "")

@@ -51,11 +51,9 @@ def replay(
     """
     with comm.together("opening the run folder"):
         stretch = look_up(path, first, last) if comm.is_root else None
-    settings = comm.share(stretch and stretch.settings)
-    steps = comm.share(stretch and [mark["step"] for mark in stretch.marks])
-    recorded = comm.share(stretch and stretch.arithmetic)
-    assert settings is not None
-    assert steps is not None
+    mine = stretch or Stretch(None, None, [], None)  # type: ignore[arg-type]
+    settings, recorded = comm.share((mine.settings, mine.arithmetic))
+    steps = comm.share([mark["step"] for mark in mine.marks])
     run = build_run(settings, comm, recorded=recorded, preemption=preemption)
     run.restore(stretch.snapshot if stretch else None)
     begin, compared, odd = run.state.step, [], ""
@@ -74,7 +72,8 @@ def replay(
     run.close()
     return {
         "path": str(path), "whole": not odd, "from": begin, "compared": compared,
-        "ranks": comm.size, "mode": settings.reproducibility.mode, "step": compared[-1] if odd else None, "tensor": odd or None,
+        "ranks": comm.size, "mode": settings.reproducibility.mode,
+        "step": compared[-1] if odd else None, "tensor": odd or None,
     }  # fmt: skip
 
 

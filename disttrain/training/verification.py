@@ -9,6 +9,7 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import Verdict, all_checkpoints, verify
 from disttrain.errors import CheckpointError, DisttrainError
+from disttrain.training.chain import read
 from disttrain.training.folder import RunFolder
 
 __all__ = ["verify_run"]
@@ -37,6 +38,7 @@ def verify_run(path: Path) -> dict[str, Any]:
         *_best(folder, ring, progress),
         Verdict(folder.run_file, _run_file(folder.run_file)),
         Verdict(folder.metrics, _metrics(folder.metrics, progress.get("history", []))),
+        Verdict(folder.digests, _digests(folder.digests, progress.get("digests", []))),
     ]
     if folder.summary.exists():
         files.append(Verdict(folder.summary, _summary(folder.summary, ring)))
@@ -94,6 +96,17 @@ def _metrics(path: Path, history: list[dict[str, Any]]) -> str:
     for number, interval in enumerate(history, 1):
         if number > len(lines) or json.loads(lines[number - 1]) != interval:
             return f"{path}, line {number} is not what the newest checkpoint remembers: {cure}"
+    return ""
+
+
+def _digests(path: Path, chain: list[dict[str, Any]]) -> str:
+    """Return what is wrong with `digests.jsonl`, which begins with the records `chain`; or ""."""
+    try:
+        records = read(path)
+    except CheckpointError as error:
+        return str(error)
+    if records[: len(chain)] != chain:
+        return f"{path} is not what the newest checkpoint remembers: --resume writes it anew"
     return ""
 
 

@@ -53,7 +53,7 @@ def test_a_whole_run(trained, launch):
     assert facts["whole"] is True
     assert list(verdicts(facts)) == [
         "step-00000015.h5", "step-00000010.h5", "step-00000005.h5", "best.h5", "run.toml",
-        "metrics.jsonl", "summary.json",
+        "metrics.jsonl", "digests.jsonl", "summary.json",
     ]  # fmt: skip
     assert facts["resume"] == "out/checkpoints/step-00000015.h5"
     assert facts["left_over"] == []
@@ -103,6 +103,7 @@ def test_every_file_of_a_damaged_run_is_named(trained):
     out = trained.folder / "out"
     flip(out / "checkpoints/step-00000015.h5", "parameters/dense1/weight")
     (out / "metrics.jsonl").write_bytes((out / "metrics.jsonl").read_bytes()[:-5])
+    (out / "digests.jsonl").write_text("{}\n")
     (out / "run.toml").write_text("[data")
     (out / "summary.json").write_text("{}")
     (out / "checkpoints/step-00000001.h5.damaged").touch()

@@ -3,15 +3,15 @@
     HDF5 file | b"disttrain-commit" | SHA-256 of the HDF5 file
 
 It is the last thing written and covers every byte, so names, shapes, types and attributes too.
-HDF5 does not look behind its own end. It is checked before HDF5 sees the file: the library crashes,
-or runs for ever, on some damaged ones.
+HDF5 does not look behind its own end. It is checked before anything else is looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
-__all__ = ["commit", "committed"]
+__all__ = ["commit", "committed", "read_committed"]
 
 MARK = b"disttrain-commit"
 LENGTH = len(MARK) + hashlib.sha256().digest_size
@@ -22,7 +22,18 @@ def commit(content: bytes) -> bytes:
     return content + MARK + hashlib.sha256(content).digest()
 
 
-def committed(written: bytes) -> bytes | None:
+def committed(written: bytes) -> memoryview | None:
     """Return the content that was committed, or None where `written` is not all of that."""
-    content, record = written[:-LENGTH], written[-LENGTH:]
+    content, record = memoryview(written)[:-LENGTH], written[-LENGTH:]
     return content if record == MARK + hashlib.sha256(content).digest() else None
+
+
+def read_committed(path: Path) -> memoryview | None:
+    """Return what was committed to the file at `path`, or None; a large file of another kind is
+    not read for that. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LENGTH))
+        if not file.read(LENGTH).startswith(MARK):
+            return None
+        file.seek(0)
+        return committed(file.read())

@@ -36,13 +36,9 @@ def command(
 
 def _is_data(file: Path) -> bool:
     """Return True for a data file; whatever can't be opened is left to the checkpoint's reader."""
-    import h5py
+    from disttrain.data import looks_like_data
 
-    try:
-        with h5py.File(file, "r", locking="best-effort") as opened:
-            return opened.attrs.get("format") == "disttrain-data" or "train" in opened
-    except OSError:
-        return False
+    return looks_like_data(str(file))
 
 
 def _data(file: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from disttrain.data.batches import Batches, Feed, share
 from disttrain.data.dataset import Dataset, Split, open_dataset
-from disttrain.data.file import read_facts
+from disttrain.data.file import looks_like_data, read_facts
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
 from disttrain.data.source import ArrayRows
@@ -15,6 +15,7 @@ __all__ = [
     "Feed",
     "Normalization",
     "Split",
+    "looks_like_data",
     "measure",
     "open_dataset",
     "read_facts",

@@ -1,0 +1,86 @@
+"""The record behind a data file: a digest of each of its blocks, so that damage is found.
+
+    HDF5 file | SHA-256 of each block of 256 KiB | b"disttrain-blocks" | bytes of HDF5 | SHA-256
+
+The last digest is of the table, the mark and the length. HDF5 does not look behind its own end.
+A block is compared when it is first read: nothing else needs to be read before training starts,
+however large the file, and no byte is used that was not compared. It guards against damage, not
+against malice: whoever changes a file can also write its record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from disttrain.hdf5 import OpenFile, Refused
+
+__all__ = ["add_record", "open_recorded"]
+
+MARK = b"disttrain-blocks"
+BLOCK = 256 << 10
+DIGEST = hashlib.sha256().digest_size
+END = len(MARK) + 8 + DIGEST
+
+
+def add_record(path: Path) -> None:
+    """Write the record of the HDF5 file at `path` behind it. Raises OSError."""
+    with path.open("r+b") as file:
+        table = b""
+        while block := file.read(BLOCK):
+            table += hashlib.sha256(block).digest()
+        listed = table + MARK + file.tell().to_bytes(8, "little")
+        file.write(listed + hashlib.sha256(listed).digest())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def open_recorded(path: str) -> OpenFile:
+    """Open a data file: with its record, or as it is where it has none.
+
+    Raises Refused where there is a record that is damaged, OSError where the file can't be opened.
+    """
+    file = OpenFile(path)
+    if file.size < END:
+        return file
+    end = bytes(file.read(file.size - END, END))
+    if not end.startswith(MARK):
+        return file
+    length = int.from_bytes(end[len(MARK) : len(MARK) + 8], "little")
+    blocks = -(-length // BLOCK)
+    if length + blocks * DIGEST + END != file.size:
+        raise Refused("its record is of a file of another length: it is torn")
+    table = bytes(file.read(length, blocks * DIGEST))
+    if hashlib.sha256(table + end[:-DIGEST]).digest() != end[-DIGEST:]:
+        raise Refused("its record is damaged")
+    file.close()
+    return RecordedFile(path, length, table)
+
+
+class RecordedFile(OpenFile):
+    """The HDF5 part of a data file; each block is compared with its digest when it is first read."""
+
+    def __init__(self, path: str, length: int, table: bytes) -> None:
+        super().__init__(path, length)
+        self._table = table
+        self._compared = np.zeros(len(table) // DIGEST, bool)
+
+    def _read(self, place: int, count: int) -> bytes | memoryview:
+        first, end = place // BLOCK, -(-(place + count) // BLOCK)
+        if self._compared[first:end].all():
+            return super()._read(place, count)
+        low, high = first * BLOCK, min(end * BLOCK, self.size)
+        content = memoryview(super()._read(low, high - low))
+        for number in range(first, end):
+            block = content[number * BLOCK - low : (number + 1) * BLOCK - low]
+            wanted = self._table[number * DIGEST : (number + 1) * DIGEST]
+            if hashlib.sha256(block).digest() != wanted:
+                last = min((number + 1) * BLOCK, self.size)
+                raise Refused(
+                    f"bytes {number * BLOCK} to {last} were damaged or changed since it was written"
+                )
+            self._compared[number] = True
+        return content[place - low : place - low + count]

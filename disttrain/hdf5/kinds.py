@@ -1,0 +1,81 @@
+"""Types and shapes as messages state them: the numbers that numpy has, and text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from disttrain.hdf5.source import Fields, Refused
+
+__all__ = ["TEXT", "dtype_of", "length_of", "shape_of"]
+
+CLASSES = (
+    "fixed", "float", "times", "text", "bit fields", "opaque bytes", "compound values",
+    "references", "an enumeration", "values of varying length", "arrays", "complex numbers",
+)  # fmt: skip
+FIXED, FLOAT, STRING, ENUMERATION, VARYING = 0, 1, 3, 8, 9
+# numpy's name for text of varying length, which only attributes may hold.
+TEXT = np.dtype(object)
+# Exponent's place and length, mantissa's place and length, bias, by size: IEEE 754.
+IEEE = {2: (10, 5, 0, 10, 15), 4: (23, 8, 0, 23, 127), 8: (52, 11, 0, 52, 1023)}
+DIMENSIONS = 32
+
+
+def dtype_of(fields: Fields, path: str) -> np.dtype[Any]:
+    """Return the dtype that a datatype message states, TEXT for text of varying length.
+
+    Raises Refused for all but integers and IEEE floats of up to 8 bytes, truth values and text.
+    """
+    head = fields.number(1)
+    kind, bits, size = head & 15, fields.number(3), fields.number(4)
+    order = ">" if bits & 1 else "<"
+    if kind == FIXED and size in (1, 2, 4, 8) and fields.take(4) == bytes([0, 0, 8 * size, 0]):
+        return np.dtype(f"{order}{'i' if bits & 8 else 'u'}{size}")
+    if kind == FLOAT and size in IEEE and not bits & 0x40:
+        offset, precision = fields.number(2), fields.number(2)
+        found = (*fields.take(4), fields.number(4))
+        sign, implied = bits >> 8 & 255, bits >> 4 & 3
+        if (offset, precision, sign, implied, found) == (0, 8 * size, 8 * size - 1, 2, IEEE[size]):
+            return np.dtype(f"{order}f{size}")
+    if kind == STRING and 0 < size:
+        return np.dtype(f"S{size}") if size < 1 << 31 else _refuse("text", path)
+    if kind == VARYING and bits & 15 == 1:
+        return TEXT
+    if kind == ENUMERATION and size == 1 and _is_truth(fields, bits & 0xFFFF, head >> 4):
+        return np.dtype(bool)
+    return _refuse(CLASSES[kind] if kind < len(CLASSES) else "something unknown", path)
+
+
+def _refuse(what: str, path: str) -> np.dtype[Any]:
+    raise Refused(f"{path} does not hold numbers but {what}" if what not in ("fixed", "float")
+                  else f"{path} does not hold numbers of a kind that numpy has")  # fmt: skip
+
+
+def _is_truth(fields: Fields, members: int, version: int) -> bool:
+    """Return True for what h5py makes of truth values: FALSE = 0 and TRUE = 1 in a byte."""
+    fields.take(12)
+    if version >= 3:
+        names = fields.take(11) == b"FALSE\0TRUE\0"
+    else:
+        names = fields.take(16) == b"FALSE\0\0\0TRUE\0\0\0\0"
+    return members == 2 and names and fields.take(2) == b"\0\1"
+
+
+def shape_of(fields: Fields, path: str) -> tuple[int, ...] | None:
+    """Return the shape that a dataspace message states; None where it states no values at all."""
+    version, rank = fields.number(1), fields.number(1)
+    fields.take(1)
+    if version == 1:
+        fields.take(5)
+    elif version != 2 or fields.number(1) == 2:
+        return None
+    if rank > DIMENSIONS:
+        raise Refused(f"{path} has {rank} dimensions")
+    return tuple(fields.number(8) for _ in range(rank))
+
+
+def length_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return the bytes that values of this shape and type take."""
+    return math.prod(shape) * dtype.itemsize

@@ -94,9 +94,7 @@ def _text(arrays: Mapping[str, Array], name: str) -> bytes:
     return bytes(array.all()[()])
 
 
-def _tensors(
-    arrays: Mapping[str, Array], group: str, names: list[str]
-) -> dict[str, np.ndarray]:
+def _tensors(arrays: Mapping[str, Array], group: str, names: list[str]) -> dict[str, np.ndarray]:
     """Return the named tensors in their order: HDF5 itself lists names alphabetically."""
     there = {path for path in arrays if path.startswith(f"{group}/")}
     if there != {f"{group}/{name}" for name in names} or len(there) != len(names):
@@ -108,9 +106,7 @@ def _tensors(
     return {name: np.array(array.all()) for name, array in tensors.items()}
 
 
-def _normalization(
-    root: Group, arrays: Mapping[str, Array], inputs: int | None
-) -> dict[str, Any]:
+def _normalization(root: Group, arrays: Mapping[str, Array], inputs: int | None) -> dict[str, Any]:
     group = root.get("normalization")
     if not isinstance(group, Group):
         raise ValueError("it has no normalization")

@@ -110,8 +110,8 @@ def _targets(file: DataFile, split: str) -> np.ndarray:
     needed = facts.rows * (np.dtype(np.int64).itemsize + facts.outputs * TARGET_BYTES)
     if needed > _room():
         raise DataError(
-            f"data file {file.path}: the {facts.rows} targets of {split} need {needed:,.0f} bytes of "
-            f"memory, and this node has {_room():,.0f} for them: use a node with more"
+            f"data file {file.path}: the {facts.rows} targets of {split} need {needed:,.0f} bytes "
+            f"of memory, and this node has {_room():,.0f} for them: use a node with more"
         )
     with reading(file.path):
         targets = facts.stored_targets.all()

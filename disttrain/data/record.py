@@ -61,7 +61,7 @@ def open_recorded(path: str) -> OpenFile:
 
 
 class RecordedFile(OpenFile):
-    """The HDF5 part of a data file; each block is compared with its digest when it is first read."""
+    """The HDF5 part of a data file; a block is compared with its digest when it is first read."""
 
     def __init__(self, path: str, length: int, table: bytes) -> None:
         super().__init__(path, length)

@@ -142,7 +142,7 @@ def _lay_out(draft: Path, splits: Splits, classes: Sequence[str] | None) -> dict
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     offsets = {}
-    # The oldest form, whatever version of HDF5 writes: it is what every program reads, this one too.
+    # The oldest form, whatever HDF5's version: every program reads it, and so does hdf5/.
     with h5py.File(draft, "w", libver="earliest") as f:
         f.attrs["format"] = FORMAT
         f.attrs["version"] = VERSION

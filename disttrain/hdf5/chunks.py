@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,15 @@ from disttrain.hdf5.source import Fields, Metadata, Refused
 
 __all__ = ["Chunks", "chunks_of"]
 
-# Of one chunk, unpacked.
-CHUNK_BYTES = 32 << 20
+# Of one chunk, unpacked; and of those that are kept, as blocks of rows share them.
+CHUNK_BYTES = KEPT_BYTES = 16 << 20
 # An array may be so many times as large as what is stored of it (and a small one larger).
 RATIO, SMALL = 200, 1 << 20
 LEVELS = 8
-UNPACKED = 4
 
 
 class Chunks:
-    """The chunks of an array of `shape`; `places` and `sizes` are by chunk, in row-major order."""
+    """The chunks of an array of `shape`, in row-major order: where each is, and what is in it."""
 
     def __init__(
         self, metadata: Metadata, path: str, shape: tuple[int, ...], chunk: tuple[int, ...],
@@ -32,82 +30,92 @@ class Chunks:
     ) -> None:  # fmt: skip
         self.path, self.shape, self.chunk, self.dtype = path, shape, chunk, dtype
         self.grid = tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        self.count = math.prod(self.grid)
         self._metadata, self._filters = metadata, filters
         self._length = math.prod(chunk) * dtype.itemsize
         self._unpacked: dict[int, np.ndarray] = {}
+        self._entry = np.dtype([
+            ("size", "<u4"), ("mask", "<u4"), ("corner", "<u8", len(shape) + 1), ("child", "<u8"),
+        ])  # fmt: skip
 
     def find(self, root: int) -> None:
         """Read where the chunks are; raise Refused where one is missing, or a bomb."""
-        count = math.prod(self.grid)
+        source = self._metadata.source
         # What is not stored would be made up of the fill value, without a limit.
-        least = 1 if self._filters else self._length
-        if count * least > self._metadata.source.size:
+        least = self._entry.itemsize + (1 if self._filters else self._length)
+        if self.count * least > source.size:
             raise Refused(f"{self.path} has shape {self.shape}, but far less is stored")
-        self._places = np.full((count, 3), -1, np.int64)
-        for place, *entry in self._entries(root, LEVELS):
-            self._places[place] = entry
-        sizes = self._places[:, 1]
-        if (sizes <= 0).any():
+        self._entries_left, self._nodes_left = self.count, self.count // 4 + 64
+        self._leaves: list[np.ndarray] = []
+        self._visit(root, LEVELS)
+        entries = np.concatenate([np.zeros(0, self._entry), *self._leaves])
+        corners = entries["corner"][:, :-1]
+        outside = (corners % np.array(self.chunk, "u8")) | (corners >= np.array(self.shape, "u8"))
+        places = corners // np.array(self.chunk, "u8")
+        if len(entries) != self.count or outside.any():
+            raise Refused(f"{self.path} has shape {self.shape}, but other chunks are stored")
+        numbers = np.ravel_multi_index(tuple(places.T.astype(np.int64)), self.grid)
+        if len(np.unique(numbers)) != self.count:
             raise Refused(f"{self.path} has shape {self.shape}, but not all of it is stored")
-        stored, length = int(sizes.sum()), math.prod(self.shape) * self.dtype.itemsize
-        if stored > self._metadata.source.size or length > max(SMALL, RATIO * stored):
+        self._entries = entries[np.argsort(numbers)]
+        self._refuse_bomb(int(entries["size"].astype(np.int64).sum()), source.size)
+
+    def _refuse_bomb(self, stored: int, size: int) -> None:
+        length = math.prod(self.shape) * self.dtype.itemsize
+        if stored > size:
+            raise Refused(f"{self.path} has chunks that share their bytes")
+        if length > max(SMALL, RATIO * stored):
             raise Refused(
                 f"{self.path} unpacks {stored} bytes to {length}, more than {RATIO} times as many",
                 "write it again without a filter (`h5repack -f NONE OLD NEW`)",
             )
 
-    def _entries(self, address: int, above: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield number, place, size and mask of the chunks below the node at `address`."""
-        metadata, rank = self._metadata, len(self.shape)
-        node = metadata.fields(address, 24, b"TREE")
+    def _visit(self, address: int, above: int) -> None:
+        """Collect the entries of the leaves below the node at `address`."""
+        metadata = self._metadata
+        node = metadata.part(address, 24, b"TREE")
         kind, level, count = node.number(1), node.number(1), node.number(2)
-        if kind != 1 or level >= above:
+        self._nodes_left -= 1
+        # Nothing may be visited twice, or lead nowhere, until time or memory are gone.
+        self._entries_left -= 0 if level else count
+        too_many = self._entries_left < 0 or self._nodes_left < (count if level else 0)
+        if kind != 1 or level >= above or too_many:
             raise Refused(f"the table of chunks of {self.path} is damaged")
-        width = 8 + 8 * (rank + 1) + 8
-        entries = metadata.fields(address + 24, count * width)
-        for _ in range(count):
-            size, mask = entries.number(4), entries.number(4)
-            corner = [entries.number(8) for _ in range(rank + 1)]
-            child = entries.number(8)
-            if level:
-                yield from self._entries(child, level)
-                continue
-            if any(o % c or o >= n for o, c, n in zip(corner, self.chunk, self.shape)):
-                raise Refused(f"{self.path} has a chunk outside of its shape")
-            place = [o // c for o, c in zip(corner, self.chunk)]
-            number = int(np.ravel_multi_index(place, self.grid))
-            if not self._filters and size != self._length:
-                raise Refused(f"{self.path} has a chunk of {size} bytes, not {self._length}")
-            yield number, metadata.place(child, size), size, mask
+        length = count * self._entry.itemsize
+        content = metadata.source.read(metadata.place(address + 24, length), length)
+        entries = np.frombuffer(content, self._entry)
+        if level == 0:
+            self._leaves.append(entries)
+        else:
+            for child in entries["child"].tolist():
+                self._visit(child, level)
 
     def rows(self, first: int, end: int) -> np.ndarray:
         """Return rows `first..end-1`, put together from their chunks."""
-        found = np.empty((end - first, *self.shape[1:]), self.dtype)
-        span = range(first // self.chunk[0], -(-end // self.chunk[0]) if end > first else 0)
-        for place in itertools.product(span, *map(range, self.grid[1:])):
-            values = self._values(int(np.ravel_multi_index(place, self.grid)))
-            low = place[0] * self.chunk[0]
-            start, stop = max(first, low), min(end, low + self.chunk[0])
-            corner = [p * c for p, c in zip(place[1:], self.chunk[1:], strict=True)]
-            ends = [min(o + c, n) for o, c, n in zip(corner, self.chunk[1:], self.shape[1:])]
-            there = tuple(slice(o, e) for o, e in zip(corner, ends, strict=True))
-            here = tuple(slice(0, e - o) for o, e in zip(corner, ends, strict=True))
-            found[(slice(start - first, stop - first), *there)] = values[
-                (slice(start - low, stop - low), *here)
-            ]
+        lows, highs = (first, *(0 for _ in self.shape[1:])), (end, *self.shape[1:])
+        box = list(zip(lows, highs, self.chunk, strict=True))
+        found = np.empty([high - low for low, high, _ in box], self.dtype)
+        for place in itertools.product(*(range(low // c, -(-high // c)) for low, high, c in box)):
+            there, here = [], []
+            for p, (low, high, c) in zip(place, box, strict=True):
+                start, stop = max(low, p * c), min(high, (p + 1) * c)
+                there.append(slice(start - low, stop - low))
+                here.append(slice(start - p * c, stop - p * c))
+            number = int(np.ravel_multi_index(place, self.grid))
+            found[tuple(there)] = self._values(number)[tuple(here)]
         return found
 
     def _values(self, number: int) -> np.ndarray:
-        """Return a chunk, unpacked; the last few are kept, as blocks of rows share them."""
         if number not in self._unpacked:
-            while len(self._unpacked) >= UNPACKED:
+            while len(self._unpacked) >= max(1, KEPT_BYTES // self._length):
                 del self._unpacked[next(iter(self._unpacked))]
             self._unpacked[number] = self._unpack(number)
         return self._unpacked[number]
 
     def _unpack(self, number: int) -> np.ndarray:
-        place, size, mask = map(int, self._places[number])
-        content = bytes(self._metadata.source.read(place, size))
+        entry = self._entries[number]
+        size, mask, child = int(entry["size"]), int(entry["mask"]), int(entry["child"])
+        content = bytes(self._metadata.source.read(self._metadata.place(child, size), size))
         for bit, filtered in reversed(list(enumerate(self._filters))):
             if not mask >> bit & 1:
                 # A checksum of 4 bytes may still stand behind.

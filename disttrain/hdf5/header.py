@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from disttrain.hdf5.source import Fields, Metadata, Refused
 
 __all__ = ["Header"]
@@ -21,12 +19,11 @@ class Header:
     def __init__(self, metadata: Metadata, address: int, path: str) -> None:
         self.metadata, self.path = metadata, path
         self._messages: dict[int, list[tuple[int, bytes]]] = {}
-        start = metadata.fields(address, 4)
-        first = start.take(4)
-        blocks = (self._new if first == b"OHDR" else self._old)(address)
-        for number, fields in enumerate(blocks):
-            if number >= BLOCKS:
-                raise Refused(f"{path} has a header in more than {BLOCKS} parts")
+        self._blocks_left = BLOCKS
+        if metadata.fields(address, 4).take(4) == b"OHDR":
+            self._read_new(address)
+        else:
+            self._read_old(address)
 
     def has(self, kind: int) -> bool:
         """Return True where there is a message of this kind."""
@@ -46,7 +43,7 @@ class Header:
             raise Refused(f"{self.path} has {len(found)} messages '{name}' and not one")
         return found[0]
 
-    def _old(self, address: int) -> Iterator[Fields]:
+    def _read_old(self, address: int) -> None:
         start = self.metadata.fields(address, 16)
         if start.number(1) != 1:
             raise Refused(f"there is no object at byte {address}, where {self.path} should be")
@@ -54,13 +51,12 @@ class Header:
         todo = [(address + 16, start.number(4))]
         while todo:
             block = self._block(*todo.pop(0))
-            yield block
             while block.left >= 8:
                 kind, length, flags = block.number(2), block.number(2), block.number(1)
                 block.take(3)
                 self._add(kind, flags, block.take(length), todo)
 
-    def _new(self, address: int) -> Iterator[Fields]:
+    def _read_new(self, address: int) -> None:
         start = self.metadata.fields(address, 6, b"OHDR")
         if start.number(1) != 2:
             raise Refused(f"the header of {self.path} has a version that is not known")
@@ -75,15 +71,15 @@ class Header:
             # A continuation begins with a signature and ends with a checksum, the first does not.
             block = self._block(place, length - (4 if signature else 0), signature)
             signature = b"OCHK"
-            yield block
             while block.left >= 4 + (2 if flags & 4 else 0):
                 kind, size, own = block.number(1), block.number(2), block.number(1)
                 block.take(2 if flags & 4 else 0)
                 self._add(kind, own, block.take(size), todo)
 
     def _block(self, address: int, length: int, signature: bytes = b"") -> Fields:
-        if not len(signature) <= length <= BLOCK_BYTES:
-            raise Refused(f"{self.path} has a header of {length} bytes")
+        self._blocks_left -= 1
+        if self._blocks_left < 0 or not len(signature) <= length <= BLOCK_BYTES:
+            raise Refused(f"{self.path} has a header of too many parts, or of {length} bytes")
         return self.metadata.fields(address, length, signature)
 
     def _add(self, kind: int, flags: int, content: bytes, todo: list[tuple[int, int]]) -> None:

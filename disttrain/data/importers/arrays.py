@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ import numpy as np
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets
-from disttrain.data.importers.source import reading
-from disttrain.errors import DataError, UsageError
+from disttrain.data.importers.source import RATIO, SMALL, reading
+from disttrain.errors import DataError, DisttrainError, UsageError
 
-__all__ = ["import_npy", "import_npz"]
+__all__ = ["import_npy", "import_npz", "read_npy"]
 
 NAMES = {
     "train": (
@@ -49,6 +48,7 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is a single array: give the targets' file with --targets")
         with loaded as file:
+            _refuse_bomb(path, file.zip.infolist() if file.zip else [])
             for split, (inputs, targets) in _names_in(file.files, path).items():
                 splits[split] = (
                     checked_inputs(file[inputs], path, inputs),
@@ -63,13 +63,7 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
 
     Shapes and errors are as in `import_npz`.
     """
-    arrays = []
-    for path in (inputs, targets):
-        with _refusals(path):
-            array = _load(path, mmap_mode="r")
-        if not isinstance(array, np.ndarray):
-            raise UsageError(f"{path} is an .npz file: it holds its own targets, so give it alone")
-        arrays.append(array)
+    arrays = [read_npy(path) for path in (inputs, targets)]
     splits = {
         "train": (
             checked_inputs(arrays[0], inputs),
@@ -78,6 +72,22 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
     }
     check_splits(splits, f"{inputs} with {targets}")
     return Imported(splits)
+
+
+def read_npy(path: Path) -> Array:
+    """Return the array of an .npy file, its values read when they are used; it is read-only.
+
+    Raises DataError for a file that holds less than its header says, or Python objects.
+    """
+    with _refusals(path):
+        array = _load(path, mmap_mode="r")
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise UsageError(
+                f"{path} is an .npz file, with several arrays: to prepare it give it alone, to "
+                "predict give one .npy file"
+            )
+    return array
 
 
 def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
@@ -100,6 +110,16 @@ def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    # More than a member declares is never unpacked of it.
+    declared = sum(member.file_size for member in members)
+    if declared > max(SMALL, RATIO * path.stat().st_size):
+        raise DataError(
+            f"{path} unpacks to {declared} bytes, more than {RATIO} times its size: save it again "
+            "with numpy.savez if you trust it"
+        )
+
+
 def _load(path: Path, **options: Any) -> Any:
     return np.load(path, allow_pickle=False, **options)
 
@@ -109,10 +129,15 @@ def _refusals(path: Path) -> Iterator[None]:
     """Turn what numpy and zip say about a bad file into a DataError."""
     try:
         with reading(path):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise DataError(f"{path} is a pipe or a device: give a file")
             if path.is_file() and path.stat().st_size == 0:
                 raise DataError(f"{path} is empty: save it again")
             yield
-    except (ValueError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except DisttrainError:
+        raise
+    # numpy and zip report damage by errors of many classes, down to those of Python's parser.
+    except Exception as error:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise DataError(
                 f"{path} is not an array file or holds Python objects, which could run code and "

@@ -44,7 +44,7 @@ def load(path: str | Path) -> Snapshot:
         raise
     # Whatever a stranger's text or number leads to, also what nobody thought of.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error)[:300].splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"checkpoint {path} is damaged ({reason}): use another one of its run"
         ) from None
@@ -63,10 +63,10 @@ def _refuse_uncommitted(path: Path) -> NoReturn:
 def _refuse_other_format(path: Path, root: Group) -> None:
     stated, version = root.attribute("format"), root.attribute("version")
     if stated != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint (format {stated!r}, not {FORMAT!r})")
+        raise CheckpointError(f"{path} is not a checkpoint (format {stated!r:.40}, not {FORMAT!r})")
     if version != VERSION:
         raise CheckpointError(
-            f"checkpoint {path} has version {version}, this program reads {VERSION}: use the "
+            f"checkpoint {path} has version {version!r:.40}, this program reads {VERSION}: use the "
             "disttrain that wrote it"
         )
 

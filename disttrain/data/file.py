@@ -106,14 +106,14 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
     with reading(path):
         stated = root.attribute("format", FORMAT)
         if stated != FORMAT:
-            raise DataError(f"{path} is a {stated} file, not a data file")
+            raise DataError(f"{path} is a {stated!r:.40} file, not a data file")
         version = root.attribute("version", VERSION)
         if version != VERSION:
-            raise DataError(f"data file {path} has version {version}, not {VERSION}")
+            raise DataError(f"data file {path} has version {version!r:.40}, not {VERSION}")
         found = {n: _facts(path, root.get(n), n, names) for n in SPLITS if n in root.names}
         classes = root.attribute("classes", [])
     if not isinstance(classes, list):
-        raise DataError(f"data file {path} has the classes {classes!r}, which is not a list")
+        raise DataError(f"data file {path} has the classes {classes!r:.40}, which is not a list")
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
     for facts in found.values():

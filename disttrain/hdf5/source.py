@@ -21,7 +21,8 @@ class Refused(Exception):
     """
 
     def __init__(self, reason: str, advice: str = "") -> None:
-        super().__init__(reason)
+        # Names come from the file: no line breaks, no signs that a terminal obeys, no end in sight.
+        super().__init__("".join(c if c.isprintable() else "?" for c in reason[:300]))
         self.advice = advice
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -44,11 +45,11 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
     """
     splits: dict[str, tuple[Array, Array]] = {}
     with _refusals(path):
-        loaded = _load(path)
+        loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is a single array: give the targets' file with --targets")
         with loaded as file:
-            _refuse_bomb(path, file.zip.infolist() if file.zip else [])
+            _refuse_promises_in(path)
             for split, (inputs, targets) in _names_in(file.files, path).items():
                 splits[split] = (
                     checked_inputs(file[inputs], path, inputs),
@@ -80,13 +81,14 @@ def read_npy(path: Path) -> Array:
     Raises DataError for a file that holds less than its header says, or Python objects.
     """
     with _refusals(path):
-        array = _load(path, mmap_mode="r")
-        if not isinstance(array, np.ndarray):
-            array.close()
+        if zipfile.is_zipfile(path):
             raise UsageError(
                 f"{path} is an .npz file, with several arrays: to prepare it give it alone, to "
                 "predict give one .npy file"
             )
+        with path.open("rb") as file:
+            _refuse_promises(file, path.stat().st_size)
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
@@ -110,18 +112,34 @@ def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    # More than a member declares is never unpacked of it.
-    declared = sum(member.file_size for member in members)
-    if declared > max(SMALL, RATIO * path.stat().st_size):
-        raise DataError(
-            f"{path} unpacks to {declared} bytes, more than {RATIO} times its size: save it again "
-            "with numpy.savez if you trust it"
-        )
+def _refuse_promises_in(path: Path) -> None:
+    """Refuse an archive of which more would be unpacked than the file is likely to hold."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        # More than a member declares is never unpacked of it.
+        declared = sum(member.file_size for member in members)
+        if declared > max(SMALL, RATIO * path.stat().st_size):
+            raise DataError(
+                f"{path} unpacks to {declared} bytes, more than {RATIO} times its size: save it "
+                "again with numpy.savez if you trust it"
+            )
+        for member in members:
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    _refuse_promises(stream, member.file_size)
 
 
-def _load(path: Path, **options: Any) -> Any:
-    return np.load(path, allow_pickle=False, **options)
+def _refuse_promises(file: IO[bytes], length: int) -> None:
+    """Refuse an array whose header promises more than there is, before memory is asked for it."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"its version {version} is for arrays of Python objects and records")
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > length:
+        raise ValueError(f"an array of shape {shape} is larger than the file")
 
 
 @contextmanager

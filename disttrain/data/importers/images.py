@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,11 @@ def _read_split(
 def _read_image(path: Path, size: Size | None, grey: bool) -> Array:
     pillow = _pillow()
     try:
-        with pillow.Image.open(path) as opened:
-            # From here on Pillow only warns; it refuses what is twice as large.
-            if opened.width * opened.height > (pillow.Image.MAX_IMAGE_PIXELS or float("inf")):
-                raise DataError(
-                    f"{path} has {opened.width} x {opened.height} pixels: scale it down"
-                )
+        with warnings.catch_warnings():
+            # Pillow refuses what is twice as large as it thinks safe, and before that only warns.
+            warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
+            image = pillow.Image.open(path)
+        with image as opened:
             if opened.mode.startswith(("I", "F")):
                 raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
             image = pillow.ImageOps.exif_transpose(opened)

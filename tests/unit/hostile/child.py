@@ -74,7 +74,29 @@ def read_table(path: Path) -> list[Any]:
     return [array for pair in import_csv(path).splits.values() for array in pair]
 
 
+def open_another(path: Path) -> list[Any]:
+    return [len(Path(__file__).read_bytes())]
+
+
+def unpickle(path: Path) -> list[Any]:
+    import pickle
+
+    return [pickle.loads(path.read_bytes())]
+
+
+def take_memory(path: Path) -> list[Any]:
+    return [np.ones((MORE >> 3) + 1).shape]
+
+
+def take_time(path: Path) -> list[Any]:
+    # Not the first time: that is before the doors are closed.
+    while resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        pass
+    return []
+
+
 READERS: dict[str, Callable[[Path], list[Any]]] = {
+    **{f.__name__: f for f in (open_another, unpickle, take_memory, take_time)},
     "data": read_data,
     "checkpoint": read_checkpoint,
     "npz": read_archive,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from disttrain.hdf5.source import Fields, Metadata, Refused
 
 __all__ = ["Header"]
 
-CONTINUATION = 0x10
+NOTHING, CONTINUATION = 0x00, 0x10
 SHARED = 0x02
 # HDF5 itself has no larger block but the first, whose length is a 32-bit number.
 BLOCK_BYTES = 1 << 18
 BLOCKS = 64
+# Kind, length and flags of a message: in old headers, in new ones, and there with its number.
+OLD, NEW, ORDERED = Struct("<HHB3x"), Struct("<BHB"), Struct("<BHB2x")
 
 
 class Header:
@@ -51,9 +55,8 @@ class Header:
         todo = [(address + 16, start.number(4))]
         while todo:
             block = self._block(*todo.pop(0))
-            while block.left >= 8:
-                kind, length, flags = block.number(2), block.number(2), block.number(1)
-                block.take(3)
+            while block.left >= OLD.size:
+                kind, length, flags = block.unpack(OLD)
                 self._add(kind, flags, block.take(length), todo)
 
     def _read_new(self, address: int) -> None:
@@ -71,9 +74,9 @@ class Header:
             # A continuation begins with a signature and ends with a checksum, the first does not.
             block = self._block(place, length - (4 if signature else 0), signature)
             signature = b"OCHK"
-            while block.left >= 4 + (2 if flags & 4 else 0):
-                kind, size, own = block.number(1), block.number(2), block.number(1)
-                block.take(2 if flags & 4 else 0)
+            message = ORDERED if flags & 4 else NEW
+            while block.left >= message.size:
+                kind, size, own = block.unpack(message)
                 self._add(kind, own, block.take(size), todo)
 
     def _block(self, address: int, length: int, signature: bytes = b"") -> Fields:
@@ -86,5 +89,5 @@ class Header:
         if kind == CONTINUATION:
             fields = Fields(content)
             todo.append((fields.number(8), fields.number(8)))
-        else:
+        elif kind != NOTHING:
             self._messages.setdefault(kind, []).append((flags, content))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from disttrain.hdf5.header import Header
 from disttrain.hdf5.source import UNDEFINED, Fields, Metadata, Refused
 
@@ -10,7 +12,9 @@ __all__ = ["links_of"]
 SYMBOL_TABLE, LINK_INFO, LINK = 0x11, 0x02, 0x06
 HARD, SOFT, EXTERNAL = 0, 1, 64
 ELSEWHERE = {SOFT: "another place (soft)", EXTERNAL: "another file (external)"}
-ENTRY, LEVELS, NAME = 40, 4, 1024
+LEVELS, NAME = 4, 1024
+# Where the name is, where the object is, and what is known of it.
+ENTRY = Struct("<QQI20x")
 
 Links = dict[str, int | str]
 """Name → the address of the object; or, for a link that is not followed, where it leads."""
@@ -70,10 +74,9 @@ def _from_table(header: Header) -> Links:
         entries = metadata.fields(leaf, 8, b"SNOD")
         entries.take(2)
         count = entries.number(2)
-        entries = metadata.fields(leaf + 8, count * ENTRY)
+        entries = metadata.fields(leaf + 8, count * ENTRY.size)
         for _ in range(count):
-            start, address, cached = entries.number(8), entries.number(8), entries.number(4)
-            entries.take(20)
+            start, address, cached = entries.unpack(ENTRY)
             end = names.find(b"\0", start, start + NAME + 1)
             if end < 0:
                 raise Refused(f"{path} holds a name of over {NAME} bytes")

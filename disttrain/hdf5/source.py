@@ -6,6 +6,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from pathlib import Path
+from struct import Struct
 
 __all__ = ["Fields", "Memory", "Metadata", "OpenFile", "Refused", "Source"]
 
@@ -102,6 +103,10 @@ class Fields:
     def number(self, width: int) -> int:
         """Return the next `width` bytes as a whole number from 0."""
         return int.from_bytes(self.take(width), "little")
+
+    def unpack(self, form: Struct) -> tuple[int, ...]:
+        """Return the next bytes as the numbers of `form`."""
+        return form.unpack(self.take(form.size))
 
     def padded(self, count: int) -> bytes:
         """Return the next `count` bytes, and leave out those that fill them up to eights."""

@@ -75,6 +75,17 @@ def headers_without_end() -> bytes:
     return put({ROOT: header(*again)})
 
 
+def messages_without_end(kind: int = 0) -> bytes:
+    """Empty messages, each part of the header with the same 32000 of them."""
+    block = struct.pack("<HHB3x", kind, 0, 0) * 32_000
+    parts = [continuation(4096, len(block))] * 60
+    return put({ROOT: header(*parts, table(0, 0)), 4096: block})
+
+
+def attributes_without_end() -> bytes:
+    return messages_without_end(0x0C)
+
+
 def tree_in_a_circle() -> bytes:
     parts = {ROOT: header(table(200, 400)), 200: node(0, 1, [200]), 400: heap(400, b"\0" * 8)}
     return put(parts)
@@ -119,7 +130,8 @@ def longer_than_it_is() -> bytes:
 BYTES = {
     name_of(f): f
     for f in (
-        header_in_a_circle, headers_without_end, tree_in_a_circle, tree_of_one_leaf_many_times,
+        header_in_a_circle, headers_without_end, messages_without_end,
+        attributes_without_end, tree_in_a_circle, tree_of_one_leaf_many_times,
         a_name_without_end, many_groups, of_a_family, longer_than_it_is,
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disttrain.hdf5 import OpenFile, Refused
+from disttrain.hdf5 import OpenFile, Refused, Source
 
 __all__ = ["add_record", "open_recorded"]
 
@@ -29,7 +29,7 @@ END = len(MARK) + 8 + DIGEST
 def add_record(path: Path) -> None:
     """Write the record of the HDF5 file at `path` behind it. Raises OSError."""
     with path.open("r+b") as file:
-        table = b""
+        table = bytearray()
         while block := file.read(BLOCK):
             table += hashlib.sha256(block).digest()
         listed = table + MARK + file.tell().to_bytes(8, "little")
@@ -38,7 +38,7 @@ def add_record(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def open_recorded(path: str) -> OpenFile:
+def open_recorded(path: str) -> Source:
     """Open a data file: with its record, or as it is where it has none.
 
     Raises Refused where there is a record that is damaged, OSError where the file can't be opened.
@@ -56,24 +56,22 @@ def open_recorded(path: str) -> OpenFile:
     table = bytes(file.read(length, blocks * DIGEST))
     if hashlib.sha256(table + end[:-DIGEST]).digest() != end[-DIGEST:]:
         raise Refused("its record is damaged")
-    file.close()
-    return RecordedFile(path, length, table)
+    return Recorded(file, length, table)
 
 
-class RecordedFile(OpenFile):
+class Recorded(Source):
     """The HDF5 part of a data file; a block is compared with its digest when it is first read."""
 
-    def __init__(self, path: str, length: int, table: bytes) -> None:
-        super().__init__(path, length)
-        self._table = table
+    def __init__(self, file: OpenFile, length: int, table: bytes) -> None:
+        self._file, self.size, self._table = file, length, table
         self._compared = np.zeros(len(table) // DIGEST, bool)
 
     def _read(self, place: int, count: int) -> bytes | memoryview:
         first, end = place // BLOCK, -(-(place + count) // BLOCK)
         if self._compared[first:end].all():
-            return super()._read(place, count)
+            return self._file.read(place, count)
         low, high = first * BLOCK, min(end * BLOCK, self.size)
-        content = memoryview(super()._read(low, high - low))
+        content = memoryview(self._file.read(low, high - low))
         for number in range(first, end):
             block = content[number * BLOCK - low : (number + 1) * BLOCK - low]
             wanted = self._table[number * DIGEST : (number + 1) * DIGEST]

@@ -88,13 +88,12 @@ def array_of(header: Header) -> Array:
         raise Refused(f"{path} holds no values")
     layout = header.one(LAYOUT, "layout")
     version, kind = layout.number(1), layout.number(1)
-    if version not in (3, 4) or kind == VIRTUAL:
-        what = "is made of arrays of other places" if kind == VIRTUAL else "is laid out in a way"
-        raise Refused(f"{path} {what} that are not read here", PLAIN)
-    if kind == CHUNKED:
-        return _chunked(header, layout, version, shape, dtype)
-    if header.has(FILTERS) or kind not in (COMPACT, CONTIGUOUS):
-        raise Refused(f"{path} is laid out in an unknown way", PLAIN)
+    if version in (3, 4) and kind == VIRTUAL:
+        raise Refused(f"{path} is made of arrays of other places, which are not read here", PLAIN)
+    if version == 3 and kind == CHUNKED:
+        return _chunked(header, layout, shape, dtype)
+    if version not in (3, 4) or kind not in (COMPACT, CONTIGUOUS) or header.has(FILTERS):
+        raise Refused(f"{path} is laid out in a form that is not read here", PLAIN)
     return _run(header, layout, kind, shape, dtype)
 
 
@@ -118,10 +117,8 @@ def _run(
 
 
 def _chunked(
-    header: Header, layout: Fields, version: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    header: Header, layout: Fields, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Pieces:
-    if version != 3:
-        raise Refused(f"{header.path} is in chunks of a new form that is not read here", PLAIN)
     messages = header.all(FILTERS)
     filters = filters_of(messages[0], header.path, dtype.itemsize) if messages else []
     return Pieces(header.path, shape, chunks_of(header, layout, shape, dtype, filters))

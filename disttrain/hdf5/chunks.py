@@ -134,7 +134,7 @@ def chunks_of(
     rank, address = layout.number(1) - 1, layout.number(8)
     chunk = tuple(layout.number(4) for _ in range(rank + 1))
     length = math.prod(chunk)
-    if rank != len(shape) or rank < 1 or 0 in chunk or chunk[-1] != dtype.itemsize:
+    if rank != len(shape) or rank < 1 or 0 in (*shape, *chunk) or chunk[-1] != dtype.itemsize:
         raise Refused(f"{header.path} has shape {shape}, but chunks of {chunk}")
     if length > CHUNK_BYTES:
         raise Refused(f"{header.path} has chunks of {length} bytes, over {CHUNK_BYTES}")

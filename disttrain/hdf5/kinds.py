@@ -22,7 +22,7 @@ FIXED, FLOAT, STRING, ENUMERATION, VARYING = 0, 1, 3, 8, 9
 TEXT = np.dtype(object)
 # Exponent's place and length, mantissa's place and length, bias, by size: IEEE 754.
 IEEE = {2: (10, 5, 0, 10, 15), 4: (23, 8, 0, 23, 127), 8: (52, 11, 0, 52, 1023)}
-DIMENSIONS = 32
+DIMENSIONS, LARGEST = 32, 1 << 59
 
 
 def dtype_of(fields: Fields, path: str) -> np.dtype[Any]:
@@ -75,7 +75,11 @@ def shape_of(fields: Fields, path: str) -> tuple[int, ...] | None:
         return None
     if rank > DIMENSIONS:
         raise Refused(f"{path} has {rank} dimensions")
-    return tuple(fields.number(8) for _ in range(rank))
+    shape = tuple(fields.number(8) for _ in range(rank))
+    # Also of an array without values: numpy counts as if each 0 was a 1.
+    if math.prod(max(1, n) for n in shape) >= LARGEST:
+        raise Refused(f"{path} has shape {shape}")
+    return shape
 
 
 def length_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -53,20 +53,16 @@ class Memory(Source):
 
 
 class OpenFile(Source):
-    """A file that stays open as long as this object lives; its first `size` bytes, or all.
+    """A file that stays open as long as this object lives.
 
     Plain reads, no memory map: a file that shrinks meanwhile is an error and not a signal. A file
     that is replaced meanwhile goes on being the old one. Raises OSError.
     """
 
-    def __init__(self, path: str | Path, size: int | None = None) -> None:
+    def __init__(self, path: str | Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._close = weakref.finalize(self, os.close, self._descriptor)
-        self.size = os.fstat(self._descriptor).st_size if size is None else size
-
-    def close(self) -> None:
-        """Close the file; nothing can be read from it any more."""
-        self._close()
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
 
     def _read(self, place: int, count: int) -> bytes | memoryview:
         first = os.pread(self._descriptor, count, place)

@@ -84,13 +84,16 @@ def unpickle(path: Path) -> list[Any]:
     return [pickle.loads(path.read_bytes())]
 
 
+def doors_are_closed() -> bool:
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 def take_memory(path: Path) -> list[Any]:
-    return [np.ones((MORE >> 3) + 1).shape]
+    return [np.ones(2 * MORE, np.uint8).shape] if doors_are_closed() else []
 
 
 def take_time(path: Path) -> list[Any]:
-    # Not the first time: that is before the doors are closed.
-    while resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+    while doors_are_closed():
         pass
     return []
 

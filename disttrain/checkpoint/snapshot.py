@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.checkpoint.digest import digest
+from disttrain.errors import CheckpointError
 
 __all__ = ["Snapshot"]
 
@@ -33,3 +34,12 @@ class Snapshot:
     def digest(self) -> str:
         """SHA-256 over parameters, velocity and step."""
         return digest([self.parameters, self.velocity], self.step)
+
+    def refuse_other_count(self, count: int, source: object) -> None:
+        """Raise CheckpointError where there are not `count` parameters; `source` names the file."""
+        held = sum(tensor.size for tensor in self.parameters.values())
+        if held != count:
+            raise CheckpointError(
+                f"{source} is of another network than its run file says: it holds {held} "
+                f"parameters, not {count}"
+            )

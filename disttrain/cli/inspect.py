@@ -36,18 +36,10 @@ def command(
 
 def _is_data(file: Path) -> bool:
     """Return True for a data file; whatever can't be opened is left to the checkpoint's reader."""
-    import h5py
-
     from disttrain.checkpoint import is_checkpoint
+    from disttrain.data import looks_like_data
 
-    # HDF5 crashes or hangs on some damaged checkpoints: their own reader looks before it asks it.
-    if not file.is_file() or is_checkpoint(file):
-        return False
-    try:
-        with h5py.File(file, "r", locking="best-effort") as opened:
-            return opened.attrs.get("format") == "disttrain-data" or "train" in opened
-    except OSError:
-        return False
+    return file.is_file() and not is_checkpoint(file) and looks_like_data(str(file))
 
 
 def _data(file: Path) -> dict[str, Any]:

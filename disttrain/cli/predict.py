@@ -45,9 +45,8 @@ def command(
 
 
 def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
-    import numpy as np
-
-    from disttrain.errors import DataError, UsageError
+    from disttrain.data.importers.arrays import read_npy
+    from disttrain.errors import UsageError
 
     with trained.comm.together("reading the arguments"):
         if inputs.suffix not in (".npy", ".h5", ".hdf5"):
@@ -55,10 +54,7 @@ def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
     if inputs.suffix != ".npy":
         return trained.predict_split(trained.split(split, str(inputs)))
     with trained.comm.together("reading inputs"):
-        try:
-            array = np.load(inputs, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{inputs} can't be read ({error}): give a .npy file") from None
+        array = read_npy(inputs)
     return trained.predict(array)
 
 

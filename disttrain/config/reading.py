@@ -81,7 +81,7 @@ def _text(path: str | Path) -> str:
 def _table(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RunFileError(f"{source} is not valid TOML: {error}") from None
 
 

@@ -3,7 +3,7 @@
 from disttrain.data.batches import Batches, Feed, Part
 from disttrain.data.dataset import Dataset, Split, open_dataset
 from disttrain.data.division import PIECE_ROWS, Division, Leaves, Place, Shares, share
-from disttrain.data.file import read_facts
+from disttrain.data.file import looks_like_data, read_facts
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
 from disttrain.data.source import ArrayRows
@@ -22,6 +22,7 @@ __all__ = [
     "Place",
     "Shares",
     "Split",
+    "looks_like_data",
     "measure",
     "open_dataset",
     "read_facts",

@@ -10,7 +10,7 @@ import numpy as np
 
 from disttrain.comm import Communicator
 from disttrain.config import Data
-from disttrain.data.file import DataFile, open_file, read_facts
+from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.source import Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
 from disttrain.errors import DataError
@@ -19,6 +19,8 @@ __all__ = ["Dataset", "Split", "open_dataset"]
 
 # Part of the memory that is free on a node which a data set may take before it is streamed.
 MEMORY_FRACTION = 0.5
+# Of one number among the targets, while it is read: as stored and as float64 or int64.
+TARGET_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,14 @@ def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None
 def _targets(file: DataFile, split: str) -> np.ndarray:
     """Return all targets of a split: int64 classes, or float64 of shape (rows, outputs)."""
     facts = file.splits[split]
-    with open_file(file.path) as opened:
-        targets: np.ndarray = opened[split][file.names[1]][...]
+    needed = facts.rows * (np.dtype(np.int64).itemsize + facts.outputs * TARGET_BYTES)
+    if needed > _room():
+        raise DataError(
+            f"data file {file.path}: the {facts.rows} targets of {split} need {needed:,.0f} bytes "
+            f"of memory, and this node has {_room():,.0f} for them: use a node with more"
+        )
+    with reading(file.path):
+        targets = facts.stored_targets.all()
     if facts.has_classes:
         if targets.min() < 0:
             row = int(np.argmin(targets))

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from disttrain.data.format import FORMAT, SPLITS, VERSION
+from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
+from disttrain.hdf5 import Array, Group, Refused, root_of
 
-__all__ = ["DataFile", "SplitFacts", "open_file", "read_facts"]
+__all__ = ["DataFile", "SplitFacts", "looks_like_data", "open_file", "read_facts", "reading"]
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """The sizes and types of one split, as its header states them."""
+    """The sizes and types of one split, as its header states them, and where its arrays are."""
 
     name: str
     rows: int
@@ -28,6 +29,8 @@ class SplitFacts:
     dtype: np.dtype[Any]
     target_shape: tuple[int, ...]
     target_dtype: np.dtype[Any]
+    stored_inputs: Array
+    stored_targets: Array
 
     @property
     def kind(self) -> str:
@@ -62,39 +65,55 @@ class DataFile:
 
 
 @contextmanager
-def open_file(path: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; a failure of the file's in the body is a DataError."""
+def reading(path: str) -> Iterator[None]:
+    """Turn what is wrong with a data file into a DataError that names it."""
+    try:
+        yield
+    except Refused as error:
+        advice = error.advice or "make it again with `disttrain prepare`"
+        raise DataError(f"data file {path} can't be read ({error}): {advice}") from None
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise DataError(f"data file {path} can't be read ({cause}): check the disk") from None
+
+
+def open_file(path: str) -> Group:
+    """Return the root group of the data file at `path`, which stays open as long as it is used."""
     if not Path(path).is_file():
         kind = "is not a file" if Path(path).exists() else "does not exist"
         raise DataError(f"data file {path} {kind}: make it with `disttrain prepare`")
+    with reading(path):
+        return root_of(open_recorded(path))
+
+
+def looks_like_data(path: str) -> bool:
+    """Return True where `path` is an HDF5 file that says it holds data, or has a group `train`."""
     try:
-        # Readers never meet a half-written file (it is renamed when whole), and locks fail on
-        # some network file systems: they are taken only where that works.
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"data file {path} can't be read ({reason}): make it again with `disttrain prepare`"
-        ) from None
+        root = open_file(path)
+        with reading(path):
+            return root.attribute("format") == FORMAT or "train" in root.names
+    except DataError:
+        return False
 
 
 def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> DataFile:
     """Return what the data file at `path` holds, from its headers alone.
 
     Raises DataError for a file that is missing, no HDF5, of another format or version, without a
-    group `train`, or whose inputs and targets disagree.
+    group `train`, or whose inputs and targets disagree; and for all that hdf5/ does not read.
     """
-    with open_file(path) as file:
-        stated = file.attrs.get("format", FORMAT)
+    root = open_file(path)
+    with reading(path):
+        stated = root.attribute("format", FORMAT)
         if stated != FORMAT:
-            raise DataError(f"{path} is a {stated} file, not a data file")
-        if file.attrs.get("version", VERSION) != VERSION:
-            raise DataError(f"data file {path} has version {file.attrs['version']}, not {VERSION}")
-        found = {name: _facts(path, file[name], name, names) for name in SPLITS if name in file}
-        class_names = tuple(
-            c.decode() if isinstance(c, bytes) else str(c) for c in file.attrs.get("classes", ())
-        )
+            raise DataError(f"{path} is a {stated!r:.40} file, not a data file")
+        version = root.attribute("version", VERSION)
+        if version != VERSION:
+            raise DataError(f"data file {path} has version {version!r:.40}, not {VERSION}")
+        found = {n: _facts(path, root.get(n), n, names) for n in SPLITS if n in root.names}
+        classes = root.attribute("classes", [])
+    if not isinstance(classes, list):
+        raise DataError(f"data file {path} has the classes {classes!r:.40}, which is not a list")
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
     for facts in found.values():
@@ -104,26 +123,29 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
                 f"data file {path}: samples of {facts.name} are {facts.kind}, those of "
                 f"{first.name} {first.kind}: prepare them in one way"
             )
-    return DataFile(path, names, found, class_names)
+    return DataFile(path, names, found, tuple(map(str, classes)))
 
 
-def _facts(path: str, group: Any, name: str, names: tuple[str, str]) -> SplitFacts:
-    for dataset in names:
-        if not isinstance(group, h5py.Group) or not isinstance(group.get(dataset), h5py.Dataset):
-            raise DataError(f"data file {path} has no dataset '{name}/{dataset}'")
-    inputs, targets = group[names[0]], group[names[1]]
-    for dataset in (inputs, targets):
-        if dataset.dtype.kind not in "iufb" or dataset.ndim < 1:
-            raise DataError(f"data file {path}: {dataset.name} does not hold numbers in rows")
-    if len(inputs) != len(targets):
+def _facts(path: str, group: object, name: str, names: tuple[str, str]) -> SplitFacts:
+    arrays = []
+    for part in names:
+        array = group.get(part) if isinstance(group, Group) else None
+        if not isinstance(array, Array):
+            raise DataError(f"data file {path} has no dataset '{name}/{part}'")
+        if array.dtype.kind not in "iufb" or not array.shape:
+            raise DataError(f"data file {path}: {array.path} does not hold numbers in rows")
+        arrays.append(array)
+    inputs, targets = arrays
+    if inputs.shape[0] != targets.shape[0]:
         raise DataError(
-            f"data file {path}: {name} has {len(inputs)} inputs but {len(targets)} targets"
+            f"data file {path}: {name} has {inputs.shape[0]} inputs but {targets.shape[0]} targets"
         )
-    if not len(inputs) or not math.prod(inputs.shape[1:]):
+    if not inputs.length or not targets.length:
         raise DataError(f"data file {path}: {name} holds no samples")
     target_shape = targets.shape[1:]
     if targets.dtype.kind in "iu" and target_shape == (1,):
         target_shape = ()
     return SplitFacts(
-        name, len(inputs), inputs.shape[1:], inputs.dtype, target_shape, targets.dtype
-    )
+        name, inputs.shape[0], inputs.shape[1:], inputs.dtype, target_shape, targets.dtype,
+        inputs, targets,
+    )  # fmt: skip

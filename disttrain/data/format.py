@@ -9,7 +9,8 @@
     └── test/                    optional, same parts
 
 Rows are samples. Both arrays are contiguous and unfiltered, so that a rank reads its rows with one
-seek. Rows of `train` are in random order, so that a reader may stream them block by block.
+seek. Rows of `train` are in random order, so that a reader may stream them block by block. Behind
+the end of the HDF5 file may stand a record of digests (record.py).
 """
 
 from __future__ import annotations

@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Any
 
-import h5py
 import numpy as np
 
 from disttrain.comm import Communicator
-from disttrain.data.file import DataFile, open_file
+from disttrain.data.file import DataFile, reading
 from disttrain.data.order import POOL_BLOCKS
 from disttrain.errors import DataError
 
@@ -57,12 +56,9 @@ class FileRows(Rows):
     def _read(self, low: int, high: int) -> np.ndarray:
         """Return samples `low..high-1` from the file, checked to be finite numbers."""
         rows = self._rows[low:high]
-        with open_file(self.file.path) as file:
-            return self._checked(file, rows)
-
-    def _checked(self, file: h5py.File, rows: np.ndarray) -> np.ndarray:
         first, last = int(rows[0]), int(rows[-1]) + 1
-        stored = file[self.split][self.file.names[0]][first:last]
+        with reading(self.file.path):
+            stored = self.file.splits[self.split].stored_inputs.rows(first, last)
         part: np.ndarray = stored if len(stored) == len(rows) else stored[rows - first]
         part = part.reshape(len(rows), self.inputs)
         if part.dtype.kind == "b":
@@ -95,11 +91,10 @@ class SharedRows(FileRows):
         """Read this rank's part of the rows into the shared memory."""
         low = self.count * self._place // self._places
         end = self.count * (self._place + 1) // self._places
-        with open_file(self.file.path) as file:
-            for first in range(low, end, block_rows):
-                comm.phase("reading data")
-                last = min(first + block_rows, end)
-                self._memory[first:last] = self._checked(file, self._rows[first:last])
+        for first in range(low, end, block_rows):
+            comm.phase("reading data")
+            last = min(first + block_rows, end)
+            self._memory[first:last] = self._read(first, last)
 
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the shared memory and `samples`."""

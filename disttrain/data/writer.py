@@ -23,6 +23,7 @@ from disttrain.data.format import (
     Splits,
     check_splits,
 )
+from disttrain.data.record import add_record
 from disttrain.disk import sync_directory
 from disttrain.errors import DataError
 
@@ -119,8 +120,7 @@ def _write(
                     done += written
                     if progress is not None:
                         progress(done, total)
-        file.flush()
-        os.fsync(file.fileno())
+    add_record(draft)
 
 
 def _try_size(draft: Path, size: int) -> None:
@@ -142,7 +142,8 @@ def _lay_out(draft: Path, splits: Splits, classes: Sequence[str] | None) -> dict
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     offsets = {}
-    with h5py.File(draft, "w") as f:
+    # The oldest form, whatever HDF5's version: every program reads it, and so does hdf5/.
+    with h5py.File(draft, "w", libver="earliest") as f:
         f.attrs["format"] = FORMAT
         f.attrs["version"] = VERSION
         if classes is not None:

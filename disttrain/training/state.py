@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from disttrain.errors import CheckpointError
 from disttrain.training.reducers import Totals
 
 __all__ = ["Report", "State"]
@@ -99,6 +100,20 @@ class State:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> State:
-        """Return the state that `to_json` wrote; keys it does not know are left alone."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in values.items() if k in known})
+        """Return the state that `to_json` wrote; keys it does not know are left alone.
+
+        Raises CheckpointError where a value is of another kind than here, or a count negative.
+        """
+        state = cls()
+        for name, initial in vars(state).copy().items():
+            value = values.get(name, initial)
+            kinds: tuple[type, ...] = (type(initial),)
+            if isinstance(initial, float) or name == "best_loss":
+                kinds = (float, int, type(initial))
+            negative = type(value) is int and value < 0
+            if type(value) not in kinds or negative:
+                raise CheckpointError(
+                    f"the checkpoint's {name} is {value!r:.40}: use another one of its run"
+                )
+            setattr(state, name, value)
+        return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from disttrain import config
@@ -91,6 +92,10 @@ def load_trained(
         device = choose(kind, comm.local_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
+        if layers is None:
+            # Before the network takes memory: the run file in a checkpoint can name any size.
+            widths = [inputs, *(layer.units for layer in settings.model.layers)]
+            snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
         model = build_predictor(settings, comm, normalization, inputs, device, layers, loss)
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(

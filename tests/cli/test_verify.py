@@ -71,6 +71,19 @@ def test_a_whole_checkpoint_and_a_whole_data_file(trained):
     facts = json.loads(trained.run("verify", "blobs.h5", "--json").stdout)
     assert facts["whole"] is True
     assert facts["rows"] == {"train": 150, "test": 50}
+    assert facts["recorded"] is False
+
+
+def test_a_data_file_that_was_prepared_is_compared_as_a_whole(shell):
+    assert shell.run("prepare", "digits", "digits.h5").returncode == 0
+    facts = json.loads(shell.run("verify", "digits.h5", "--json").stdout)
+    assert (facts["whole"], facts["recorded"]) == (True, True)
+    content = bytearray((shell.folder / "digits.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    (shell.folder / "digits.h5").write_bytes(content)
+    assert "damaged or changed since it was written" in sentence(
+        shell.run("verify", "digits.h5"), 3
+    )
 
 
 @pytest.mark.parametrize("name", ["parameters/dense1/weight", "velocity/dense2/bias", "state"])

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets
-from disttrain.data.importers.source import reading
-from disttrain.errors import DataError, UsageError
+from disttrain.data.importers.source import RATIO, SMALL, reading
+from disttrain.errors import DataError, DisttrainError, UsageError
 
-__all__ = ["import_npy", "import_npz"]
+__all__ = ["import_npy", "import_npz", "read_npy"]
 
 NAMES = {
     "train": (
@@ -45,10 +45,11 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
     """
     splits: dict[str, tuple[Array, Array]] = {}
     with _refusals(path):
-        loaded = _load(path)
+        loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is a single array: give the targets' file with --targets")
         with loaded as file:
+            _refuse_promises_in(path)
             for split, (inputs, targets) in _names_in(file.files, path).items():
                 splits[split] = (
                     checked_inputs(file[inputs], path, inputs),
@@ -63,13 +64,7 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
 
     Shapes and errors are as in `import_npz`.
     """
-    arrays = []
-    for path in (inputs, targets):
-        with _refusals(path):
-            array = _load(path, mmap_mode="r")
-        if not isinstance(array, np.ndarray):
-            raise UsageError(f"{path} is an .npz file: it holds its own targets, so give it alone")
-        arrays.append(array)
+    arrays = [read_npy(path) for path in (inputs, targets)]
     splits = {
         "train": (
             checked_inputs(arrays[0], inputs),
@@ -78,6 +73,23 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
     }
     check_splits(splits, f"{inputs} with {targets}")
     return Imported(splits)
+
+
+def read_npy(path: Path) -> Array:
+    """Return the array of an .npy file, its values read when they are used; it is read-only.
+
+    Raises DataError for a file that holds less than its header says, or Python objects.
+    """
+    with _refusals(path):
+        if zipfile.is_zipfile(path):
+            raise UsageError(
+                f"{path} is an .npz file, with several arrays: to prepare it give it alone, to "
+                "predict give one .npy file"
+            )
+        with path.open("rb") as file:
+            _refuse_promises(file, path.stat().st_size)
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
@@ -100,8 +112,34 @@ def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _load(path: Path, **options: Any) -> Any:
-    return np.load(path, allow_pickle=False, **options)
+def _refuse_promises_in(path: Path) -> None:
+    """Refuse an archive of which more would be unpacked than the file is likely to hold."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        # More than a member declares is never unpacked of it.
+        declared = sum(member.file_size for member in members)
+        if declared > max(SMALL, RATIO * path.stat().st_size):
+            raise DataError(
+                f"{path} unpacks to {declared} bytes, more than {RATIO} times its size: save it "
+                "again with numpy.savez if you trust it"
+            )
+        for member in members:
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    _refuse_promises(stream, member.file_size)
+
+
+def _refuse_promises(file: IO[bytes], length: int) -> None:
+    """Refuse an array whose header promises more than there is, before memory is asked for it."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"its version {version} is for arrays of Python objects and records")
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > length:
+        raise ValueError(f"an array of shape {shape} is larger than the file")
 
 
 @contextmanager
@@ -109,10 +147,15 @@ def _refusals(path: Path) -> Iterator[None]:
     """Turn what numpy and zip say about a bad file into a DataError."""
     try:
         with reading(path):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise DataError(f"{path} is a pipe or a device: give a file")
             if path.is_file() and path.stat().st_size == 0:
                 raise DataError(f"{path} is empty: save it again")
             yield
-    except (ValueError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except DisttrainError:
+        raise
+    # numpy and zip report damage by errors of many classes, down to those of Python's parser.
+    except Exception as error:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise DataError(
                 f"{path} is not an array file or holds Python objects, which could run code and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,11 @@ def _read_split(
 def _read_image(path: Path, size: Size | None, grey: bool) -> Array:
     pillow = _pillow()
     try:
-        with pillow.Image.open(path) as opened:
+        with warnings.catch_warnings():
+            # Pillow refuses what is twice as large as it thinks safe, and before that only warns.
+            warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
+            image = pillow.Image.open(path)
+        with image as opened:
             if opened.mode.startswith(("I", "F")):
                 raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
             image = pillow.ImageOps.exif_transpose(opened)
@@ -105,7 +110,10 @@ def _read_image(path: Path, size: Size | None, grey: bool) -> Array:
             if size is not None:
                 image = image.resize((size[1], size[0]))
             return np.asarray(image, dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    # Pillow's readers of the various formats report damage by errors of many classes.
+    except Exception as error:
         raise DataError(f"{path} is not a readable image ({error}): remove it") from error
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from disttrain.errors import DataError
 
-__all__ = ["open_source", "reading"]
+__all__ = ["RATIO", "SMALL", "open_source", "reading"]
 
 GZIP_MAGIC = b"\x1f\x8b"
+# A gzip file may unpack to so many times its size (and a small one to more): tables of digits reach
+# 50, what was made to fill a memory 1000.
+RATIO, SMALL = 200, 1 << 20
 
 
 @contextmanager
@@ -27,10 +31,33 @@ def open_source(path: Path) -> Iterator[BinaryIO]:
         zipped = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         raw.seek(0)
         if zipped:
-            with gzip.open(raw, "rb") as unzipped:
-                yield cast(BinaryIO, unzipped)
+            most = max(SMALL, RATIO * os.fstat(raw.fileno()).st_size)
+            with gzip.open(raw, "rb") as unzipped, Bounded(unzipped, most, path) as bounded:
+                yield cast(BinaryIO, io.BufferedReader(bounded))
         else:
             yield raw
+
+
+class Bounded(io.RawIOBase):
+    """A stream that gives `most` bytes, and a DataError where there are more."""
+
+    def __init__(self, stream: gzip.GzipFile, most: int, path: Path) -> None:
+        self._stream, self._left, self._path = stream, most, path
+
+    def readable(self) -> bool:
+        """Return True, as for all that can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` as far as possible; return the number of bytes."""
+        count = self._stream.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise DataError(
+                f"{self._path} unpacks to more than {RATIO} times its size: unzip it yourself if "
+                "you trust it"
+            )
+        return count
 
 
 @contextmanager

@@ -62,9 +62,9 @@ def test_a_page_of_zeros(tmp_path: Path, whole: bytes, make: Make, same: Same) -
 def test_a_damaged_header_neither_crashes_nor_hangs_the_process(
     tmp_path: Path, whole: bytes
 ) -> None:
-    """HDF5 itself does not survive every file: it is checked before HDF5 sees it.
+    """The HDF5 library does not survive every file: nothing is read by it.
 
-    In a child, because a crash in HDF5 would end the tests, and with an alarm for the hangs.
+    In a child, because a crash would end the tests, and with an alarm for the hangs.
     """
     first = whole.index(b"format\0")
     places = [*range(first, first + 60), *range(2048, 2240, 4)]

@@ -1,0 +1,82 @@
+"""The texts in a checkpoint: the trainer's state, as JSON, and the run file; of the expected form.
+
+All errors are ValueError: the reader of the file names it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from disttrain.errors import CheckpointError
+
+__all__ = ["run_file_of", "state_of"]
+
+# A quarter of a million intervals.
+STATE_BYTES = 64 << 20
+# A thousand layers.
+RUN_FILE_BYTES = 128 << 10
+# The library that reads TOML takes memory with the square of a key's parts: 4 GB for 64 KB of them.
+DOTS = 32
+CLASSES = 1 << 24
+
+# What is there must be so; a list of one means a list of those.
+FORM: dict[str, Any] = {
+    "tensors": [str],
+    "loss": str,
+    "versions": {},
+    "progress": {"history": [dict], "digests": [dict], "faults": [str], "changes": [str]},
+    "data": {
+        "path": str,
+        "inputs": int,
+        "input_dtype": str,
+        "classes": int,
+        "class_names": [str],
+        "samples": {},
+    },
+}
+
+
+class Stated(dict[str, Any]):
+    """A table of the state; a key that is missing is the checkpoint's fault."""
+
+    def __missing__(self, key: str) -> Any:
+        raise CheckpointError(
+            f"the checkpoint's state has no {key!r}: use another one of its run, or the disttrain "
+            "that wrote it"
+        )
+
+
+def state_of(text: bytes) -> Stated:
+    """Return the state that `text` states."""
+    if len(text) > STATE_BYTES:
+        raise ValueError(f"its state has over {STATE_BYTES} bytes")
+    state = json.loads(text, object_hook=Stated)
+    _check(state, FORM, "its state")
+    if not 0 <= state.get("data", {}).get("classes", 0) <= CLASSES:
+        raise ValueError(f"its state names over {CLASSES} classes")
+    return Stated(state)
+
+
+def run_file_of(text: bytes) -> str:
+    """Return the run file, of a size that can be read in a moment."""
+    if len(text) > RUN_FILE_BYTES:
+        raise ValueError(f"its run file has over {RUN_FILE_BYTES} bytes")
+    run_file = text.decode()
+    if any(part.count(".") > DOTS for line in run_file.splitlines() for part in line.split("=")):
+        raise ValueError(f"its run file has a key of over {DOTS} parts")
+    return run_file
+
+
+def _check(value: Any, form: Any, where: str) -> None:
+    if isinstance(form, list):
+        good = isinstance(value, list) and all(isinstance(v, form[0]) for v in value)
+    elif isinstance(form, dict):
+        good = isinstance(value, dict)
+    else:
+        good = isinstance(value, form) and not isinstance(value, bool)
+    if not good:
+        raise ValueError(f"{where} is of another form than it should be")
+    for key in form if isinstance(form, dict) else ():
+        if key in value:
+            _check(value[key], form[key], f"{where}, {key!r},")

@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_info  # noqa: E402
 
 from disttrain.data.writer import write_data_file  # noqa: E402
+from disttrain.training.chain import record  # noqa: E402
 from disttrain.training.trainer import train_step  # noqa: E402
 
 ROWS = 16384
@@ -32,7 +33,8 @@ RATE = 1e-3
 def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Callable[[int], None]:
     """Return a function that does so many training steps, data reading included. Collective.
 
-    `arithmetic` is that of exact mode, or "fast".
+    `arithmetic` is that of exact mode, or "fast"; or "audit", and the function does so many audits
+    and records of digests instead, as at the end of an interval.
     """
     layers = [{"units": n, "activation": "relu"} for n in widths[1:-1]] + [{"units": widths[-1]}]
     settings = disttrain.Settings.model_validate(
@@ -43,12 +45,25 @@ def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Cal
             "optimizer": {"momentum": 0.9, "weight_decay": 1e-4},
             "device": {"kind": "cpu"},
             "reproducibility": {"mode": "fast"}
-            if arithmetic == "fast"
+            if arithmetic in ("fast", "audit")
             else {"mode": "exact", "arithmetic": arithmetic},
         }
     )
     run = disttrain.build(settings)
     done = 0
+
+    def audits(count: int) -> None:
+        for _ in range(count):
+            run.audit.passes(run.state)
+            if run.comm.is_root:
+                record(
+                    run.network,
+                    run.optimizer,
+                    run.batches,
+                    ROWS // batch,
+                    {"step": 0, "chain": ""},
+                    {},
+                )
 
     def loop(steps: int) -> None:
         nonlocal done
@@ -56,7 +71,7 @@ def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Cal
             train_step(run, done, RATE)
             done += 1
 
-    return loop
+    return audits if arithmetic == "audit" else loop
 
 
 def floor_loop(widths: list[int], rows: int) -> Callable[[int], None]:

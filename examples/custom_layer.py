@@ -14,6 +14,7 @@ class LeakyDense(disttrain.Dense):
     """A dense layer whose negative sums are divided by ten instead of cut off."""
 
     kind = "leaky"
+    rowwise = True  # each row of the output comes from that row alone
 
     def forward(self, x, ctx):
         a, dense_backward = super().forward(x, ctx)  # no activation: a = x Wᵀ + b
@@ -40,7 +41,7 @@ class Hinge(disttrain.Loss):
             gradient[rows, targets] = -gradient.sum(axis=1)
             return gradient
 
-        return margins.sum(dtype="float64"), backward
+        return margins.sum(axis=1, dtype="float64"), backward
 
 
 class Print(disttrain.Callback):

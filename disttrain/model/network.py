@@ -81,8 +81,11 @@ class Network:
 
     @property
     def rowwise(self) -> bool:
-        """True where every layer treats each row alone."""
-        return all(layer.rowwise for layer in self.layers)
+        """True where every layer says of itself that it treats each row alone.
+
+        A class derived from one that does may do something else in its place: it must say so again.
+        """
+        return all(vars(type(layer)).get("rowwise", False) for layer in self.layers)
 
     def forward(self, inputs: Array) -> tuple[Array, Callable[..., None]]:
         """Return the outputs for rows of `inputs`, and the backward function.

@@ -111,8 +111,7 @@ def why_not_shared(network: Network, sizes: Sequence[int]) -> str:
     if network.device.kind != "cpu":
         return "it is for processors, not GPUs"
     if not network.rowwise:
-        odd = next(layer.kind for layer in network.layers if not layer.rowwise)
-        return f"a layer of kind {odd!r} is not made of rows and one weight"
+        return "not every layer says that it is made of rows and one weight (`rowwise = True`)"
     if sizes[0] > PIECE_ROWS:
         return f"a global batch of {sizes[0]} rows is more than {PIECE_ROWS}"
     return "" if products_of(network.layout) else "the network has no weights"

@@ -189,7 +189,7 @@ def test_a_layer_of_ones_own_is_computed_leaf_by_leaf(comm, settings):
     assert auto == trained(settings, Alone(), layers=layers())[0]
     assert run.arithmetic.kind == "leaves"
     asked = settings.replace(reproducibility={"arithmetic": "shared"})
-    with pytest.raises(disttrain.DisttrainError, match=r"'gain'.*use \"leaves\"") as caught:
+    with pytest.raises(disttrain.DisttrainError, match=r"rowwise = True.*use \"leaves\"") as caught:
         disttrain.build(asked, comm=comm, layers=layers())
     assert caught.value.exit_code == 2
 

@@ -20,6 +20,7 @@ from disttrain.cli import (
     predict,
     prepare,
     prepare_small,
+    template,
     train,
 )
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
@@ -70,6 +71,7 @@ app.command("inspect")(inspect.command)
 app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
+app.command("template")(template.command)
 
 # Errors that every rank raises at the same place: all ranks end by themselves.
 COLLECTIVE = (RankFailure, Divergence, Preempted)

@@ -47,7 +47,8 @@ class Agent:
     def options(self) -> list[str]:
         """Return mpirun's options by which it starts its daemons the same way (Open MPI 5)."""
         if self._srun:
-            return []
+            # The daemons of an attempt before may still be on Slurm's books, with their cores.
+            return ["--prtemca", "plm_slurm_args", "--overlap"]
         return ["--prtemca", "plm", "ssh", "--prtemca", "plm_ssh_agent", self._given or SSH]
 
     def words(self, host: str, command: Sequence[str]) -> list[str]:

@@ -25,9 +25,10 @@ train: $(STAMP) data/mnist.h5
 test: $(STAMP) data/mnist.h5
 	$(BIN)/python -m pytest -m 'not long and not cluster'
 
-# Hosts in network namespaces, a real Slurm, and faults: about 4 minutes, skipped without root.
+# Hosts in network namespaces, a real Slurm, and faults: about 5 minutes. What can't be had here is
+# skipped, and pytest says why.
 cluster-test-local: $(STAMP)
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m cluster -rs tests/cluster
 
 test-1 test-2 test-3 test-4: test-%: $(STAMP)
 	$(BIN)/python -m tests.mpi.run $*

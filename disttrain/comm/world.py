@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from disttrain.comm.alone import Alone
@@ -20,6 +25,8 @@ from disttrain.errors import (
 
 __all__ = ["connect", "connected"]
 
+# How long joining may take: ranks that never arrive, or a network that leads nowhere.
+CONNECT_SECONDS = "DISTTRAIN_CONNECT_SECONDS"
 _joined: list[Communicator] = []
 
 
@@ -44,6 +51,27 @@ def _join() -> Communicator:
     job = launched()
     if job is None:
         return Alone()
+    # From here on MPI waits for the others inside C, where no thread of ours gets a turn.
+    with ended_after(float(os.environ.get(CONNECT_SECONDS, "300"))):
+        return _connected(job)
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """End this process, by SIGALRM, if the body takes longer; the launcher then ends the others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _connected(job: Launched) -> Communicator:
     try:
         from disttrain.comm.ranks import Ranks, library, world_size
     except ImportError as error:

@@ -53,6 +53,7 @@ def inject(how: str, place: str) -> None:
     """Break `place` in this process."""
     from disttrain import config
     from disttrain.cli.progress import Progress
+    from disttrain.comm import world
     from disttrain.data import Batches, dataset
     from disttrain.model import Network
     from disttrain.training import folder
@@ -75,6 +76,7 @@ def inject(how: str, place: str) -> None:
         before(Window, "finish", how, STEP)
         return
     owner, name, at = {
+        "joining": (world, "_join", 0),
         "configuration": (config, "read", 0),
         "opening data": (dataset, "read_facts", 0),
         "reading a batch": (Batches, "parts_of", STEP),

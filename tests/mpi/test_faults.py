@@ -222,3 +222,11 @@ def test_no_deadline_watches_a_script_that_has_trained(shell):
     (shell.folder / "script.py").write_text(IN_MEMORY)
     result = shell.run(module="script", env={"PYTHONPATH": f"{shell.folder}{os.pathsep}{ROOT}"})
     assert "still here" in result.stdout, result.stderr
+
+
+def test_ranks_that_never_arrive_end_the_job(shell):
+    shell.environment["DISTTRAIN_CONNECT_SECONDS"] = "6"
+    result = by_launch(shell, "sleep at joining on 1")
+    assert result.returncode == 5
+    assert "without saying how" in result.stderr
+    assert not shell.left_running()

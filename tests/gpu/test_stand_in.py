@@ -9,7 +9,7 @@ import pytest
 
 import disttrain
 from disttrain.data.writer import write_data_file
-from disttrain.training import run as run_module
+from disttrain.training import build as build_module
 from tests.gpu.stand_in import StandIn
 
 
@@ -34,11 +34,16 @@ def settings(tmp_path: Path) -> disttrain.Settings:
     """)
 
 
+@pytest.mark.parametrize("mode", ["fast", "exact"])
 def test_same_bits_as_on_the_processor(
-    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str
 ) -> None:
+    # What a GPU takes by itself: sharing products is for processors.
+    settings = settings.replace(reproducibility={"mode": mode, "arithmetic": "leaves"})
     plain = disttrain.train(settings, tmp_path / "cpu")
-    monkeypatch.setattr(run_module, "choose", lambda *_: StandIn())
+    monkeypatch.setattr(build_module, "choose", lambda *_: StandIn())
+    if mode == "exact":
+        settings = settings.replace(reproducibility={"mode": mode})
     moved = disttrain.train(settings, tmp_path / "gpu")
     assert moved["environment"]["device"] == "stand-in"
     for key in ("digest", "validation", "test", "best_step"):
@@ -51,7 +56,7 @@ def test_a_checkpoint_moves_between_devices(
     straight = disttrain.train(settings, tmp_path / "cpu")
     short = settings.replace(training={"epochs": 1})
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "choose", lambda *_: StandIn())
+        patch.setattr(build_module, "choose", lambda *_: StandIn())
         disttrain.train(short, tmp_path / "moved")
     longer = disttrain.train(settings, tmp_path / "moved", resume=True)
     assert longer["digest"] == straight["digest"]

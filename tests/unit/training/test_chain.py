@@ -64,7 +64,7 @@ def test_records_that_change_places_are_found(records: Records, number: int) -> 
 def test_a_record_too_many_is_found(records: Records, number: int) -> None:
     strange = {**records[0], "step": 5}
     assert broken_at([*records[:number], strange, *records[number:]]) == number
-    if 0 < number:
+    if number > 0:
         twice = [*records[:number], records[number - 1], *records[number:]]
         assert broken_at(twice) == number
 

@@ -35,6 +35,7 @@ CHANGES = {
                  "schedule.learning_rate=2.0"],
     "rounded epochs": ["validation.every_epochs=2", "checkpoint.every_epochs=2"],
 }  # fmt: skip
+OFTEN = ("dropout", "patience")
 KEYS = ("status", "reason", "steps", "epochs", "best_step", "validation", "test", "digest",
         "failures", "changes")  # fmt: skip
 
@@ -62,10 +63,8 @@ def check_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "name",
-    [*(n for n in CHANGES if n in ("dropout", "patience")),
-     *(pytest.param(n, marks=pytest.mark.long) for n in CHANGES if n not in ("dropout", "patience"))],
-)  # fmt: skip
+    "name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.long) for n in CHANGES]
+)
 def test_after_every_step(
     tmp_path: Path, settings: Make, go: Go, interrupted: Go, way: str, name: str
 ) -> None:

@@ -109,7 +109,7 @@ def check_found(comm, run, rank, step):
      ("shared", "float32", 4)],
 )  # fmt: skip
 def test_every_flipped_bit_is_found_by_the_next_audit(comm, settings, way, dtype, seed):
-    """20 of any kind, so 80 over all; always with the lowest and the highest bits among them."""
+    """15 of any kind, so 60 over all; always with the lowest and the highest bits among them."""
     run = disttrain.build(
         settings.replace(reproducibility=WAYS[way], model={"dtype": dtype}), comm=comm
     )
@@ -117,7 +117,7 @@ def test_every_flipped_bit_is_found_by_the_next_audit(comm, settings, way, dtype
     tensors = {name: t.size for name, t in run.network.tensors(run.network.values).items()}
     width = 8 * run.network.values.itemsize
     random, named = np.random.default_rng(seed), 0
-    for number in range(20):
+    for number in range(15):
         rank, step = int(random.integers(comm.size)), int(random.integers(STEPS))
         vector = ("velocity", "weights")[int(random.integers(2))]
         name = sorted(tensors)[int(random.integers(len(tensors)))]
@@ -139,7 +139,7 @@ def test_every_flipped_bit_is_found_by_the_next_audit(comm, settings, way, dtype
             named += 1
         else:
             assert "what has been rounded away since" in text
-    assert named >= 10
+    assert named >= 7
     run.close()
 
 
@@ -187,19 +187,25 @@ def test_a_loss_that_diverges_on_all_ranks_is_still_divergence(comm, settings):
 @several
 def test_a_flip_before_a_step_that_failed_is_found_when_the_run_goes_on(comm, settings):
     run = disttrain.build(settings.replace(optimizer={"momentum": 0.0}), comm=comm)
-    last = comm.size - 1
-    if comm.rank == last:
-        at(run, 5, "before the update", lambda: flip(run, "velocity", "dense1/weight", 5, 0))
+    start = copy.deepcopy(run.snapshot()) if comm.is_root else None
 
     def fail():
         raise ValueError("injected")
 
-    undo = at(run, 6, "before the step", fail)
-    with pytest.raises(disttrain.DisttrainError, match="injected"):
-        disttrain.fit(run)
-    undo()
-    with pytest.raises(Corruption, match="rounded away since between steps 4 and 6"):
-        disttrain.fit(run)
+    for again in (True, False):
+        if comm.rank == comm.size - 1:
+            at(run, 5, "before the update", lambda: flip(run, "velocity", "dense1/weight", 5, 0))
+        undo = at(run, 6, "before the step", fail)
+        with pytest.raises(disttrain.DisttrainError, match="injected"):
+            disttrain.fit(run)
+        undo()
+        if again:
+            with pytest.raises(Corruption, match="rounded away since between steps 4 and 6"):
+                disttrain.fit(run)
+        # From a checkpoint nothing of it is left.
+        run.restore(start)
+    disttrain.fit(run)
+    assert run.state.step == STEPS
 
 
 @several
@@ -222,7 +228,7 @@ def test_a_flip_does_not_part_ranks_that_stop_where_the_gradient_is_flat(comm, s
 @pytest.mark.parametrize("way", WAYS)
 def test_done_again_it_is_the_undisturbed_run(comm, settings, together_path, way):
     made = settings.replace(reproducibility=WAYS[way] | {"audit": "redo"})
-    whole = disttrain.train(made, together_path / f"whole-{way}", comm=comm, overwrite=True)
+    whole = disttrain.train(made, together_path / f"undisturbed-{way}", comm=comm, overwrite=True)
     run, last = disttrain.build(made, comm=comm), comm.size - 1
     for step, rank in ((1, last), (6, 0), (7, last), (11, last)):
         act = lambda: flip(run, "weights", "dense2/weight", 2, 20)  # noqa: E731

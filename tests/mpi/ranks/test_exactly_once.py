@@ -102,12 +102,12 @@ def test_a_fault_on_all_ranks_is_noticed(comm, settings, way):
     check_noticed(comm, run, 2)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 150])
+@pytest.mark.parametrize("rows", [3, 150])
 def test_no_fault_is_seen_where_there_is_none(comm, settings, rows):
     """Also with ranks that have no row."""
     for way in WAYS.values():
         made = settings.replace(
-            reproducibility=way, training={"epochs": 2, "batch_size": rows},
+            reproducibility=way, training={"epochs": 1, "batch_size": rows},
             validation={"every_steps": 17},
         )  # fmt: skip
         run = disttrain.build(made, comm=comm)

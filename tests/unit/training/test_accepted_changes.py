@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from disttrain.checkpoint import all_checkpoints, load, save
+from disttrain.checkpoint import Snapshot, all_checkpoints, load, save
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError, UsageError
 from disttrain.training import arithmetic
+from disttrain.training.resumption import arithmetic_of
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]
@@ -140,17 +141,12 @@ def test_what_is_recorded_is_computed_with_and_not_what_would_be_chosen_now(
     assert go(settings(*EXACT), "now")["digest"] != whole["digest"]
 
 
-def test_a_checkpoint_that_does_not_say_what_it_was_computed_with(
-    settings: Make, go: Go, interrupted: Go, tmp_path: Path
-) -> None:
-    interrupted(settings(*EXACT), 3)
-    snapshot = load(newest(tmp_path))
-    snapshot.state["arithmetic"] = {"kind": "shared"}
-    save(newest(tmp_path), snapshot)
+@pytest.mark.parametrize("facts", [{"kind": "shared"}, {"kind": "leaves", "plan": 7}])
+def test_a_checkpoint_that_does_not_say_what_it_was_computed_with(facts: dict[str, Any]) -> None:
+    snapshot = Snapshot(4, 0.5, "", {}, {}, {}, {"arithmetic": facts})
     with pytest.raises(CheckpointError, match=r"step 4 .*--accept-changes") as caught:
-        go(settings(*EXACT), resume=True)
+        arithmetic_of(snapshot)
     assert caught.value.exit_code == 3
-    assert go(settings(*EXACT), resume=True, accept_changes=True)["status"] == "completed"
 
 
 def test_a_finished_run_stays_what_it_is(settings: Make, go: Go, listen: type) -> None:

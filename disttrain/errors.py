@@ -86,7 +86,8 @@ class LostRanks(DisttrainError):
 class Corruption(DisttrainError):
     """A replica differs from the others, or an epoch did not use each sample once.
 
-    Raised on all ranks alike. Nothing of it was saved: the newest checkpoint is good.
+    Raised on all ranks alike. Where replicas differ, nothing of it was saved: the newest checkpoint
+    is good. Of an epoch that is wrong, parts may have been saved: go on from before it.
     """
 
     exit_code = 5

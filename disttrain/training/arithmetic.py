@@ -13,10 +13,11 @@ from typing import Any
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from disttrain.comm import Communicator
-from disttrain.data import PIECE_ROWS
+from disttrain.data import PIECE_ROWS, Leaves
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Network
 from disttrain.model.products import products_of
+from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 from disttrain.training.probe import divisible, probe, synthetic
 from disttrain.training.reducers import Plan
@@ -34,7 +35,7 @@ class Arithmetic:
     """What a run computes with, from its first step to its last; kept in its checkpoints.
 
     `kind` is "leaves" or "shared"; `plan` is for the latter; `blas` names the library with its
-    kernels and threads; `probe` is the digest of a pass on the shapes of the run.
+    kernels and threads; `probe` is the digest of passes on the shapes of the run.
     """
 
     kind: str
@@ -81,10 +82,10 @@ def decide(
     with comm.together("probing the arithmetic"):
         kind = kind_of(recorded.kind if recorded else settings.arithmetic, model.network, sizes)
         shared = kind == "shared"
-        rows = sizes[0] if shared else min(-(-sizes[0] // settings.leaves), PIECE_ROWS)
-        batch = synthetic(model, rows, classes)
-        digest = probe(model, *batch)
-        refuse_unsteady(digest == probe(model, *batch))
+        passes = sizes if shared else leaf_sizes(sizes, settings.leaves)
+        batch = synthetic(model, max(passes[0], BLOCK_ROWS), classes)
+        digest = probe(model, *batch, passes)
+        refuse_unsteady(digest == probe(model, *batch, passes))
         plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
     mine = Arithmetic(kind, settings.leaves, plan, blas(), digest)
     first = comm.share(mine)
@@ -92,6 +93,13 @@ def decide(
         refuse_other_bits(mine, first, "rank 0", comm)
         refuse_other_bits(mine, recorded or mine, RECORDED, comm)
     return mine
+
+
+def leaf_sizes(sizes: Sequence[int], leaves: int) -> list[int]:
+    """Return the different numbers of rows that leaves, or parts of them, can have."""
+    division = Leaves(0, 1, leaves, alone=True)
+    found = {part.high - part.low for rows in sizes for part in division.parts(rows)}
+    return sorted(found, reverse=True)
 
 
 def kind_of(kind: str, network: Network, sizes: Sequence[int]) -> str:
@@ -135,8 +143,9 @@ def refuse_unsteady(steady: bool) -> None:
 
 def refuse_other_bits(here: Arithmetic, there: Arithmetic, where: str, comm: Communicator) -> None:
     """Raise UsageError where this rank computes other bits than `there`."""
-    # The grids of gradients change no bits, only who computes which rows.
-    same = here.probe == there.probe and here.plan[:3] == there.plan[:3]
+    # The grids of gradients change no bits, only who computes which rows: ranks must agree on it.
+    facts = 3 if where == RECORDED else 4
+    same = here.probe == there.probe and here.plan[:facts] == there.plan[:facts]
     if not same:
         raise UsageError(
             f"{comm.host} computes other bits than {where} (BLAS here: {here.blas}; there: "

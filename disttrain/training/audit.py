@@ -38,9 +38,10 @@ class Audit:
         self._good: list[int] = []
 
     def begin(self, state: State) -> None:
-        """Take the state as it is for a good one, after comparing it. Collective."""
-        self._optimizer.trace = 0
-        self._since = state.step
+        """Take the state as it is for a good one, after comparing it. Collective.
+
+        What updates have read since the last audit counts too: they may have been cut short.
+        """
         self._kept = None
         self.passes(state)
 
@@ -69,6 +70,15 @@ class Audit:
         """Return the checksums of weights and velocity."""
         device = self._network.device
         return [checksum(device.get(v)) for v in (self._network.values, self._optimizer.velocity)]
+
+    def refuse_unaudited(self) -> None:
+        """Raise Corruption where this rank no longer holds what passed the last audit."""
+        if self._good and self._good != self._sums():
+            raise Corruption(
+                f"weights or velocity of rank {self._comm.rank} ({self._comm.host}) changed after "
+                f"the audit of step {self._since}, without an update (a bit flipped in memory?): "
+                "they are not saved; --resume goes on from the checkpoint before"
+            )
 
     def keep(self, state: State) -> None:
         """Keep a state that has passed, where the mode is "redo"."""

@@ -59,6 +59,15 @@ class Ledger:
             state.used_count += count
         self.forget()
 
+    def up_to(self, step: int) -> tuple[int, int]:
+        """Return the sum and the number that are right after `step` steps."""
+        begin = step - step % self._batches.steps_per_epoch
+        total = count = 0
+        for place in self._batches.places(begin, step):
+            samples = self._batches.order_of(*place)
+            total, count = (total + mixed(samples)) % MODULUS, count + len(samples)
+        return total, count
+
     def forget(self) -> None:
         """Begin anew, as after the last `settle`."""
         self._step, self._waiting, self._sum, self._count = [], [], 0, 0

@@ -16,6 +16,7 @@ from disttrain.arrays import Array, generator
 from disttrain.data import Leaves
 from disttrain.model.flat import Layout
 from disttrain.model.products import Product, edges, multiply, products_of
+from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
@@ -53,16 +54,24 @@ def products_in(model: Predictor, inputs: Array, targets: Array, place: int = 0)
     return [*kept, out]
 
 
-def probe(model: Predictor, inputs: Array, targets: Array) -> str:
-    """Return the digest of outputs and gradients of these rows."""
+def probe(model: Predictor, inputs: Array, targets: Array, passes: Sequence[int]) -> str:
+    """Return the digest of outputs and gradients of the first rows, and of a block's outputs.
+
+    `passes` are the numbers of rows that go through the network at once in training: kernels treat
+    a single row, or the rows that are left over, in ways of their own.
+    """
     network, device = model.network, model.network.device
     gradients = device.put(np.zeros(network.layout.length, network.dtype))
     network.write_gradients_to(gradients)
-    outputs, backward = network.forward(inputs)
-    sha = hashlib.sha256(np.ascontiguousarray(device.get(outputs)).tobytes())
-    _, loss_gradient = model.loss.forward(outputs, targets, model.loss_context)
-    backward(loss_gradient())
-    sha.update(device.get(gradients).tobytes())
+    sha = hashlib.sha256()
+    for rows in passes:
+        outputs, backward = network.forward(inputs[:rows])
+        sha.update(np.ascontiguousarray(device.get(outputs)).tobytes())
+        _, loss_gradient = model.loss.forward(outputs, targets[:rows], model.loss_context)
+        backward(loss_gradient())
+        sha.update(device.get(gradients).tobytes())
+    block = network.predict(inputs[:BLOCK_ROWS])
+    sha.update(np.ascontiguousarray(device.get(block)).tobytes())
     return sha.hexdigest()
 
 

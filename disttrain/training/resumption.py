@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disttrain import config
 from disttrain.checkpoint import Snapshot, newest_whole
@@ -13,11 +13,16 @@ from disttrain.training.arithmetic import Arithmetic
 from disttrain.training.folder import RunFolder
 from disttrain.training.state import State
 
-__all__ = ["look_back"]
+if TYPE_CHECKING:
+    from disttrain.training.run import Run
+
+__all__ = ["adapt", "look_back"]
 
 # What may change between a run and its resumption: none of it changes what a step computes.
 FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
         "communication", "data.path", "data.memory")  # fmt: skip
+# What decides which samples a step uses.
+ORDER = {"seed", "data.block_rows", "training.batch_size", "training.protocol"}
 
 
 def look_back(
@@ -26,9 +31,9 @@ def look_back(
     """Return the summary of a run that is finished, or the checkpoint to go on from.
 
     With the latter, what an exact run must go on computing with. All are None where nothing was
-    saved yet. A finished run goes on
-    where the settings now ask for more epochs or more patience. Raises RunFileError for a change
-    that would make other steps than those of the run, unless told to `accept` it.
+    saved yet. A finished run goes on where the settings now ask for more epochs or more patience.
+    Raises RunFileError for a change that would make other steps than those of the run, unless told
+    to `accept` it.
     """
     snapshot, done = newest_whole(folder.checkpoints, say), folder.finished()
     if snapshot is None:
@@ -73,6 +78,24 @@ def accepted(
         say(f"resuming with {key} = {new!r} (was {old!r})")
     return [f"{k} from step {snapshot.step}: {changed[k][1]!r}, was {changed[k][0]!r}"
             for k in breaking]  # fmt: skip
+
+
+def adapt(run: Run, snapshot: Snapshot) -> None:
+    """Have the progress in `snapshot` fit the changes that were accepted (rank 0).
+
+    Where samples come in another order from here on, the epoch under way counts as if it had begun
+    in that order. Where exact mode computes other bits, that is one of the changes.
+    """
+    progress = snapshot.state["progress"]
+    if ORDER & changes(run.settings, snapshot).keys():
+        progress["used"], progress["used_count"] = run.ledger.up_to(snapshot.step)
+    old, new = snapshot.state.get("arithmetic"), run.arithmetic
+    if old and new and old.get("probe") != new.probe:
+        now, before = (
+            f"{facts.get('kind')}, {facts.get('blas')}, probe {str(facts.get('probe'))[:12]}"
+            for facts in (new.to_json(), old)
+        )
+        progress["changes"].append(f"arithmetic from step {snapshot.step}: {now}, was {before}")
 
 
 def arithmetic_of(snapshot: Snapshot) -> Arithmetic | None:

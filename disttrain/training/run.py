@@ -125,6 +125,7 @@ class Run(Predictor):
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
         self.ledger.forget()
+        self.optimizer.trace = 0
         for vector in (network.values, self.optimizer.velocity):
             host = np.array(network.device.get(vector))
             comm.broadcast(host)

@@ -19,7 +19,7 @@ from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
-from disttrain.training.resumption import look_back
+from disttrain.training.resumption import adapt, look_back
 from disttrain.training.run import Run
 from disttrain.training.separability import perceptron_says
 from disttrain.training.summary import status_of, summarize
@@ -103,8 +103,10 @@ def _begin(
     """Restore, tell callbacks, write the run file. Collective."""
     best = None
     with run.comm.together("restoring"):
-        if snapshot and snapshot.state["progress"]["best_loss"] is not None:
-            best = folder.load_best(snapshot, say)
+        if snapshot:
+            adapt(run, snapshot)
+            if snapshot.state["progress"]["best_loss"] is not None:
+                best = folder.load_best(snapshot, say)
     run.restore(snapshot, best)
     if snapshot is None and (names := equal_units(run.network)):
         say(f"warning: {why_equal(names)}")

@@ -35,10 +35,8 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
             first = state.step
             stops = (first // every * every + every for every in (validate_every, save_every))
             end = min(*stops, run.total_steps)
-            asked = train_steps(run, run.rates(first, end))
-            run.ledger.settle(state)
-            if not run.audit.passes(state):
-                say(run, state.faults[-1])
+            asked = audited_steps(run, run.rates(first, end))
+            if asked is None:
                 continue
             last = state.step == run.total_steps
             improved = False
@@ -62,6 +60,24 @@ def begin(run: Run, folder: RunFolder | None) -> None:
         if run.comm.is_root and not run.state.digests:
             add_digest(run, folder)
     run.audit.keep(run.state)
+
+
+def audited_steps(run: Run, rates: list[float]) -> bool | None:
+    """Do `train_steps` and compare replicas; return None where they differed and all went back."""
+    asked, divergence = False, None
+    try:
+        asked = train_steps(run, rates)
+        run.ledger.settle(run.state)
+    except Divergence as error:
+        # A flipped bit does that too: then it is no fault of the settings.
+        divergence = error
+    if not run.audit.passes(run.state):
+        run.ledger.forget()
+        say(run, run.state.faults[-1])
+        return None
+    if divergence:
+        raise divergence
+    return asked
 
 
 def train_steps(run: Run, rates: list[float]) -> bool:
@@ -128,9 +144,12 @@ def compute_gradients(run: Run, step: int) -> None:
 
 
 def is_flat(run: Run, rate: float, totals: Totals) -> bool:
-    """Return True where the last update was as small as `training.epsilon`."""
+    """Return True where the last update was as small as `training.epsilon`. Collective.
+
+    Rank 0 decides: where a replica has gone wrong, the ranks would else part ways.
+    """
     norm = run.optimizer.gradient_norm(run.reducer.totals, totals.samples)
-    return rate * norm <= (run.settings.training.epsilon or 0.0)
+    return run.comm.share(rate * norm <= (run.settings.training.epsilon or 0.0))
 
 
 def separates(run: Run) -> bool:

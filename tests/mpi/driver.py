@@ -1,7 +1,8 @@
 """`python -m tests.mpi.driver ARGUMENTS`: `disttrain ARGUMENTS` with one thing broken on one rank.
 
-The environment says what: FAULT = "how at place on rank", as in "exception at forward on 1".
-`launch` starts its ranks as drivers too, so that nothing of this is in the package.
+The environment says what: FAULT = "how at place on rank", as in "exception at forward on 1" or
+"flip at step 5 on 0"; PACE = "0.002" has every step take so many seconds more. `launch` starts its
+ranks as drivers too, so that nothing of this is in the package.
 """
 
 from __future__ import annotations
@@ -49,6 +50,39 @@ def before(owner: object, name: str, how: str, at: int = 0) -> None:
     setattr(owner, name, broken)
 
 
+def at_step(step: int, how: str) -> None:
+    """Fail, or flip a bit of a weight, when the gradients of `step` are to be computed."""
+    import numpy as np
+
+    from disttrain.training import trainer
+
+    real = trainer.compute_gradients
+
+    def broken(run, at):
+        if at == step:
+            if how == "flip":
+                weight = run.network.tensors(run.network.values)["dense1/weight"]
+                weight.reshape(-1).view(np.uint32)[7] ^= np.uint32(1 << 13)
+            else:
+                fail(how)
+        return real(run, at)
+
+    trainer.compute_gradients = broken
+
+
+def slow_down(seconds: float) -> None:
+    """Have each step take longer, so that a run can be met in the middle of it."""
+    from disttrain.training import trainer
+
+    real = trainer.compute_gradients
+
+    def slow(*arguments):
+        time.sleep(seconds)
+        return real(*arguments)
+
+    trainer.compute_gradients = slow
+
+
 def inject(how: str, place: str) -> None:
     """Break `place` in this process."""
     from disttrain import config
@@ -59,6 +93,9 @@ def inject(how: str, place: str) -> None:
     from disttrain.training import folder
     from disttrain.training.optimizer import Optimizer
 
+    if place.startswith("step "):
+        at_step(int(place.removeprefix("step ")), how)
+        return
     if place == "backward":
         forward = Network.forward
 
@@ -107,6 +144,8 @@ def main() -> None:
         place, rank = rest.rsplit(" on ", 1)
         if job.rank == int(rank):
             inject(how, place)
+    if job and "PACE" in os.environ:
+        slow_down(float(os.environ["PACE"]))
     command.main()
 
 

@@ -12,4 +12,4 @@ def test_every_collective_test_passes(ranks):
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("ranks", [5, 7, 8])
 def test_exact_mode_on_more_ranks_than_cores(ranks):
-    assert start(ranks, ["-k", "test_exact and not long"], limit=150) == 0
+    assert start(ranks, ["-k", "test_exact.py and not long"], limit=150) == 0

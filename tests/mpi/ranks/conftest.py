@@ -3,6 +3,8 @@
 import sys
 import time
 import traceback
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ COMM = disttrain.connect()
 
 from mpi4py import MPI  # noqa: E402
 
+from disttrain.comm import ranks  # noqa: E402
+from disttrain.comm.alone import Alone  # noqa: E402
+
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
 
@@ -21,6 +26,20 @@ PATIENCE = 15.0
 @pytest.fixture(scope="session")
 def comm():
     return COMM
+
+
+@pytest.fixture(scope="session")
+def jobs(comm, outcomes):
+    """Smaller jobs on the first ranks of this one, by their size: None on the other ranks."""
+    found = {comm.size: comm}
+    for size in range(1, comm.size):
+        part = outcomes.Split(comm.rank < size, comm.rank)
+        found[size] = None
+        if comm.rank < size:
+            world = SimpleNamespace(**vars(MPI) | {"COMM_WORLD": part})
+            with mock.patch.object(ranks, "MPI", world):
+                found[size] = ranks.Ranks() if size > 1 else Alone()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,7 @@ def test_it_is_the_training_of_fast_mode_up_to_rounding(comm, settings, way):
         {"data": {"memory": "stream", "block_rows": 16}},
         {"validation": {"on": "all", "patience": 2}},
         {"model": {"input_dropout": 0.3}, "schedule": {"kind": "inverse-time"}},
+        {"schedule": {"kind": "exponential", "warmup_epochs": 0.5}},
     ],
     ids=str,
 )
@@ -120,6 +121,28 @@ def test_numbers_to_be_fitted(comm, settings):
         schedule={"learning_rate": 0.01},
     )
     check(changed, comm)
+
+
+def test_a_perceptron(comm, together_path):
+    path = together_path / "two.h5"
+    with comm.together("making data"):
+        if comm.is_root:
+            blobs(path, 60, classes=2)
+    settings = disttrain.parse(f"""
+        [data]
+        path = "{path}"
+        validation_fraction = 0.2
+        [model]
+        layers = [{{ units = 1, activation = "sign" }}]
+        loss = "perceptron"
+        [training]
+        epochs = 4
+        protocol = "mini-batch"
+        batch_size = 16
+        [reproducibility]
+        mode = "exact"
+    """)
+    check(settings, comm)
 
 
 def test_a_flat_gradient_stops_all_at_the_same_step(comm, settings):

@@ -19,8 +19,9 @@ __all__ = ["BOARD", "Watch"]
 # One row per rank of the node, in memory that they share: what it is doing, since when, and when
 # its watch last looked (monotonic clock, which all processes of a node share and nobody sets).
 BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("alive", "f8"), ("phase", "S64")])
-# A waiting rank gives the one that it waits for time to speak first: that one knows why.
-PATIENCE = 1.25
+# A waiting rank gives the one that it waits for time to speak first, which knows why, and the
+# launcher time to end all ranks then: Open MPI 4 and MPICH take more than a second.
+PATIENCE, LEAST = 1.25, 3.0
 WAITING = "waiting"
 
 
@@ -82,7 +83,9 @@ class Watch:
 
     def _is_late(self) -> bool:
         now, waits = time.monotonic(), self._phase.startswith(WAITING)
-        limit = self._seconds * (PATIENCE if waits else 1.0)
+        limit = self._seconds
+        if waits:
+            limit = max(PATIENCE * limit, limit + LEAST)
         if now - self._since <= limit:
             return False
         return not (waits and any(now - row["since"] <= self._seconds for row in self._busy()))

@@ -33,6 +33,7 @@ FLOORS = {
     "preemption": 1,
     "disk": 1,
     "errors": 1,
+    "journal": 0,
 }
 OWNERS = {
     "cupy": {"arrays"},

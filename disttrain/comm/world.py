@@ -6,6 +6,7 @@ import sys
 import traceback
 from types import TracebackType
 
+from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import Launched, launched
@@ -37,6 +38,7 @@ def connect() -> Communicator:
     """
     if not _joined:
         _joined.append(_join())
+        journal.who(_joined[0].rank, _joined[0].host)
     return _joined[0]
 
 

@@ -38,7 +38,7 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
             asked = train_steps(run, run.rates(first, end))
             run.ledger.settle(state)
             if not run.audit.passes(state):
-                say(run, state.faults[-1])
+                warn(run, state.faults[-1])
                 continue
             last = state.step == run.total_steps
             improved = False
@@ -193,7 +193,7 @@ def add_digest(run: Run, folder: RunFolder | None) -> None:
         folder.add_digest(state.digests[-1])
 
 
-def say(run: Run, line: str) -> None:
-    """Tell people a line."""
+def warn(run: Run, line: str) -> None:
+    """Tell people a line that they must see."""
     for callback in run.callbacks:
-        callback.on_message(line)
+        callback.on_warning(line)

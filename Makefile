@@ -4,7 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RANKS ?= 2
 
-.PHONY: install train test test-1 test-2 test-3 test-4 test-long cluster-test-local lint bench docs-check clean
+.PHONY: install train test test-1 test-2 test-3 test-4 test-mpis test-long \
+  cluster-test-local lint bench docs-check clean
 
 install: $(STAMP)
 
@@ -33,6 +34,10 @@ cluster-test-local: $(STAMP)
 test-1 test-2 test-3 test-4: test-%: $(STAMP)
 	$(BIN)/python -m tests.mpi.run $*
 
+# The MPIs that sites have, each in an environment of its own: as in MPIS='--ranks 1,3 mpich'.
+test-mpis: $(STAMP)
+	$(BIN)/python -m tests.mpi.mpis $(MPIS)
+
 test-long: $(STAMP) data/mnist.h5
 	$(BIN)/python -m pytest -m 'long and not cluster'
 
@@ -49,4 +54,4 @@ docs-check: $(STAMP)
 	$(BIN)/python docs/build.py --check
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venvs build *.egg-info

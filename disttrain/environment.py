@@ -16,6 +16,7 @@ __all__ = [
     "VERSION",
     "Launched",
     "blas_threads",
+    "crowded",
     "launched",
     "leave_status",
     "prepare_blas",
@@ -89,9 +90,24 @@ def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
 
     Without a launcher it is all cores that the process may use.
     """
+    return max(1, _cores() // max(_local_size(environment), 1))
+
+
+def crowded(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return True where this host has more ranks than this process may use cores.
+
+    A rank that is bound to a core of its own is not told from one that shares it.
+    """
+    return _local_size(environment) > _cores()
+
+
+def _cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    local = next((int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit()), 1)
-    return max(1, (cores or 1) // max(local, 1))
+    return cores or 1
+
+
+def _local_size(environment: Mapping[str, str]) -> int:
+    return next((int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit()), 1)
 
 
 def prepare_blas() -> None:

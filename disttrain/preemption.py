@@ -31,6 +31,10 @@ class Preemption:
             if self._interrupts > 1:
                 os._exit(130)
         self.signal = signal.Signals(number).name
+        # Here, because this module is read before the slow imports.
+        from disttrain import journal
+
+        journal.note("signal", signal=self.signal)
 
 
 # The process's own: set up by `disttrain train` before anything else is imported.

@@ -34,6 +34,7 @@ FLOORS = {
     "preemption": 1,
     "disk": 1,
     "errors": 1,
+    "journal": 0,
 }
 OWNERS = {
     # For writing only, and its version in the summary: what is read is read by hdf5/.

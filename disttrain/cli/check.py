@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import AsJson, RunFile, Set, print_json, say
+from disttrain.cli.options import AsJson, RunFile, Set, Verbose, listen, print_json, say
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def command(
         bool, typer.Option("--rates", help="Raise the learning rate step by step: which work?")
     ] = False,
     as_json: AsJson = False,
+    verbose: Verbose = False,
     schema: Annotated[
         bool,
         typer.Option("--schema", is_eager=True, callback=show_schema, help=SCHEMA),
@@ -58,6 +59,7 @@ def command(
     from disttrain.training import build_run
 
     comm = connect()
+    listen(verbose=verbose)
     with comm.together("configuration"):
         settings = config.read(run_file, set_)
         low, high = checked_range(low_high, rates)

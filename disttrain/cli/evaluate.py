@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, Checkpoint, Data, print_json, say
+from disttrain.cli.options import AsJson, Checkpoint, Data, Verbose, listen, print_json, say
 
 __all__ = ["command"]
 
@@ -16,12 +16,14 @@ def command(
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Print the loss and accuracy of a checkpoint; data and normalization come from it."""
     from disttrain.comm import connect
     from disttrain.training.trained import load_trained
 
     comm = connect()
+    listen(verbose=verbose)
     trained = load_trained(file, comm)
     score = trained.evaluate(data, split)
     if not comm.is_root:

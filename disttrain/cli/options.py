@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["AsJson", "Checkpoint", "Data", "RunFile", "Set", "print_json", "say"]
+__all__ = [
+    "AsJson",
+    "Checkpoint",
+    "Data",
+    "Quiet",
+    "RunFile",
+    "Set",
+    "Verbose",
+    "listen",
+    "print_json",
+    "say",
+]
 
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
 Set = Annotated[
@@ -26,6 +37,22 @@ Checkpoint = Annotated[
 Data = Annotated[
     str | None, typer.Option("--data", help="A data file other than the one of the training.")
 ]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print what each rank does, on standard error.")
+]
+
+
+def listen(quiet: bool = False, verbose: bool = False) -> None:
+    """Have this rank print its warnings, and with `verbose` what it does, as lines of its own."""
+    from disttrain import journal
+    from disttrain.errors import UsageError
+
+    if quiet and verbose:
+        raise UsageError("give --quiet or --verbose, not both")
+    journal.listen(verbose)
 
 
 def print_json(value: dict[str, Any]) -> None:

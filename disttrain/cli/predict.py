@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, Checkpoint, print_json, say
+from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_json, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ def command(
         Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
     ] = None,
     as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Print the predicted class of each sample and the probabilities (or outputs) behind it."""
     from disttrain.comm import connect
@@ -34,6 +35,7 @@ def command(
     from disttrain.training.trained import load_trained
 
     comm = connect()
+    listen(verbose=verbose)
     with comm.together("reading the arguments"):
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")

@@ -12,11 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from disttrain.cli.options import say
 from disttrain.environment import TERMINAL, launched
 from disttrain.training import Callback, Report, Run
 from disttrain.training.activity import silence
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Warnings"]
+
+
+class Warnings(Callback):
+    """Prints on standard error what people must see even where they asked for silence."""
+
+    def on_warning(self, line: str) -> None:
+        """Print a line."""
+        say(f"warning: {line.removeprefix('warning: ')}", as_json=True)
 
 
 class Progress(Callback):
@@ -30,6 +39,9 @@ class Progress(Callback):
         watched = self._stream.isatty() and not under_mpi
         if TERMINAL in os.environ:
             watched = os.environ[TERMINAL] == "1"
+        if os.environ.get("NO_COLOR"):
+            # https://no-color.org, and a bar is nothing without the codes that move it.
+            watched = False
         self._console = Console(file=self._stream, force_terminal=watched, highlight=False,
                                 soft_wrap=not watched)  # fmt: skip
         self._bar = Bar(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, RunFile, Set, print_json
+from disttrain.cli.options import AsJson, Quiet, RunFile, Set, Verbose, listen, print_json
 from disttrain.preemption import ASKED
 
 __all__ = ["command"]
@@ -30,18 +30,23 @@ def command(
         typer.Option("--accept-changes", help="Resume although the result will be another one."),
     ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
     from disttrain import config
-    from disttrain.cli.progress import Progress
+    from disttrain.cli.progress import Progress, Warnings
     from disttrain.comm import connect
     from disttrain.training import Callback, train
 
     comm = connect()
     with comm.together("configuration"):
+        listen(quiet, verbose)
         settings = config.read(run_file, set_)
     folder = output or Path("runs") / settings.name
-    callbacks: list[Callback] = [Progress(folder, as_json)] if comm.is_root else []
+    callbacks: list[Callback] = []
+    if comm.is_root:
+        callbacks.append(Warnings() if quiet else Progress(folder, as_json))
     if settings.plot and comm.is_root:
         from disttrain.report.curves import Curves
 

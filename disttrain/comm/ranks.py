@@ -10,11 +10,11 @@ from typing import Any, NoReturn, TypeVar
 
 import mpi4py
 
+from disttrain.comm.tuning import tune
+
 # Only the main thread talks to MPI; a lower thread level saves its locks.
 mpi4py.rc.thread_level = "funneled"
-# Open MPI 5 without InfiniBand prints an error for each shared window while it tries its UCX
-# component, which a window inside a node never uses.
-os.environ.setdefault("OMPI_MCA_osc", "^ucx")
+tune()
 
 import numpy as np  # noqa: E402
 from mpi4py import MPI  # noqa: E402

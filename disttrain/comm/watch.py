@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain import journal
 from disttrain.environment import leave_status
 from disttrain.errors import LostRanks
 
@@ -20,8 +22,9 @@ __all__ = ["BOARD", "Watch"]
 # One row per rank of the node, in memory that they share: what it is doing, since when, and when
 # its watch last looked (monotonic clock, which all processes of a node share and nobody sets).
 BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("alive", "f8"), ("phase", "S64")])
-# A waiting rank gives the one that it waits for time to speak first: that one knows why.
-PATIENCE = 1.25
+# A waiting rank gives the one that it waits for time to speak first, which knows why, and the
+# launcher time to end all ranks then: Open MPI 4 and MPICH take more than a second.
+PATIENCE, LEAST = 1.25, 3.0
 WAITING = "waiting"
 
 
@@ -40,7 +43,8 @@ class Watch:
         self._board = np.zeros(1, BOARD) if board is None else board
         rows = np.flatnonzero(self._board["rank"] == rank)
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
-        self._seconds = 0.0
+        self._seconds, self._warned = 0.0, 0.0
+        self._phase, self._since = "starting", time.monotonic()
         self._thread: threading.Thread | None = None
         self.enter("starting")
 
@@ -51,7 +55,10 @@ class Watch:
 
     def enter(self, phase: str) -> None:
         """Say that this rank does `phase` from now on."""
-        self._phase, self._since = phase, time.monotonic()
+        now = time.monotonic()
+        if now - self._since > journal.SLOW:
+            journal.note("slow phase", phase=self._phase, seconds=round(now - self._since, 3))
+        self._phase, self._since = phase, now
         self._row["phase"] = phase.encode()[:64]
         self._row["since"] = self._since
 
@@ -77,15 +84,31 @@ class Watch:
         while True:
             self._row["alive"] = time.monotonic()
             time.sleep(min(1.0, self._seconds / 10 or 1.0))
+            self._warn_when_near()
             if self._seconds and self._is_late():
-                print(f"disttrain: {self._sentence()}", file=sys.stderr, flush=True)
+                sentence = self._sentence()
+                journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
+                print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
                 # mpirun itself may not end where a host has gone: the supervisor looks for this.
                 leave_status(LostRanks.exit_code)
                 os._exit(LostRanks.exit_code)
 
+    def _warn_when_near(self) -> None:
+        """Write down, once a phase, that half of the time until the deadline has gone."""
+        since, phase = self._since, self._phase
+        elapsed = time.monotonic() - since
+        if self._seconds and elapsed > self._seconds / 2 and self._warned != since:
+            self._warned = since
+            # People hear of it from the rank that is busy, not from all those that wait for it.
+            level = logging.INFO if phase.startswith(WAITING) else logging.WARNING
+            journal.note("deadline near", level, phase=phase, seconds=round(elapsed, 1),
+                         deadline=self._seconds)  # fmt: skip
+
     def _is_late(self) -> bool:
         now, waits = time.monotonic(), self._phase.startswith(WAITING)
-        limit = self._seconds * (PATIENCE if waits else 1.0)
+        limit = self._seconds
+        if waits:
+            limit = max(PATIENCE * limit, limit + LEAST)
         if now - self._since <= limit:
             return False
         return not (waits and any(now - row["since"] <= self._seconds for row in self._busy()))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import Launched, launched
@@ -44,6 +45,7 @@ def connect() -> Communicator:
     """
     if not _joined:
         _joined.append(_join())
+        journal.who(_joined[0].rank, _joined[0].host)
     return _joined[0]
 
 

@@ -27,6 +27,10 @@ class Callback:
     def on_message(self, line: str) -> None:
         """For one line that people should read."""
 
+    def on_warning(self, line: str) -> None:
+        """For one line that people should read even where they asked for silence."""
+        self.on_message(line)
+
     def on_stop(self) -> None:
         """However the training ended: give back what `on_start` took."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from disttrain import journal
 from disttrain.checkpoint import (
     Snapshot,
     all_checkpoints,
@@ -34,7 +36,7 @@ FINISHED = ("completed", "stopped-early")
 
 
 class RunFolder:
-    """The folder of one run; rank 0 alone writes in it.
+    """The folder of one run; rank 0 alone writes in it, but for the ranks' own files in `logs`.
 
     run.toml  metrics.jsonl  digests.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json
     and pictures
@@ -55,6 +57,8 @@ class RunFolder:
 
         The lock goes with the process, however it ends. With `overwrite` the old run is removed.
         """
+        if resume and overwrite:
+            raise UsageError("give --resume or --overwrite, not both")
         try:
             make_directory(self.path)
             self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -82,6 +86,9 @@ class RunFolder:
                 "--overwrite, or choose another --output"
             )
         self.clear()
+        # Not by `clear`: what was written before there was a checkpoint is for whoever resumes.
+        for log in self.path.glob("logs/rank-*.jsonl"):
+            log.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove the files of a run, and nothing else."""
@@ -156,6 +163,7 @@ class RunFolder:
         """Save the state, and once more as the best where it is. Collective."""
         with run.comm.together("saving"):
             if run.comm.is_root:
+                begin = time.perf_counter()
                 snapshot = run.snapshot()
                 content = image(snapshot)
                 # Now: a bit may have flipped during the validation, or while the image was made.
@@ -164,6 +172,9 @@ class RunFolder:
                 save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
                 if improved:
                     write_atomically(self.best, content)
+                seconds = round(time.perf_counter() - begin, 4)
+                journal.note("saved", step=snapshot.step, best=improved, seconds=seconds,
+                             bytes=len(content))  # fmt: skip
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""

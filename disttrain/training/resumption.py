@@ -26,7 +26,11 @@ ORDER = {"seed", "data.block_rows", "training.batch_size", "training.protocol"}
 
 
 def look_back(
-    folder: RunFolder, settings: Settings, say: Callable[[str], None], accept: bool = False
+    folder: RunFolder,
+    settings: Settings,
+    say: Callable[[str], None],
+    accept: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any] | None, Snapshot | None, Arithmetic | None]:
     """Return the summary of a run that is finished, or the checkpoint to go on from.
 
@@ -35,7 +39,7 @@ def look_back(
     Raises RunFileError for a change that would make other steps than those of the run, unless told
     to `accept` it.
     """
-    snapshot, done = newest_whole(folder.checkpoints, say), folder.finished()
+    snapshot, done = newest_whole(folder.checkpoints, warn or say), folder.finished()
     if snapshot is None:
         if done is None:
             say("no checkpoint to resume from: starting from the beginning")

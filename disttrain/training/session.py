@@ -11,12 +11,13 @@ from typing import Any
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.errors import CheckpointError, DisttrainError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.activity import equal_units, why_equal
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
+from disttrain.training.chronicle import Chronicle, chronicled, note_ready, teller
 from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
 from disttrain.training.resumption import adapt, look_back
@@ -47,31 +48,30 @@ def train(
     another result. Raises what `fit` raises, after the summary says so; the training state up to
     then is in the folder.
     """
-    folder, say = RunFolder(output), _speaker(callbacks if comm.is_root else ())
+    chronicle = Chronicle()
+    callbacks = [chronicle, *callbacks] if comm.is_root else []
+    folder, say, warn = RunFolder(output), teller(callbacks), teller(callbacks, grave=True)
     parts: dict[str, Any] = {"layers": layers, "loss": loss, "callbacks": callbacks}
     parts["preemption"] = preemption
     try:
         with comm.together("opening the run folder"):
             done, snapshot, recorded = None, None, None
-            if comm.is_root and resume and overwrite:
-                raise UsageError("give --resume or --overwrite, not both")
             if comm.is_root:
                 folder.claim(resume, overwrite)
             if comm.is_root and resume:
-                done, snapshot, recorded = look_back(folder, settings, say, accept_changes)
+                done, snapshot, recorded = look_back(folder, settings, say, accept_changes, warn)
         done, parts["recorded"] = comm.share((done, recorded))
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
-        run, summary = _to_the_end(settings, folder, comm, snapshot, parts, say)
-        with comm.together("callback"):
-            for callback in run.callbacks:
-                callback.on_end(run, summary)
+        with chronicled(output, comm, chronicle.early):
+            run, summary = _to_the_end(settings, folder, comm, snapshot, parts, warn)
+            _tell_the_end(run, summary)
         run.close()
         return summary
     finally:
         folder.release()
-        for callback in callbacks if comm.is_root else ():
+        for callback in callbacks:
             callback.on_stop()
 
 
@@ -81,14 +81,14 @@ def _to_the_end(
     comm: Communicator,
     snapshot: Snapshot | None,
     parts: dict[str, Any],
-    say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> tuple[Run, dict[str, Any]]:
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
     begin, run = time.time(), None
     try:
         with comm.watch.armed(settings.communication.deadline_seconds):
             run = build_run(settings, comm, **parts)
-            _begin(run, folder, snapshot, say)
+            _begin(run, folder, snapshot, warn)
             fit(run, folder)
             return run, _finish(run, folder, begin)
     except DisttrainError as error:
@@ -98,7 +98,7 @@ def _to_the_end(
 
 
 def _begin(
-    run: Run, folder: RunFolder, snapshot: Snapshot | None, say: Callable[[str], None]
+    run: Run, folder: RunFolder, snapshot: Snapshot | None, warn: Callable[[str], None]
 ) -> None:
     """Restore, tell callbacks, write the run file. Collective."""
     best = None
@@ -106,16 +106,23 @@ def _begin(
         if snapshot:
             adapt(run, snapshot)
             if snapshot.state["progress"]["best_loss"] is not None:
-                best = folder.load_best(snapshot, say)
+                best = folder.load_best(snapshot, warn)
     run.restore(snapshot, best)
     if snapshot is None and (names := equal_units(run.network)):
-        say(f"warning: {why_equal(names)}")
+        warn(f"warning: {why_equal(names)}")
     with run.comm.together("opening the run folder"):
         if run.comm.is_root:
             folder.begin(run)
     with run.comm.together("callback"):
         for callback in run.callbacks:
             callback.on_start(run)
+    note_ready(run)
+
+
+def _tell_the_end(run: Run, summary: dict[str, Any]) -> None:
+    with run.comm.together("callback"):
+        for callback in run.callbacks:
+            callback.on_end(run, summary)
 
 
 def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
@@ -148,11 +155,3 @@ def _mark(
     # Where this fails too, the error that is being raised is the better one to show.
     with contextlib.suppress(CheckpointError):
         folder.end(summary)
-
-
-def _speaker(callbacks: Sequence[Callback]) -> Callable[[str], None]:
-    def say(line: str) -> None:
-        for callback in callbacks:
-            callback.on_message(line)
-
-    return say

@@ -73,7 +73,7 @@ def audited_steps(run: Run, rates: list[float]) -> bool | None:
         divergence = error
     if not run.audit.passes(run.state):
         run.ledger.forget()
-        say(run, run.state.faults[-1])
+        warn(run, run.state.faults[-1])
         return None
     if divergence:
         raise divergence
@@ -214,7 +214,7 @@ def add_digest(run: Run, folder: RunFolder | None) -> None:
         folder.add_digest(state.digests[-1])
 
 
-def say(run: Run, line: str) -> None:
-    """Tell people a line."""
+def warn(run: Run, line: str) -> None:
+    """Tell people a line that they must see."""
     for callback in run.callbacks:
-        callback.on_message(line)
+        callback.on_warning(line)

@@ -121,9 +121,10 @@ class Shell:
     def ranks(self) -> dict[int, int]:
         """Return the process ids of the ranks that run, by rank."""
         return {
-            int(variables["OMPI_COMM_WORLD_RANK"]): pid
+            int(variables[name]): pid
             for pid, variables in self.running().items()
-            if "OMPI_COMM_WORLD_RANK" in variables
+            for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
+            if name in variables
         }
 
     def left_running(self, seconds: float = 10) -> dict[int, str]:

@@ -64,9 +64,8 @@ def test_a_run_folder_is_as_documented(trained):
     folder = trained.folder / "out"
     names = set(files(folder)) - {".lock"}
     steps = {f"checkpoints/step-{step:08d}.h5" for step in (5, 10, 15)}
-    assert (
-        names == {"run.toml", "metrics.jsonl", "digests.jsonl", "best.h5", "summary.json"} | steps
-    )
+    texts = {"run.toml", "metrics.jsonl", "digests.jsonl", "logs/rank-0000.jsonl"}
+    assert names == texts | {"best.h5", "summary.json"} | steps
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [5, 10, 15]
     assert [row["epoch"] for row in rows] == [1.0, 2.0, 3.0]

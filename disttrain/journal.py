@@ -1,0 +1,194 @@
+"""The journal of a run: what each rank writes down for whoever looks at a dead cluster afterwards.
+
+Standard library only. Anything may `note` an event; where it goes is decided by the command:
+into the rank's file in the run folder, as a JSON object a line, and with --verbose on standard
+error. Without either nothing is written.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "SLOW",
+    "close",
+    "is_open",
+    "listen",
+    "note",
+    "open_in",
+    "path_of",
+    "wants_everything",
+    "who",
+]
+
+LOG = logging.getLogger("disttrain")
+# Python's own warnings, once `listen` has taken them.
+PYTHON = logging.getLogger("py.warnings")
+# A phase that took longer, in seconds, is worth a line.
+SLOW = 5.0
+# Nobody who only imports the package sees or stores anything of it.
+LOG.addHandler(logging.NullHandler())
+LOG.setLevel(logging.INFO)
+_rank: tuple[int, str] = (0, socket.gethostname())
+
+
+def who(rank: int, host: str) -> None:
+    """Say which rank this process is, and where: both stand in every line."""
+    global _rank
+    _rank = (rank, host)
+
+
+def note(event: str, level: int = logging.INFO, told: bool = False, **fields: Any) -> None:
+    """Write down that `event` happened, with `fields` of plain values.
+
+    `told` says that people hear of it in another way: then it goes into the file alone.
+    """
+    if LOG.isEnabledFor(level):
+        LOG.log(level, event, extra={"fields": fields, "told": told})
+
+
+def wants_everything() -> bool:
+    """Return True where the user asked for more than the moments that matter."""
+    return LOG.isEnabledFor(logging.DEBUG)
+
+
+def path_of(folder: Path, rank: int) -> Path:
+    """Return where in a run folder the journal of `rank` is."""
+    return folder / "logs" / f"rank-{rank:04d}.jsonl"
+
+
+def open_in(folder: Path) -> None:
+    """Write this rank's journal into a run folder too, behind what is there, until `close`."""
+    close()
+    file = JournalFile(path_of(folder, _rank[0]))
+    for logger in (LOG, PYTHON):
+        logger.addHandler(file)
+
+
+def is_open() -> bool:
+    """Return True where this rank has a file."""
+    return any(isinstance(handler, JournalFile) for handler in LOG.handlers)
+
+
+def close() -> None:
+    """Close this rank's file, if there is one."""
+    for handler in [h for h in LOG.handlers if isinstance(h, JournalFile)]:
+        for logger in (LOG, PYTHON):
+            logger.removeHandler(handler)
+        handler.close()
+
+
+def listen(verbose: bool) -> None:
+    """Print warnings of this rank on standard error, and with `verbose` all that it notes.
+
+    One line each, in one write: those of several ranks do not run into each other.
+    """
+    logging.captureWarnings(True)
+    LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
+    for logger in (LOG, PYTHON):
+        for old in [h for h in logger.handlers if isinstance(h, Lines)]:
+            logger.removeHandler(old)
+        logger.addHandler(Lines(logging.DEBUG if verbose else logging.WARNING))
+        logger.propagate = False
+
+
+class JournalFile(logging.Handler):
+    """A file of JSON lines: each is written at once and whole, and a full disk ends no run."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._file = path, -1
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            self._give_up(error)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if self._file < 0:
+            return
+        line = as_json(record).encode()
+        try:
+            if os.write(self._file, line) < len(line):
+                raise OSError(0, "only a part of a line could be written")
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        super().close()
+
+    def _give_up(self, error: OSError) -> None:
+        """Say it once; the run goes on without this file."""
+        self.close()
+        speak(f"{self._path} can't be written ({error.strerror}): the run goes on without it")
+
+
+class Lines(logging.Handler):
+    """Standard error, a line an event; errors are left to those who end the command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        if record.levelno < logging.ERROR and not getattr(record, "told", False):
+            speak(in_words(record))
+
+
+def speak(text: str) -> None:
+    """Print a line of this rank in one write."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"rank {_rank[0]} ({_rank[1]}): {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, RuntimeError):
+        # Nobody reads it any more; or a signal came in the middle of another line.
+        return
+
+
+def as_json(record: logging.LogRecord) -> str:
+    """Return an event as a line: when (with the zone), who, how grave, what, and its fields."""
+    moment = datetime.datetime.fromtimestamp(record.created).astimezone()
+    fact = {
+        "time": moment.isoformat(timespec="milliseconds"),
+        "rank": _rank[0],
+        "host": _rank[1],
+        "level": record.levelname.lower(),
+        "event": _event(record),
+    }
+    return json.dumps(fact | _fields(record), default=str) + "\n"
+
+
+def in_words(record: logging.LogRecord) -> str:
+    """Return an event as people read it."""
+    fields = _fields(record)
+    if set(fields) == {"text"}:
+        return str(fields["text"])
+    told = ", ".join(f"{name} {_short(value)}" for name, value in fields.items())
+    return f"{_event(record)}: {told}" if told else _event(record)
+
+
+def _event(record: logging.LogRecord) -> str:
+    return "python warning" if record.name == PYTHON.name else record.getMessage()
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    if record.name == PYTHON.name:
+        # As in "file.py:12: RuntimeWarning: overflow", then the line of code.
+        return {"text": record.getMessage().split("\n")[0].strip()}
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

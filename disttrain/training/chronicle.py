@@ -1,0 +1,130 @@
+"""What a training writes into the journal: on each rank how it began and ended, on rank 0 more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from disttrain import journal
+from disttrain.comm import Communicator
+from disttrain.environment import VERSION, launched
+from disttrain.errors import DisttrainError, RankFailure, exit_code_of
+from disttrain.training.callbacks import Callback
+from disttrain.training.run import Run
+from disttrain.training.state import Report
+
+__all__ = ["Chronicle", "chronicled", "note_ready", "teller"]
+
+# With --verbose: seconds between two lines about steps.
+PAUSE = 1.0
+
+
+@contextmanager
+def chronicled(folder: Path, comm: Communicator, early: Sequence[str]) -> Iterator[None]:
+    """Keep this rank's journal in the run folder for the body: its start, its error, its end.
+
+    `early` are the lines that people were told before the journal could be opened.
+    """
+    journal.open_in(folder)
+    try:
+        journal.note("start", **facts(comm))
+        for line in early:
+            journal.note("said", told=True, text=line)
+        yield
+        journal.note("end", memory_mib=memory())
+    except BaseException as error:
+        note_error(error, comm)
+        raise
+    finally:
+        journal.close()
+
+
+def facts(comm: Communicator) -> dict[str, Any]:
+    """Return what somebody who finds only this rank's journal must know."""
+    job = launched()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "version": VERSION, "python": platform.python_version(), "pid": os.getpid(),
+        "command": sys.argv, "ranks": comm.size, "local_rank": comm.local_rank,
+        "local_size": comm.local_size, "launcher": job.variable if job else None,
+        "mpi": comm.library, "cores": cores,
+    }  # fmt: skip
+
+
+def note_ready(run: Run) -> None:
+    """Write down what this rank computes with and where it begins."""
+    journal.note(
+        "ready", device=run.network.device.name, sum=run.reducer.way,
+        arithmetic=run.arithmetic.kind if run.arithmetic else "fast",
+        blas_threads=run.comm.blas_threads, step=run.state.step, memory_mib=memory(),
+    )  # fmt: skip
+
+
+def note_error(error: BaseException, comm: Communicator) -> None:
+    """Write down how the run ended on this rank, with the traceback where it happened here."""
+    here = not isinstance(error, RankFailure) or error.rank == comm.rank
+    known = isinstance(error, DisttrainError) and not isinstance(error, RankFailure)
+    source = error.__cause__ or error
+    trace = "" if known or not here else "".join(traceback.format_exception(source))
+    text = str(error) if isinstance(error, DisttrainError) else f"{type(error).__name__}: {error}"
+    journal.note(
+        "error", logging.ERROR, text=text, here=here, code=exit_code_of(error),
+        phase=error.phase if isinstance(error, RankFailure) else comm.watch.current,
+        traceback=trace, memory_mib=memory(),
+    )  # fmt: skip
+
+
+def memory() -> int:
+    """Return the most memory that this process has had, in MiB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most >> (20 if sys.platform == "darwin" else 10)
+
+
+class Chronicle(Callback):
+    """Rank 0's part: what people were told, each interval, how it ended."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self.early: list[str] = []
+
+    def on_message(self, line: str) -> None:
+        """Write down what people were told."""
+        if journal.is_open():
+            journal.note("said", told=True, text=line)
+        else:
+            self.early.append(line)
+
+    def on_step(self, run: Run, step: int) -> None:
+        """With --verbose: where the run is, at most once a second."""
+        if journal.wants_everything() and time.monotonic() - self._last >= PAUSE:
+            self._last = time.monotonic()
+            journal.note("step", logging.DEBUG, step=step, memory_mib=memory())
+
+    def on_interval(self, run: Run, report: Report) -> None:
+        """Write down the interval."""
+        journal.note("interval", told=True, **asdict(report))
+
+    def on_end(self, run: Run, summary: dict[str, Any]) -> None:
+        """Write down how it ended."""
+        names = ("status", "reason", "steps", "epochs", "digest", "wall_seconds")
+        journal.note("summary", told=True, **{name: summary[name] for name in names})
+
+
+def teller(callbacks: Sequence[Callback], grave: bool = False) -> Callable[[str], None]:
+    """Return a function that tells people a line, `grave` if they must see it."""
+
+    def say(line: str) -> None:
+        for callback in callbacks:
+            (callback.on_warning if grave else callback.on_message)(line)
+
+    return say

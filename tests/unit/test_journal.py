@@ -1,0 +1,117 @@
+"""The journal's file: whole lines with who and when, and no failure of its own."""
+
+import json
+import logging
+import os
+import warnings
+from datetime import datetime
+
+import pytest
+
+from disttrain import journal
+
+
+@pytest.fixture
+def rank(tmp_path):
+    """Rank 3 with its journal in a folder."""
+    before = logging.captureWarnings, journal.LOG.level, journal.LOG.propagate
+    journal.who(3, "node7")
+    journal.open_in(tmp_path)
+    yield journal.path_of(tmp_path, 3)
+    journal.close()
+    journal.who(0, "vm")
+    logging.captureWarnings(False)
+    for logger in (journal.LOG, journal.PYTHON):
+        for handler in [h for h in logger.handlers if isinstance(h, journal.Lines)]:
+            logger.removeHandler(handler)
+    journal.LOG.setLevel(before[1])
+    journal.LOG.propagate = journal.PYTHON.propagate = before[2]
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_line_says_when_who_and_what(rank):
+    journal.note("saved", step=5, seconds=0.25)
+    (line,) = lines(rank)
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert line == {
+        "rank": 3, "host": "node7", "level": "info", "event": "saved", "step": 5, "seconds": 0.25,
+    }  # fmt: skip
+
+
+def test_a_line_is_on_the_disk_at_once_and_the_next_start_goes_on_behind_it(rank, tmp_path):
+    journal.note("one")
+    assert [line["event"] for line in lines(rank)] == ["one"]
+    journal.open_in(tmp_path)
+    journal.note("two")
+    assert [line["event"] for line in lines(rank)] == ["one", "two"]
+
+
+def test_nothing_is_written_without_a_folder(rank):
+    journal.close()
+    journal.note("lost")
+    assert not journal.is_open()
+    assert lines(rank) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, capfd):
+    (tmp_path / "logs").mkdir()
+    journal.path_of(tmp_path, 0).symlink_to("/dev/full")
+    journal.who(0, "vm")
+    journal.open_in(tmp_path)
+    journal.note("one")
+    journal.note("two")
+    journal.close()
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert "rank 0 (vm)" in said
+    assert "No space left on device" in said
+
+
+def test_a_folder_that_can_not_be_made_is_said_once(tmp_path, capfd):
+    (tmp_path / "logs").write_text("a file in the way")
+    journal.open_in(tmp_path)
+    journal.note("one")
+    journal.close()
+    assert capfd.readouterr().err.count("can't be written") == 1
+
+
+def test_people_read_warnings_only_and_with_verbose_all_but_what_they_are_told(rank, capfd):
+    def said():
+        journal.note("saved", step=5)
+        journal.note("deadline near", logging.WARNING, phase="forward")
+        journal.note("summary", told=True, status="completed")
+        journal.note("error", logging.ERROR, text="boom")
+        return capfd.readouterr().err
+
+    journal.listen(verbose=False)
+    assert said() == "rank 3 (node7): deadline near: phase forward\n"
+    journal.listen(verbose=True)
+    assert said() == (
+        "rank 3 (node7): saved: step 5\nrank 3 (node7): deadline near: phase forward\n"
+    )
+
+
+def test_pythons_warnings_are_lines_of_their_rank(rank, capfd):
+    journal.listen(verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("odd rows", RuntimeWarning, stacklevel=1)
+    said = capfd.readouterr().err
+    assert said.startswith("rank 3 (node7): ")
+    assert said.count("\n") == 1
+    assert "RuntimeWarning: odd rows" in said
+    (line,) = lines(rank)
+    assert line["event"] == "python warning"
+    assert line["level"] == "warning"
+
+
+def test_a_traceback_stays_in_one_line(rank):
+    journal.note("error", logging.ERROR, traceback="Traceback:\n  here\n")
+    assert rank.read_text().count("\n") == 1
+    assert lines(rank)[0]["traceback"] == "Traceback:\n  here\n"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from disttrain import journal
+from disttrain.environment import leave_status
 from disttrain.errors import LostRanks
 
 __all__ = ["BOARD", "Watch"]
@@ -88,6 +89,8 @@ class Watch:
                 sentence = self._sentence()
                 journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
                 print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
+                # MPICH's mpiexec gives the status of a rank that it killed instead of this one's.
+                leave_status(LostRanks.exit_code)
                 os._exit(LostRanks.exit_code)
 
     def _warn_when_near(self) -> None:

@@ -129,9 +129,10 @@ def _end(error: Exception, details: str) -> None:
     rank = comm.rank if comm else job.rank if job and isinstance(error, LauncherError) else 0
     if rank == 0 or not (alone or collective):
         where = "" if alone or collective else f"rank {rank} failed in {comm.watch.current}: "  # type: ignore[union-attr]
-        # In one write: where several ranks fail alone, their pages do not run into each other.
-        page = f"{details.rstrip()}\n" if details else ""
-        print(f"disttrain: {where}{text}\n{page}", end="", file=sys.stderr, flush=True)
+        # The sentence first, by itself: mpirun may lose what comes just before an abort.
+        print(f"disttrain: {where}{text}", file=sys.stderr, flush=True)
+        if details:
+            print(details.rstrip(), file=sys.stderr, flush=True)
     if comm is not None and not alone and not collective:
         comm.abort(exit_code_of(error))
     _leave(exit_code_of(error))

@@ -114,8 +114,8 @@ def test_an_exception_outside_of_every_protected_place(shell, start):
     result = start(shell, "exception at update on 1")
     assert result.returncode == 1
     said = "disttrain: rank 1 failed in update: RuntimeError: injected fault"
-    # mpirun's page about the abort may cut off what follows in the same line.
-    assert [line[: len(said)] for line in spoken(result)] == [said]
+    # mpirun's page about the abort may come before it or after it in the same line.
+    assert (result.stdout + result.stderr).count(said) == 1
     assert not shell.left_running()
 
 

@@ -89,8 +89,8 @@ class Watch:
                 sentence = self._sentence()
                 journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
                 print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
-                # mpirun itself may not end where a host has gone, and MPICH's mpiexec gives the status
-                # of a rank that it killed: the supervisor looks here.
+                # mpirun itself may not end where a host has gone, and MPICH's mpiexec gives the
+                # status of a rank that it killed: the supervisor looks here.
                 leave_status(LostRanks.exit_code)
                 os._exit(LostRanks.exit_code)
 

@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RANKS ?= 2
 
-.PHONY: install train test test-1 test-2 test-3 test-4 test-long lint bench docs-check clean
+.PHONY: install train test test-1 test-2 test-3 test-4 test-long cluster-test-local lint bench docs-check clean
 
 install: $(STAMP)
 
@@ -23,13 +23,17 @@ train: $(STAMP) data/mnist.h5
 	$(BIN)/disttrain launch -n $(RANKS) train examples/mnist-800.toml --overwrite
 
 test: $(STAMP) data/mnist.h5
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest -m 'not long and not cluster'
+
+# Hosts in network namespaces, a real Slurm, and faults: about 4 minutes, skipped without root.
+cluster-test-local: $(STAMP)
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 test-1 test-2 test-3 test-4: test-%: $(STAMP)
 	$(BIN)/python -m tests.mpi.run $*
 
 test-long: $(STAMP) data/mnist.h5
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m 'long and not cluster'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from disttrain.cli import (
     predict,
     prepare,
     prepare_small,
+    template,
     train,
     verify,
 )
@@ -77,6 +78,7 @@ app.command("draw")(draw.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
+app.command("template")(template.command)
 
 # Errors that every rank raises at the same place: all ranks end by themselves.
 COLLECTIVE = (RankFailure, Corruption, Divergence, Preempted)

@@ -3,28 +3,75 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from disttrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from disttrain.launch import Launcher
+    from disttrain.launch.cluster import Cluster
+    from disttrain.launch.hosts import Host
 
 __all__ = ["CONTEXT", "command"]
 
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 # Commands that know what to do with several ranks.
 PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
+# Options for several hosts came with Open MPI 5.
+HOSTS_SINCE = 5
+
+
+Arguments = Annotated[
+    list[str], typer.Argument(metavar="COMMAND...", help="As in: train RUN.toml --resume")
+]
+Ranks = Annotated[
+    int | None,
+    typer.Option("-n", "--ranks", min=1, help="Number of ranks [default: 1, or all slots]."),
+]
+Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, with slots: n1,n2:4,n3.")]
+HostFile = Annotated[Path | None, typer.Option(help="The same as a file, a host per line.")]
+Restarts = Annotated[
+    int, typer.Option(min=0, help="Start a training that lost ranks again, so many times.")
+]
+AgentCommand = Annotated[str | None, typer.Option(help="AGENT HOST COMMAND, in place of ssh.")]
+Python = Annotated[
+    str | None, typer.Option(help="The interpreter, the same on all hosts [default: this one].")
+]
+Network = Annotated[str | None, typer.Option(help="Between hosts, as in eth1 or 10.0.0.0/16.")]
 
 
 def command(
-    arguments: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="As in: train RUN.toml --resume")
-    ],
-    ranks: Annotated[int, typer.Option("-n", "--ranks", min=1, help="Number of ranks.")] = 1,
+    arguments: Arguments,
+    ranks: Ranks = None,
+    hosts: Hosts = None,
+    hostfile: HostFile = None,
+    restarts: Restarts = 0,
+    agent: AgentCommand = None,
+    python: Python = None,
+    interface: Network = None,
 ) -> None:
-    """Start a command on N ranks of this host: mpirun, BLAS threads, root and signals set."""
+    """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
     from disttrain.launch import find_launcher, supervise
 
+    _check(arguments, restarts)
+    launcher, python = find_launcher(), python or sys.executable
+    cluster = None
+    if hosts is not None or hostfile is not None:
+        cluster = _cluster(launcher, _named(hosts, hostfile), ranks, agent, python, interface)
+    elif agent or interface:
+        raise UsageError("--agent and --interface are for other hosts: give --hosts or --hostfile")
+    stream = sys.stderr if "--json" in arguments else sys.stdout
+    program = [python, "-m", "disttrain", *arguments]
+    size = ranks or (cluster.slots if cluster else 1)
+    saves = arguments[0] == "train"
+    raise typer.Exit(supervise(launcher, size, program, stream.isatty(), saves, restarts, cluster))
+
+
+def _check(arguments: list[str], restarts: int) -> None:
+    """Refuse what can't be launched."""
     if arguments[0] not in PARALLEL:
         raise UsageError(
             f"launch starts one of {', '.join(PARALLEL)}, not {arguments[0]!r}: as in "
@@ -34,7 +81,37 @@ def command(
         raise UsageError(
             f"{arguments[1]} goes before the command: `disttrain launch -n 4 {arguments[0]} ...`"
         )
-    stream = sys.stderr if "--json" in arguments else sys.stdout
-    program = [sys.executable, "-m", "disttrain", *arguments]
-    saves = arguments[0] == "train"
-    raise typer.Exit(supervise(find_launcher(), ranks, program, stream.isatty(), saves))
+    if restarts and arguments[0] != "train":
+        raise UsageError(f"--restarts is for train, which can go on; {arguments[0]} can't")
+
+
+def _named(hosts: str | None, hostfile: Path | None) -> list[Host]:
+    """Return the hosts that were given in the one way or the other."""
+    from disttrain.launch.hosts import parse_hosts, read_hostfile
+
+    if hosts is None:
+        return read_hostfile(hostfile or Path())
+    if hostfile is not None:
+        raise UsageError("give --hosts or --hostfile, not both")
+    return parse_hosts(hosts)
+
+
+def _cluster(
+    launcher: Launcher,
+    hosts: list[Host],
+    ranks: int | None,
+    agent: str | None,
+    python: str,
+    interface: str | None,
+) -> Cluster:
+    """Return the hosts as a place to start ranks on."""
+    from disttrain.launch.agent import Agent
+    from disttrain.launch.cluster import Cluster
+    from disttrain.launch.hosts import fitted
+
+    if launcher.kind != "openmpi" or launcher.version < HOSTS_SINCE:
+        raise UsageError(
+            f"--hosts needs Open MPI 5 and {launcher.path} is another: pip install "
+            "'disttrain[mpi]', or start the ranks by that mpirun itself"
+        )
+    return Cluster(tuple(fitted(hosts, ranks)), Agent(agent, python), interface)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.environment import leave_status
 from disttrain.errors import LostRanks
 
 __all__ = ["BOARD", "Watch"]
@@ -78,6 +79,8 @@ class Watch:
             time.sleep(min(1.0, self._seconds / 10 or 1.0))
             if self._seconds and self._is_late():
                 print(f"disttrain: {self._sentence()}", file=sys.stderr, flush=True)
+                # mpirun itself may not end where a host has gone: the supervisor looks for this.
+                leave_status(LostRanks.exit_code)
                 os._exit(LostRanks.exit_code)
 
     def _is_late(self) -> bool:

@@ -1,4 +1,4 @@
-"""What stands behind `disttrain launch`: the right mpirun, signals, and how a run really ended."""
+"""What stands behind `disttrain launch`: the right mpirun, hosts, signals, how it really ended."""
 
 from disttrain.launch.mpirun import Launcher, find_launcher
 from disttrain.launch.supervisor import supervise

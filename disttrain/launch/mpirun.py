@@ -26,29 +26,57 @@ class Launcher:
     kind: str
     version: int = 0
 
-    def command(self, ranks: int, program: Sequence[str]) -> list[str]:
-        """Return the command line that starts `program` on `ranks` ranks of this host."""
+    def command(
+        self,
+        ranks: int,
+        program: Sequence[str],
+        folders: tuple[str, str] = ("", ""),
+        cluster: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return the command line that starts `program` on `ranks` ranks.
+
+        `folders` are for MPI's own files and shared memory, "" for its usual ones; `cluster` are
+        the options for other hosts, None for this one alone.
+        """
         options = ["-n", str(ranks)]
         if self.kind == "openmpi":
-            # This host alone, also inside a scheduler's job, with room for more ranks than cores.
-            options += ["--host", f"localhost:{ranks}", "--oversubscribe"]
+            options += self._here(ranks) if cluster is None else cluster
+            # Room for more ranks than cores, and for any number inside a scheduler's job.
+            options += ["--oversubscribe"]
             # Not bound: a second job on this host would be bound to the same cores.
             options += ["--bind-to", "none"]
-            # On one host there is shared memory; looking for networks takes Open MPI 5 a second.
-            shared = "sm" if self.version >= 5 else "vader"
-            options += ["--mca", "pml", "ob1", "--mca", "btl", f"self,{shared}"]
             # A rank that waits gives its core away: other programs, and ranks beyond the cores,
             # would else cost a scheduler's slice at each barrier.
             options += ["--mca", "mpi_yield_when_idle", "1"]
+            if self.version >= 5:
+                options += _folder_options(*folders)
         return [self.path, *options, *program]
 
-    def environment(self, ranks: int) -> dict[str, str]:
-        """Return what the ranks' environment has beyond this one's: BLAS threads, and root."""
-        extra = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
+    def _here(self, ranks: int) -> list[str]:
+        """Return the options for this host alone, also inside a scheduler's job."""
+        # On one host there is shared memory; looking for networks takes Open MPI 5 a second.
+        shared = "sm" if self.version >= 5 else "vader"
+        ways = ["--mca", "pml", "ob1", "--mca", "btl", f"self,{shared}"]
+        return ["--host", f"localhost:{ranks}", *ways]
+
+    def environment(self, ranks: int, alone: bool = True) -> dict[str, str]:
+        """Return what the ranks' environment has beyond this one's: BLAS threads, and root.
+
+        Where ranks are not `alone` on this host, each finds its own share of its host's cores.
+        """
+        extra = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))} if alone else {}
         if self.kind == "openmpi" and os.geteuid() == 0:
             # Containers run as root; Open MPI wants to be told twice that this is meant.
             extra |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         return {key: value for key, value in extra.items() if key not in os.environ}
+
+
+def _folder_options(own: str, shared: str) -> list[str]:
+    """Return the options that have Open MPI 5 keep its files in these folders."""
+    options = ["--prtemca", "prte_tmpdir_base", own] if own else []
+    for component in ("btl_sm", "osc_sm") if shared else ():
+        options += ["--mca", f"{component}_backing_directory", shared]
+    return options
 
 
 def cores() -> int:

@@ -1,124 +1,177 @@
-"""Starts `mpirun`, passes signals on, leaves nothing running, and says how the run really ended.
+"""Starts `mpirun`, judges how the run really ended, leaves nothing running, starts it again.
 
-`mpirun`'s exit status is no evidence: it is 0 after many deaths. What counts is the code that
-rank 0 leaves in a status file and, for a training, `summary.json`.
+A node that dies always ends `mpirun`, whatever its options. So what is left is killed on every host
+that answers, and the training goes on from its newest checkpoint on those.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from disttrain.environment import MARK, STATUS, TERMINAL
 from disttrain.errors import LostRanks, Preempted
+from disttrain.launch import leftovers
+from disttrain.launch.agent import Trouble
+from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, judge, run
+from disttrain.launch.cluster import Cluster, told
 from disttrain.launch.mpirun import Launcher
+from disttrain.launch.run_mark import RunMark, resuming
 
 __all__ = ["supervise"]
 
-# Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
-DOCUMENTED = (2, 3, 4, 5, 75)
-INTERRUPTED = 130
-# What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
-UNHEARD = (-signal.SIGUSR1, 128 + signal.SIGUSR1)
-PR_SET_PDEATHSIG = 1
+# Seconds before the first restart, doubled before each further one up to the second number.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+# What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
+HEAD = 4
+A_RANK = b"OMPI_COMM_WORLD_RANK="
+GOES_ON = "a training goes on from its newest checkpoint with --resume"
 
 
 def supervise(
-    launcher: Launcher, ranks: int, program: Sequence[str], watched: bool, saves: bool
+    launcher: Launcher,
+    ranks: int,
+    program: Sequence[str],
+    watched: bool,
+    saves: bool,
+    restarts: int = 0,
+    cluster: Cluster | None = None,
 ) -> int:
     """Run `program` on `ranks` ranks and return its exit code: documented, or 130.
 
-    For a program that `saves` when it is asked to, TERM, USR1 and the first INT reach all ranks as
-    USR1, and only a second INT kills; any other is ended by the first.
+    `program` is `[python, "-m", "disttrain", command, *arguments]`; one that `saves` is a training.
+    It runs on this host, or on the hosts of `cluster`. A training that lost ranks is started again
+    up to `restarts` times, with `--resume`, on the hosts that answer. Raises LostRanks where it
+    stays lost, Preempted where it was stopped before it began.
     """
-    mark = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory(prefix="disttrain-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".disttrain-", dir=_shared(cluster)) as folder:
         status = Path(folder) / "status"
-        environment = os.environ | launcher.environment(ranks)
-        environment |= {MARK: mark, STATUS: str(status), TERMINAL: "1" if watched else "0"}
-        if watched:
+        launch = Launch(launcher, list(program), watched, saves, status, cluster)
+        ending = launch.attempt(ranks)
+        for number in range(1, restarts + 1):
+            if ending.code != LOST or launch.asked.signal:
+                break
+            launch.prepare_restart(number, restarts, ranks, ending)
+            ending = launch.attempt(ranks)
+    return _concluded(ending)
+
+
+class Launch:
+    """A program on its way: which hosts are left, what was asked, what its folder says."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        program: list[str],
+        watched: bool,
+        saves: bool,
+        status: Path,
+        cluster: Cluster | None,
+    ) -> None:
+        self._launcher, self._program = launcher, program
+        self._watched, self._status, self._cluster = watched, status, cluster
+        self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
+        self._mark = RunMark(program[HEAD:]) if saves else None
+        self.asked = Asked(self._id, saves)
+        self.asked.listen()
+
+    def attempt(self, ranks: int) -> Ending:
+        """Start the program on as many of `ranks` as fit, wait for its end, clean up, judge."""
+        self._status.unlink(missing_ok=True)
+        if self._mark:
+            self._mark.renew()
+        missing, code = self._begin(), None
+        if not missing and not self.asked.signal:
+            code = self._run(self._fitting(ranks))
+        gone = missing | self._clean()
+        if code is not None:
+            ending = judge(code, self._status, self._mark, self.asked)
+        elif missing:
+            ending = Ending(LOST, "nothing was started")
+        else:
+            ending = self.asked.ending("before the ranks were started")
+        if ending.code == LOST and gone:
+            return Ending(LOST, "; ".join(filter(None, [told(gone), ending.sentence])))
+        return ending
+
+    def _run(self, ranks: int) -> int:
+        """Run mpirun to its end and return its status."""
+        environment = os.environ | self._launcher.environment(ranks, self._cluster is None)
+        environment |= {MARK: self._id, STATUS: str(self._status)}
+        environment[TERMINAL] = "1" if self._watched else "0"
+        if self._watched:
             environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
-        job = subprocess.Popen(
-            launcher.command(ranks, program),
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            # A terminal's Ctrl-C must reach this process alone, which turns it into USR1.
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        command = self._launcher.command(
+            ranks,
+            self._program,
+            leftovers.folders(self._id, self._base),
+            self._cluster.options(self._id, environment) if self._cluster else None,
         )
-        asked = Asked(job, mark, saves)
-        asked.listen()
-        code = job.wait()
-        kill_marked(mark)
-        return judge(code, status, asked)
+        has_ranks = self._has_ranks if self._cluster else None
+        return run(command, environment, self._status, self.asked, has_ranks)
 
-
-class Asked:
-    """What people and schedulers asked of this job by signals, passed on to the ranks."""
-
-    def __init__(self, job: subprocess.Popen[bytes], mark: str, saves: bool) -> None:
-        self._job, self._mark, self._saves = job, mark, saves
-        self.signal: signal.Signals | None = None
-        self.killed = False
-
-    def listen(self) -> None:
-        """Take INT, TERM and USR1 from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._take)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        again = number == signal.SIGINT and self.signal == signal.SIGINT
-        self.signal = signal.Signals(number)
-        if again or not self._saves:
-            self.killed = True
-            self._job.kill()
-            kill_marked(self._mark)
-        elif self._job.poll() is None:
-            self._job.send_signal(signal.SIGUSR1)
-
-
-def judge(code: int, status: Path, asked: Asked) -> int:
-    """Return what the ranks say, where they could; else what the launcher's status can mean."""
-    if asked.killed:
-        return INTERRUPTED
-    try:
-        return int(status.read_text())
-    except (OSError, ValueError):
-        pass
-    if asked.signal and code in UNHEARD:
-        raise Preempted(
-            f"asked to stop ({asked.signal.name}) before the ranks were ready: nothing was changed"
+    def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> None:
+        """Say in one line why and how the run is started again; wait longer each time."""
+        resumes = self._mark is not None and (self._mark.began or "--resume" in self._program)
+        step = self._mark.newest_step() if self._mark and resumes else None
+        if resumes:
+            arguments = resuming(self._program[HEAD:])
+            self._program = [*self._program[:HEAD], *arguments]
+        seconds = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT)
+        where = f" on {self._cluster}" if self._cluster else ""
+        begin = "start from the beginning" if step is None else f"go on after step {step}"
+        _say(
+            f"{time.strftime('%H:%M:%S')} restart {number} of {of} in {seconds:g} s: "
+            f"{ending.sentence or 'the run ended with code 5'}; "
+            f"{self._fitting(ranks)} ranks{where} {begin}"
         )
-    if code in DOCUMENTED:
-        return code
-    how = f"signal {code - 128}" if 128 < code <= 128 + 64 else f"status {code}"
-    raise LostRanks(
-        f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died; "
-        "a training goes on from its newest checkpoint with --resume"
-    )
+        self.asked.sleep(seconds)
+
+    def _fitting(self, ranks: int) -> int:
+        return min(ranks, self._cluster.slots) if self._cluster else ranks
+
+    def _has_ranks(self) -> bool:
+        return bool(leftovers.marked(self._id, A_RANK))
+
+    def _begin(self) -> dict[str, Trouble]:
+        """Make the hosts ready; those that don't answer are left out from now on, and returned."""
+        if self._cluster is None:
+            leftovers.begin(self._id, self._base)
+            return {}
+        return self._without(self._cluster.begin(self._id, self._base))
+
+    def _clean(self) -> dict[str, Trouble]:
+        """Leave nothing on any host; those that don't answer are left out and returned."""
+        if self._cluster is None:
+            leftovers.clean(self._id, self._base)
+            return {}
+        return self._without(self._cluster.clean(self._id, self._base))
+
+    def _without(self, gone: dict[str, Trouble]) -> dict[str, Trouble]:
+        self._cluster = self._cluster.without(gone) if self._cluster else None
+        return gone
 
 
-def kill_marked(mark: str) -> None:
-    """Kill every process on this host that was started by the launch called `mark`."""
-    needle = f"{MARK}={mark}".encode()
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if needle in entry.read_bytes():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-        except (OSError, ValueError):
-            # It ended meanwhile, or belongs to somebody else.
-            continue
+def _concluded(ending: Ending) -> int:
+    """Return the exit code, or raise where the ranks could not say what happened."""
+    if ending.code == LOST and ending.sentence:
+        raise LostRanks(f"{ending.sentence}; {GOES_ON}")
+    if ending.code == PREEMPTED and ending.sentence:
+        raise Preempted(ending.sentence)
+    return ending.code
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end mpirun (which then ends the ranks) when this process is killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _shared(cluster: Cluster | None) -> Path | None:
+    """Return a folder that rank 0 can write in wherever it runs; None means any."""
+    here = Path.cwd()
+    return here if cluster and os.access(here, os.W_OK) else None
+
+
+def _say(line: str) -> None:
+    print(f"disttrain: {line}", file=sys.stderr, flush=True)

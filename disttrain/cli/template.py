@@ -1,0 +1,73 @@
+"""`disttrain template`: a batch script or a host file for a run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from disttrain.cli.options import say
+from disttrain.errors import UsageError
+
+__all__ = ["command"]
+
+
+def command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="slurm, slurm-srun, pbs, lsf, gridengine, kubernetes or hosts.",
+        ),
+    ],
+    run_file: Annotated[Path, typer.Argument(metavar="[RUN.toml]")] = Path("RUN.toml"),
+    ranks: Annotated[
+        int | None, typer.Option(min=1, help="All ranks [default: one per node].")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="How many nodes.")] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="Cores for each rank.")] = 1,
+    gpus: Annotated[bool, typer.Option("--gpus", help="A GPU for each rank.")] = False,
+    time: Annotated[str, typer.Option(metavar="HH:MM:SS", help="Time limit.")] = "01:00:00",
+    program: Annotated[
+        str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file to write to, not the terminal.")
+    ] = None,
+) -> None:
+    """Print a batch script, an MPIJob or a host file, filled in for a run."""
+    from disttrain.launch.template import Site, fill
+
+    title, wants_gpu = _asked_by(run_file)
+    site = Site(
+        str(run_file), title, ranks or nodes, nodes, time, program or _this(), cpus,
+        gpus or wants_gpu,
+    )  # fmt: skip
+    text = fill(name, site, output.name if output else None)
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} can't be written: {error.strerror}") from None
+    say(f"{output} written")
+
+
+def _asked_by(run_file: Path) -> tuple[str, bool]:
+    """Return the name of the run and whether it insists on a GPU."""
+    if run_file == Path("RUN.toml") and not run_file.exists():
+        return "disttrain", False
+    from disttrain import config
+
+    settings = config.read(run_file)
+    return settings.name, settings.device.kind == "gpu"
+
+
+def _this() -> str:
+    """Return the full path of the command beside this Python, else its name."""
+    beside = Path(sys.executable).with_name("disttrain")
+    return str(beside) if beside.exists() else shutil.which("disttrain") or "disttrain"

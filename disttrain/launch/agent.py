@@ -1,0 +1,101 @@
+"""Commands on other hosts: by ssh or what the user gives, or by srun inside a job of Slurm."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from disttrain.launch import leftovers
+from disttrain.launch.hosts import Host, is_here
+
+__all__ = ["Agent", "Trouble"]
+
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5"
+# Seconds after which a host that has not answered counts as gone.
+ANSWER = 10.0
+AT_ONCE = 64
+NO_PROGRAM = (126, 127)
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a host; `gone` where it does not answer at all."""
+
+    says: str
+    gone: bool = True
+
+
+class Agent:
+    """How a command is started on another host: `command HOST COMMAND`, as ssh does.
+
+    Without a `command` it is ssh, or srun inside a job of Slurm. `python` is the interpreter that
+    all hosts have at the same path.
+    """
+
+    def __init__(
+        self, command: str | None, python: str, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self._given, self._python = command, python
+        in_slurm = "SLURM_JOB_ID" in environment and shutil.which("srun") is not None
+        self._srun = in_slurm and command is None
+
+    def options(self) -> list[str]:
+        """Return mpirun's options by which it starts its daemons the same way (Open MPI 5)."""
+        if self._srun:
+            # The daemons of an attempt before may still be on Slurm's books, with their cores.
+            return ["--prtemca", "plm_slurm_args", "--overlap"]
+        return ["--prtemca", "plm", "ssh", "--prtemca", "plm_ssh_agent", self._given or SSH]
+
+    def words(self, host: str, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs `command` on `host`."""
+        if self._srun:
+            alone = ["--overlap", "--nodes=1", "--ntasks=1", "--quiet"]
+            return ["srun", *alone, f"--nodelist={host}", *command]
+        return [*shlex.split(self._given or SSH), host, shlex.join(command)]
+
+    def begin(self, hosts: Sequence[Host], mark: str, base: str) -> dict[str, Trouble]:
+        """Have hosts made ready for the launch; return what is wrong with those that are not."""
+        return self._ask_all(hosts, ["begin", mark, base, os.getcwd()], leftovers.begin)
+
+    def clean(self, hosts: Sequence[Host], mark: str, base: str) -> dict[str, Trouble]:
+        """Have what the launch left removed on hosts; return which did not answer, and why."""
+        return self._ask_all(hosts, ["clean", mark, base], leftovers.clean)
+
+    def _ask_all(
+        self, hosts: Sequence[Host], arguments: list[str], here: Callable[[str, str], None]
+    ) -> dict[str, Trouble]:
+        def ask(host: Host) -> Trouble | None:
+            if is_here(host.name):
+                here(*arguments[1:3])
+                return None
+            return self._ask(host.name, arguments)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            said = list(pool.map(ask, hosts))
+        return {host.name: what for host, what in zip(hosts, said, strict=True) if what}
+
+    def _ask(self, host: str, arguments: list[str]) -> Trouble | None:
+        """Return what is wrong with `host`, or nothing."""
+        command = self.words(host, [self._python, "-", *arguments])
+        try:
+            with open(Path(leftovers.__file__), "rb") as program:
+                done = subprocess.run(
+                    command, stdin=program, capture_output=True, timeout=ANSWER, check=False
+                )
+        except subprocess.TimeoutExpired:
+            return Trouble("does not answer")
+        except OSError as error:
+            return Trouble(f"can't be asked: {command[0]}: {error.strerror}", gone=False)
+        if done.returncode == leftovers.NOT_SHARED:
+            return Trouble(f"has no folder {os.getcwd()}: start where all hosts share it", False)
+        if done.returncode in NO_PROGRAM:
+            return Trouble(f"has no {self._python}: install it there or give --python", False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            return Trouble(f"does not answer ({said[-1] if said else done.returncode})")
+        return None

@@ -1,0 +1,167 @@
+"""One start of mpirun, from its first process to its last, and what became of it."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from disttrain.launch.leftovers import kill
+from disttrain.launch.run_mark import RunMark
+
+__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "judge", "run"]
+
+# Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
+DOCUMENTED = (2, 3, 4, 5, 75)
+LOST, PREEMPTED, INTERRUPTED = 5, 75, 130
+# "A daemon failed to report back": no rank has started.
+UNREPORTED = 213
+# What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
+UNHEARD = (-signal.SIGUSR1, 128 + signal.SIGUSR1)
+PR_SET_PDEATHSIG = 1
+# Seconds that mpirun may take to end once its ranks have, and between two looks.
+PATIENCE, LOOK = 10.0, 1.0
+
+
+class Ending(NamedTuple):
+    """How an attempt ended: the exit code, and a sentence where the ranks could not say one."""
+
+    code: int
+    sentence: str = ""
+
+
+class Asked:
+    """What people and schedulers asked of this launch by signals, passed on to the ranks.
+
+    For a program that `saves` when it is asked to, TERM, USR1 and the first INT reach all ranks as
+    USR1, and only a second INT kills; any other is ended by the first.
+    """
+
+    def __init__(self, mark: str, saves: bool) -> None:
+        self._mark, self._saves = mark, saves
+        self._woken = threading.Event()
+        self._job: subprocess.Popen[bytes] | None = None
+        self.signal: signal.Signals | None = None
+        self.killed = False
+
+    def listen(self) -> None:
+        """Take INT, TERM and USR1 from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._take)
+
+    def pass_on_to(self, job: subprocess.Popen[bytes] | None) -> None:
+        """Pass signals on to `job` from now on, one that has come already too."""
+        self._job = job
+        if job and self.killed:
+            job.kill()
+        elif job and self.signal:
+            job.send_signal(signal.SIGUSR1)
+
+    def ending(self, when: str) -> Ending:
+        """Return how a launch ends that was asked to stop while no rank was there."""
+        name = self.signal.name if self.signal else ""
+        if self.killed:
+            return Ending(INTERRUPTED)
+        return Ending(PREEMPTED, f"asked to stop ({name}) {when}: nothing was changed")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, no longer than until a signal comes."""
+        self._woken.wait(seconds)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        again = number == signal.SIGINT and self.signal == signal.SIGINT
+        self.signal = signal.Signals(number)
+        self._woken.set()
+        if again or not self._saves:
+            self.killed = True
+            if self._job:
+                self._job.kill()
+            kill(self._mark)
+        elif self._job and self._job.poll() is None:
+            self._job.send_signal(signal.SIGUSR1)
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    status: Path,
+    asked: Asked,
+    has_ranks: Callable[[], bool] | None = None,
+) -> int:
+    """Start mpirun, wait for it, and return its exit status.
+
+    It is killed where it stays longer than its ranks: it waits for hosts that have gone.
+    `has_ranks` says whether this host has any, where that is needed. Once it is started again,
+    where it could not start its daemons: that happens once in many hundred times.
+    """
+    for once_more in (True, False):
+        job = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            # A terminal's Ctrl-C must reach this process alone, which turns it into USR1.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        asked.pass_on_to(job)
+        watch = threading.Thread(target=_end_if_forgotten, args=(job, status, has_ranks))
+        watch.daemon = True
+        watch.start()
+        code = job.wait()
+        asked.pass_on_to(None)
+        if not (once_more and code == UNREPORTED and asked.signal is None):
+            break
+    return code
+
+
+def judge(code: int, status: Path, mark: RunMark | None, asked: Asked) -> Ending:
+    """Return what the ranks say, where they could; else what the launcher's status can mean."""
+    if asked.killed:
+        return Ending(INTERRUPTED)
+    try:
+        return Ending(int(status.read_text()))
+    except (OSError, ValueError):
+        pass
+    if mark and (said := mark.code()) is not None:
+        return Ending(said)
+    if asked.signal and code in UNHEARD:
+        return asked.ending("before the ranks were ready")
+    if code in DOCUMENTED:
+        return Ending(code)
+    how = f"signal {code - 128}" if 128 < code <= 128 + 64 else f"status {code}"
+    if code == -signal.SIGKILL:
+        how = "did not end"
+    return Ending(
+        LOST,
+        f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died",
+    )
+
+
+def _end_if_forgotten(
+    job: subprocess.Popen[bytes], status: Path, has_ranks: Callable[[], bool] | None
+) -> None:
+    """Kill mpirun where it does not end although its ranks have: all of them, or those here."""
+    over, seen = 0.0, False
+    while job.poll() is None:
+        time.sleep(LOOK)
+        here = has_ranks is not None and has_ranks()
+        seen = seen or here
+        if not status.exists() and (here or not seen):
+            over = 0.0
+        elif not over:
+            over = time.monotonic()
+        elif time.monotonic() - over > PATIENCE:
+            job.kill()
+            return
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end mpirun (which then ends the ranks) when this process is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,96 @@
+"""Several hosts as one place to start ranks on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from disttrain.environment import MARK
+from disttrain.errors import LostRanks, UsageError
+from disttrain.launch.agent import Agent, Trouble
+from disttrain.launch.hosts import Host, is_here, listed, total
+from disttrain.launch.network import interfaces, routes, tcp_options
+
+__all__ = ["Cluster", "told"]
+
+# A host that has gone without a word is noticed after 2 + 3 * 1 seconds, not after 8 minutes.
+KEEPALIVE = {"time": 2, "intvl": 1, "probes": 3}
+# Variables of the user's that ranks on other hosts need too; ssh hands none of them on.
+HANDED_ON = ("DISTTRAIN_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NCCL_", "CUPY_")
+ALSO = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "COLUMNS", "TZ", "LANG")
+# Of this host alone, whatever their beginning says.
+NOT = ("PYTHONHOME",)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Hosts with their slots, and the agent that reaches them; `interface` where one was given."""
+
+    hosts: tuple[Host, ...]
+    agent: Agent
+    interface: str | None = None
+
+    def __str__(self) -> str:
+        return listed(self.hosts)
+
+    @property
+    def slots(self) -> int:
+        """How many ranks all hosts take."""
+        return total(self.hosts)
+
+    def without(self, gone: Mapping[str, Trouble]) -> Cluster:
+        """Return the hosts that are left. Raises LostRanks where there is none."""
+        left = tuple(host for host in self.hosts if host.name not in gone)
+        if not left:
+            raise LostRanks(f"no host is left: {told(gone)}")
+        return replace(self, hosts=left)
+
+    def begin(self, mark: str, base: str) -> dict[str, Trouble]:
+        """Make all hosts ready and return those that are gone.
+
+        Raises UsageError for one that answers and can't be used as it is.
+        """
+        troubles = self.agent.begin(self.hosts, mark, base)
+        for name, trouble in troubles.items():
+            if not trouble.gone:
+                self.clean(mark, base)
+                raise UsageError(f"{name} {trouble.says}")
+        return troubles
+
+    def clean(self, mark: str, base: str) -> dict[str, Trouble]:
+        """Leave nothing of the launch on any host; return the hosts that did not answer."""
+        return self.agent.clean(self.hosts, mark, base)
+
+    def options(self, mark: str, environment: Mapping[str, str]) -> list[str]:
+        """Return the options of Open MPI 5's mpirun for these hosts and variables."""
+        places = ",".join(f"{host.name}:{host.slots}" for host in self.hosts)
+        options = ["--host", places, *self.agent.options()]
+        # The daemons carry the mark too: what is left of one is found by it.
+        options += ["--prtemca", "prte_launch_agent", f"env {MARK}={mark} prted"]
+        # Each is started from here: hosts need not reach each other by ssh, and a daemon would hand
+        # on that command only up to its equals sign.
+        options += ["--prtemca", "plm_ssh_no_tree_spawn", "1"]
+        for name, value in KEEPALIVE.items():
+            options += ["--prtemca", f"oob_tcp_keepalive_{name}", str(value)]
+        options += self._network()
+        for name in sorted(environment):
+            wanted = name.startswith(HANDED_ON) or name in ALSO
+            if wanted and name not in NOT:
+                options += ["-x", name]
+        return options
+
+    def _network(self) -> list[str]:
+        if self.interface:
+            chosen = ["--mca", "btl_tcp_if_include", self.interface]
+            return [*chosen, "--prtemca", "prte_if_include", self.interface]
+        if any(name in os.environ for name in ("OMPI_MCA_btl_tcp_if_include",
+                                               "OMPI_MCA_btl_tcp_if_exclude")):  # fmt: skip
+            return []
+        others = [host.name for host in self.hosts if not is_here(host.name)]
+        return tcp_options(interfaces(), routes(others))
+
+
+def told(gone: Mapping[str, Trouble]) -> str:
+    """Return a sentence on hosts that are gone."""
+    return ", ".join(f"{name} {trouble.says}" for name, trouble in gone.items())

@@ -1,0 +1,94 @@
+"""What a launch leaves on a host, and how it is removed there.
+
+Standard library only, and nothing of disttrain: the text of this file is also sent to the Python
+of other hosts, as in `ssh n1 python - begin MARK BASE FOLDER`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+
+__all__ = ["begin", "clean", "folders", "kill", "marked"]
+
+# The variable that all processes of a launch carry; `disttrain.environment` has the same.
+MARK = "DISTTRAIN_LAUNCH"
+SHARED_MEMORY = "/dev/shm"
+# Seconds that killed processes may take to go.
+GOING = 5.0
+NOT_SHARED = 3
+
+
+def folders(mark: str, base: str) -> tuple[str, str]:
+    """Return where MPI puts what belongs to the launch: its own files, its shared memory.
+
+    With folders of their own they can be removed without a look at other people's files, and no
+    launch ever meets what another one has left. The second is empty where there is none.
+    """
+    name = f"disttrain-{mark[:12]}"
+    shared = os.path.join(SHARED_MEMORY, name) if os.access(SHARED_MEMORY, os.W_OK) else ""
+    return os.path.join(base, name), shared
+
+
+def begin(mark: str, base: str) -> None:
+    """Remove what an earlier attempt of this launch has left, and make its folders."""
+    clean(mark, base)
+    for folder in filter(None, folders(mark, base)):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+
+
+def clean(mark: str, base: str) -> None:
+    """Kill the processes of the launch on this host, wait until they are gone, remove its files."""
+    end = time.monotonic() + GOING
+    while kill(mark) and time.monotonic() < end:
+        time.sleep(0.02)
+    for folder in filter(None, folders(mark, base)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(mark: str) -> bool:
+    """Kill the processes of the launch on this host; return whether there was one."""
+    pids = marked(mark)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            # It has ended meanwhile, or belongs to somebody else.
+            continue
+    return bool(pids)
+
+
+def marked(mark: str, also: bytes = b"") -> list[int]:
+    """Return the processes here that belong to the launch, and have `also` in their environment."""
+    needle, found = f"{MARK}={mark}".encode(), []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            # It has ended meanwhile, or belongs to somebody else.
+            continue
+        if needle in environment and also in environment:
+            found.append(int(name))
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Do what a launch asks of this host: `begin MARK BASE FOLDER` or `clean MARK BASE`."""
+    what, mark, base, *folder = arguments
+    if what == "clean":
+        clean(mark, base)
+        return 0
+    if folder and not os.path.isdir(folder[0]):
+        return NOT_SHARED
+    begin(mark, base)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

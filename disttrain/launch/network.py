@@ -1,0 +1,90 @@
+"""Which network MPI's TCP takes between hosts: bridges of containers lead nowhere."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Interface", "interfaces", "routes", "tcp_options"]
+
+# Interfaces that exist on every host with the same addresses, for containers and virtual machines.
+BRIDGES = ("docker", "br-", "virbr", "veth", "lxcbr", "lxdbr", "cni", "podman", "flannel")
+SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
+# What Open MPI leaves out by itself; a list of our own replaces it.
+ALWAYS_OUT = "127.0.0.0/8"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network interface of this host with its IPv4 network."""
+
+    name: str
+    network: ipaddress.IPv4Network
+
+    @property
+    def is_bridge(self) -> bool:
+        """True where its network is for containers or virtual machines of this host only."""
+        return self.name.startswith(BRIDGES)
+
+
+def interfaces() -> list[Interface]:
+    """Return this host's interfaces that have an IPv4 address."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                address, mask = (
+                    socket.inet_ntoa(fcntl.ioctl(asker, code, request)[20:24])
+                    for code in (SIOCGIFADDR, SIOCGIFNETMASK)
+                )
+            except OSError:
+                continue
+            found.append(Interface(name, ipaddress.IPv4Network(f"{address}/{mask}", strict=False)))
+    return found
+
+
+def routes(names: Sequence[str]) -> dict[str, str]:
+    """Return for the address of each host the address of this one from which it is reached.
+
+    Nothing is sent: a datagram socket that is connected has only been told its route.
+    """
+    found = {}
+    for name in names:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+                asker.connect((name, 9))
+                found[asker.getpeername()[0]] = asker.getsockname()[0]
+        except OSError:
+            continue
+    return found
+
+
+def tcp_options(here: Sequence[Interface], routes: Mapping[str, str]) -> list[str]:
+    """Return mpirun's options that name the network between hosts, or that leave bridges out.
+
+    `routes` maps the addresses of the other hosts to those of this one. Where all of them are in
+    one network of this host, that is the one. Else, behind routers, only bridges are left out; and
+    where there is none, MPI chooses.
+    """
+    networks = {_network_of(source, here) for source in routes.values()}
+    network = networks.pop() if len(networks) == 1 else None
+    if network and all(ipaddress.IPv4Address(other) in network for other in routes):
+        return ["--mca", "btl_tcp_if_include", str(network)]
+    bridges = [str(interface.network) for interface in here if interface.is_bridge]
+    if not bridges:
+        return []
+    return ["--mca", "btl_tcp_if_exclude", ",".join([ALWAYS_OUT, *bridges])]
+
+
+def _network_of(address: str, here: Sequence[Interface]) -> ipaddress.IPv4Network | None:
+    """Return the network of this host's `address`, where it is one that leads to other hosts."""
+    for interface in here:
+        own = ipaddress.IPv4Address(address)
+        if own in interface.network and not own.is_loopback and not interface.is_bridge:
+            return interface.network
+    return None

@@ -1,0 +1,93 @@
+"""How a training's own run folder says that it began and how it ended.
+
+`mpirun`'s exit status is no evidence: it is 0 after many deaths. A training has ended where rank 0
+has written `summary.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from disttrain.errors import DisttrainError
+
+__all__ = ["RunMark", "resuming"]
+
+CODES = {"completed": 0, "stopped-early": 0, "preempted": 75, "diverged": 4}
+CHECKPOINT = re.compile(r"step-(\d+)\.h5")
+
+
+class RunMark:
+    """The run folder of `train ARGUMENTS`, watched from now on.
+
+    What stands there already is of an earlier run and says nothing about this one.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._folder = _run_folder(arguments)
+        self._run_file = self._signature("run.toml")
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the mark that is there: another attempt begins."""
+        self._summary = self._signature("summary.json")
+
+    def code(self) -> int | None:
+        """Return the exit code of the run that has ended here since; None where none has.
+
+        A run that says that it failed does not say with which code.
+        """
+        if self._folder is None or self._signature("summary.json") == self._summary:
+            return None
+        try:
+            return CODES.get(json.loads((self._folder / "summary.json").read_text())["status"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def began(self) -> bool:
+        """True where this launch's training has made the folder its own."""
+        return self._signature("run.toml") != self._run_file
+
+    def newest_step(self) -> int | None:
+        """Return the step of the newest checkpoint, None where there is none."""
+        folder = self._folder / "checkpoints" if self._folder else None
+        names = [path.name for path in folder.iterdir()] if folder and folder.is_dir() else []
+        return max((int(m[1]) for n in names if (m := CHECKPOINT.fullmatch(n))), default=None)
+
+    def _signature(self, name: str) -> tuple[int, int, int] | None:
+        """Return what tells one version of a file from another; None where it is not there."""
+        try:
+            found = (self._folder / name).stat() if self._folder else None
+        except OSError:
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
+
+
+def resuming(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `train` with `--resume`, in place of `--overwrite` too."""
+    kept = [word for word in arguments if word not in ("--resume", "--overwrite")]
+    return [*kept, "--resume"]
+
+
+def _run_folder(arguments: Sequence[str]) -> Path | None:
+    """Return the run folder that `train ARGUMENTS` writes in; None where they make no sense."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False, add_help=False)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--output", "-o", type=Path)
+    parser.add_argument("run_file", nargs="?")
+    for flag in ("--resume", "--overwrite", "--json"):
+        parser.add_argument(flag, action="store_true")
+    try:
+        known, _ = parser.parse_known_args(list(arguments))
+        if known.output is not None:
+            return known.output.absolute()  # type: ignore[no-any-return]
+        from disttrain import config
+
+        return Path("runs").absolute() / config.read(known.run_file or "", known.set).name
+    except (argparse.ArgumentError, SystemExit, DisttrainError):
+        # The ranks will say what is wrong with it.
+        return None

@@ -1,0 +1,114 @@
+"""Batch scripts and host files, filled in for a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from disttrain.errors import UsageError
+
+__all__ = ["FILES", "Site", "fill"]
+
+FOLDER = Path(__file__).parent / "templates"
+# What it is called, its file, and the name under which it is usually kept.
+FILES = {
+    "slurm": ("slurm.sh", "train.sbatch"),
+    "slurm-srun": ("slurm-srun.sh", "train-srun.sbatch"),
+    "pbs": ("pbs.sh", "train.pbs"),
+    "lsf": ("lsf.sh", "train.lsf"),
+    "gridengine": ("gridengine.sh", "train.sge"),
+    "kubernetes": ("kubernetes.yaml", "train.yaml"),
+    "hosts": ("hosts.txt", "hosts"),
+}
+GRACE_SECONDS = 120
+TIME = re.compile(r"(\d+):(\d\d):(\d\d)")
+PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a run needs of a cluster.
+
+    `ranks` on `nodes`, each with `cpus` cores and, with `gpus`, a GPU of its own; `time` as in
+    "01:30:00". `program` is the command `disttrain` as all nodes find it. `grace` is how many
+    seconds before the end of its time a training is asked to save.
+    """
+
+    run_file: str
+    name: str
+    ranks: int
+    nodes: int
+    time: str
+    program: str = "disttrain"
+    cpus: int = 1
+    gpus: bool = False
+    grace: int = GRACE_SECONDS
+
+    def values(self, script: str) -> dict[str, str]:
+        """Return what stands in for each placeholder. Raises UsageError for what can't be."""
+        if self.ranks % self.nodes:
+            raise UsageError(
+                f"--ranks {self.ranks} can't be divided among --nodes {self.nodes}: give a "
+                f"multiple, as in --ranks {-(-self.ranks // self.nodes) * self.nodes}"
+            )
+        for word in (self.run_file, self.program, script):
+            if not PLAIN.fullmatch(word):
+                raise UsageError(f"{word!r} can't stand in a batch script: rename it")
+        each, seconds = self.ranks // self.nodes, self._seconds()
+        lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
+        return {
+            "name": self.name,
+            "dns_name": re.sub(r"[^a-z0-9-]", "-", self.name.lower()).strip("-") or "disttrain",
+            "run_file": self.run_file,
+            "folder": f"runs/{self.name}",
+            "program": self.program,
+            "script": script,
+            "ranks": str(self.ranks),
+            "nodes": str(self.nodes),
+            "per_node": str(each),
+            "cpus": str(self.cpus),
+            "node_cpus": str(each * self.cpus),
+            "time": self.time,
+            "grace": str(self.grace),
+            "limit": str(seconds),
+            "seconds": str(seconds - self.grace),
+            "minutes": str(-(-seconds // 60)),
+            "host_lines": lines,
+            "slurm_gpus": "#SBATCH --gpus-per-task=1" if self.gpus else "",
+            "pbs_gpus": f":ngpus={each}" if self.gpus else "",
+            "lsf_gpus": '#BSUB -gpu "num=1/task"' if self.gpus else "",
+            "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
+            "kubernetes_gpus": f", nvidia.com/gpu: {each}" if self.gpus else "",
+        }
+
+    def _seconds(self) -> int:
+        read = TIME.fullmatch(self.time)
+        if read is None:
+            raise UsageError(f"--time {self.time}: write it as HH:MM:SS, as in 01:30:00")
+        hours, minutes, seconds = map(int, read.groups())
+        whole = hours * 3600 + minutes * 60 + seconds
+        if whole <= self.grace:
+            raise UsageError(f"--time {self.time} leaves no time: give more than {self.grace} s")
+        return whole
+
+
+def fill(template: str, site: Site, script: str | None = None) -> str:
+    """Return the template of that name for `site`; `script` is the name it will be kept under.
+
+    Raises UsageError for a name that is not known and for what does not fit.
+    """
+    if template not in FILES:
+        raise UsageError(f"no template {template!r}: there are {', '.join(FILES)}")
+    file, usual = FILES[template]
+    values = site.values(script or usual)
+    lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not _is_empty(line, values)]
+    filled = [re.sub(r"\{\{(\w+)\}\}", lambda m: values[m[1]], line) for line in kept]
+    return "\n".join(filled) + "\n"
+
+
+def _is_empty(line: str, values: dict[str, str]) -> bool:
+    """Return True for a line that is one placeholder for which there is nothing."""
+    alone = re.fullmatch(r"\{\{(\w+)\}\}", line)
+    return alone is not None and not values[alone[1]]

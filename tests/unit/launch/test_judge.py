@@ -1,0 +1,102 @@
+"""How a run ended: the ranks' own word, the mark in the run folder, mpirun's status last."""
+
+import json
+import signal
+
+import pytest
+
+from disttrain.launch.attempt import LOST, Asked, judge
+from disttrain.launch.run_mark import RunMark, resuming
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def write(folder, status):
+    (folder / "summary.json").write_text(json.dumps({"status": status, "steps": 3}))
+
+
+def ended(folder, code, mark, says=None):
+    status = folder / "status"
+    if says is not None:
+        status.write_text(says)
+    return judge(code, status, mark, Asked("mark", True))
+
+
+TRAIN = ["run.toml", "--output", "out"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("completed", 0), ("stopped-early", 0), ("preempted", 75), ("diverged", 4)],
+)
+@pytest.mark.parametrize("mpirun", [0, 1, 137, -9])
+def test_the_mark_counts_whatever_mpirun_says(folder, status, code, mpirun):
+    mark = RunMark(TRAIN)
+    write(folder, status)
+    assert ended(folder, mpirun, mark).code == code
+
+
+def test_a_mark_from_before_says_nothing(folder):
+    write(folder, "completed")
+    mark = RunMark(TRAIN)
+    assert ended(folder, 0, mark).code == LOST
+    write(folder, "preempted")
+    assert ended(folder, 0, mark).code == 75
+    mark.renew()
+    assert ended(folder, 0, mark).code == LOST
+
+
+@pytest.mark.parametrize(("mpirun", "code"), [(0, 5), (137, 5), (1, 5), (3, 3), (5, 5), (-9, 5)])
+def test_without_a_mark_the_status_of_mpirun_is_little(folder, mpirun, code):
+    assert ended(folder, mpirun, RunMark(TRAIN)).code == code
+
+
+def test_what_the_ranks_say_comes_first(folder):
+    mark = RunMark(TRAIN)
+    write(folder, "failed")
+    assert ended(folder, 0, mark, says="3").code == 3
+    assert ended(folder, 0, None, says="").code == LOST
+
+
+def test_a_request_that_nobody_heard(folder):
+    asked = Asked("mark", True)
+    asked.signal = signal.SIGTERM
+    ending = judge(-signal.SIGUSR1, folder / "status", None, asked)
+    assert (ending.code, ending.sentence[:23]) == (75, "asked to stop (SIGTERM)")
+
+
+def test_the_run_folder_is_found_as_train_finds_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("data.path = 'x'\nmodel.layers = [{ units = 2 }]\n")
+    for arguments, where in (
+        (["mine.toml"], "runs/mine"),
+        (["--set", "name=other", "mine.toml", "--json"], "runs/other"),
+        (["mine.toml", "-o", "a/b"], "a/b"),
+        (["--output=c", "mine.toml", "--resume"], "c"),
+    ):
+        checkpoints = tmp_path / where / "checkpoints"
+        checkpoints.mkdir(parents=True)
+        for name in ("step-00000200.h5", "step-00000030.h5", "step-00000900.h5.damaged"):
+            (checkpoints / name).touch()
+        assert RunMark(arguments).newest_step() == 200
+    assert RunMark(["missing.toml"]).newest_step() is None
+    assert RunMark(["missing.toml"]).code() is None
+
+
+def test_a_run_has_begun_when_its_run_file_is_written(folder):
+    (folder / "run.toml").write_text("seed = 1")
+    mark = RunMark(TRAIN)
+    assert not mark.began
+    (folder / "run.toml").unlink()
+    (folder / "run.toml").write_text("seed = 2 ")
+    assert mark.began
+
+
+def test_a_restart_goes_on_instead_of_overwriting():
+    assert resuming(["run.toml", "--overwrite", "-o", "x"]) == ["run.toml", "-o", "x", "--resume"]
+    assert resuming(["run.toml", "--resume"]) == ["run.toml", "--resume"]

@@ -1,0 +1,92 @@
+"""What a launch leaves on a host is removed there, and nothing else."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from disttrain.environment import MARK
+from disttrain.launch import leftovers
+from disttrain.launch.agent import Agent
+from disttrain.launch.hosts import Host
+
+
+@pytest.fixture
+def sleeper():
+    """Start processes that sleep, with a mark in their environment."""
+    started = []
+
+    def start(mark):
+        code = "print(flush=True); import time; time.sleep(60)"
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", code],
+            env=os.environ | {MARK: mark}, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        process.stdout.readline()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_only_what_carries_the_mark_goes(tmp_path, sleeper):
+    mine, other = uuid.uuid4().hex, uuid.uuid4().hex
+    leftovers.begin(mine, str(tmp_path))
+    leftovers.begin(other, str(tmp_path))
+    processes = sleeper(mine), sleeper(other)
+    leftovers.clean(mine, str(tmp_path))
+    assert processes[0].wait(10) == -9
+    assert processes[1].poll() is None
+    assert not any(os.path.exists(f) for f in filter(None, leftovers.folders(mine, str(tmp_path))))
+    assert all(os.path.isdir(f) for f in filter(None, leftovers.folders(other, str(tmp_path))))
+    leftovers.clean(other, str(tmp_path))
+
+
+def test_the_mark_is_the_same_everywhere():
+    assert leftovers.MARK == MARK
+
+
+# An agent in place of ssh: AGENT HOST COMMAND, on this machine, whatever the host.
+HERE = 'sh -c "shift; eval \\"\\$*\\"" agent'
+
+
+def test_other_hosts_are_asked_by_the_text_of_the_file(tmp_path, sleeper, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mark, elsewhere = uuid.uuid4().hex, [Host("203.0.113.7", 1)]
+    agent = Agent(HERE, sys.executable)
+    assert agent.begin(elsewhere, mark, str(tmp_path)) == {}
+    assert os.path.isdir(leftovers.folders(mark, str(tmp_path))[0])
+    process = sleeper(mark)
+    assert agent.clean(elsewhere, mark, str(tmp_path)) == {}
+    assert process.wait(10) == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "python", "gone", "says"),
+    [
+        (HERE, "/no/python", False, "has no /no/python: install it there or give --python"),
+        ("/no/ssh", "python", False, "can't be asked: /no/ssh: No such file or directory"),
+        ("sh -c 'echo no route >&2; exit 255'", "python", True, "does not answer (no route)"),
+    ],
+)
+def test_what_is_wrong_with_a_host(tmp_path, command, python, gone, says):
+    host = Host("203.0.113.7", 1)
+    found = Agent(command, python).begin([host], uuid.uuid4().hex, str(tmp_path))
+    assert found == {"203.0.113.7": (says, gone)}
+
+
+def test_slurm_starts_things_on_its_hosts_itself(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    agent = Agent(None, "python", {"SLURM_JOB_ID": "7"})
+    assert agent.options()[-1] == "--overlap"
+    assert agent.words("n1", ["true"])[0] == "srun"
+    assert "--nodelist=n1" in agent.words("n1", ["true"])
+    assert Agent("ssh -p 22", "python", {"SLURM_JOB_ID": "7"}).options()[-1] == "ssh -p 22"

@@ -1,0 +1,38 @@
+"""The network between hosts: never that of a bridge."""
+
+from ipaddress import IPv4Network
+
+from disttrain.launch.network import Interface, interfaces, routes, tcp_options
+
+LO = Interface("lo", IPv4Network("127.0.0.0/8"))
+ETH = Interface("eth0", IPv4Network("10.1.0.0/16"))
+FAST = Interface("ib0", IPv4Network("192.168.7.0/24"))
+DOCKER = Interface("docker0", IPv4Network("172.17.0.0/16"))
+VIRTUAL = Interface("virbr0", IPv4Network("192.168.122.0/24"))
+
+
+def test_hosts_in_one_network():
+    here = [LO, DOCKER, ETH, FAST]
+    near = {"10.1.0.2": "10.1.0.1", "10.1.9.9": "10.1.0.1"}
+    assert tcp_options(here, near) == ["--mca", "btl_tcp_if_include", "10.1.0.0/16"]
+    fast = {"192.168.7.2": "192.168.7.1"}
+    assert tcp_options(here, fast) == ["--mca", "btl_tcp_if_include", "192.168.7.0/24"]
+
+
+def test_hosts_behind_routers_or_in_two_networks_leave_bridges_out():
+    left_out = ["--mca", "btl_tcp_if_exclude", "127.0.0.0/8,172.17.0.0/16,192.168.122.0/24"]
+    here = [LO, DOCKER, ETH, FAST, VIRTUAL]
+    assert tcp_options(here, {"10.2.0.2": "10.1.0.1"}) == left_out
+    assert tcp_options(here, {"10.1.0.2": "10.1.0.1", "192.168.7.2": "192.168.7.1"}) == left_out
+    assert tcp_options(here, {"172.17.0.2": "172.17.0.1"}) == left_out
+    assert tcp_options(here, {}) == left_out
+
+
+def test_without_bridges_mpi_chooses():
+    assert tcp_options([LO, ETH], {"10.2.0.2": "10.1.0.1"}) == []
+    assert tcp_options([LO], {"127.0.0.2": "127.0.0.1"}) == []
+
+
+def test_this_host_has_a_loopback_and_a_way_to_itself():
+    assert any(i.name == "lo" and i.network == LO.network for i in interfaces())
+    assert routes(["127.0.0.1", "no-such-host.invalid"]) == {"127.0.0.1": "127.0.0.1"}

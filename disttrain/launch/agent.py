@@ -17,8 +17,9 @@ from disttrain.launch.hosts import Host, is_here
 __all__ = ["Agent", "Trouble"]
 
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5"
-# Seconds after which a host that has not answered counts as gone.
-ANSWER = 10.0
+# Seconds after which a host that has not answered counts as gone. ssh itself gives up sooner on one
+# that can't be reached; Python on a cold network file system takes its time.
+ANSWER = 30.0
 AT_ONCE = 64
 NO_PROGRAM = (126, 127)
 

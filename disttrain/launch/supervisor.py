@@ -125,11 +125,12 @@ class Launch:
             self._program = [*self._program[:HEAD], *arguments]
         seconds = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT)
         where = f" on {self._cluster}" if self._cluster else ""
-        begin = "start from the beginning" if step is None else f"go on after step {step}"
+        size = self._fitting(ranks)
+        begin = "from the beginning" if step is None else f"after step {step}"
         _say(
             f"{time.strftime('%H:%M:%S')} restart {number} of {of} in {seconds:g} s: "
             f"{ending.sentence or 'the run ended with code 5'}; "
-            f"{self._fitting(ranks)} ranks{where} {begin}"
+            f"{size} rank{'s' * (size > 1)}{where} {begin}"
         )
         self.asked.sleep(seconds)
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ HOST = (
     "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && mount --bind {names} /etc/hosts && "
     "ip link set lo up && exec {python} -c '{init}'"
 )
+CONNECTING = 5.0
 NAMESPACES = ("--net", "--mount", "--fork", "--pid", "--mount-proc", "--uts", "--ipc")
 
 
@@ -237,6 +239,14 @@ class Cluster:
             for where, device in ((self._inside, f"p{name[1:]}"), (host.pid, "eth0")):
                 _checked([*self._enter(where), "tc", "qdisc", "replace", "dev", device, *limit])
 
+    def bridge(self) -> None:
+        """Give every host a bridge like Docker's: the same address on all, leading nowhere."""
+        for host in self.hosts.values():
+            for words in (("link", "add", "docker0", "type", "bridge"),
+                          ("address", "add", "172.17.0.1/16", "dev", "docker0"),
+                          ("link", "set", "docker0", "up")):  # fmt: skip
+                _checked([*self._enter(host.pid), "ip", *words])
+
     # ---- inside
 
     def _host(self, number: int) -> Host:
@@ -288,9 +298,12 @@ class Cluster:
                 )  # fmt: skip
                 code = process.wait() % 256
                 self.finish(host.name, process)
-            if host is not None and host.silent:
-                # No answer, until somebody loses patience.
-                connection.recv(1)
+                if host.silent:
+                    # Nobody is there to say that it has ended.
+                    connection.recv(1)
+            elif host is not None and host.silent:
+                # As ssh with a limit for connecting: no answer, and then its patience ends.
+                time.sleep(CONNECTING)
             for stream in streams:
                 os.close(stream)
             with suppress(OSError):

@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RANKS ?= 2
+WORKERS ?= 3
 
-.PHONY: install train test test-1 test-2 test-3 test-4 test-long cluster-test-local lint bench docs-check clean
+.PHONY: install train test test-1 test-2 test-3 test-4 test-long cluster-test-local cluster cluster-test cluster-down lint bench docs-check clean
 
 install: $(STAMP)
 
@@ -28,6 +29,16 @@ test: $(STAMP) data/mnist.h5
 # Hosts in network namespaces, a real Slurm, and faults: about 4 minutes, skipped without root.
 cluster-test-local: $(STAMP)
 	$(BIN)/python -m pytest -m cluster tests/cluster
+
+# A head and workers in containers: see docker/README.md.
+cluster:
+	docker/cluster.sh up $(WORKERS)
+
+cluster-test:
+	$(PYTHON) -m tests.cluster.docker
+
+cluster-down:
+	docker/cluster.sh down
 
 test-1 test-2 test-3 test-4: test-%: $(STAMP)
 	$(BIN)/python -m tests.mpi.run $*

@@ -1,35 +1,44 @@
 #!/bin/bash
 # A Docker engine for as long as a command runs, where none does yet: docker/engine.sh COMMAND...
-# Ends with 69 (nothing was started) and the reason where there can be none. On a CI machine
-# (CI=true) it installs Debian's; whatever it has started is stopped at the end.
+# Ends with 69 and the reason, and starts nothing, where there can be none. On a CI machine
+# (CI=true) root installs Debian's first; what was started is stopped at the end, with all it held.
 set -euo pipefail
 cannot() { echo "no Docker engine: $1" >&2; exit 69; }
+has() { command -v "$1" >/dev/null; }
+answers() { has docker && timeout 20 docker version >/dev/null 2>&1; }
+composes() { has docker-compose || docker compose version >/dev/null 2>&1; }
 
-answers() { timeout 20 docker version >/dev/null 2>&1; }
-if command -v docker >/dev/null && answers; then exec "$@"; fi
-[ "$(id -u)" = 0 ] || cannot "none answers, and only root can start one"
-if ! command -v dockerd >/dev/null && [ "${CI:-}" = true ]; then
-    command -v apt-get >/dev/null || cannot "dockerd is not installed, and there is no apt-get"
-    export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install --yes --no-install-recommends \
-        docker.io docker-compose iptables mmdebstrap; } >/dev/null 2>&1 ||
-        cannot "docker.io and docker-compose can't be installed"
+if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && has apt-get; then
+    packages=()
+    answers || has dockerd || packages+=(docker.io iptables)
+    composes || packages+=(docker-compose)
+    # For docker/make-base.sh, where no registry can be reached.
+    has mmdebstrap || packages+=(mmdebstrap)
+    if [ ${#packages[@]} -gt 0 ]; then
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"; } \
+            >/dev/null 2>&1 || echo "engine.sh: can't install ${packages[*]}" >&2
+    fi
 fi
-command -v dockerd >/dev/null || cannot "dockerd is not installed"
+composes || cannot "neither docker compose nor docker-compose is installed"
+if answers; then exec "$@"; fi
+[ "$(id -u)" = 0 ] || cannot "none answers, and only root can start one"
+has dockerd || cannot "none answers, and dockerd is not installed"
 
+# Its socket, its data and its log lie in a folder of their own, and go with it.
 folder=$(mktemp -d --suffix=-docker)
 export DOCKER_HOST=unix://$folder/docker.sock
-# A path of its own in all that it writes: a Docker that comes later finds nothing of it.
-setsid dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" \
+dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" \
     --pidfile "$folder/pid" >"$folder/log" 2>&1 &
 engine=$!
 stop() {
     kill "$engine" 2>/dev/null || true
     for _ in $(seq 300); do kill -0 "$engine" 2>/dev/null || break; sleep 0.1; done
     kill -9 "$engine" 2>/dev/null || true
-    rm -rf "$folder"
+    rm -rf --one-file-system "$folder"
 }
 trap stop EXIT
+trap 'exit 130' INT TERM
 for _ in $(seq 60); do
     answers && break
     kill -0 "$engine" 2>/dev/null || break

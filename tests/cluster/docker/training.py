@@ -26,7 +26,7 @@ deadline_seconds = 8
 [reproducibility]
 mode = "exact"
 """
-SHORT, LONG = 4, 50
+SHORT, LONG = 4, 40
 
 
 class Launched:

@@ -27,14 +27,26 @@ has dockerd || cannot "none answers, and dockerd is not installed"
 
 # Its socket, its data and its log lie in a folder of their own, and go with it.
 folder=$(mktemp -d --suffix=-docker)
+bridged=no
+[ -e /sys/class/net/docker0 ] && bridged=yes
+forwarding=$(iptables -S FORWARD | head -n 1)
+routing=$(cat /proc/sys/net/ipv4/ip_forward)
 export DOCKER_HOST=unix://$folder/docker.sock
 dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" \
     --pidfile "$folder/pid" >"$folder/log" 2>&1 &
 engine=$!
+# An engine leaves its bridge and its rules behind; on such a host MPI may take the wrong network.
+restore_network() {
+    ip link delete docker0 2>/dev/null || true
+    iptables-save | grep -vi docker | iptables-restore || true
+    iptables $forwarding || true
+    echo "$routing" >/proc/sys/net/ipv4/ip_forward || true
+}
 stop() {
     kill "$engine" 2>/dev/null || true
     for _ in $(seq 300); do kill -0 "$engine" 2>/dev/null || break; sleep 0.1; done
     kill -9 "$engine" 2>/dev/null || true
+    [ "$bridged" = yes ] || restore_network
     rm -rf --one-file-system "$folder"
 }
 trap stop EXIT

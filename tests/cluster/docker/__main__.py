@@ -15,18 +15,18 @@ from tests.cluster.docker.training import Training
 # Name, limit in seconds, scenario. The limits are for hangs: a busy machine may take its time.
 SCENARIOS: tuple[tuple[str, float, Callable[[Training], str]], ...] = (
     ("same digest on one and many nodes", 150, agreement.same_digest),
-    ("plain mpirun with a host file", 60, agreement.plain_mpirun),
-    ("one shared folder", 60, agreement.shared_folder),
+    ("plain mpirun with a host file", 120, agreement.plain_mpirun),
+    ("one shared folder", 120, agreement.shared_folder),
     ("stopped, resumed on others", 150, agreement.stopped_and_resumed),
     ("worker killed", 150, faults.worker_killed),
     ("head killed", 150, faults.head_killed),
     ("worker paused", 150, faults.worker_paused),
     ("network cut", 150, faults.network_cut),
     ("daemon killed, stale files", 150, faults.daemon_killed),
-    ("100 Mbit/s", 60, links.rate_100),
-    ("10 Mbit/s", 60, links.rate_10),
-    ("1 % loss", 90, links.loss),
-    ("20 ms delay and 1 % loss", 90, links.delay),
+    ("100 Mbit/s", 120, links.rate_100),
+    ("10 Mbit/s", 120, links.rate_10),
+    ("1 % loss", 120, links.loss),
+    ("20 ms delay and 1 % loss", 120, links.delay),
     ("full volume", 150, disk.full_volume),
 )
 WORKERS = 3

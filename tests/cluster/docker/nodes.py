@@ -18,6 +18,8 @@ SCRIPT = ROOT / "docker" / "cluster.sh"
 PROJECT = "disttrain-test"
 FILES = ("docker/compose.yml", "tests/cluster/docker/compose.yml")
 LABEL = "label=com.docker.compose"
+# Seconds after which a command has hung, and building and starting the cluster too.
+LONGEST, BUILDING = 120, 1500
 # Id and command line of all processes of a node, one a line. Nothing need be installed for it.
 PROCESSES = r"""cd /proc
 for p in [0-9]*; do echo $p $(tr '\0' ' ' <$p/cmdline); done 2>/dev/null; true"""
@@ -66,7 +68,9 @@ class Nodes:
         """Run a command on a node to its end. Raises Failed where it does not end with 0."""
         process = self.start(node, command, root)
         try:
-            out, err = process.communicate(given)
+            out, err = process.communicate(given, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{node}: {' '.join(command)}: no end in {LONGEST} s") from None
         finally:
             process.kill()
         if check and process.returncode:
@@ -152,7 +156,13 @@ class Nodes:
 
     def _script(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         names = {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_FILE": os.pathsep.join(FILES)}
-        return subprocess.run([SCRIPT, *arguments], cwd=ROOT, env=os.environ | names, check=False)
+        try:
+            return subprocess.run(
+                [SCRIPT, *arguments],
+                cwd=ROOT, env=os.environ | names, check=False, timeout=BUILDING,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{SCRIPT.name} {arguments[0]}: no end in {BUILDING} s") from None
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -166,7 +176,12 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"docker {' '.join(arguments)}: no end in {LONGEST} s") from None
     if done.returncode:
         raise Failed(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RANKS ?= 2
+WORKERS ?= 3
 
 .PHONY: install train test test-1 test-2 test-3 test-4 test-mpis test-long \
-  cluster-test-local lint bench docs-check clean
+  cluster-test-local cluster cluster-test cluster-down lint bench docs-check clean
 
 install: $(STAMP)
 
@@ -30,6 +31,16 @@ test: $(STAMP) data/mnist.h5
 # skipped, and pytest says why.
 cluster-test-local: $(STAMP)
 	$(BIN)/python -m pytest -m cluster -rs tests/cluster
+
+# A head and workers in containers: see docker/README.md.
+cluster:
+	docker/cluster.sh up $(WORKERS)
+
+cluster-test:
+	$(PYTHON) -m tests.cluster.docker
+
+cluster-down:
+	docker/cluster.sh down
 
 test-1 test-2 test-3 test-4: test-%: $(STAMP)
 	$(BIN)/python -m tests.mpi.run $*

@@ -9,21 +9,30 @@ __all__ = ["checksum"]
 Array = np.ndarray
 CHUNK = 1 << 16
 MODULUS = 1 << 64
+HALF = np.uint64(32)
+SPREAD = 0x9E3779B97F4A7C15
 # Odd, so that a bit that flips anywhere changes the sum; each place has its own.
 ODD = np.arange(1, 2 * CHUNK, 2, dtype=np.uint64)
 
 
 def checksum(array: Array) -> int:
-    """Return `Σ (2 i + 1) word_i` modulo 2⁶⁴ over the 64-bit words of a contiguous host array.
+    """Return a checksum of a contiguous host array, modulo 2⁶⁴.
 
-    One flipped bit always changes it; two arrays that differ more than that have the same one by a
-    chance of about 2⁻⁶³. It is no defence against somebody who wants to deceive.
+    `Σ (2 i + 1) (word_i + K (word_i >> 32))` over the 64-bit words, K odd. One flipped bit always
+    changes it, and so do two flips of the same bit in different words: the second term brings
+    the upper bits, which alone would fall out of the sum, down to where places tell them apart. It
+    is no defence against somebody who wants to deceive.
     """
     raw = array.reshape(-1).view(np.uint8)
     whole = len(raw) // 8 * 8
     words, total = raw[:whole].view(np.uint64), 0
     for low in range(0, len(words), CHUNK):
         part = words[low : low + CHUNK]
-        total += int(np.dot(part, ODD[: len(part)])) + 2 * low * int(part.sum(dtype=np.uint64))
+        total += weighed(part, low) + SPREAD * weighed(part >> HALF, low)
     rest = int.from_bytes(raw[whole:].tobytes(), "little")
-    return (total + (2 * len(words) + 1) * rest) % MODULUS
+    return (total + (2 * len(words) + 1) * (rest + SPREAD * (rest >> 32))) % MODULUS
+
+
+def weighed(part: Array, low: int) -> int:
+    """Return `Σ (2 (low + i) + 1) part_i`, up to multiples of 2⁶⁴."""
+    return int(np.dot(part, ODD[: len(part)])) + 2 * low * int(part.sum(dtype=np.uint64))

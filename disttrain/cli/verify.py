@@ -79,10 +79,15 @@ def _replay(comm: Communicator, run: Path, first: int, last: int | None, as_json
 def _verdict(file: Path) -> dict[str, Any]:
     from disttrain.checkpoint import is_checkpoint, verify
     from disttrain.data.verify import verify_data
+    from disttrain.errors import CheckpointError
     from disttrain.training.verification import verify_run
 
     if file.is_dir():
         return verify_run(file)
+    if file.exists() and not file.is_file():
+        raise CheckpointError(
+            f"{file} is not a file: give a checkpoint, a data file or a run folder"
+        )
     return verify(file).facts() if is_checkpoint(file) else verify_data(str(file))
 
 

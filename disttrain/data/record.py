@@ -18,7 +18,7 @@ import numpy as np
 
 from disttrain.hdf5 import OpenFile, Refused, Source
 
-__all__ = ["add_record", "open_recorded", "read_all"]
+__all__ = ["add_record", "fingerprint", "open_recorded", "read_all"]
 
 MARK = b"disttrain-blocks"
 BLOCK = 256 << 10
@@ -57,6 +57,14 @@ def open_recorded(path: str) -> Source:
     if hashlib.sha256(table + end[:-DIGEST]).digest() != end[-DIGEST:]:
         raise Refused("its record is damaged")
     return Recorded(file, length, table)
+
+
+def fingerprint(path: str) -> str:
+    """Return a digest of all that a data file holds, or "" where it has no record."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - END))
+        end = file.read(END)
+    return end[-DIGEST:].hex() if end.startswith(MARK) else ""
 
 
 def read_all(path: str) -> bool:

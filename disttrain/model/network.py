@@ -79,6 +79,10 @@ class Network:
             small = weight is not None and rows * weight.size < SMALL
             context.tile = rows if small else 0
 
+    def row_product(self, layer: int) -> Callable[[Array, Array, Array], Array]:
+        """Return how training multiplies rows by the weight of a layer: `product(rows, W, out)`."""
+        return self._training[layer].product
+
     @property
     def rowwise(self) -> bool:
         """True where every layer says of itself that it treats each row alone.

@@ -15,7 +15,7 @@ import numpy as np
 from disttrain.arrays import Array
 from disttrain.model.flat import Layout
 
-__all__ = ["Product", "edges", "multiply", "products_of"]
+__all__ = ["Product", "edges", "multipliable", "multiply", "products_of"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ def products_of(layout: Layout, grids: Sequence[int] = ()) -> list[Product]:
         Product(place.layer, place.shape[0], place.shape[1], place.low, biases[place.layer], grid)
         for place, grid in zip(weights, grids, strict=True)
     ]
+
+
+def multipliable(layout: Layout) -> bool:
+    """Return True where every layer has a weight that decays and a bias that does not, or nothing.
+
+    Gradients are then products and sums of columns, and biases lie behind all weights.
+    """
+    parts: dict[int, set[tuple[str, int, bool]]] = {}
+    for place in layout.places:
+        fact = (place.name, len(place.shape), place.high <= layout.decayed)
+        parts.setdefault(place.layer, set()).add(fact)
+    return all(facts == {("weight", 2, True), ("bias", 1, False)} for facts in parts.values())
 
 
 def edges(products: Sequence[Product], length: int, size: int) -> list[int]:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from disttrain.comm import Communicator
 from disttrain.data import PIECE_ROWS, Leaves
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Network
-from disttrain.model.products import products_of
+from disttrain.model.products import multipliable, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 from disttrain.training.probe import divisible, probe, synthetic
@@ -70,7 +71,7 @@ def blas() -> str:
 
 
 def decide(
-    model: Predictor, sizes: Sequence[int], classes: int, comm: Communicator,
+    model: Predictor, sizes: Sequence[int], classes: int, outputs: int, comm: Communicator,
     recorded: Arithmetic | None = None,
 ) -> Arithmetic:  # fmt: skip
     """Return the arithmetic for global batches of `sizes` rows: `recorded` if a run goes on.
@@ -80,10 +81,12 @@ def decide(
     """
     settings = model.settings.reproducibility
     with comm.together("probing the arithmetic"):
-        kind = kind_of(recorded.kind if recorded else settings.arithmetic, model.network, sizes)
+        kind = kind_of(
+            recorded.kind if recorded else settings.arithmetic, model, sizes, (classes, outputs)
+        )
         shared = kind == "shared"
         passes = sizes if shared else leaf_sizes(sizes, settings.leaves)
-        batch = synthetic(model, max(passes[0], BLOCK_ROWS), classes)
+        batch = synthetic(model, max(passes[0], BLOCK_ROWS), classes, outputs)
         digest = probe(model, *batch, passes)
         refuse_unsteady(digest == probe(model, *batch, passes))
         plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
@@ -102,9 +105,12 @@ def leaf_sizes(sizes: Sequence[int], leaves: int) -> list[int]:
     return sorted(found, reverse=True)
 
 
-def kind_of(kind: str, network: Network, sizes: Sequence[int]) -> str:
+def kind_of(kind: str, model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> str:
     """Return "leaves" or "shared"; raise RunFileError where the one asked for can't be had."""
+    network = model.network
     reason = why_not_shared(network, sizes)
+    if not reason and not loss_of_each(model, *targets):
+        reason = "the loss must return one number for each sample, not their sum"
     if kind == "shared" and reason:
         raise RunFileError(
             f'reproducibility.arithmetic = "shared" can\'t be had: {reason}; use "leaves"'
@@ -122,7 +128,16 @@ def why_not_shared(network: Network, sizes: Sequence[int]) -> str:
         return "not every layer says that it is made of rows and one weight (`rowwise = True`)"
     if sizes[0] > PIECE_ROWS:
         return f"a global batch of {sizes[0]} rows is more than {PIECE_ROWS}"
+    if not multipliable(network.layout):
+        return "not every layer has a weight that decays, and a bias that does not"
     return "" if products_of(network.layout) else "the network has no weights"
+
+
+def loss_of_each(model: Predictor, classes: int, outputs: int) -> bool:
+    """Return True where the loss returns one number for each sample."""
+    inputs, targets = synthetic(model, 2, classes, outputs)
+    found, _ = model.loss.forward(model.network.forward(inputs)[0], targets, model.loss_context)
+    return np.shape(found) == (2,)
 
 
 def too_much(network: Network, rows: int) -> bool:

@@ -15,11 +15,15 @@ from disttrain.model import Network
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.state import State
 
-__all__ = ["Audit", "tensor_sums"]
+__all__ = ["Audit", "Sums", "tensor_sums"]
 
 # How often an interval is done again before the run stops: a flipped bit is rare, a broken memory
 # is not.
 MOST = 3
+# Odd: no difference between two sums gets lost behind the next one.
+SPREAD = 6364136223846793005
+Sums = dict[str, tuple[int, int]]
+"""Name of a tensor → checksums of its weights and of its velocity."""
 
 
 class Audit:
@@ -36,6 +40,7 @@ class Audit:
         self._kept: tuple[Any, Any, State, list[int]] | None = None
         self._since, self._again = 0, 0
         self._good: list[int] = []
+        self._tensors: Sums = {}
 
     def begin(self, state: State) -> None:
         """Take the state as it is for a good one, after comparing it. Collective.
@@ -67,9 +72,16 @@ class Audit:
         return False
 
     def _sums(self) -> list[int]:
-        """Return the checksums of weights and velocity."""
-        device = self._network.device
-        return [checksum(device.get(v)) for v in (self._network.values, self._optimizer.velocity)]
+        """Return one checksum of all weights and one of all velocities."""
+        self._tensors = tensor_sums(self._network, self._optimizer)
+        totals = [0, 0]
+        for sums in self._tensors.values():
+            totals = [(t * SPREAD + s) % (1 << 64) for t, s in zip(totals, sums, strict=True)]
+        return totals
+
+    def known_at(self, step: int) -> Sums | None:
+        """Return the checksums of each tensor, where the last audit was at `step`; else None."""
+        return self._tensors if self._good and self._since == step else None
 
     def refuse_unaudited(self) -> None:
         """Raise Corruption where this rank no longer holds what passed the last audit."""
@@ -121,7 +133,7 @@ class Audit:
         return f"{who} in {where} between steps {self._since} and {step} (a bit flipped in memory?)"
 
 
-def tensor_sums(network: Network, optimizer: Optimizer) -> dict[str, tuple[int, int]]:
+def tensor_sums(network: Network, optimizer: Optimizer) -> Sums:
     """Return for each tensor the checksums of its weights and of its velocity, in layer order."""
     weights = network.tensors(network.values)
     velocity = network.tensors(optimizer.velocity)

@@ -65,7 +65,7 @@ def build_run(
         order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
         size, shares = settings.training.batch_size, Shares(comm.rank, comm.size)
         batches = Batches(train, order, size, model.feed, shares)
-        arithmetic, reducer = gather_ways(model, batches, dataset.classes, comm, recorded)
+        arithmetic, reducer = gather_ways(model, batches, dataset, comm, recorded)
         optimizer = Optimizer(model.network, settings.optimizer)
         audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)
         return Run(
@@ -84,7 +84,7 @@ def set_threads(settings: Settings, comm: Communicator) -> None:
 
 
 def gather_ways(
-    model: Predictor, batches: Batches, classes: int, comm: Communicator,
+    model: Predictor, batches: Batches, dataset: Dataset, comm: Communicator,
     recorded: Arithmetic | None,
 ) -> tuple[Arithmetic | None, Reducer]:  # fmt: skip
     """Return how gradients are summed; in exact mode also what it relies on. Collective.
@@ -94,7 +94,7 @@ def gather_ways(
     settings, network, sizes = model.settings, model.network, batches.sizes
     if settings.reproducibility.mode == "fast":
         return None, ShareReducer(comm, network, settings)
-    arithmetic = decide(model, sizes, classes, comm, recorded)
+    arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
     plan, leaves = arithmetic.plan, arithmetic.leaves
     batches.division = division = Leaves(comm.rank, comm.size, leaves, plan.alone, plan.grid)
     if arithmetic.kind == "shared":

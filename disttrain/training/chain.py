@@ -12,28 +12,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disttrain.arrays import checksum
+import numpy as np
+
 from disttrain.data import Batches
 from disttrain.errors import CheckpointError
 from disttrain.model import Network
-from disttrain.training.audit import tensor_sums
+from disttrain.training.audit import Sums, tensor_sums
 from disttrain.training.optimizer import Optimizer
 
 __all__ = ["broken_at", "read", "record", "sums_of"]
 
+SPREAD = 0x9E3779B97F4A7C15
+
 
 def record(
     network: Network, optimizer: Optimizer, batches: Batches, step: int,
-    before: dict[str, Any] | None, about: dict[str, Any],
+    before: dict[str, Any] | None, about: dict[str, Any], known: Sums | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the record of the state after `step` steps that follows the record `before`.
 
-    `about` is what only the first record says: the data, and what computes.
+    `about` is what only the first record says: the data, and what computes; `known` are the
+    checksums of this state, where an audit has computed them.
     """
     first = before["step"] if before else step
-    order = sum(checksum(batches.order_of(epoch, low, high))
-                for epoch, low, high in batches.places(first, step))  # fmt: skip
-    sums = sums_of(tensor_sums(network, optimizer))
+    order = sum(order_sum(batches, *place) for place in batches.places(first, step))
+    sums = sums_of(known or tensor_sums(network, optimizer))
     facts = {
         "step": step,
         "order": f"{order % (1 << 64):016x}",
@@ -42,6 +45,17 @@ def record(
     if before is None:
         facts["about"] = about
     return facts | {"chain": link(facts, before["chain"] if before else "")}
+
+
+def order_sum(batches: Batches, epoch: int, low: int, high: int) -> int:
+    """Return a checksum of the samples in places `low..high-1` of an epoch, in their order.
+
+    Those of two stretches add up to that of both, so that runs with other intervals compare.
+    """
+    begin = epoch * batches.samples_per_epoch
+    places = np.arange(2 * (begin + low) + 1, 2 * (begin + high) + 1, 2, dtype=np.uint64)
+    samples = batches.order_of(epoch, low, high).astype(np.uint64) + np.uint64(1)
+    return int(np.dot(samples * np.uint64(SPREAD), places))
 
 
 def sums_of(sums: dict[str, tuple[int, int]]) -> dict[str, list[str]]:
@@ -66,7 +80,10 @@ def read(path: Path) -> list[dict[str, Any]]:
             if not (isinstance(facts["step"], int) and isinstance(facts["tensors"], dict)):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{path}, line {number} is no record of digests") from None
+            raise CheckpointError(
+                f"{path}, line {number} is no record of digests, or cut off: --resume writes it "
+                "anew where the run is not finished"
+            ) from None
         records.append(facts)
     if not records:
         raise CheckpointError(f"{path} is empty: the run has no digests")

@@ -14,7 +14,7 @@ from disttrain.training.resumption import FREE, flat
 __all__ = ["compare_runs"]
 
 # Settings of which no step depends.
-APART = (*FREE, "validation", "reproducibility.audit")
+APART = (*FREE, "validation")
 
 
 def compare_runs(a: Path, b: Path) -> dict[str, Any]:
@@ -37,16 +37,13 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     runs = [_records(path) for path in (a, b)]
     settings = _differences(a, b)
     common = sorted(runs[0].keys() & runs[1].keys())
-    if not common:
-        raise CheckpointError(
-            f"{a} and {b} have no interval in common: their intervals end at other steps"
-        )
+    refuse_nothing_in_common(a, b, common)
     facts: dict[str, Any] = {
         "equal": True, "compared": common, "step": None, "tensor": None, "vectors": [],
         "cause": None, "settings": settings, "last": [max(run) for run in runs],
         "about": [run[min(run)].get("about", {}) for run in runs],
     }  # fmt: skip
-    for number, step in enumerate(common):
+    for step in common:
         one, other = (run[step] for run in runs)
         if one["tensors"] == other["tensors"]:
             continue
@@ -55,13 +52,22 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         tensor = odd[0] if odd else f"layers: {', '.join(other['tensors'])}"
         pairs = zip(("weights", "velocity"), one["tensors"].get(tensor, ()),
                     other["tensors"].get(tensor, ()), strict=False)  # fmt: skip
-        order = all(runs[0][s]["order"] == runs[1][s]["order"] for s in common[: number + 1])
+        orders = [sum(int(run[s]["order"], 16) for s in run if s <= step) for run in runs]
+        order = (orders[0] - orders[1]) % (1 << 64) == 0
         return facts | {
             "equal": False, "step": step, "tensor": tensor,
             "vectors": [name for name, x, y in pairs if x != y],
             "cause": _cause(step, order, settings, facts["about"]),
         }  # fmt: skip
     return facts
+
+
+def refuse_nothing_in_common(a: Path, b: Path, common: list[int]) -> None:
+    """Raise CheckpointError where two runs can be compared at their beginning at most."""
+    if not any(common):
+        raise CheckpointError(
+            f"{a} and {b} have no interval in common: their intervals end at other steps"
+        )
 
 
 def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[str, Any]]) -> str:

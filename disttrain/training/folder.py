@@ -149,7 +149,21 @@ class RunFolder:
         self.summary.unlink(missing_ok=True)
         self._write(self.run_file, to_toml(run.settings))
         self._write(self.metrics, "".join(line(report) for report in run.state.history))
+        run.state.digests[:] = self._chain_up_to(run.state.digests)
         self._write(self.digests, "".join(line(record) for record in run.state.digests))
+
+    def _chain_up_to(self, end: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the records in `digests.jsonl` up to the one in `end`; none where it is not there.
+
+        Then a new chain begins.
+        """
+        try:
+            lines = self.digests.read_text(encoding="utf-8").splitlines() if end else []
+        except (OSError, ValueError):
+            return []
+        wanted = [line(record).rstrip("\n") for record in end]
+        kept = lines[: lines.index(wanted[0]) + 1] if wanted and wanted[0] in lines else []
+        return [json.loads(text) for text in kept]
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
@@ -164,6 +178,8 @@ class RunFolder:
         with run.comm.together("saving"):
             if run.comm.is_root:
                 begin = time.perf_counter()
+                # The checkpoint remembers the end of the chain alone: the file must have the rest.
+                self._append(self.digests, "", durable=True)
                 snapshot = run.snapshot()
                 content = image(snapshot)
                 # Now: a bit may have flipped during the validation, or while the image was made.

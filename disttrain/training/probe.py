@@ -14,8 +14,8 @@ import numpy as np
 
 from disttrain.arrays import Array, generator
 from disttrain.data import Leaves
-from disttrain.model.flat import Layout
-from disttrain.model.products import Product, edges, multiply, products_of
+from disttrain.model import Network
+from disttrain.model.products import Product, edges, multipliable, multiply, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
@@ -30,13 +30,13 @@ GRIDS = (1, 12, 24, 48, 96)
 WAYS = ((1, False), (12, False), (12, True), (24, False), (24, True), (48, False), (48, True))
 
 
-def synthetic(model: Predictor, rows: int, classes: int) -> tuple[Array, Array]:
+def synthetic(model: Predictor, rows: int, classes: int, outputs: int) -> tuple[Array, Array]:
     """Return inputs and targets of no meaning, the same on every rank."""
     draw, device = generator(model.settings.seed, "probe"), model.network.device
     inputs = draw.random((rows, model.network.inputs), np.dtype(model.network.dtype))
     if classes:
         return device.put(inputs), device.put(draw.integers(0, classes, rows))
-    targets = draw.random((rows, model.network.outputs), np.dtype(model.network.dtype))
+    targets = draw.random((rows, outputs), np.dtype(model.network.dtype))
     return device.put(inputs), device.put(targets)
 
 
@@ -72,7 +72,37 @@ def probe(model: Predictor, inputs: Array, targets: Array, passes: Sequence[int]
         sha.update(device.get(gradients).tobytes())
     block = network.predict(inputs[:BLOCK_ROWS])
     sha.update(np.ascontiguousarray(device.get(block)).tobytes())
+    if device.kind == "cpu" and multipliable(network.layout):
+        for product in products_of(network.layout):
+            for rows in passes:
+                x, _, dy, found = dense(network, product, rows)
+                sha.update(np.dot(dy.T, x).tobytes() + found.tobytes())
     return sha.hexdigest()
+
+
+def dense(network: Network, product: Product, rows: int) -> tuple[Array, Array, Array, Array]:
+    """Return `x`, `W`, `dy` of a layer for so many rows, without zeros, and `x Wᵀ | dy W`.
+
+    A network has zeros, as behind a unit that is dead: no division changes those, now.
+    """
+    draw, dtype = generator(1, "dense probe", product.layer, rows), np.dtype(network.dtype)
+    x, w, dy = (
+        draw.standard_normal(shape, np.float32).astype(dtype)
+        for shape in (
+            (rows, product.inputs),
+            (product.units, product.inputs),
+            (rows, product.units),
+        )
+    )
+    return x, w, dy, rows_of(network, product, x, w, dy)
+
+
+def rows_of(network: Network, product: Product, x: Array, w: Array, dy: Array) -> Array:
+    """Return `x Wᵀ` and `dy W` side by side, as a layer computes them."""
+    multiply_rows = network.row_product(product.layer)
+    forward = multiply_rows(x, w.T, np.empty((len(x), product.units), x.dtype))
+    backward = multiply_rows(dy, w, np.empty((len(x), product.inputs), x.dtype))
+    return np.concatenate([forward, backward], axis=1)
 
 
 def divisible(model: Predictor, sizes: Sequence[int], batch: tuple[Array, Array]) -> Plan:
@@ -83,10 +113,8 @@ def divisible(model: Predictor, sizes: Sequence[int], batch: tuple[Array, Array]
     layout = model.network.layout
     grid, tiled = next((way for way in WAYS if rows_divide(model, sizes, batch, *way)), (0, False))
     model.network.tile_small(grid if tiled else 0)
-    passes = [products_in(model, batch[0][:rows], batch[1][:rows]) for rows in sizes]
     grids = [GRIDS[1]] * len(products_of(layout))
-    leaves = model.settings.reproducibility.leaves
-    while odd := undivided(passes, products_of(layout, grids), layout, leaves):
+    while odd := undivided(model, sizes, products_of(layout, grids)):
         for number in odd:
             grids[number] = next((g for g in GRIDS if g > grids[number]), 0)
     return Plan(not grid, grid or 1, tiled, tuple(grids))
@@ -103,28 +131,35 @@ def rows_divide(
         return False
     for rows in sizes:
         kept = products_in(model, batch[0][:rows], batch[1][:rows])
+        operands = [(p, *dense(model.network, p, rows)) for p in products_of(model.network.layout)]
         edges_of = (Leaves(0, n, leaves, False, grid).edges(rows) for n in range(2, leaves + 1))
         for low, high in sorted({part for cuts in edges_of for part in pairwise(cuts)}):
+            model.comm.phase("probing the arithmetic")
             found = products_in(model, batch[0][low:high], batch[1][low:high], low)
             pairs = zip(found, kept, strict=True)
             if not all(np.array_equal(part, every[low:high]) for part, every in pairs):
                 return False
+            for product, x, w, dy, whole in operands:
+                part = rows_of(model.network, product, x[low:high], w, dy[low:high])
+                if not np.array_equal(part, whole[low:high]):
+                    return False
     return True
 
 
-def undivided(
-    passes: Sequence[list[Array]], products: Sequence[Product], layout: Layout, leaves: int
-) -> list[int]:
+def undivided(model: Predictor, sizes: Sequence[int], products: Sequence[Product]) -> list[int]:
     """Return the numbers of the products whose rows have other bits when ranks divide them."""
+    network, length = model.network, model.network.layout.length
     odd = set()
-    for kept in passes:
-        full = np.zeros(layout.length, kept[0].dtype)
-        part = np.zeros_like(full)
-        pairs = list(zip(products, kept[:-1:2], kept[1::2], strict=True))
-        for product, d, a in pairs:
+    for rows in sizes:
+        full, part = np.zeros(length, network.dtype), np.zeros(length, network.dtype)
+        pairs = []
+        for product in products:
+            a, _, d, _ = dense(network, product, rows)
+            pairs.append((product, d, a))
             multiply(product, d, a, full, 0, product.units)
-        for size in range(2, leaves + 1):
-            for begin, end in pairwise(edges(products, layout.length, size)):
+        for size in range(2, model.settings.reproducibility.leaves + 1):
+            model.comm.phase("probing the arithmetic")
+            for begin, end in pairwise(edges(products, length, size)):
                 for number, (product, d, a) in enumerate(pairs):
                     multiply(product, d, a, part, *product.rows(begin, end))
                     at = slice(*product.span(begin, end))

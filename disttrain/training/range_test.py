@@ -94,6 +94,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
                 broken = True
                 break
     network.values[:], velocity[:] = before
+    run.ledger.forget()
     return judged(rates, losses, broken)
 
 

@@ -90,16 +90,37 @@ def look_up(path: Path, first: int, last: int | None) -> Stretch:
             f"{path} has digests of steps {records[0]['step']} to {records[-1]['step']}, none from "
             f"{first} to {end}: choose --from and --to so that an interval ends between them"
         )
-    begin, arithmetic = None, None
+    begin, newest = None, None
     for checkpoint in [*all_checkpoints(folder.checkpoints), folder.best]:
         try:
             found = load(checkpoint)
         except CheckpointError:
             continue
-        arithmetic = arithmetic_of(found)
+        newest = found if newest is None or found.step > newest.step else newest
         if found.step <= marks[0]["step"] and (begin is None or found.step > begin.step):
             begin = found
-    return Stretch(config.read(folder.run_file), begin, marks, arithmetic)
+    settings = config.read(folder.run_file)
+    refuse_what_cannot_be_repeated(newest, settings, begin.step if begin else 0)
+    return Stretch(settings, begin, marks, arithmetic_of(newest) if newest else None)
+
+
+def refuse_what_cannot_be_repeated(
+    newest: Snapshot | None, settings: config.Settings, begin: int
+) -> None:
+    """Raise UsageError where the run file is not what the run was trained by from `begin` on."""
+    if newest is None:
+        return
+    changed = newest.state["progress"].get("changed_at", 0)
+    if changed > begin:
+        raise UsageError(
+            f"the run went on with accepted changes at step {changed}: replay it --from {changed} "
+            "or later"
+        )
+    if newest.state.get("loss", settings.model.loss) != settings.model.loss:
+        raise UsageError(
+            f"the run was trained by a script, with a loss of its own ({newest.state['loss']!r}): "
+            "the command can't repeat it"
+        )
 
 
 def steps_to(run: Run, step: int) -> None:

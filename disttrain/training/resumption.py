@@ -16,11 +16,12 @@ from disttrain.training.state import State
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["adapt", "look_back"]
+__all__ = ["adapt", "look_back", "refuse_other_loss"]
 
 # What may change between a run and its resumption: none of it changes what a step computes.
 FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
-        "communication", "data.path", "data.memory")  # fmt: skip
+        "communication", "data.path", "data.memory", "reproducibility.audit",
+        "validation.on")  # fmt: skip
 # What decides which samples a step uses.
 ORDER = {"seed", "data.block_rows", "training.batch_size", "training.protocol"}
 
@@ -51,7 +52,10 @@ def look_back(
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
         return done, None, None
-    snapshot.state["progress"]["changes"] += accepted(settings, snapshot, say, accept)
+    progress = snapshot.state["progress"]
+    if new := accepted(settings, snapshot, say, accept):
+        progress["changes"] += new
+        progress["changed_at"] = snapshot.step
     # From here on the folder holds a run that is not finished.
     folder.summary.unlink(missing_ok=True)
     return None, snapshot, None if accept else arithmetic_of(snapshot)
@@ -99,7 +103,18 @@ def adapt(run: Run, snapshot: Snapshot) -> None:
             f"{facts.get('kind')}, {facts.get('blas')}, probe {str(facts.get('probe'))[:12]}"
             for facts in (new.to_json(), old)
         )
+        progress["changed_at"] = snapshot.step
         progress["changes"].append(f"arithmetic from step {snapshot.step}: {now}, was {before}")
+
+
+def refuse_other_loss(snapshot: Snapshot | None, kind: str) -> None:
+    """Raise CheckpointError where a run would go on with another loss than it was trained with."""
+    before = snapshot.state.get("loss", kind) if snapshot else kind
+    if before != kind:
+        raise CheckpointError(
+            f"this run was trained with the loss {before!r}, now it is {kind!r}: resume by the "
+            "script that began it"
+        )
 
 
 def arithmetic_of(snapshot: Snapshot) -> Arithmetic | None:

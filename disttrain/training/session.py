@@ -20,7 +20,7 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.chronicle import Chronicle, chronicled, note_ready, teller
 from disttrain.training.diagnosis import diagnose
 from disttrain.training.folder import RunFolder
-from disttrain.training.resumption import adapt, look_back
+from disttrain.training.resumption import adapt, look_back, refuse_other_loss
 from disttrain.training.run import Run
 from disttrain.training.separability import perceptron_says
 from disttrain.training.summary import status_of, summarize
@@ -60,6 +60,7 @@ def train(
                 folder.claim(resume, overwrite)
             if comm.is_root and resume:
                 done, snapshot, recorded = look_back(folder, settings, say, accept_changes, warn)
+                refuse_other_loss(snapshot, loss.kind if loss else settings.model.loss)
         done, parts["recorded"] = comm.share((done, recorded))
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")

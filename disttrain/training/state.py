@@ -41,7 +41,7 @@ class State:
     `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
     why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
     ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
-    done again, `changes` what a resumption changed.
+    done again, `changes` what resumptions changed, the last time at step `changed_at`.
     """
 
     step: int = 0
@@ -60,6 +60,7 @@ class State:
     digests: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    changed_at: int = 0
 
     def add(self, totals: Totals, seconds: float) -> None:
         """Count one step in."""
@@ -95,8 +96,8 @@ class State:
             self.stopped_early, self.reason = impatient, "patience" * impatient
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
-        return dataclasses.asdict(self)
+        """Return the state as JSON values: of the chain only its end, the rest is in its file."""
+        return dataclasses.asdict(self) | {"digests": self.digests[-1:]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> State:

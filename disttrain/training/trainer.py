@@ -9,6 +9,7 @@ import numpy as np
 
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
+from disttrain.training.arithmetic import pin_threads
 from disttrain.training.chain import record
 from disttrain.training.evaluation import correct
 from disttrain.training.folder import RunFolder
@@ -55,6 +56,10 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
 
 def begin(run: Run, folder: RunFolder | None) -> None:
     """Compare the replicas that the run begins with, and write down what they hold."""
+    exact = run.settings.reproducibility
+    if exact.mode == "exact":
+        # Another run of this process may have set others.
+        pin_threads(exact.blas_threads)
     run.audit.begin(run.state)
     with run.comm.together("opening the run folder"):
         if run.comm.is_root and not run.state.digests:
@@ -208,8 +213,10 @@ def add_digest(run: Run, folder: RunFolder | None) -> None:
     state = run.state
     before = state.digests[-1] if state.digests else None
     state.digests.append(
-        record(run.network, run.optimizer, run.batches, state.step, before, run.about())
-    )
+        record(run.network, run.optimizer, run.batches, state.step, before,
+               {} if before else run.about(),
+               run.audit.known_at(state.step))
+    )  # fmt: skip
     if folder:
         folder.add_digest(state.digests[-1])
 

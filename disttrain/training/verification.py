@@ -105,7 +105,7 @@ def _digests(path: Path, chain: list[dict[str, Any]]) -> str:
         records = read(path)
     except CheckpointError as error:
         return str(error)
-    if records[: len(chain)] != chain:
+    if any(record not in records for record in chain):
         return f"{path} is not what the newest checkpoint remembers: --resume writes it anew"
     return ""
 

@@ -18,6 +18,7 @@ WAYS = {
     "rate": ("--set", "schedule.learning_rate=0.05"),
     "order": ("--set", "data.block_rows=16"),
     "shared": ("--set", 'reproducibility.arithmetic="shared"'),
+    "slower": ("--set", "schedule.learning_rate=0.05", "--set", "validation.every_steps=8"),
     "apart": ("--set", "validation.patience=50", "--set", "checkpoint.keep=1", "--set", "epochs=4"),
 }
 
@@ -149,6 +150,7 @@ def test_what_no_step_depends_on_does_not_count(runs):
     [
         ("seed", 0, "weights"),
         ("rate", 4, "settings"),
+        ("slower", 8, "settings"),
         ("order", 4, "data order"),
         ("shared", 4, "settings"),
         ("data", 4, "data"),

@@ -86,6 +86,8 @@ class ProductReducer(Reducer):
 
     def _keep(self, layer: int, dy: Array, x: Array) -> None:
         product, place = self._of_layer[layer], self._place
+        # In the shared arrays rows lie one behind the other: so they must where nothing is shared.
+        dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
         if self._at_once:
             multiply(product, dy, x, self.totals, 0, product.units)
             np.add.reduce(dy, axis=0, out=self._bias(product))

@@ -217,6 +217,93 @@ def test_a_layer_of_ones_own_is_computed_leaf_by_leaf(comm, settings):
     assert caught.value.exit_code == 2
 
 
+class Decaying(Dense):
+    """A dense layer whose bias decays too: its gradient lies between those of weights."""
+
+    rowwise = True
+
+    def parameters(self, inputs):
+        return super().parameters(inputs) | {"bias": Parameter((self.units,), 0.0)}
+
+
+def test_a_bias_that_decays_is_computed_leaf_by_leaf(comm, settings, monkeypatch):
+    monkeypatch.setattr("disttrain.comm.sharing.room", lambda: 0.0)
+
+    def layers():
+        return [Decaying(9, "relu"), Decaying(3)]
+
+    mine, run = trained(settings, comm, layers=layers())
+    assert mine == trained(settings, Alone(), layers=layers())[0]
+    assert run.arithmetic.kind == "leaves"
+
+
+def test_a_gradient_in_another_memory_order(comm, settings):
+    class Turned(disttrain.Softmax):
+        def forward(self, outputs, targets, ctx):
+            loss, backward = super().forward(outputs, targets, ctx)
+            return loss, lambda: np.asfortranarray(backward())
+
+    check(settings.replace(training={"batch_size": 64}), comm, ["shared"], loss=Turned())
+
+
+def test_a_loss_that_wants_other_outputs_than_targets(comm, settings):
+    class Likelihood(disttrain.Loss):
+        """`L = o₂ + (o₁ - y)² exp(-2 o₂) / 2`: a mean and the logarithm of a deviation."""
+
+        kind = "likelihood"
+
+        def forward(self, outputs, targets, ctx):
+            mean, spread = outputs[:, 0], outputs[:, 1]
+            off, weight = mean - targets[:, 0], np.exp(-2 * spread)
+
+            def backward():
+                return np.stack([off * weight, 1 - off * off * weight], axis=1)
+
+            return (spread + off * off * weight / 2).astype("f8"), backward
+
+    path = settings.data.path.replace("exact.h5", "one.h5")
+    with comm.together("making data"):
+        if comm.is_root:
+            numbers(path, 97, 1)
+    changed = settings.replace(
+        data={"path": path, "validation_fraction": 0.2},
+        model={"layers": [{"units": 6, "activation": "tanh"}, {"units": 2}], "loss": "squared"},
+        schedule={"learning_rate": 0.001},
+    )
+    check(changed, comm, loss=Likelihood())
+
+
+# Zeros hide how rows are computed: these begin with none, or nearly none, of the numbers that come.
+@pytest.mark.parametrize(
+    ("layers", "batch"),
+    [
+        ([{"units": 24, "initializer": "small-random", "scale": 1e-44}], 32),
+        ([{"units": 2, "activation": "relu"}], 26),
+        ([{"units": 13, "activation": "relu"}, {"units": 24, "activation": "relu"}], 4),
+    ],
+)
+def test_what_is_zero_at_the_beginning(comm, settings, layers, batch):
+    changed = settings.replace(
+        model={"layers": [*layers, {"units": 3}]}, training={"batch_size": batch}
+    )
+    check(changed, comm, ["shared"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_of_any_shape(comm, settings, seed):
+    random = np.random.default_rng(seed)
+    hidden = [
+        {"units": int(random.integers(1, 70)), "activation": str(random.choice(["relu", "tanh"]))}
+        for _ in range(random.integers(1, 4))
+    ]
+    changed = settings.replace(
+        model={"layers": [*hidden, {"units": 3}]},
+        training={"batch_size": int(random.integers(2, 100)), "epochs": 2},
+        reproducibility={"leaves": int(random.integers(8, 20))},
+    )  # fmt: skip
+    check(changed, comm)
+
+
 def test_more_ranks_than_leaves_are_refused(comm, settings):
     few = settings.replace(reproducibility={"leaves": max(comm.size - 1, 1)})
     if comm.size == 1:
@@ -279,4 +366,6 @@ def test_a_loss_that_returns_only_a_sum_is_for_leaves(comm, settings):
     check(settings, comm, ["leaves"], loss=Sum())
     asked = settings.replace(reproducibility={"arithmetic": "shared"})
     with pytest.raises(disttrain.DisttrainError, match="one number for each sample"):
-        disttrain.fit(disttrain.build(asked, comm=comm, loss=Sum()))
+        disttrain.build(asked, comm=comm, loss=Sum())
+    auto = disttrain.build(settings, comm=comm, loss=Sum())
+    assert auto.arithmetic.kind == "leaves"

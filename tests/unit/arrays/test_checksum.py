@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import checksum
-from disttrain.arrays.checksum import CHUNK
+from disttrain.arrays.checksum import CHUNK, SPREAD
 
 
 def by_hand(array: np.ndarray) -> int:
     """Return the sum as its definition says, with Python's own numbers."""
     raw = array.tobytes()
     words = [int.from_bytes(raw[low : low + 8], "little") for low in range(0, len(raw), 8)]
-    return sum((2 * i + 1) * word for i, word in enumerate(words)) % (1 << 64)
+    terms = ((2 * i + 1) * (word + SPREAD * (word >> 32)) for i, word in enumerate(words))
+    return sum(terms) % (1 << 64)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "<i2"])
@@ -38,6 +39,20 @@ def test_every_flipped_bit_changes_it(dtype: str, length: int) -> None:
             assert checksum(array) != before
             raw[byte] ^= np.uint8(1 << bit)
     assert checksum(array) == before
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_two_flips_of_one_bit_and_signs_do_not_cancel(dtype: str) -> None:
+    array = np.random.default_rng(5).normal(size=12).astype(dtype)
+    words, before = array.view(f"u{array.itemsize}"), checksum(array)
+    assert checksum(-array) != before
+    for bit in range(8 * array.itemsize):
+        flip = words.dtype.type(1 << bit)
+        for a in range(12):
+            for b in range(a):
+                words[[a, b]] ^= flip
+                assert checksum(array) != before, (bit, a, b)
+                words[[a, b]] ^= flip
 
 
 def test_elements_that_change_places_change_it() -> None:

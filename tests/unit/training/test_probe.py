@@ -178,4 +178,4 @@ def test_what_is_kept_comes_back() -> None:
 
 def test_shared_products_that_can_not_be_had_are_refused(exact: Callable[..., Run]) -> None:
     with pytest.raises(RunFileError, match=r"more than 8192.*\"leaves\""):
-        arithmetic.kind_of("shared", exact(*EXACT).network, [9000])
+        arithmetic.kind_of("shared", exact(*EXACT), [9000], (3, 3))

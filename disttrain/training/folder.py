@@ -179,7 +179,8 @@ class RunFolder:
             if run.comm.is_root:
                 begin = time.perf_counter()
                 # The checkpoint remembers the end of the chain alone: the file must have the rest.
-                self._append(self.digests, "", durable=True)
+                if self.digests.exists():
+                    self._append(self.digests, "", durable=True)
                 snapshot = run.snapshot()
                 content = image(snapshot)
                 # Now: a bit may have flipped during the validation, or while the image was made.

@@ -29,6 +29,7 @@ class Saver:
         run: Any = SimpleNamespace(
             comm=Alone(),
             snapshot=lambda: snapshot,
+            audit=SimpleNamespace(refuse_unaudited=lambda: None),
             settings=SimpleNamespace(checkpoint=SimpleNamespace(keep=self.keep)),
         )
         self.folder.save(run, improved)

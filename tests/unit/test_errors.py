@@ -12,6 +12,7 @@ CODES = {
     "CheckpointError": 3,
     "Divergence": 4,
     "LostRanks": 5,
+    "Corruption": 5,
     "Preempted": 75,
 }
 

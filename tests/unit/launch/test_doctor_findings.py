@@ -170,7 +170,7 @@ BAD = {
     ),
     "folder-not-writable": (
         lambda: changed(alone(), [0], "disk", write_problem="Read-only file system", free=0),
-        "nothing can be written in /work: Read-only", "--output", (0,),
+        "nothing can be written in /scratch: Read-only", "--output", (0,),
     ),
     "rename-not-atomic": (
         lambda: changed(alone(), [0], "disk", rename_problem="a reader saw half of it"),
@@ -178,7 +178,7 @@ BAD = {
     ),
     "sync-fails": (
         lambda: changed(alone(), [0], "disk", sync_problem="Input/output error", sync_seconds=9.0),
-        "fsync does not work in /work: Input/output error", "--output", (0,),
+        "fsync does not work in /scratch: Input/output error", "--output", (0,),
     ),
     "sync-slow": (
         lambda: changed(alone(), [0], "disk", sync_seconds=2.5), "2.5 s", "every_epochs", (0,),
@@ -194,7 +194,7 @@ BAD = {
     ),
     "hdf5-locking-forced": (
         lambda: changed(alone(), [0], "disk", hdf5_locking="TRUE"),
-        "/work is on nfs4", "unset HDF5_USE_FILE_LOCKING", (0,),
+        "/scratch is on nfs4", "unset HDF5_USE_FILE_LOCKING", (0,),
     ),
     "little-space": (
         lambda: changed(alone(), [0], "disk", free=300 * MB), "300 MB", "checkpoint.keep", (0,),
@@ -204,7 +204,7 @@ BAD = {
     ),
     "folder-not-shared": (
         lambda: changed(job(3, 2), [4], "disk", token_seen=False),
-        "/work is not shared with n2: checkpoints are on n0 only", "all hosts share", (4,),
+        "/scratch is not shared with n2: checkpoints are on n0 only", "all hosts share", (4,),
     ),
     "docker-bridges": (
         lambda: changed(job(2, 2), [0, 1], "network", interfaces=(LO, DOCKER, ETH)),

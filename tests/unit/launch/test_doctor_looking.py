@@ -107,8 +107,8 @@ def test_a_directory_that_can_not_be_synced_is_no_alarm(tmp_path, monkeypatch):
 TABLE = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:25 / /home\\040of\\040all rw - nfs4 server:/home rw
-31 22 0:26 / /work rw - nfs server:/old rw
-32 22 0:27 / /work rw shared:3 master:1 - lustre 10.0.0.9@tcp:/work rw
+31 22 0:26 / /scratch rw - nfs server:/old rw
+32 22 0:27 / /scratch rw shared:3 master:1 - lustre 10.0.0.9@tcp:/scratch rw
 """
 
 
@@ -117,8 +117,8 @@ TABLE = """\
     [
         ("/x", ("ext4", "/dev/vda")),
         ("/home of all/me", ("nfs4", "server:/home")),
-        ("/work/runs", ("lustre", "10.0.0.9@tcp:/work")),
-        ("/workshop", ("ext4", "/dev/vda")),
+        ("/scratch/runs", ("lustre", "10.0.0.9@tcp:/scratch")),
+        ("/scratchpad", ("ext4", "/dev/vda")),
     ],
 )
 def test_what_is_mounted(tmp_path, path, found):

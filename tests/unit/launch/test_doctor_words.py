@@ -22,7 +22,12 @@ def test_a_good_job_in_words():
     lines = in_words(with_gpus(job(2, 2)), [])
     assert lines[0].endswith("4 ranks on 2 hosts (n0, n1)")
     text = "\n".join(lines)
-    for part in ("Open MPI 5.0.11", "8 of 8 cores", "NVIDIA H200", "/work/runs: nfs4, 966 GB free"):
+    for part in (
+        "Open MPI 5.0.11",
+        "8 of 8 cores",
+        "NVIDIA H200",
+        "/scratch/runs: nfs4, 966 GB free",
+    ):
         assert part in text
     assert lines[-1] == "no problems found"
 

@@ -84,12 +84,14 @@ def decide(
         kind = kind_of(
             recorded.kind if recorded else settings.arithmetic, model, sizes, (classes, outputs)
         )
-        shared = kind == "shared"
-        passes = sizes if shared else leaf_sizes(sizes, settings.leaves)
-        batch = synthetic(model, max(passes[0], BLOCK_ROWS), classes, outputs)
+        shared, parts = kind == "shared", leaf_sizes(sizes, settings.leaves)
+        rows = max(sizes[0] if shared else parts[0], BLOCK_ROWS)
+        batch = synthetic(model, rows, classes, outputs)
+        plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
+        passes = [*(sizes if shared else ()), *(parts if plan.alone else ())]
+        # After the plan: products are computed in its tiles now, as in training.
         digest = probe(model, *batch, passes)
         refuse_unsteady(digest == probe(model, *batch, passes))
-        plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
     mine = Arithmetic(kind, settings.leaves, plan, blas(), digest)
     first = comm.share(mine)
     with comm.together("probing the arithmetic"):

@@ -111,6 +111,8 @@ def divisible(model: Predictor, sizes: Sequence[int], batch: tuple[Array, Array]
     Divisions over 2 to `leaves` ranks are tried, first with the finest grid.
     """
     layout = model.network.layout
+    # Where sums of biases go, which nobody reads.
+    model.network.write_gradients_to(np.zeros(layout.length, model.network.dtype))
     grid, tiled = next((way for way in WAYS if rows_divide(model, sizes, batch, *way)), (0, False))
     model.network.tile_small(grid if tiled else 0)
     grids = [GRIDS[1]] * len(products_of(layout))

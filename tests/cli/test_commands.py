@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.cli.shell import TRAINING, blobs, numbers, sentence, wait_for
+from tests.cli.shell import TRAINING, numbers, sentence, wait_for
 
 pytestmark = pytest.mark.timeout(60)
 METRICS = {
@@ -25,27 +25,6 @@ SUMMARY = {
     "status", "steps", "epochs", "ranks", "wall_seconds", "samples_per_second", "best_step",
     "validation", "test", "digest", "failures", "environment",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A folder with a data file, a run file and a finished run in `out`; tests copy it."""
-    from tests.cli.shell import a_shell
-
-    folder = tmp_path_factory.mktemp("done")
-    blobs(folder / "blobs.h5")
-    with a_shell(folder) as shell:
-        shell.run_file()
-        result = shell.run("train", "run.toml", "--output", "out")
-        assert result.returncode == 0, result.stderr
-    return folder
-
-
-@pytest.fixture
-def trained(shell, done):
-    """A shell in whose folder `out` is a finished run."""
-    shutil.copytree(done / "out", shell.folder / "out")
-    return shell
 
 
 def files(folder):

@@ -6,29 +6,10 @@ import shutil
 import h5py
 import pytest
 
-from tests.cli.shell import a_shell, blobs, sentence
+from tests.cli.shell import sentence
 
 pytestmark = pytest.mark.timeout(60)
 LAUNCH = ("launch", "-n", 2)
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A folder with a data file, a run file and a finished run in `out`; tests copy it."""
-    folder = tmp_path_factory.mktemp("done")
-    blobs(folder / "blobs.h5")
-    with a_shell(folder) as shell:
-        shell.run_file()
-        result = shell.run("train", "run.toml", "--output", "out")
-        assert result.returncode == 0, result.stderr
-    return folder
-
-
-@pytest.fixture
-def trained(shell, done):
-    """A shell in whose folder `out` is a finished run."""
-    shutil.copytree(done / "out", shell.folder / "out")
-    return shell
 
 
 def flip(path, name):

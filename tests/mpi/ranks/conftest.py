@@ -18,6 +18,7 @@ from mpi4py import MPI  # noqa: E402
 
 from disttrain.comm import ranks  # noqa: E402
 from disttrain.comm.alone import Alone  # noqa: E402
+from tests.cli.shell import blobs  # noqa: E402
 
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
@@ -46,6 +47,26 @@ def jobs(comm, outcomes):
 def together_path(comm, tmp_path_factory):
     """A folder that all ranks see."""
     return comm.share(tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="session")
+def perceptron(comm, together_path):
+    """The settings of one unit, by the perceptron's rule, on two classes."""
+    path = together_path / "two.h5"
+    with comm.together("making data"):
+        if comm.is_root:
+            blobs(path, 60, classes=2)
+    return disttrain.parse(f"""
+        [data]
+        path = "{path}"
+        validation_fraction = 0.2
+        [model]
+        layers = [{{ units = 1, activation = "sign" }}]
+        loss = "perceptron"
+        dtype = "float64"
+        [training]
+        epochs = 5
+    """)
 
 
 @pytest.fixture(scope="session")

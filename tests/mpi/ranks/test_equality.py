@@ -328,20 +328,5 @@ def test_batch_training_stops_at_the_same_step(settings, own):
     assert run.state.step < 400
 
 
-def test_a_perceptron_on_any_number_of_ranks(own, together_path):
-    path = together_path / "two.h5"
-    with own.together("making data"):
-        if own.is_root:
-            blobs(path, 60, classes=2)
-    settings = disttrain.parse(f"""
-        [data]
-        path = "{path}"
-        validation_fraction = 0.2
-        [model]
-        layers = [{{ units = 1, activation = "sign" }}]
-        loss = "perceptron"
-        dtype = "float64"
-        [training]
-        epochs = 5
-    """)
-    check(settings, own)
+def test_a_perceptron_on_any_number_of_ranks(own, perceptron):
+    check(perceptron, own)

@@ -123,26 +123,10 @@ def test_numbers_to_be_fitted(comm, settings):
     check(changed, comm)
 
 
-def test_a_perceptron(comm, together_path):
-    path = together_path / "two.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 60, classes=2)
-    settings = disttrain.parse(f"""
-        [data]
-        path = "{path}"
-        validation_fraction = 0.2
-        [model]
-        layers = [{{ units = 1, activation = "sign" }}]
-        loss = "perceptron"
-        [training]
-        epochs = 4
-        protocol = "mini-batch"
-        batch_size = 16
-        [reproducibility]
-        mode = "exact"
-    """)
-    check(settings, comm)
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_a_perceptron(comm, perceptron, batch_size):
+    training = {"protocol": "mini-batch", "batch_size": batch_size}
+    check(perceptron.replace(training=training, reproducibility={"mode": "exact"}), comm)
 
 
 def test_a_flat_gradient_stops_all_at_the_same_step(comm, settings):

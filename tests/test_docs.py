@@ -43,6 +43,8 @@ def load_builder() -> ModuleType:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    # Where Python looks when the file is run as a program.
+    sys.path.insert(0, str(ROOT / "docs"))
     spec.loader.exec_module(module)
     return module
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disttrain.errors import UsageError
+from disttrain.launch.network import address_of
 
 __all__ = ["Host", "fitted", "is_here", "parse_hosts", "read_hostfile", "total"]
 
@@ -86,8 +87,10 @@ def is_here(name: str) -> bool:
     own = socket.gethostname()
     if name in ("localhost", own, own.partition(".")[0]):
         return True
+    address = address_of(name)
+    if address is None:
+        return False
     try:
-        address = socket.gethostbyname(name)
         with socket.socket() as probe:
             probe.bind((address, 0))
     except OSError:

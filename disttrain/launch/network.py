@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import ipaddress
 import socket
 import struct
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Interface", "interfaces", "routes", "tcp_options"]
+__all__ = ["Interface", "address_of", "interfaces", "routes", "tcp_options"]
 
 # Interfaces that exist on every host with the same addresses, for containers and virtual machines.
 BRIDGES = ("docker", "br-", "virbr", "veth", "lxcbr", "lxdbr", "cni", "podman", "flannel")
 SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
 # What Open MPI leaves out by itself; a list of our own replaces it.
 ALWAYS_OUT = "127.0.0.0/8"
+# Seconds that a name server may take; a resolver that finds none would take half a minute a name.
+LOOKUP = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,38 @@ def interfaces() -> list[Interface]:
     return found
 
 
+@functools.cache
+def address_of(name: str) -> str | None:
+    """Return the IPv4 address of a host; None where nobody knows it, or answers in time.
+
+    Each name is asked for once in a launch. One that only ssh knows, by its own configuration, has
+    no address here.
+    """
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            found.append(socket.gethostbyname(name))
+        except OSError:
+            return
+
+    asker = threading.Thread(target=ask, daemon=True)
+    asker.start()
+    asker.join(LOOKUP)
+    return found[0] if found else None
+
+
 def routes(names: Sequence[str]) -> dict[str, str]:
     """Return for the address of each host the address of this one from which it is reached.
 
     Nothing is sent: a datagram socket that is connected has only been told its route.
     """
     found = {}
-    for name in names:
+    for address in filter(None, map(address_of, names)):
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-                asker.connect((name, 9))
-                found[asker.getpeername()[0]] = asker.getsockname()[0]
+                asker.connect((address, 9))
+                found[address] = asker.getsockname()[0]
         except OSError:
             continue
     return found

@@ -1,7 +1,11 @@
 """The network between hosts: never that of a bridge."""
 
+import socket
+import threading
 from ipaddress import IPv4Network
 
+from disttrain.launch import network
+from disttrain.launch.hosts import is_here
 from disttrain.launch.network import Interface, interfaces, routes, tcp_options
 
 LO = Interface("lo", IPv4Network("127.0.0.0/8"))
@@ -36,3 +40,19 @@ def test_without_bridges_mpi_chooses():
 def test_this_host_has_a_loopback_and_a_way_to_itself():
     assert any(i.name == "lo" and i.network == LO.network for i in interfaces())
     assert routes(["127.0.0.1", "no-such-host.invalid"]) == {"127.0.0.1": "127.0.0.1"}
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
+    asked, over = [], threading.Event()
+
+    def never(name):
+        asked.append(name)
+        over.wait()
+        raise OSError
+
+    monkeypatch.setattr(socket, "gethostbyname", never)
+    monkeypatch.setattr(network, "LOOKUP", 0.01)
+    assert not is_here("silent.invalid")
+    assert routes(["silent.invalid"]) == {}
+    assert asked == ["silent.invalid"]
+    over.set()

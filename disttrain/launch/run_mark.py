@@ -7,7 +7,9 @@ has written `summary.json`.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +59,27 @@ class RunMark:
         folder = self._folder / "checkpoints" if self._folder else None
         names = [path.name for path in folder.iterdir()] if folder and folder.is_dir() else []
         return max((int(m[1]) for n in names if (m := CHECKPOINT.fullmatch(n))), default=None)
+
+    def in_use(self) -> bool:
+        """Return True where a process holds the lock of the run folder, or a file server says so.
+
+        It lets go of what a dead host held only after a while.
+        """
+        try:
+            lock = os.open(self._folder / ".lock", os.O_RDWR) if self._folder else -1
+        except OSError:
+            return False
+        if lock < 0:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(lock)
+        return False
 
     def _signature(self, name: str) -> tuple[int, int, int] | None:
         """Return what tells one version of a file from another; None where it is not there."""

@@ -28,6 +28,9 @@ __all__ = ["supervise"]
 
 # Seconds before the first restart, doubled before each further one up to the second number.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+# Seconds that a file server may take to give up the lock of a host that is gone (NFS: 90), and
+# between two looks at it.
+LOCK_WAIT, LOOK = 120.0, 1.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
 HEAD = 4
 A_RANK = b"OMPI_COMM_WORLD_RANK="
@@ -133,6 +136,16 @@ class Launch:
             f"{size} rank{'s' * (size > 1)}{where} {begin}"
         )
         self.asked.sleep(seconds)
+        self._await_lock()
+
+    def _await_lock(self) -> None:
+        """Wait until the run folder is free: nothing of this launch is left that could hold it."""
+        end = time.monotonic() + LOCK_WAIT
+        while self._mark and self._mark.in_use():
+            if self.asked.signal or time.monotonic() > end:
+                # The ranks will say that it is in use.
+                return
+            self.asked.sleep(LOOK)
 
     def _fitting(self, ranks: int) -> int:
         return min(ranks, self._cluster.slots) if self._cluster else ranks

@@ -1,7 +1,9 @@
 """`launch --restarts`: lost ranks cost no more than a moment; what would recur is not repeated."""
 
+import fcntl
 import re
 import signal
+import time
 
 import pytest
 
@@ -29,6 +31,21 @@ def test_a_training_goes_on_until_it_is_done(shell):
     assert whole.returncode == 0, whole.stderr
     assert shell.summary("out")["digest"] == shell.summary("whole")["digest"]
     assert not shell.left_running()
+
+
+def test_a_lock_that_outlives_its_host_is_waited_for(shell):
+    """A file server keeps it for a while; without the wait the restart ends with code 2."""
+    process = shell.start(
+        "launch", "-n", 2, "--restarts", 2, "train", "run.toml", "--output", "out",
+        module="tests.mpi.driver", env={"FAULT": "KILL at forward on 1"},
+    )  # fmt: skip
+    assert any("restart 1 of 2 in 1 s" in line for line in iter(process.stderr.readline, ""))
+    with open(shell.folder / "out" / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(6)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert "restart 2 of 2" in rest
 
 
 def test_a_training_that_stays_lost(shell):

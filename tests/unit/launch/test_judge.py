@@ -7,6 +7,7 @@ import pytest
 
 from disttrain.launch.attempt import LOST, Asked, judge
 from disttrain.launch.run_mark import RunMark, resuming
+from disttrain.training.folder import RunFolder
 
 
 @pytest.fixture
@@ -95,6 +96,17 @@ def test_a_run_has_begun_when_its_run_file_is_written(folder):
     (folder / "run.toml").unlink()
     (folder / "run.toml").write_text("seed = 2 ")
     assert mark.began
+
+
+def test_the_lock_of_a_run_is_seen_until_it_is_let_go(folder):
+    mark = RunMark(TRAIN)
+    assert not mark.in_use()
+    run = RunFolder(folder)
+    run.claim(resume=False, overwrite=False)
+    assert mark.in_use()
+    run.release()
+    assert not mark.in_use()
+    run.claim(resume=True, overwrite=False)
 
 
 def test_a_restart_goes_on_instead_of_overwriting():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import subprocess
@@ -24,10 +25,14 @@ LOST, PREEMPTED, INTERRUPTED = 5, 75, 130
 # "A daemon failed to report back": no rank has started.
 UNREPORTED = 213
 # What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
-UNHEARD = (-signal.SIGUSR1, 128 + signal.SIGUSR1)
+UNHEARD = (-signal.SIGUSR1, signal.SIGUSR1, 128 + signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1
+# Seconds in which a launcher that has just been started may miss a signal: MPICH's does.
+DEAF = 0.25
 # Seconds that mpirun may take to end once its ranks have, and between two looks.
 PATIENCE, LOOK = 10.0, 1.0
+# Seconds between two looks at whether a signal has come.
+NAP = 0.1
 
 
 class Ending(NamedTuple):
@@ -46,7 +51,6 @@ class Asked:
 
     def __init__(self, mark: str, saves: bool) -> None:
         self._mark, self._saves = mark, saves
-        self._woken = threading.Event()
         self._job: subprocess.Popen[bytes] | None = None
         self.signal: signal.Signals | None = None
         self.killed = False
@@ -72,19 +76,23 @@ class Asked:
         return Ending(PREEMPTED, f"asked to stop ({name}) {when}: nothing was changed")
 
     def sleep(self, seconds: float) -> None:
-        """Wait, no longer than until a signal comes."""
-        self._woken.wait(seconds)
+        """Wait, no longer than until a signal comes.
+
+        In short naps: a lock of an event could be held by the very line that a signal interrupts.
+        """
+        end = time.monotonic() + seconds
+        while self.signal is None and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, NAP))
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         again = number == signal.SIGINT and self.signal == signal.SIGINT
         self.signal = signal.Signals(number)
-        self._woken.set()
         if again or not self._saves:
             self.killed = True
             if self._job:
                 self._job.kill()
             kill(self._mark)
-        elif self._job and self._job.poll() is None:
+        elif self._job:
             self._job.send_signal(signal.SIGUSR1)
 
 
@@ -110,6 +118,8 @@ def run(
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(DEAF)
         asked.pass_on_to(job)
         watch = threading.Thread(target=_end_if_forgotten, args=(job, status, has_ranks))
         watch.daemon = True

@@ -139,8 +139,14 @@ class Lines(logging.Handler):
     """Standard error, a line an event; errors are left to those who end the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
-        if record.levelno < logging.ERROR and not getattr(record, "told", False):
+        """Print one line.
+
+        Python's own warnings are those of rank 0 where not all is wanted: a hundred ranks that run
+        the same code warn of the same a hundred times.
+        """
+        told = getattr(record, "told", False)
+        again = record.name == PYTHON.name and _rank[0] > 0 and self.level > logging.DEBUG
+        if record.levelno < logging.ERROR and not told and not again:
             speak(in_words(record))
 
 

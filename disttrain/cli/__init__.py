@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -88,6 +89,9 @@ COLLECTIVE = (RankFailure, Corruption, Divergence, Preempted)
 
 def main() -> None:
     """Run the command that `sys.argv` names and exit with the documented code."""
+    if sys.stderr is not None:
+        # A crash in a library's C code says where Python was.
+        faulthandler.enable()
     prepare_blas()
     job = launched()
     if job and job.rank:

@@ -47,11 +47,17 @@ Verbose = Annotated[
 
 def listen(quiet: bool = False, verbose: bool = False) -> None:
     """Have this rank print its warnings, and with `verbose` what it does, as lines of its own."""
+    import socket
+
     from disttrain import journal
+    from disttrain.environment import launched
     from disttrain.errors import UsageError
 
     if quiet and verbose:
         raise UsageError("give --quiet or --verbose, not both")
+    if job := launched():
+        # Before the ranks have met: what they say until then has its rank too.
+        journal.who(job.rank, socket.gethostname())
     journal.listen(verbose)
 
 

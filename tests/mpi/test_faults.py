@@ -173,6 +173,13 @@ def test_a_rank_that_leaves_in_mid_run(shell, how, rank):
     check_lost(shell, by_launch(shell, f"{how} at forward on {rank}", timeout=15))
 
 
+def test_a_crash_in_c_says_where_python_was(shell):
+    result = by_launch(shell, "SEGV at forward on 1", timeout=15)
+    check_lost(shell, result)
+    assert result.stderr.count("Segmentation fault") >= 1
+    assert "in compute_gradients" in result.stderr
+
+
 def test_a_death_in_the_sum_is_seen(shell):
     result = by_launch(shell, "KILL at the sum on 0")
     assert result.returncode == 5

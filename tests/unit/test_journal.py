@@ -95,17 +95,24 @@ def test_people_read_warnings_only_and_with_verbose_all_but_what_they_are_told(r
     )
 
 
-def test_pythons_warnings_are_lines_of_their_rank(rank, capfd):
-    journal.listen(verbose=False)
+@pytest.mark.parametrize(
+    ("number", "verbose", "printed"), [(0, False, 1), (3, False, 0), (3, True, 1)]
+)
+def test_pythons_warnings_are_printed_once_and_stand_in_each_journal(
+    rank, capfd, number, verbose, printed
+):
+    journal.listen(verbose)
+    journal.who(number, "node7")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(False)
         logging.captureWarnings(True)
         warnings.warn("odd rows", RuntimeWarning, stacklevel=1)
-    said = capfd.readouterr().err
-    assert said.startswith("rank 3 (node7): ")
-    assert said.count("\n") == 1
-    assert "RuntimeWarning: odd rows" in said
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == printed
+    for line in said:
+        assert line.startswith(f"rank {number} (node7): ")
+        assert "RuntimeWarning: odd rows" in line
     (line,) = lines(rank)
     assert line["event"] == "python warning"
     assert line["level"] == "warning"

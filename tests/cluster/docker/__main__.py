@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.cluster.docker import agreement, disk, faults, links
+from tests.cluster.docker import agreement, disk, faults, links, pods
 from tests.cluster.docker.card import Card, Failed
 from tests.cluster.docker.nodes import Nodes
 from tests.cluster.docker.training import Training
@@ -17,6 +17,7 @@ SCENARIOS: tuple[tuple[str, float, Callable[[Training], str]], ...] = (
     ("same digest on one and many nodes", 150, agreement.same_digest),
     ("plain mpirun with a host file", 120, agreement.plain_mpirun),
     ("one shared folder", 120, agreement.shared_folder),
+    ("pods of the MPI Operator", 150, pods.operator),
     ("stopped, resumed on others", 150, agreement.stopped_and_resumed),
     ("worker killed", 150, faults.worker_killed),
     ("head killed", 150, faults.head_killed),

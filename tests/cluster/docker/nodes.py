@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.cluster.docker.card import Failed
 
-__all__ = ["Nodes", "wait_for"]
+__all__ = ["PROJECT", "Nodes", "docker", "wait_for"]
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "docker" / "cluster.sh"
@@ -36,7 +36,7 @@ class Nodes:
     def __init__(self, workers: int) -> None:
         self.names = ["head", *(f"worker{i + 1}" for i in range(workers))]
         self._containers: dict[str, str] = {}
-        self._network = ""
+        self.network_id = ""
 
     def up(self) -> None:
         """Build and start them, without what is left of others. Raises Failed where that fails."""
@@ -46,9 +46,9 @@ class Nodes:
             raise Failed(f"docker/cluster.sh up ended with {done.returncode}")
         for name in self.names:
             of = (f"{LABEL}.project={PROJECT}", f"{LABEL}.service={name}")
-            self._containers[name] = _docker("ps", "-aq", *_filters(*of)).strip()
+            self._containers[name] = docker("ps", "-aq", *_filters(*of)).strip()
         of = (f"{LABEL}.project={PROJECT}", f"{LABEL}.network=cluster")
-        self._network = _docker("network", "ls", "-q", *_filters(*of)).strip()
+        self.network_id = docker("network", "ls", "-q", *_filters(*of)).strip()
 
     def down(self) -> None:
         """Remove containers, network and volumes; the image stays."""
@@ -80,27 +80,27 @@ class Nodes:
 
     def kill(self, node: str) -> None:
         """Let a node die: all its processes at once."""
-        _docker("kill", self._containers[node])
+        docker("kill", self._containers[node])
 
     def revive(self, node: str) -> None:
         """Start a node again."""
-        _docker("start", self._containers[node])
+        docker("start", self._containers[node])
 
     def pause(self, node: str) -> None:
         """Let a node stand still; its kernel goes on answering."""
-        _docker("pause", self._containers[node])
+        docker("pause", self._containers[node])
 
     def unpause(self, node: str) -> None:
         """Let a node go on."""
-        _docker("unpause", self._containers[node])
+        docker("unpause", self._containers[node])
 
     def cut(self, node: str) -> None:
         """Take a node off the network."""
-        _docker("network", "disconnect", self._network, self._containers[node])
+        docker("network", "disconnect", self.network_id, self._containers[node])
 
     def mend(self, node: str) -> None:
         """Put a node on the network again."""
-        _docker("network", "connect", "--alias", node, self._network, self._containers[node])
+        docker("network", "connect", "--alias", node, self.network_id, self._containers[node])
 
     def network(self, *command: str) -> None:
         """Run `tc` or `iptables` on all nodes; the word DEV stands for the node's interface."""
@@ -139,15 +139,15 @@ class Nodes:
 
     def restart(self) -> None:
         """Start all nodes anew, whatever has become of them."""
-        here = _docker("network", "inspect", "-f", "{{json .Containers}}", self._network)
+        here = docker("network", "inspect", "-f", "{{json .Containers}}", self.network_id)
         for node, container in self._containers.items():
             subprocess.run(["docker", "unpause", container], capture_output=True, check=False)
             if container not in here:
                 subprocess.run(
-                    ["docker", "network", "connect", "--alias", node, self._network, container],
+                    ["docker", "network", "connect", "--alias", node, self.network_id, container],
                     capture_output=True, check=False,
                 )  # fmt: skip
-        _docker("restart", "-t", "1", *self._containers.values())
+        docker("restart", "-t", "1", *self._containers.values())
         if not self.are_ready():
             raise Failed("the nodes do not answer after a restart")
 
@@ -175,16 +175,21 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _docker(*arguments: str) -> str:
+def docker(*arguments: str, given: str = "", both: bool = False) -> str:
+    """Run a command of Docker's and return what it prints, with `both` on standard error too.
+
+    Raises Failed where it fails.
+    """
     try:
         done = subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=LONGEST
-        )
+            ["docker", *arguments],
+            input=given, capture_output=True, text=True, check=False, timeout=LONGEST,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Failed(f"docker {' '.join(arguments)}: no end in {LONGEST} s") from None
     if done.returncode:
         raise Failed(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
+    return done.stdout + (done.stderr if both else "")
 
 
 def _filters(*conditions: str) -> list[str]:

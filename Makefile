@@ -36,8 +36,8 @@ cluster-test-local: $(STAMP)
 cluster:
 	docker/cluster.sh up $(WORKERS)
 
-cluster-test:
-	$(PYTHON) -m tests.cluster.docker
+cluster-test: $(STAMP)
+	$(BIN)/python -m tests.cluster.docker
 
 cluster-down:
 	docker/cluster.sh down

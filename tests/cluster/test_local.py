@@ -48,8 +48,8 @@ def check_clean(cluster: Cluster) -> None:
 
 
 def said(result: subprocess.CompletedProcess[str]) -> list[str]:
-    """Return the sentences of disttrain."""
-    lines = result.stderr.splitlines()
+    """Return the sentences of disttrain; MPI ends some of its own texts with a zero byte."""
+    lines = result.stderr.replace("\0", "\n").splitlines()
     return [line.removeprefix("disttrain: ") for line in lines if line.startswith("disttrain: ")]
 
 

@@ -46,7 +46,9 @@ def command(
         str(run_file), title, ranks or nodes, nodes, time, program or _this(), cpus,
         gpus or wants_gpu,
     )  # fmt: skip
-    text = fill(name, site, output.name if output else None)
+    if output and output.exists() and run_file.exists() and output.samefile(run_file):
+        raise UsageError(f"--output {output} is the run file itself: choose another name")
+    text = fill(name, site, str(output) if output else None)
     if output is None:
         say(text.rstrip("\n"))
         return

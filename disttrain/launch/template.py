@@ -22,8 +22,11 @@ FILES = {
     "hosts": ("hosts.txt", "hosts"),
 }
 GRACE_SECONDS = 120
-TIME = re.compile(r"(\d+):(\d\d):(\d\d)")
-PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")
+TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
+# No shell and no command takes such a word for anything else.
+PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_][A-Za-z0-9@%+=:,./_-]*")
+# The longest name of a Service in Kubernetes, less what the operator adds.
+DNS_NAME = 50
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Site:
         lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
         return {
             "name": self.name,
-            "dns_name": re.sub(r"[^a-z0-9-]", "-", self.name.lower()).strip("-") or "disttrain",
+            "lettered": _lettered(self.name),
+            "dns_name": _as_label(self.name),
             "run_file": self.run_file,
             "folder": f"runs/{self.name}",
             "program": self.program,
@@ -75,10 +79,13 @@ class Site:
             "seconds": str(seconds - self.grace),
             "minutes": str(-(-seconds // 60)),
             "host_lines": lines,
+            # A daemon of mpirun is one task of Slurm's, and starts all ranks of its node.
+            "slurm_gpus_per_node": f"#SBATCH --gpus-per-node={each}" if self.gpus else "",
             "slurm_gpus": "#SBATCH --gpus-per-task=1" if self.gpus else "",
             "pbs_gpus": f":ngpus={each}" if self.gpus else "",
             "lsf_gpus": '#BSUB -gpu "num=1/task"' if self.gpus else "",
             "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
+            "image": "disttrain-gpu" if self.gpus else "disttrain",
             "kubernetes_gpus": f", nvidia.com/gpu: {each}" if self.gpus else "",
         }
 
@@ -100,12 +107,27 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
     """
     if template not in FILES:
         raise UsageError(f"no template {template!r}: there are {', '.join(FILES)}")
+    if template == "gridengine" and site.cpus > 1:
+        raise UsageError(
+            "--cpus is not for gridengine, where a slot is a rank: choose a parallel environment "
+            "whose slots have as many cores"
+        )
     file, usual = FILES[template]
     values = site.values(script or usual)
     lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not _is_empty(line, values)]
     filled = [re.sub(r"\{\{(\w+)\}\}", lambda m: values[m[1]], line) for line in kept]
     return "\n".join(filled) + "\n"
+
+
+def _lettered(name: str) -> str:
+    """Return a name that begins with a letter, as some schedulers want it."""
+    return name if name[:1].isalpha() else f"run-{name}"
+
+
+def _as_label(name: str) -> str:
+    """Return a name as Kubernetes wants it: a letter first, small letters, digits and hyphens."""
+    return _lettered(re.sub(r"[^a-z0-9]+", "-", name.lower()))[:DNS_NAME].strip("-")
 
 
 def _is_empty(line: str, values: dict[str, str]) -> bool:

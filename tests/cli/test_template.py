@@ -57,10 +57,38 @@ def test_the_kubernetes_job_is_yaml(shell):
     assert container["resources"]["limits"] == {"cpu": 2, "nvidia.com/gpu": 2}
 
 
+@pytest.mark.parametrize(
+    ("name", "label"), [("800-Units_a", "run-800-units-a"), ("on", "on"), ("x" * 80, "x" * 50)]
+)
+def test_names_are_as_kubernetes_and_grid_engine_want_them(shell, name, label):
+    yaml = pytest.importorskip("yaml")
+    shell.run_file(f'name = "{name}"\n' + shell.run_file().read_text(), "a,b.toml")
+    job = yaml.safe_load(shell.run("template", "kubernetes", "a,b.toml").stdout)
+    assert job["metadata"]["name"] == label
+    (container,) = job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"]
+    assert container["args"] == ["train", "a,b.toml", "--resume"]
+    first = re.search(r"^#\$ -N (.)", shell.run("template", "gridengine", "a,b.toml").stdout, re.M)
+    assert first
+    assert first[1].isalpha()
+
+
+def test_the_gpus_of_a_node_are_there_for_all_its_ranks(shell):
+    """Where mpirun starts them; where srun does, each has its own."""
+    size = ("run.toml", "--nodes", 2, "--ranks", 8, "--gpus")
+    assert "#SBATCH --gpus-per-node=4" in shell.run("template", "slurm", *size).stdout
+    assert "#SBATCH --gpus-per-task=1" in shell.run("template", "slurm-srun", *size).stdout
+
+
+def test_a_script_names_the_file_that_it_is_in(shell):
+    (shell.folder / "jobs").mkdir()
+    shell.run("template", "pbs", "run.toml", "-o", "jobs/mine.pbs")
+    assert "  qsub jobs/mine.pbs || " in (shell.folder / "jobs" / "mine.pbs").read_text()
+
+
 def test_a_run_file_for_gpus_asks_for_gpus(shell):
     shell.run_file(shell.run_file().read_text().replace('"cpu"', '"gpu"'))
     result = shell.run("template", "slurm", "run.toml")
-    assert "#SBATCH --gpus-per-task=1" in result.stdout
+    assert "#SBATCH --gpus-per-node=1" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -72,6 +100,10 @@ def test_a_run_file_for_gpus_asks_for_gpus(shell):
         (("pbs", "run.toml", "--time", "90"), "write it as HH:MM:SS"),
         (("pbs", "run.toml", "--time", "00:02:00"), "leaves no time: give more than 120 s"),
         (("slurm", "run.toml", "--program", "a b"), "'a b' can't stand in a batch script"),
+        (("pbs", "run.toml", "--time", "00:99:99"), "write it as HH:MM:SS"),
+        (("slurm", "run.toml", "--program=-x"), "'-x' can't stand in a batch script"),
+        (("slurm", "run.toml", "-o", "run.toml"), "--output run.toml is the run file itself"),
+        (("gridengine", "run.toml", "--cpus", 8), "--cpus is not for gridengine"),
         (("slurm", "run.toml", "-o", "no/where"), "no/where can't be written"),
     ],
 )
@@ -83,6 +115,7 @@ def test_mistakes(shell, arguments, words):
 
 DISTTRAIN = """#!/bin/sh
 echo "$@" > called
+test -z "$SAVES" || touch runs/run/checkpoints/step-00000020.h5
 for word; do test -f "$word" && cat "$word" > hosts; done
 trap 'echo asked > asked; exit 75' USR1
 test -z "$FOREVER" || while :; do sleep 0.1; done
@@ -94,8 +127,11 @@ HOSTS = {"PBS_NODEFILE": "n1\nn1\nn2\nn2\n", "LSB_DJOB_HOSTFILE": "n1\nn1\nn2\nn
 SCHEDULERS = {"pbs": "PBS_NODEFILE", "lsf": "LSB_DJOB_HOSTFILE", "gridengine": "PE_HOSTFILE"}
 
 
-def as_a_job(shell, name, code, forever=False):
-    """Run a template's script with a stand-in for `disttrain` that ends with `code`."""
+def as_a_job(shell, name, code, forever=False, saves=True):
+    """Run a template's script with a stand-in for `disttrain` that `saves` and ends with `code`."""
+    checkpoints = shell.folder / "runs" / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "step-00000010.h5").touch()
     for program, text in (("disttrain", DISTTRAIN), ("qsub", QSUB)):
         path = shell.folder / program
         path.write_text(text)
@@ -107,7 +143,8 @@ def as_a_job(shell, name, code, forever=False):
               "--program", shell.folder / "disttrain", "-o", "job.sh")  # fmt: skip
     environment = shell.environment | {
         variable: "given", "PBS_O_WORKDIR": str(shell.folder), "CODE": str(code),
-        "FOREVER": "1" if forever else "", "PATH": f"{shell.folder}:{os.environ['PATH']}",
+        "FOREVER": "1" if forever else "", "SAVES": "1" if saves else "",
+        "PATH": f"{shell.folder}:{os.environ['PATH']}",
     }  # fmt: skip
     return subprocess.run(
         ["bash", "job.sh"], cwd=shell.folder, env=environment, check=False, timeout=30
@@ -126,26 +163,39 @@ def test_the_script_starts_the_launcher_on_the_hosts_of_the_job(shell, name):
     assert not (shell.folder / "queued").exists()
 
 
+def queued_again(shell, status):
+    """Return whether a job that has ended with `status` is queued again."""
+    script = (shell.folder / "job.sh").read_text()
+    codes = re.search(r'^#BSUB -Q "(.*)"$', script, re.MULTILINE)
+    by_lsf = codes and str(status) in codes[1].split()
+    by_grid_engine = script.count("#$ -r y") and status == 99
+    queued = shell.folder / "queued"
+    assert not queued.exists() or queued.read_text() == "job.sh\n"
+    return bool(by_lsf or by_grid_engine or queued.exists())
+
+
 @pytest.mark.parametrize("code", [5, 75])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_what_can_go_on_is_queued_again(shell, name, code):
-    status = as_a_job(shell, name, code)
-    if name == "pbs":
-        assert (shell.folder / "queued").read_text() == "job.sh\n"
-    elif name == "gridengine":
-        assert status == 99
-    else:
-        assert re.search(rf'^#BSUB -Q ".*\b{status}\b.*"$', (shell.folder / "job.sh").read_text(),
-                         re.MULTILINE)  # fmt: skip
+    assert queued_again(shell, as_a_job(shell, name, code))
+
+
+@pytest.mark.parametrize("code", [5, 75])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_what_gets_no_further_is_not_queued_for_ever(shell, name, code):
+    status = as_a_job(shell, name, code, saves=False)
+    assert status == code
+    assert not queued_again(shell, status)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_what_would_recur_is_not(shell, name):
-    assert as_a_job(shell, name, 3) == 3
-    assert not (shell.folder / "queued").exists()
+    status = as_a_job(shell, name, 3)
+    assert status == 3
+    assert not queued_again(shell, status)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_before_the_time_is_up_the_launcher_is_asked_to_save(shell, name):
-    assert as_a_job(shell, name, 0, forever=True) == (99 if name == "gridengine" else 75)
+    assert queued_again(shell, as_a_job(shell, name, 0, forever=True))
     assert (shell.folder / "asked").exists()

@@ -43,7 +43,7 @@ SchedulerParameters=sched_interval=2,bf_interval=5
 MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=10
-KillWait=2
+KillWait=30
 JobRequeue=1
 SlurmdParameters=config_overrides
 NodeName=n[0-{last}] NodeAddr={network}.[1-{count}] CPUs=2 CoresPerSocket=2 RealMemory=4000

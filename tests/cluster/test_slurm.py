@@ -80,6 +80,18 @@ def test_time_limit(slurm: Slurm, training: Training) -> None:
     training.check_same("runs/run", "alone")
 
 
+@pytest.mark.parametrize("name", ["slurm", "slurm-srun"])
+def test_cancelled(slurm: Slurm, training: Training, name: str) -> None:
+    """What its owner has cancelled does not come back."""
+    epochs(training, ENDLESS)
+    job = slurm.submit(script(training, name, 2), env=training.environment)
+    training.under_way("runs/run")
+    slurm("scancel", job)
+    assert wait_for(lambda: slurm.state(job) in OVER, 40), slurm.facts(job)
+    facts = slurm.facts(job)
+    assert (facts["JobState"], facts["Restarts"]) == ("CANCELLED", "0")
+
+
 def test_node_lost(cluster: Cluster, slurm: Slurm, training: Training) -> None:
     """A node dies: the job stays, and the training goes on with the nodes that are left."""
     job = slurm.submit(script(training, "slurm", 3), env=training.environment)

@@ -14,7 +14,11 @@
 # Submit from a folder that all nodes share: sbatch {{script}}
 # For a Slurm with PMIx (`srun --mpi=list` shows it) and an MPI built for it.
 
-srun --mpi=pmix --kill-on-bad-exit=1 {{program}} train {{run_file}} --output {{folder}} --resume
+newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
+before=$(newest)
+further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }
+srun --mpi=pmix --cpus-per-task={{cpus}} --kill-on-bad-exit=1 \
+  {{program}} train {{run_file}} --output {{folder}} --resume
 code=$?
 
 # srun's status is no evidence. A run has ended when its summary says so.
@@ -23,9 +27,8 @@ case $status in
   completed | stopped-early) exit 0 ;;
   diverged | failed) exit $((code ? code : 1)) ;;
 esac
-# A run file or data that can't work would end the same way again.
-case $code in 2 | 3 | 4) exit $code ;; esac
-if [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ]; then
-  scontrol requeue "$SLURM_JOB_ID"
-fi
+# What can't work would end the same way again, and so would what has got no further.
+case $code in 1 | 2 | 3 | 4 | 126 | 127) exit $code ;; esac
+further || exit $((code ? code : 5))
+scontrol requeue "$SLURM_JOB_ID"
 exit 75

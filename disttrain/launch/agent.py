@@ -22,13 +22,24 @@ SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5"
 ANSWER = 30.0
 AT_ONCE = 64
 NO_PROGRAM = (126, 127)
+# What ssh says of a host that it will never let anybody in to: no host has died.
+REFUSALS = (
+    "Permission denied",
+    "Host key verification failed",
+    "Could not resolve hostname",
+    "Bad configuration option",
+)
 
 
 class Trouble(NamedTuple):
-    """What is wrong with a host; `gone` where it does not answer at all."""
+    """What is wrong with a host.
+
+    `gone` where it does not answer at all; `refused` where that is so from the beginning or never.
+    """
 
     says: str
     gone: bool = True
+    refused: bool = False
 
 
 class Agent:
@@ -98,5 +109,7 @@ class Agent:
             return Trouble(f"has no {self._python}: install it there or give --python", False)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            return Trouble(f"does not answer ({said[-1] if said else done.returncode})")
+            why = said[-1].strip() if said else done.returncode
+            refused = any(words in line for words in REFUSALS for line in said)
+            return Trouble(f"does not answer ({why})", refused=refused)
         return None

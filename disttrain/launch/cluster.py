@@ -46,16 +46,18 @@ class Cluster:
             raise LostRanks(f"no host is left: {told(gone)}")
         return replace(self, hosts=left)
 
-    def begin(self, mark: str, base: str) -> dict[str, Trouble]:
+    def begin(self, mark: str, base: str, first: bool = True) -> dict[str, Trouble]:
         """Make all hosts ready and return those that are gone.
 
-        Raises UsageError for one that answers and can't be used as it is.
+        Raises UsageError for one that answers and can't be used as it is, and, when a launch does
+        it `first`, for one that lets nobody in: that is no fault that a restart could get over.
         """
         troubles = self.agent.begin(self.hosts, mark, base)
         for name, trouble in troubles.items():
-            if not trouble.gone:
+            if not trouble.gone or (first and trouble.refused):
                 self.clean(mark, base)
-                raise UsageError(f"{name} {trouble.says}")
+                cure = f": make `ssh {name} true` work, or give --agent" if trouble.gone else ""
+                raise UsageError(f"{name} {trouble.says}{cure}")
         return troubles
 
     def clean(self, mark: str, base: str) -> dict[str, Trouble]:

@@ -80,7 +80,7 @@ class Launch:
         self._launcher, self._program = launcher, program
         self._watched, self._status, self._cluster = watched, status, cluster
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
-        self._mark = RunMark(program[HEAD:]) if saves else None
+        self._mark, self._first = RunMark(program[HEAD:]) if saves else None, True
         self.asked = Asked(self._id, saves)
         self.asked.listen()
 
@@ -158,7 +158,8 @@ class Launch:
         if self._cluster is None:
             leftovers.begin(self._id, self._base)
             return {}
-        return self._without(self._cluster.begin(self._id, self._base))
+        first, self._first = self._first, False
+        return self._without(self._cluster.begin(self._id, self._base, first))
 
     def _clean(self) -> dict[str, Trouble]:
         """Leave nothing on any host; those that don't answer are left out and returned."""

@@ -32,3 +32,18 @@ def test_the_only_host_is_this_one(shell):
     assert shell.summary("out")["ranks"] == 2
     assert not shell.left_running()
     assert not list(shell.folder.glob(".disttrain*"))
+
+
+def test_a_host_that_lets_nobody_in_is_no_host_that_has_died(shell):
+    """Nothing is trained on the others alone: the user has asked for all."""
+    agent = shell.folder / "agent"
+    agent.write_text("#!/bin/sh\necho 'me@n9: Permission denied (publickey).' >&2; exit 255\n")
+    agent.chmod(0o755)
+    result = shell.run(
+        "launch", "--hosts", "localhost:1,n9:1", "--agent", agent, "--restarts", 3,
+        "train", "run.toml", "--output", "out",
+    )  # fmt: skip
+    said = sentence(result, 2)
+    assert "n9 does not answer (me@n9: Permission denied (publickey).)" in said
+    assert "make `ssh n9 true` work" in said
+    assert not (shell.folder / "out").exists()

@@ -80,7 +80,7 @@ def test_other_hosts_are_asked_by_the_text_of_the_file(tmp_path, sleeper, monkey
 def test_what_is_wrong_with_a_host(tmp_path, command, python, gone, says):
     host = Host("203.0.113.7", 1)
     found = Agent(command, python).begin([host], uuid.uuid4().hex, str(tmp_path))
-    assert found == {"203.0.113.7": (says, gone)}
+    assert found == {"203.0.113.7": (says, gone, False)}
 
 
 def test_slurm_starts_things_on_its_hosts_itself(monkeypatch):

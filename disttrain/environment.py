@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "MARK",
+    "MET",
     "STATUS",
     "TERMINAL",
     "VERSION",
@@ -18,6 +19,7 @@ __all__ = [
     "blas_threads",
     "crowded",
     "launched",
+    "leave_sign",
     "leave_status",
     "prepare_blas",
     "threads_are_ours",
@@ -52,9 +54,11 @@ LOCAL_SIZES = (
     "SLURM_NTASKS_PER_NODE",
 )
 # What `disttrain launch` tells its ranks: which launch they belong to, where the exit code is to be
-# left, and whether a person watches (a rank under mpirun always sees a terminal).
+# left (and, with MET behind the name, a sign that all ranks have found each other), and whether a
+# person watches (a rank under mpirun always sees a terminal).
 MARK = "DISTTRAIN_LAUNCH"
 STATUS = "DISTTRAIN_STATUS"
+MET = ".met"
 TERMINAL = "DISTTRAIN_TERMINAL"
 THREADS = "OMP_NUM_THREADS"
 # Set beside it where the number is this program's own choice.
@@ -126,14 +130,23 @@ def threads_are_ours() -> bool:
     return THREADS not in os.environ or CHOSEN in os.environ
 
 
+def leave_sign() -> None:
+    """Have `disttrain launch` know that all ranks have found each other."""
+    path = os.environ.get(STATUS)
+    if path is not None:
+        _write(path + MET, "")
+
+
 def leave_status(code: int) -> bool:
     """Leave the exit code where `disttrain launch` looks for it; return False where none does."""
     path = os.environ.get(STATUS)
-    if path is None:
-        return False
+    return path is not None and _write(path, str(code))
+
+
+def _write(path: str, text: str) -> bool:
     try:
         with open(path, "w", encoding="ascii") as file:
-            file.write(str(code))
+            file.write(text)
     except OSError:
         return False
     return True

@@ -14,7 +14,7 @@ from types import TracebackType
 from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
-from disttrain.environment import Launched, launched
+from disttrain.environment import Launched, launched, leave_sign
 from disttrain.errors import (
     Corruption,
     Divergence,
@@ -46,6 +46,8 @@ def connect() -> Communicator:
     if not _joined:
         _joined.append(_join())
         journal.who(_joined[0].rank, _joined[0].host)
+        if _joined[0].is_root:
+            leave_sign()
     return _joined[0]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,12 +19,14 @@ from disttrain.launch.hosts import Host, is_here
 
 __all__ = ["Agent", "Trouble"]
 
-SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5"
+# The last two are for a host that stands still once it has answered.
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5 -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 # Seconds after which a host that has not answered counts as gone. ssh itself gives up sooner on one
 # that can't be reached; Python on a cold network file system takes its time.
 ANSWER = 30.0
+# Seconds between two looks at whether nobody waits for the answer any more.
+NAP = 0.1
 AT_ONCE = 64
-NO_PROGRAM = (126, 127)
 # What ssh says of a host that it will never let anybody in to: no host has died.
 REFUSALS = (
     "Permission denied",
@@ -29,6 +34,11 @@ REFUSALS = (
     "Could not resolve hostname",
     "Bad configuration option",
 )
+
+
+def never() -> bool:
+    """Return False."""
+    return False
 
 
 class Trouble(NamedTuple):
@@ -70,46 +80,86 @@ class Agent:
             return ["srun", *alone, f"--nodelist={host}", *command]
         return [*shlex.split(self._given or SSH), host, shlex.join(command)]
 
-    def begin(self, hosts: Sequence[Host], mark: str, base: str) -> dict[str, Trouble]:
-        """Have hosts made ready for the launch; return what is wrong with those that are not."""
-        return self._ask_all(hosts, ["begin", mark, base, os.getcwd()], leftovers.begin)
+    def begin(
+        self, hosts: Sequence[Host], mark: str, base: str, hurried: Callable[[], bool] = never
+    ) -> dict[str, Trouble]:
+        """Have hosts made ready for the launch; return what is wrong with those that are not.
 
-    def clean(self, hosts: Sequence[Host], mark: str, base: str) -> dict[str, Trouble]:
+        Once `hurried` says so, no answer is waited for any more.
+        """
+        asked = ["begin", mark, base, os.getcwd()]
+        return self._ask_all(hosts, asked, leftovers.begin, hurried)
+
+    def clean(
+        self, hosts: Sequence[Host], mark: str, base: str, hurried: Callable[[], bool] = never
+    ) -> dict[str, Trouble]:
         """Have what the launch left removed on hosts; return which did not answer, and why."""
-        return self._ask_all(hosts, ["clean", mark, base], leftovers.clean)
+        return self._ask_all(hosts, ["clean", mark, base], leftovers.clean, hurried)
 
     def _ask_all(
-        self, hosts: Sequence[Host], arguments: list[str], here: Callable[[str, str], None]
+        self,
+        hosts: Sequence[Host],
+        arguments: list[str],
+        here: Callable[[str, str], None],
+        hurried: Callable[[], bool],
     ) -> dict[str, Trouble]:
         def ask(host: Host) -> Trouble | None:
             if is_here(host.name):
                 here(*arguments[1:3])
                 return None
-            return self._ask(host.name, arguments)
+            return self._ask(host.name, arguments, hurried)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             said = list(pool.map(ask, hosts))
         return {host.name: what for host, what in zip(hosts, said, strict=True) if what}
 
-    def _ask(self, host: str, arguments: list[str]) -> Trouble | None:
+    def _ask(self, host: str, arguments: list[str], hurried: Callable[[], bool]) -> Trouble | None:
         """Return what is wrong with `host`, or nothing."""
         command = self.words(host, [self._python, "-", *arguments])
         try:
-            with open(Path(leftovers.__file__), "rb") as program:
-                done = subprocess.run(
-                    command, stdin=program, capture_output=True, timeout=ANSWER, check=False
-                )
-        except subprocess.TimeoutExpired:
-            return Trouble("does not answer")
+            # Into a file: what ssh leaves in the background may keep the end of a pipe open.
+            with open(Path(leftovers.__file__), "rb") as text, tempfile.TemporaryFile() as errors:
+                # A terminal's Ctrl-C is for this process alone.
+                process = subprocess.Popen(
+                    command, stdin=text, stdout=subprocess.DEVNULL, stderr=errors,
+                    start_new_session=True,
+                )  # fmt: skip
+                if not _ends(process, hurried):
+                    return Trouble("does not answer")
+                errors.seek(0)
+                said = errors.read().decode(errors="replace")
         except OSError as error:
             return Trouble(f"can't be asked: {command[0]}: {error.strerror}", gone=False)
-        if done.returncode == leftovers.NOT_SHARED:
-            return Trouble(f"has no folder {os.getcwd()}: start where all hosts share it", False)
-        if done.returncode in NO_PROGRAM:
-            return Trouble(f"has no {self._python}: install it there or give --python", False)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            why = said[-1].strip() if said else done.returncode
-            refused = any(words in line for words in REFUSALS for line in said)
-            return Trouble(f"does not answer ({why})", refused=refused)
-        return None
+        return self._understood(process.returncode, said)
+
+    def _understood(self, code: int, said: str) -> Trouble | None:
+        """Return what an answer means."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        last = lines[-1] if lines else str(code)
+        match code:
+            case 0:
+                return None
+            case leftovers.NOT_SHARED:
+                says = f"has no folder {os.getcwd()}: start where all hosts share it"
+                return Trouble(says, gone=False)
+            case leftovers.NO_ROOM:
+                return Trouble(f"has no place for MPI's files: {last}", gone=False)
+            case 126 | 127:
+                says = f"has no {self._python}: install it there or give --python"
+                return Trouble(says, gone=False)
+        refused = any(words in line for words in REFUSALS for line in lines)
+        return Trouble(f"does not answer ({last})", refused=refused)
+
+
+def _ends(process: subprocess.Popen[bytes], hurried: Callable[[], bool]) -> bool:
+    """Return whether an agent's command has ended in time; kill it where it has not."""
+    end = time.monotonic() + ANSWER
+    while time.monotonic() < end and not hurried():
+        try:
+            process.wait(NAP)
+        except subprocess.TimeoutExpired:
+            continue
+        return True
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return False

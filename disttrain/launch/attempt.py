@@ -14,10 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from disttrain.environment import MET
 from disttrain.launch.leftovers import kill
 from disttrain.launch.run_mark import RunMark
 
-__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "judge", "run"]
+__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "Signs", "judge", "run"]
 
 # Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
 DOCUMENTED = (2, 3, 4, 5, 75)
@@ -26,6 +27,7 @@ LOST, PREEMPTED, INTERRUPTED = 5, 75, 130
 UNREPORTED = 213
 # What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
 UNHEARD = (-signal.SIGUSR1, signal.SIGUSR1, 128 + signal.SIGUSR1)
+LAST_SIGNAL = 31
 PR_SET_PDEATHSIG = 1
 # Seconds in which a launcher that has just been started may miss a signal: MPICH's does.
 DEAF = 0.25
@@ -42,11 +44,33 @@ class Ending(NamedTuple):
     sentence: str = ""
 
 
+class Signs:
+    """What the ranks of one attempt leave in `folder`: that they have met, and the exit code.
+
+    A file for each attempt: a rank of an earlier one, on a host that comes back, changes nothing.
+    Without a folder that all hosts see there are none.
+    """
+
+    def __init__(self, folder: Path | None, number: int = 1) -> None:
+        self.path = folder / f"status-{number}" if folder else None
+
+    def met(self) -> bool:
+        """Return True where all ranks have found each other."""
+        return self.path is not None and Path(f"{self.path}{MET}").exists()
+
+    def code(self) -> int | None:
+        """Return the exit code that a rank has left, None where none has."""
+        try:
+            return int(self.path.read_text()) if self.path else None
+        except (OSError, ValueError):
+            return None
+
+
 class Asked:
     """What people and schedulers asked of this launch by signals, passed on to the ranks.
 
-    For a program that `saves` when it is asked to, TERM, USR1 and the first INT reach all ranks as
-    USR1, and only a second INT kills; any other is ended by the first.
+    For a program that `saves` when it is asked to, TERM, HUP, USR1 and the first INT reach all
+    ranks as USR1, and only a second INT, or QUIT, kills; any other is ended by the first.
     """
 
     def __init__(self, mark: str, saves: bool) -> None:
@@ -56,9 +80,12 @@ class Asked:
         self.killed = False
 
     def listen(self) -> None:
-        """Take INT, TERM and USR1 from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        """Take these signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT):
             signal.signal(number, self._take)
+        # Under nohup the terminal may go.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._take)
 
     def pass_on_to(self, job: subprocess.Popen[bytes] | None) -> None:
         """Pass signals on to `job` from now on, one that has come already too."""
@@ -87,7 +114,7 @@ class Asked:
     def _take(self, number: int, frame: FrameType | None) -> None:
         again = number == signal.SIGINT and self.signal == signal.SIGINT
         self.signal = signal.Signals(number)
-        if again or not self._saves:
+        if again or number == signal.SIGQUIT or not self._saves:
             self.killed = True
             if self._job:
                 self._job.kill()
@@ -99,15 +126,17 @@ class Asked:
 def run(
     command: Sequence[str],
     environment: Mapping[str, str],
-    status: Path,
+    signs: Signs,
     asked: Asked,
+    starting: float,
     has_ranks: Callable[[], bool] | None = None,
 ) -> int:
     """Start mpirun, wait for it, and return its exit status.
 
-    It is killed where it stays longer than its ranks: it waits for hosts that have gone.
-    `has_ranks` says whether this host has any, where that is needed. Once it is started again,
-    where it could not start its daemons: that happens once in many hundred times.
+    It is killed where the ranks have not met after `starting` seconds, and where it stays longer
+    than they do: it waits for hosts that have gone. `has_ranks` says whether this host has any,
+    where that is needed. Once it is started again, where it could not start its daemons: that
+    happens once in many hundred times.
     """
     for once_more in (True, False):
         job = subprocess.Popen(
@@ -121,7 +150,7 @@ def run(
         with contextlib.suppress(subprocess.TimeoutExpired):
             job.wait(DEAF)
         asked.pass_on_to(job)
-        watch = threading.Thread(target=_end_if_forgotten, args=(job, status, has_ranks))
+        watch = threading.Thread(target=_end_if_forgotten, args=(job, signs, starting, has_ranks))
         watch.daemon = True
         watch.start()
         code = job.wait()
@@ -131,23 +160,25 @@ def run(
     return code
 
 
-def judge(code: int, status: Path, mark: RunMark | None, asked: Asked) -> Ending:
+def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked) -> Ending:
     """Return what the ranks say, where they could; else what the launcher's status can mean."""
     if asked.killed:
         return Ending(INTERRUPTED)
-    try:
-        return Ending(int(status.read_text()))
-    except (OSError, ValueError):
-        pass
-    if mark and (said := mark.code()) is not None:
+    said = signs.code()
+    if said is None and mark:
+        said = mark.code()
+    if said is not None:
         return Ending(said)
-    if asked.signal and code in UNHEARD:
+    unmet = signs.path is not None and not signs.met()
+    if asked.signal and (unmet or code in UNHEARD):
         return asked.ending("before the ranks were ready")
-    if code in DOCUMENTED:
+    if code in DOCUMENTED or (code == 0 and not mark and not signs.path):
         return Ending(code)
-    how = f"signal {code - 128}" if 128 < code <= 128 + 64 else f"status {code}"
+    how = f"signal {code - 128}" if 128 < code <= 128 + LAST_SIGNAL else f"status {code}"
     if code == -signal.SIGKILL:
         how = "did not end"
+    if unmet:
+        return Ending(LOST, f"the ranks did not all start and find each other (mpirun: {how})")
     return Ending(
         LOST,
         f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died",
@@ -155,21 +186,25 @@ def judge(code: int, status: Path, mark: RunMark | None, asked: Asked) -> Ending
 
 
 def _end_if_forgotten(
-    job: subprocess.Popen[bytes], status: Path, has_ranks: Callable[[], bool] | None
+    job: subprocess.Popen[bytes],
+    signs: Signs,
+    starting: float,
+    has_ranks: Callable[[], bool] | None,
 ) -> None:
-    """Kill mpirun where it does not end although its ranks have: all of them, or those here."""
-    over, seen = 0.0, False
+    """Kill mpirun where its ranks never meet, or where it does not end although they have."""
+    end, over, seen = time.monotonic() + starting, 0.0, False
     while job.poll() is None:
         time.sleep(LOOK)
-        here = has_ranks is not None and has_ranks()
-        seen = seen or here
-        if not status.exists() and (here or not seen):
+        here, now = has_ranks is not None and has_ranks(), time.monotonic()
+        seen, ended = seen or here, signs.code() is not None
+        if signs.path and now > end and not (ended or signs.met()):
+            job.kill()
+        elif not ended and (here or not seen):
             over = 0.0
         elif not over:
-            over = time.monotonic()
-        elif time.monotonic() - over > PATIENCE:
+            over = now
+        elif now - over > PATIENCE:
             job.kill()
-            return
 
 
 def _die_with_parent() -> None:

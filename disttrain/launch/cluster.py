@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from disttrain.environment import MARK
 from disttrain.errors import LostRanks, UsageError
+from disttrain.launch import leftovers
 from disttrain.launch.agent import Agent, Trouble
 from disttrain.launch.hosts import Host, is_here, listed, total
 from disttrain.launch.network import interfaces, routes, tcp_options
@@ -46,23 +47,35 @@ class Cluster:
             raise LostRanks(f"no host is left: {told(gone)}")
         return replace(self, hosts=left)
 
-    def begin(self, mark: str, base: str, first: bool = True) -> dict[str, Trouble]:
-        """Make all hosts ready and return those that are gone.
+    def begin(
+        self, mark: str, base: str, hurried: Callable[[], bool], first: bool
+    ) -> dict[str, Trouble]:
+        """Make all hosts ready and return those that are gone, or can't be used.
 
-        Raises UsageError for one that answers and can't be used as it is, and, when a launch does
-        it `first`, for one that lets nobody in: that is no fault that a restart could get over.
+        When a launch does it `first`, UsageError is raised for one that can't be used as it is, or
+        lets nobody in: that is no fault that a restart could get over.
         """
-        troubles = self.agent.begin(self.hosts, mark, base)
+        self._at_home(leftovers.begin, mark, base)
+        troubles = self.agent.begin(self.hosts, mark, base, hurried)
         for name, trouble in troubles.items():
-            if not trouble.gone or (first and trouble.refused):
-                self.clean(mark, base)
+            if first and (trouble.refused or not trouble.gone):
+                self.clean(mark, base, hurried)
                 cure = f": make `ssh {name} true` work, or give --agent" if trouble.gone else ""
                 raise UsageError(f"{name} {trouble.says}{cure}")
         return troubles
 
-    def clean(self, mark: str, base: str) -> dict[str, Trouble]:
-        """Leave nothing of the launch on any host; return the hosts that did not answer."""
-        return self.agent.clean(self.hosts, mark, base)
+    def clean(
+        self, mark: str, base: str, hurried: Callable[[], bool], but: Collection[str] = ()
+    ) -> dict[str, Trouble]:
+        """Leave nothing of the launch on any host `but` those; return which did not answer."""
+        self._at_home(leftovers.clean, mark, base)
+        asked = [host for host in self.hosts if host.name not in but]
+        return self.agent.clean(asked, mark, base, hurried)
+
+    def _at_home(self, do: Callable[[str, str], None], mark: str, base: str) -> None:
+        """Do it on this host where no rank will run: mpirun itself has files here."""
+        if not any(is_here(host.name) for host in self.hosts):
+            do(mark, base)
 
     def options(self, mark: str, environment: Mapping[str, str]) -> list[str]:
         """Return the options of Open MPI 5's mpirun for these hosts and variables."""

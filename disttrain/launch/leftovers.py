@@ -6,6 +6,7 @@ of other hosts, as in `ssh n1 python - begin MARK BASE FOLDER`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,7 +20,8 @@ MARK = "DISTTRAIN_LAUNCH"
 SHARED_MEMORY = "/dev/shm"
 # Seconds that killed processes may take to go.
 GOING = 5.0
-NOT_SHARED = 3
+# What `main` returns where the launch's working directory, or a place for its files, is not there.
+NOT_SHARED, NO_ROOM = 3, 4
 
 
 def folders(mark: str, base: str) -> tuple[str, str]:
@@ -34,10 +36,14 @@ def folders(mark: str, base: str) -> tuple[str, str]:
 
 
 def begin(mark: str, base: str) -> None:
-    """Remove what an earlier attempt of this launch has left, and make its folders."""
+    """Remove what an earlier attempt of this launch has left, and make its folders.
+
+    Raises OSError where there can be none: no such place, no room.
+    """
     clean(mark, base)
     for folder in filter(None, folders(mark, base)):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, mode=0o700)
 
 
 def clean(mark: str, base: str) -> None:
@@ -86,7 +92,11 @@ def main(arguments: list[str]) -> int:
         return 0
     if folder and not os.path.isdir(folder[0]):
         return NOT_SHARED
-    begin(mark, base)
+    try:
+        begin(mark, base)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}; give another TMPDIR\n")
+        return NO_ROOM
     return 0
 
 

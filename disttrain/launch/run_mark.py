@@ -29,7 +29,7 @@ class RunMark:
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self._folder = _run_folder(arguments)
+        self.folder = _run_folder(arguments)
         self._run_file = self._signature("run.toml")
         self.renew()
 
@@ -42,10 +42,10 @@ class RunMark:
 
         A run that says that it failed does not say with which code.
         """
-        if self._folder is None or self._signature("summary.json") == self._summary:
+        if self.folder is None or self._signature("summary.json") == self._summary:
             return None
         try:
-            return CODES.get(json.loads((self._folder / "summary.json").read_text())["status"])
+            return CODES.get(json.loads((self.folder / "summary.json").read_text())["status"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -56,7 +56,7 @@ class RunMark:
 
     def newest_step(self) -> int | None:
         """Return the step of the newest checkpoint, None where there is none."""
-        folder = self._folder / "checkpoints" if self._folder else None
+        folder = self.folder / "checkpoints" if self.folder else None
         names = [path.name for path in folder.iterdir()] if folder and folder.is_dir() else []
         return max((int(m[1]) for n in names if (m := CHECKPOINT.fullmatch(n))), default=None)
 
@@ -66,7 +66,7 @@ class RunMark:
         It lets go of what a dead host held only after a while.
         """
         try:
-            lock = os.open(self._folder / ".lock", os.O_RDWR) if self._folder else -1
+            lock = os.open(self.folder / ".lock", os.O_RDWR) if self.folder else -1
         except OSError:
             return False
         if lock < 0:
@@ -84,7 +84,7 @@ class RunMark:
     def _signature(self, name: str) -> tuple[int, int, int] | None:
         """Return what tells one version of a file from another; None where it is not there."""
         try:
-            found = (self._folder / name).stat() if self._folder else None
+            found = (self.folder / name).stat() if self.folder else None
         except OSError:
             return None
         return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None

@@ -6,6 +6,7 @@ that answers, and the training goes on from its newest checkpoint on those.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -16,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from disttrain.environment import MARK, STATUS, TERMINAL
-from disttrain.errors import LostRanks, Preempted
+from disttrain.errors import LostRanks, Preempted, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Trouble
-from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, judge, run
+from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, Signs, judge, run
 from disttrain.launch.cluster import Cluster, told
 from disttrain.launch.mpirun import Launcher
 from disttrain.launch.run_mark import RunMark, resuming
@@ -31,6 +32,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 # Seconds that a file server may take to give up the lock of a host that is gone (NFS: 90), and
 # between two looks at it.
 LOCK_WAIT, LOOK = 120.0, 1.0
+# Seconds until all ranks are at MPI's start: daemons by ssh, Python from a slow file system. What
+# they may then take to find each other is told to them by CONNECT_SECONDS.
+STARTING, CONNECT_SECONDS = 180.0, "DISTTRAIN_CONNECT_SECONDS"
+# Seconds that cleaning up may take once somebody has asked twice to end.
+HURRIED = 5.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
 HEAD = 4
 A_RANK = b"OMPI_COMM_WORLD_RANK="
@@ -51,18 +57,19 @@ def supervise(
     `program` is `[python, "-m", "disttrain", command, *arguments]`; one that `saves` is a training.
     It runs on this host, or on the hosts of `cluster`. A training that lost ranks is started again
     up to `restarts` times, with `--resume`, on the hosts that answer. Raises LostRanks where it
-    stays lost, Preempted where it was stopped before it began.
+    stays lost, Preempted where it was stopped before it began, UsageError where it can't be.
     """
-    with tempfile.TemporaryDirectory(prefix=".disttrain-", dir=_shared(cluster)) as folder:
-        status = Path(folder) / "status"
-        launch = Launch(launcher, list(program), watched, saves, status, cluster)
+    launch = Launch(launcher, list(program), watched, saves, cluster)
+    try:
         ending = launch.attempt(ranks)
         for number in range(1, restarts + 1):
             if ending.code != LOST or launch.asked.signal:
                 break
-            launch.prepare_restart(number, restarts, ranks, ending)
-            ending = launch.attempt(ranks)
-    return _concluded(ending)
+            hindrance = launch.prepare_restart(number, restarts, ranks, ending)
+            ending = hindrance or launch.attempt(ranks)
+    finally:
+        launch.close()
+    return _concluded(ending, saves)
 
 
 class Launch:
@@ -74,40 +81,50 @@ class Launch:
         program: list[str],
         watched: bool,
         saves: bool,
-        status: Path,
         cluster: Cluster | None,
     ) -> None:
         self._launcher, self._program = launcher, program
-        self._watched, self._status, self._cluster = watched, status, cluster
+        self._watched, self._cluster = watched, cluster
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
-        self._mark, self._first = RunMark(program[HEAD:]) if saves else None, True
+        self._mark = RunMark(program[HEAD:]) if saves else None
+        self._folder = _folder_of_signs(self._mark, cluster)
+        self._attempts, self._gone = 0, dict[str, Trouble]()
         self.asked = Asked(self._id, saves)
         self.asked.listen()
 
+    def close(self) -> None:
+        """Leave nothing on this host."""
+        leftovers.clean(self._id, self._base)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def attempt(self, ranks: int) -> Ending:
         """Start the program on as many of `ranks` as fit, wait for its end, clean up, judge."""
-        self._status.unlink(missing_ok=True)
+        self._attempts += 1
+        signs = Signs(self._folder, self._attempts)
         if self._mark:
             self._mark.renew()
-        missing, code = self._begin(), None
+        missing = self._begin()
+        code = None
         if not missing and not self.asked.signal:
-            code = self._run(self._fitting(ranks))
-        gone = missing | self._clean()
+            code = self._run(self._fitting(ranks), signs)
+        self._gone = missing | self._clean(missing)
         if code is not None:
-            ending = judge(code, self._status, self._mark, self.asked)
-        elif missing:
-            ending = Ending(LOST, "nothing was started")
+            ending = judge(code, signs, self._mark, self.asked)
+        elif self.asked.signal:
+            return self.asked.ending("before the ranks were started")
         else:
-            ending = self.asked.ending("before the ranks were started")
-        if ending.code == LOST and gone:
-            return Ending(LOST, "; ".join(filter(None, [told(gone), ending.sentence])))
+            ending = Ending(LOST, "nothing was started")
+        if ending.code == LOST and self._gone:
+            return Ending(LOST, "; ".join(filter(None, [told(self._gone), ending.sentence])))
         return ending
 
-    def _run(self, ranks: int) -> int:
+    def _run(self, ranks: int, signs: Signs) -> int:
         """Run mpirun to its end and return its status."""
         environment = os.environ | self._launcher.environment(ranks, self._cluster is None)
-        environment |= {MARK: self._id, STATUS: str(self._status)}
-        environment[TERMINAL] = "1" if self._watched else "0"
+        environment |= {MARK: self._id, TERMINAL: "1" if self._watched else "0"}
+        if signs.path:
+            environment[STATUS] = str(signs.path)
         if self._watched:
             environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
         command = self._launcher.command(
@@ -117,10 +134,16 @@ class Launch:
             self._cluster.options(self._id, environment) if self._cluster else None,
         )
         has_ranks = self._has_ranks if self._cluster else None
-        return run(command, environment, self._status, self.asked, has_ranks)
+        starting = STARTING + float(environment.get(CONNECT_SECONDS, "300"))
+        return run(command, environment, signs, self.asked, starting, has_ranks)
 
-    def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> None:
-        """Say in one line why and how the run is started again; wait longer each time."""
+    def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> Ending | None:
+        """Say in one line why and how the run is started again; wait longer each time.
+
+        Returns an ending where it can't be. Raises LostRanks where no host is left.
+        """
+        if self._cluster:
+            self._cluster = self._cluster.without(self._gone)
         resumes = self._mark is not None and (self._mark.began or "--resume" in self._program)
         step = self._mark.newest_step() if self._mark and resumes else None
         if resumes:
@@ -136,16 +159,18 @@ class Launch:
             f"{size} rank{'s' * (size > 1)}{where} {begin}"
         )
         self.asked.sleep(seconds)
-        self._await_lock()
+        return self._await_lock()
 
-    def _await_lock(self) -> None:
-        """Wait until the run folder is free: nothing of this launch is left that could hold it."""
+    def _await_lock(self) -> Ending | None:
+        """Wait until the run folder is free: nothing that answers can hold it any more."""
         end = time.monotonic() + LOCK_WAIT
-        while self._mark and self._mark.in_use():
-            if self.asked.signal or time.monotonic() > end:
-                # The ranks will say that it is in use.
-                return
+        while self._mark and self._mark.in_use() and not self.asked.signal:
+            if time.monotonic() > end:
+                held = f"run folder {self._mark.folder} is still locked"
+                by = f" ({told(self._gone)})" if self._gone else ""
+                return Ending(LOST, f"{held} by a rank of before{by}: end that host or its ranks")
             self.asked.sleep(LOOK)
+        return None
 
     def _fitting(self, ranks: int) -> int:
         return min(ranks, self._cluster.slots) if self._cluster else ranks
@@ -154,39 +179,59 @@ class Launch:
         return bool(leftovers.marked(self._id, A_RANK))
 
     def _begin(self) -> dict[str, Trouble]:
-        """Make the hosts ready; those that don't answer are left out from now on, and returned."""
-        if self._cluster is None:
-            leftovers.begin(self._id, self._base)
-            return {}
-        first, self._first = self._first, False
-        return self._without(self._cluster.begin(self._id, self._base, first))
+        """Make the hosts ready; return those that do not answer or, in a restart, are of no use."""
+        try:
+            if self._cluster is None:
+                leftovers.begin(self._id, self._base)
+                return {}
+            return self._cluster.begin(
+                self._id, self._base, lambda: self.asked.signal is not None, self._attempts == 1
+            )
+        except OSError as error:
+            raise UsageError(
+                f"no place for MPI's files: {error.filename}: {error.strerror}; give another TMPDIR"
+            ) from None
 
-    def _clean(self) -> dict[str, Trouble]:
-        """Leave nothing on any host; those that don't answer are left out and returned."""
+    def _clean(self, missing: dict[str, Trouble]) -> dict[str, Trouble]:
+        """Leave nothing on any host; return those that do not answer."""
         if self._cluster is None:
             leftovers.clean(self._id, self._base)
             return {}
-        return self._without(self._cluster.clean(self._id, self._base))
+        end = time.monotonic() + HURRIED
+        return self._cluster.clean(
+            self._id, self._base, lambda: self.asked.killed and time.monotonic() > end, missing
+        )
 
-    def _without(self, gone: dict[str, Trouble]) -> dict[str, Trouble]:
-        self._cluster = self._cluster.without(gone) if self._cluster else None
-        return gone
 
-
-def _concluded(ending: Ending) -> int:
+def _concluded(ending: Ending, saves: bool) -> int:
     """Return the exit code, or raise where the ranks could not say what happened."""
     if ending.code == LOST and ending.sentence:
-        raise LostRanks(f"{ending.sentence}; {GOES_ON}")
+        raise LostRanks(f"{ending.sentence}; {GOES_ON}" if saves else ending.sentence)
     if ending.code == PREEMPTED and ending.sentence:
         raise Preempted(ending.sentence)
     return ending.code
 
 
-def _shared(cluster: Cluster | None) -> Path | None:
-    """Return a folder that rank 0 can write in wherever it runs; None means any."""
-    here = Path.cwd()
-    return here if cluster and os.access(here, os.W_OK) else None
+def _folder_of_signs(mark: RunMark | None, cluster: Cluster | None) -> Path | None:
+    """Make and return a folder in which any rank can leave a sign, wherever it runs.
+
+    Returns None where there is none: then mpirun's status must do for what does not train. Raises
+    UsageError where the working directory is gone.
+    """
+    places: list[Path] = []
+    try:
+        places = [Path.cwd()] if cluster else [Path(tempfile.gettempdir())]
+    except FileNotFoundError:
+        raise UsageError("the working directory is not there any more: go to another") from None
+    if mark and mark.folder:
+        places += [next(folder for folder in mark.folder.parents if folder.is_dir())]
+    for place in places:
+        with contextlib.suppress(OSError):
+            return Path(tempfile.mkdtemp(prefix=".disttrain-", dir=place))
+    return None
 
 
 def _say(line: str) -> None:
-    print(f"disttrain: {line}", file=sys.stderr, flush=True)
+    """Print a line on standard error, where there is one: a terminal may have gone."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"disttrain: {line}", file=sys.stderr, flush=True)

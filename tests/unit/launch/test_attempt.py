@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from disttrain.launch import attempt
-from disttrain.launch.attempt import Asked, run
+from disttrain.launch.attempt import Asked, Signs, run
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -22,10 +22,10 @@ def started(tmp_path, monkeypatch):
     monkeypatch.setattr(attempt, "LOOK", 0.05)
     monkeypatch.setattr(attempt, "DEAF", 0.2)
 
-    def start(script, asked=None, has_ranks=None):
+    def start(script, asked=None, has_ranks=None, starting=60.0):
         command = ["sh", "-c", COUNTED + script]
-        status = tmp_path / "status"
-        code = run(command, os.environ, status, asked or Asked("mark", True), has_ranks)
+        signs, asked = Signs(tmp_path, 1), asked or Asked("mark", True)
+        code = run(command, os.environ, signs, asked, starting, has_ranks)
         return code, (tmp_path / "starts").read_text().count(".")
 
     return start
@@ -50,7 +50,7 @@ def test_who_asked_to_stop_gets_no_second_start(started):
 
 
 def test_mpirun_that_outlives_its_ranks_is_killed(started):
-    assert started("echo 0 > status; exec sleep 60") == (-signal.SIGKILL, 1)
+    assert started("echo 0 > status-1; exec sleep 60") == (-signal.SIGKILL, 1)
 
 
 def test_mpirun_that_outlives_the_ranks_of_this_host_is_killed(started):
@@ -60,6 +60,11 @@ def test_mpirun_that_outlives_the_ranks_of_this_host_is_killed(started):
 
 def test_mpirun_may_take_its_time_before_there_is_a_rank(started):
     assert started("sleep 1", has_ranks=lambda: False) == (0, 1)
+
+
+def test_ranks_that_never_meet_are_not_waited_for(started):
+    assert started("exec sleep 60", starting=0.3) == (-signal.SIGKILL, 1)
+    assert started("touch status-1.met; sleep 1", starting=0.3) == (0, 2)
 
 
 def test_a_request_waits_until_mpirun_can_hear_it(started):

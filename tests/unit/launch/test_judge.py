@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from disttrain.launch.attempt import LOST, Asked, judge
+from disttrain.launch.attempt import LOST, Asked, Signs, judge
 from disttrain.launch.run_mark import RunMark, resuming
 from disttrain.training.folder import RunFolder
 
@@ -22,10 +22,11 @@ def write(folder, status):
 
 
 def ended(folder, code, mark, says=None):
-    status = folder / "status"
+    signs = Signs(folder)
+    (folder / "status-1.met").touch()
     if says is not None:
-        status.write_text(says)
-    return judge(code, status, mark, Asked("mark", True))
+        signs.path.write_text(says)
+    return judge(code, signs, mark, Asked("mark", True))
 
 
 TRAIN = ["run.toml", "--output", "out"]
@@ -67,8 +68,28 @@ def test_what_the_ranks_say_comes_first(folder):
 def test_a_request_that_nobody_heard(folder):
     asked = Asked("mark", True)
     asked.signal = signal.SIGTERM
-    ending = judge(-signal.SIGUSR1, folder / "status", None, asked)
-    assert (ending.code, ending.sentence[:23]) == (75, "asked to stop (SIGTERM)")
+    for code in (-signal.SIGUSR1, 250):
+        ending = judge(code, Signs(folder), None, asked)
+        assert (ending.code, ending.sentence[:23]) == (75, "asked to stop (SIGTERM)")
+    (folder / "status-1.met").touch()
+    assert judge(250, Signs(folder), None, asked).code == LOST
+
+
+def test_ranks_that_never_met_are_told_as_such(folder):
+    ending = judge(213, Signs(folder), None, Asked("mark", True))
+    assert ending.code == LOST
+    assert "did not all start and find each other (mpirun: status 213)" in ending.sentence
+
+
+def test_a_command_on_hosts_that_share_no_folder_has_the_code_of_mpirun():
+    asked = Asked("mark", False)
+    assert [judge(code, Signs(None), None, asked).code for code in (0, 3, 1)] == [0, 3, LOST]
+
+
+def test_a_rank_of_an_earlier_attempt_says_nothing_about_this_one(folder):
+    Signs(folder, 1).path.write_text("5")
+    assert Signs(folder, 1).code() == 5
+    assert Signs(folder, 2).code() is None
 
 
 def test_the_run_folder_is_found_as_train_finds_it(tmp_path, monkeypatch):

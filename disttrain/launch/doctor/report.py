@@ -9,7 +9,7 @@ from disttrain.environment import VERSION
 from disttrain.launch.doctor.finding import SEVERITIES, Finding
 
 if TYPE_CHECKING:
-    from disttrain.launch.doctor.facts import Facts
+    from disttrain.launch.doctor.facts import Disk, Facts
 
 __all__ = ["as_object", "in_words"]
 
@@ -68,10 +68,17 @@ def summary(facts: Sequence[Facts]) -> Iterator[str]:
     if root.gpu:
         yield f"  GPU        {_gpu(root)}"
     if d := root.disk:
-        yield (
-            f"  run folder {d.folder}: {d.kind or 'unknown file system'}, "
-            f"{d.free / 1e9:,.0f} GB free, a megabyte synced in {1000 * d.sync_seconds:.0f} ms"
-        )
+        yield f"  run folder {d.folder}: {_disk(d)}"
+
+
+def _disk(disk: Disk) -> str:
+    """Return what was measured: nothing where nothing could be written."""
+    parts = [disk.kind or "unknown file system"]
+    if not disk.write_problem:
+        parts.append(f"{disk.free / 1e9:,.0f} GB free")
+        if not disk.sync_problem:
+            parts.append(f"a megabyte synced in {1000 * disk.sync_seconds:.0f} ms")
+    return ", ".join(parts)
 
 
 def _mpi(root: Facts) -> str:

@@ -267,6 +267,9 @@ GOOD = {
     "an unknown launcher beside": lambda: changed(
         job(), [0], "launch", programs=(*PROGRAMS, Program("/opt/mpirun", "unknown"))
     ),
+    "ranks that have met, and another MPI's mpirun beside": lambda: changed(
+        job(), [0], "launch", programs=(*PROGRAMS, Program("/usr/bin/mpirun", "mpich", "4"))
+    ),
     "four GPUs": lambda: with_gpus(job()),
     "no NCCL, but MPI takes GPU memory": lambda: everywhere(
         everywhere(with_gpus(job(1, 2)), "gpu", nccl=0), "mpi", device_aware=True

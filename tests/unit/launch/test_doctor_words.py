@@ -98,6 +98,16 @@ def test_what_is_not_known_is_said_so():
     assert not any("run folder" in line for line in lines)
 
 
+def test_a_run_folder_in_words_has_only_what_was_measured():
+    def line(**values):
+        lines = in_words(changed(alone(), [0], "disk", **values), [])
+        return next(line for line in lines if "run folder" in line).partition("runs: ")[2]
+
+    assert line() == "nfs4, 966 GB free, a megabyte synced in 10 ms"
+    assert line(write_problem="Read-only file system", free=0, sync_seconds=0.0) == "nfs4"
+    assert line(sync_problem="Input/output error") == "nfs4, 966 GB free"
+
+
 def test_only_harmless_variables_are_shown():
     shown = {
         "OMP_NUM_THREADS": "2",

@@ -18,7 +18,7 @@ import h5py
 from disttrain.disk import sync_directory
 from disttrain.launch.doctor.facts import Disk
 
-__all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_out"]
+__all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_out", "whole"]
 
 RENAMES = 50
 BYTES = 1 << 20
@@ -29,8 +29,19 @@ def nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
+def whole(folder: Path) -> Path:
+    """Return `folder` from the root on; as it is where the working directory has been deleted."""
+    try:
+        return folder.absolute()
+    except OSError:
+        return folder
+
+
 def try_out(folder: Path) -> Disk:
     """Return what works in `folder` on this host; leaves nothing behind."""
+    if not folder.is_absolute():
+        gone = "the working directory has been deleted, cd to another"
+        return Disk(str(folder), str(folder), write_problem=gone)
     base = nearest(folder)
     kind, source = mounted(base)
     locking = os.environ.get("HDF5_USE_FILE_LOCKING", "")

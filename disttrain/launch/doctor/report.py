@@ -11,7 +11,7 @@ from disttrain.launch.doctor.finding import SEVERITIES, Finding
 if TYPE_CHECKING:
     from disttrain.launch.doctor.facts import Disk, Facts
 
-__all__ = ["as_object", "in_words"]
+__all__ = ["as_object", "in_one_line", "in_words"]
 
 # Findings of one name that people are shown; the object has them all.
 SHOWN = 3
@@ -42,6 +42,11 @@ def in_words(facts: Sequence[Facts], findings: Sequence[Finding]) -> list[str]:
     if more:
         lines += ["", f"{more} more of the same kinds: --json has them all"]
     return [*lines, "", closing(findings)]
+
+
+def in_one_line(finding: Finding) -> str:
+    """Return a finding and its cure as one line, which other ranks' lines can't cut in two."""
+    return f"{finding.what}; cure: {finding.cure}"
 
 
 def closing(findings: Sequence[Finding]) -> str:

@@ -29,7 +29,7 @@ def over_network(kind: str) -> bool:
 
 @check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")
 def folder_gives_no_answer(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Trying the run folder out fails, or takes more than 8 seconds, as on a dead network disk."""
+    """Trying the run folder out fails, or gives no answer in time, as on a dead network disk."""
     for rank in ranks:
         if reason := rank.failed.get("disk"):
             yield seen([rank], f"the run folder could not be tried out on {rank.host}: {reason}")

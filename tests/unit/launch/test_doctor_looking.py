@@ -54,7 +54,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
 
 
 def refusing(number):
-    def refuse(*arguments):
+    def refuse(*arguments, **options):
         raise OSError(number, os.strerror(number))
 
     return refuse
@@ -77,6 +77,29 @@ def test_a_file_system_that_fails_in_one_thing(tmp_path, monkeypatch, owner, nam
     monkeypatch.undo()
     assert judged(seen) == [finding]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_hinders_prepare_only_and_the_cure_helps(tmp_path):
+    """HDF5 demands a lock that another process holds; the same, told not to ask, writes."""
+    script = (
+        "import fcntl, sys\nfrom pathlib import Path\n"
+        "from disttrain.launch.doctor import disk\n"
+        "real = disk.h5py.File\n"
+        "def held(path, *rest, **options):\n"
+        "    with open(path) as file:\n"
+        "        fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "        return real(path, *rest, **options)\n"
+        "disk.h5py.File = held\n"
+        "print(bool(disk.try_out(Path(sys.argv[1])).hdf5_problem))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True,
+            check=True, env=os.environ | {"HDF5_USE_FILE_LOCKING": asked},
+        ).stdout.strip()
+        for asked in ("TRUE", "FALSE")
+    ]  # fmt: skip
+    assert said == ["True", "False"]
 
 
 def test_a_rename_that_lets_readers_see_half(tmp_path, monkeypatch):

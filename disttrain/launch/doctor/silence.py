@@ -15,6 +15,8 @@ from disttrain.launch.doctor.interfaces import Network
 __all__ = ["CONNECTING", "CURES", "Silence", "no_answer"]
 
 CONNECTING = "connecting the ranks"
+# The variables of launchers that may have started ranks of Open MPI.
+OPEN_MPI = ("OMPI_", "PMIX_", "SLURM_")
 PATIENT = "if Python or MPI is slow to start here, wait longer: `disttrain doctor --limit 60`"
 # By what there is to be seen: the first that fits.
 CURES = {
@@ -56,8 +58,9 @@ def no_answer(silence: Silence, network: Network, job: Launched | None = None) -
     The network is suspected only where ranks of several hosts did not find each other in time.
     """
     what, kind = str(silence), str(silence.kind)
-    connecting = silence.stage == CONNECTING
-    if silence.kind == "late" and connecting and job and job.several_hosts:
+    searching = silence.kind == "late" and silence.stage == CONNECTING
+    # MPICH and its like have no such setting.
+    if searching and job and job.several_hosts and job.variable.startswith(OPEN_MPI):
         kind = "late between hosts"
         if network.bridges and network.outward and not network.chosen:
             names = ", ".join(interface.name for interface in network.bridges)

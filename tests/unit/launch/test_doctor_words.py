@@ -102,7 +102,7 @@ def test_no_answer_names_the_bridge_that_may_be_the_cause_and_the_network_to_tak
     [
         (LATE, ONE_HOST),
         (LATE, None),
-        (LATE, launched({"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"})),
+        (LATE, launched({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "2"})),
         (Silence("", "late", "not over after 9 s"), TWO_HOSTS),
         (Silence("looking at the hosts", "late", "not over after 9 s"), TWO_HOSTS),
         (Silence(CONNECTING, "died", "the process ended with status 14"), TWO_HOSTS),

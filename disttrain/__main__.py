@@ -1,5 +1,6 @@
 """Where the command starts: signals first, then the slow imports, then the command itself."""
 
+import signal
 import sys
 
 from disttrain.preemption import ASKED
@@ -10,6 +11,9 @@ def main() -> None:
     if sys.argv[1:2] == ["train"]:
         # A request to stop that comes during the imports must not be lost.
         ASKED.listen()
+    if sys.argv[1:2] in (["doctor"], ["env"]):
+        # mpirun sends TERM when another rank dies: it waits until `attend` can answer it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     from disttrain.cli import main as command
 
     command()

@@ -69,12 +69,19 @@ CHOSEN = "DISTTRAIN_CHOSE_THREADS"
 class Launched:
     """What a launcher says: the variable that says it, the number of processes, and which is this.
 
-    `size` is 0 where the launcher states only a rank (bare PMIx).
+    `size` is 0 where the launcher states only a rank (bare PMIx); `local_size` is the number of
+    processes on this host, 0 where it is not stated.
     """
 
     variable: str
     size: int
     rank: int
+    local_size: int = 0
+
+    @property
+    def several_hosts(self) -> bool:
+        """True unless the launcher says that all processes are on this host."""
+        return self.size != 1 and not (0 < self.size <= self.local_size)
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
@@ -83,9 +90,9 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
     for variable in SIZES:
         value = environment.get(variable, "")
         if value.isdigit() and not (variable.startswith("SLURM") and value == "1"):
-            return Launched(variable, int(value), rank)
+            return Launched(variable, int(value), rank, _local_size(environment, 0))
     if environment.get("PMIX_RANK", "").isdigit():
-        return Launched("PMIX_RANK", 0, rank)
+        return Launched("PMIX_RANK", 0, rank, _local_size(environment, 0))
     return None
 
 
@@ -110,8 +117,9 @@ def _cores() -> int:
     return cores or 1
 
 
-def _local_size(environment: Mapping[str, str]) -> int:
-    return next((int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit()), 1)
+def _local_size(environment: Mapping[str, str], unknown: int = 1) -> int:
+    stated = (int(environment[v]) for v in LOCAL_SIZES if environment.get(v, "").isdigit())
+    return next(stated, unknown)
 
 
 def prepare_blas() -> None:

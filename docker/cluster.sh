@@ -1,10 +1,12 @@
 #!/bin/bash
 # A cluster of containers: docker/cluster.sh up [WORKERS] | down
-# COMPOSE_PROJECT_NAME and COMPOSE_FILE, where they are set, name another one than the usual.
+# COMPOSE_PROJECT_NAME and COMPOSE_FILE, where they are set, name another one than the usual;
+# DOCKERFILE names the image's, as docker/Dockerfile.gpu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-disttrain}
 export COMPOSE_FILE=${COMPOSE_FILE:-docker/compose.yml}
+export DOCKERFILE=${DOCKERFILE:-docker/Dockerfile}
 say() { echo "cluster: $1" >&2; }
 
 command -v docker >/dev/null || { say "docker is not installed"; exit 69; }
@@ -13,9 +15,18 @@ if docker compose version >/dev/null 2>&1; then compose=(docker compose)
 elif command -v docker-compose >/dev/null; then compose=(docker-compose)
 else say "neither docker compose nor docker-compose is installed"; exit 69; fi
 
+# The image that a Dockerfile begins with: in FROM itself, or as the default of its argument BASE.
+base_of() {
+    local base
+    base=$(sed -n 's/^FROM \(\S*\) AS build$/\1/p' "$1")
+    if [ "$base" = '${BASE}' ]; then base=$(sed -n 's/^ARG BASE=//p' "$1"); fi
+    echo "$base"
+}
+
 build() {
     local base
-    base=$(sed -n 's/^FROM \(\S*\) AS build$/\1/p' docker/Dockerfile)
+    base=$(base_of "$DOCKERFILE")
+    [ "$base" ] || { say "$DOCKERFILE has no line FROM ... AS build"; exit 2; }
     if ! docker image inspect "$base" >/dev/null 2>&1 && ! timeout 300 docker pull "$base"; then
         say "no registry gives $base: it is made of Debian's packages"
         docker/make-base.sh "$base" >&2
@@ -42,7 +53,7 @@ up() {
         done > hosts' sh "${names[@]}" </dev/null
     tar --create examples/*.toml data/mnist data/small | "${compose[@]}" exec -T head tar --extract
     echo "${#names[@]} nodes are up: ${names[*]}. To train on them:"
-    echo "  ${compose[*]} -p $COMPOSE_PROJECT_NAME -f $COMPOSE_FILE exec head bash"
+    echo "  ${compose[*]} -p $COMPOSE_PROJECT_NAME -f ${COMPOSE_FILE//:/ -f } exec head bash"
     echo "  disttrain prepare mnist data/mnist.h5"
     echo "  disttrain launch --hostfile hosts --restarts 3 train examples/mnist-800.toml"
 }

@@ -25,12 +25,16 @@ if answers; then exec "$@"; fi
 [ "$(id -u)" = 0 ] || cannot "none answers, and only root can start one"
 has dockerd || cannot "none answers, and dockerd is not installed"
 
-# Its socket, its data and its log lie in a folder of their own, and go with it.
-folder=$(mktemp -d --suffix=-docker)
+has iptables || cannot "none answers, and iptables is not installed"
+
+# What is to be as before; root in a container may not even ask.
 bridged=no
 [ -e /sys/class/net/docker0 ] && bridged=yes
-forwarding=$(iptables -S FORWARD | head -n 1)
-routing=$(cat /proc/sys/net/ipv4/ip_forward)
+forwarding=$(iptables -S FORWARD 2>/dev/null | sed -n 1p) ||
+    cannot "none answers, and root may not change the network here (NET_ADMIN)"
+routing=$(cat /proc/sys/net/ipv4/ip_forward) || cannot "none answers, and there is no IPv4 here"
+# Its socket, its data and its log lie in a folder of their own, and go with it.
+folder=$(mktemp -d --suffix=-docker)
 export DOCKER_HOST=unix://$folder/docker.sock
 dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" \
     --pidfile "$folder/pid" >"$folder/log" 2>&1 &

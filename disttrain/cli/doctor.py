@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +11,11 @@ import typer
 
 from disttrain.cli.options import AsJson, print_json, say
 from disttrain.environment import launched
-from disttrain.launch.doctor.attend import LIMIT, attend, no_answer
+from disttrain.launch.doctor.attend import LIMIT, attend
 from disttrain.launch.doctor.finding import Finding
 from disttrain.launch.doctor.interfaces import network
-from disttrain.launch.doctor.report import as_object, in_words
+from disttrain.launch.doctor.report import as_object, in_one_line, in_words
+from disttrain.launch.doctor.silence import Silence, no_answer
 
 if TYPE_CHECKING:
     from disttrain.launch.doctor.facts import Facts
@@ -21,6 +24,8 @@ __all__ = ["command"]
 
 # Ranks that are not asked to speak wait so much longer, for rank 0 to speak.
 COURTESY = 5.0
+# The part of the limit in which each rank must have looked at its place.
+LOOKING = 0.6
 
 
 def command(
@@ -36,22 +41,34 @@ def command(
     job = launched()
     speaks = not (job and job.rank)
 
-    def emergency(how: str) -> None:
+    def emergency(silence: Silence) -> None:
         """Say what became of a child that gave no answer."""
+        finding = no_answer(silence, network(), job)
         if speaks:
-            print_report([], [no_answer(how, network())], as_json)
+            print_report([], [finding], as_json)
+        elif silence.kind == "died" and job:
+            complain(replace(finding, what=f"rank {job.rank}: {finding.what}"))
 
     tell = attend(limit if speaks else limit + COURTESY, emergency)
     if tell is None:
         return
     # Only now, in the child: numpy and MPI start threads, which a fork would lose.
-    from disttrain.launch.doctor.checks import judge
+    from disttrain.launch.doctor.checks import JOINING, judge
     from disttrain.launch.doctor.examine import examine
 
-    facts = examine(output, tell)
-    if facts:
+    facts = examine(output, tell, LOOKING * limit)
+    if facts and speaks:
         print_report(facts, judge(facts), as_json)
+    elif facts:
+        # This rank could not join the others, so rank 0 does not know why.
+        for finding in judge(facts, JOINING):
+            complain(finding)
     tell("done")
+
+
+def complain(finding: Finding) -> None:
+    """Say a finding of a rank that does not speak otherwise, on standard error."""
+    print(f"disttrain doctor: {in_one_line(finding)}", file=sys.stderr, flush=True)
 
 
 def print_report(facts: list[Facts], findings: list[Finding], as_json: bool) -> None:

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
-from disttrain.launch.doctor.attend import LIMIT, attend
+from disttrain.launch.doctor.attend import attend
 
 __all__ = ["command"]
+
+# Seconds for everything: a bug report is asked for once, and may be of a slow place.
+LIMIT = 30.0
 
 
 def command(
@@ -21,7 +24,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Print versions, machine, MPI, GPU and harmless variables, for a bug report."""
-    tell = attend(LIMIT, lambda how: print_report({"no_answer": how}, as_json))
+    tell = attend(LIMIT, lambda silence: print_report({"no_answer": str(silence)}, as_json))
     if tell is None:
         return
     # Only now, in the child: numpy and MPI start threads, which a fork would lose.

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Interface", "address_of", "interfaces", "routes", "tcp_options"]
+__all__ = ["BRIDGES", "Interface", "address_of", "interfaces", "routes", "tcp_options"]
 
-# Interfaces that exist on every host with the same addresses, for containers and virtual machines.
+# Interfaces that lead to containers and virtual machines of the same host only, often with the same
+# addresses on all hosts.
 BRIDGES = ("docker", "br-", "virbr", "veth", "lxcbr", "lxdbr", "cni", "podman", "flannel")
 SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
 # What Open MPI leaves out by itself; a list of our own replaces it.

@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from disttrain.launch import find_launcher
+from tests.cli.shell import wait_for
 
 pytestmark = pytest.mark.timeout(100)
 MPIRUN = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -143,6 +146,59 @@ def test_ranks_that_never_come_are_a_finding_in_time(shell):
     assert finding["name"] == "no-answer"
     assert "connecting the ranks: not over after 4 s" in finding["what"]
     assert report["problems"] == 1
+
+
+def on_rank_1(shell, command):
+    """The words that start ranks, of which rank 1 does `command` before."""
+    script = shell.folder / "start"
+    script.write_text(f'#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 1 ] && {command}\nexec "$@"\n')
+    script.chmod(0o755)
+    return [*mpirun(2), str(script)]
+
+
+def test_mpi_that_ends_the_ranks_is_not_blamed_on_the_network(shell):
+    result = shell.run("doctor", prefix=mpirun(2, "--mca", "pml", "bogus"), env=MPIRUN)
+    assert "problem: connecting the ranks: " in result.stdout
+    assert "if_include" not in result.stdout
+    assert "standard error" in result.stdout
+
+
+def test_a_rank_that_can_not_join_says_why_itself(shell):
+    prefix = on_rank_1(shell, "export MPI4PY_MPIABI=no-such-mpi")
+    result = shell.run("doctor", "--json", prefix=prefix, env=MPIRUN)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("disttrain doctor:")]
+    assert "rank 1 on" in line
+    assert "can't load MPI" in line
+    assert "cure: pip install" in line
+
+
+def test_a_request_to_end_during_the_imports_is_answered(shell):
+    """As mpirun makes it where another rank can't even start."""
+    process = shell.start("doctor", "--json", env={"OMPI_COMM_WORLD_SIZE": "1"})
+    assert wait_for(lambda: blocks_term(process.pid), 20)
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    (line,) = out.splitlines()
+    (finding,) = json.loads(line)["findings"]
+    assert finding["name"] == "no-answer"
+    assert "the launcher has ended the job" in finding["what"]
+    assert (process.returncode, err) == (0, "")
+
+
+def blocks_term(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+    return int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.parametrize("command", ["doctor", "env"])
+def test_a_working_directory_that_was_deleted(shell, command):
+    script = shell.folder / "start"
+    script.write_text('#!/bin/sh\nmkdir gone && cd gone && rmdir ../gone\nexec "$@"\n')
+    script.chmod(0o755)
+    result = shell.run(command, prefix=[str(script)])
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "the working directory has been deleted, cd to another" in result.stdout
 
 
 def test_a_rank_that_dies_is_no_traceback(shell):

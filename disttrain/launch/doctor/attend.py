@@ -15,27 +15,23 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from disttrain.launch.doctor.finding import Finding
-from disttrain.launch.doctor.interfaces import Network
+from disttrain.launch.doctor.silence import Silence
 
-__all__ = ["LIMIT", "attend", "no_answer"]
+__all__ = ["LIMIT", "attend"]
 
 # Seconds for everything; what works takes one or two. Then for ending, when all is said.
-LIMIT = 30.0
+LIMIT = 9.0
 FAREWELL = 5.0
 DONE = "done"
-CURE = (
-    "between hosts, export OMPI_MCA_btl_tcp_if_include={network}; if that is not it, run "
-    "`disttrain doctor` alone on each host, then `disttrain launch -n 2 doctor`"
-)
 PR_SET_PDEATHSIG = 1
 
 
-def attend(seconds: float, say: Callable[[str], None]) -> Callable[[str], None] | None:
+def attend(seconds: float, say: Callable[[Silence], None]) -> Callable[[str], None] | None:
     """Go on in a child; return there a function that tells the stage of the work, "done" at last.
 
     In this process, return None when the child has ended. Where it ended otherwise than it should,
-    or has not after `seconds`, it is killed, and `say` is told the stage and how it ended.
+    or has not after `seconds`, it is killed, and `say` is told the stage and how it ended. TERM may
+    be blocked until here: it is let through.
     """
     reader, writer = os.pipe()
     parent = os.getpid()
@@ -43,6 +39,7 @@ def attend(seconds: float, say: Callable[[str], None]) -> Callable[[str], None] 
     if child == 0:
         os.close(reader)
         _die_with(parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         return lambda stage: _write(writer, stage)
     os.close(writer)
     asked: list[int] = []
@@ -53,27 +50,19 @@ def attend(seconds: float, say: Callable[[str], None]) -> Callable[[str], None] 
 
     # mpirun ends the other ranks when one dies: time to say so.
     before = signal.signal(signal.SIGTERM, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     try:
-        stage, how = _wait(child, reader, seconds, asked)
+        silence = _wait(child, reader, seconds, asked)
+        if silence and silence.stage != DONE:
+            say(silence)
     finally:
         os.close(reader)
         signal.signal(signal.SIGTERM, before)
-    if how and stage != DONE:
-        say(f"{stage or 'starting'}: {how}")
     return None
 
 
-def no_answer(how: str, network: Network) -> Finding:
-    """Return the finding that MPI gave no answer; `network` is that of this host."""
-    if network.bridges and network.outward and not network.chosen:
-        names = ", ".join(interface.name for interface in network.bridges)
-        how += f" (it may have taken {names} for the way to other hosts)"
-    cure = CURE.format(network=next(iter(network.outward), "NETWORK"))
-    return Finding("no-answer", "problem", how, cure)
-
-
-def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> tuple[str, str]:
-    """Wait for the child; return its last stage, and how it ended, nothing for as it should."""
+def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> Silence | None:
+    """Wait for the child; return how it ended, None where that is as it should."""
     told, end = b"", time.monotonic() + seconds
     while True:
         ready, _, _ = select.select([reader], [], [], 0.05)
@@ -89,12 +78,13 @@ def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> tuple[st
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             break
     if late:
-        return stage, f"not over after {seconds:g} s"
-    if asked:
-        return stage, "the launcher has ended the job, as it does when another rank died"
+        return Silence(stage, "late", f"not over after {seconds:g} s")
+    # A launcher that signals the whole group reaches the child first.
+    if asked or status == -signal.SIGTERM:
+        return Silence(stage, "ended", "the launcher has ended the job, as when another rank dies")
     if status < 0:
-        return stage, f"the process died by {signal.Signals(-status).name}"
-    return stage, f"the process ended with status {status}" if status else ""
+        return Silence(stage, "died", f"the process died by {signal.Signals(-status).name}")
+    return Silence(stage, "died", f"the process ended with status {status}") if status else None
 
 
 def _write(writer: int, stage: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from disttrain.environment import VERSION
+from disttrain.launch.doctor.disk import whole
 from disttrain.launch.doctor.examine import join, look_here
 from disttrain.launch.doctor.facts import Facts
 
@@ -31,7 +32,7 @@ SECRET = re.compile(r"TOKEN|SECRET|PASS|KEY|CRED|JWT|AUTH", re.IGNORECASE)
 def bug_report(folder: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return what a bug report needs of this rank, as plain values. Collective."""
     comm, error = join()
-    facts = Facts(**look_here(comm, folder.absolute(), error)).plain()
+    facts = Facts(**look_here(comm, whole(folder), error)).plain()
     software, host = facts.pop("software") or {}, facts.pop("host")
     kept = ("launch", "mpi", "processor", "gpu", "machine", "network", "disk", "failed")
     return {

@@ -1,9 +1,8 @@
-"""Tries out in the run folder what a training does there: write, rename, sync, lock, open HDF5."""
+"""Tries out in the run folder what a training does there, and `prepare` where data lies there."""
 
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import shutil
 import tempfile
@@ -18,10 +17,11 @@ import h5py
 from disttrain.disk import sync_directory
 from disttrain.launch.doctor.facts import Disk
 
-__all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_out"]
+__all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_out", "whole"]
 
 RENAMES = 50
 BYTES = 1 << 20
+ROOM = 64 << 10
 
 
 def nearest(folder: Path) -> Path:
@@ -29,8 +29,19 @@ def nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
+def whole(folder: Path) -> Path:
+    """Return `folder` from the root on; as it is where the working directory has been deleted."""
+    try:
+        return folder.absolute()
+    except OSError:
+        return folder
+
+
 def try_out(folder: Path) -> Disk:
     """Return what works in `folder` on this host; leaves nothing behind."""
+    if not folder.is_absolute():
+        gone = "the working directory has been deleted, cd to another"
+        return Disk(str(folder), str(folder), write_problem=gone)
     base = nearest(folder)
     kind, source = mounted(base)
     locking = os.environ.get("HDF5_USE_FILE_LOCKING", "")
@@ -92,13 +103,14 @@ def _problem(attempt: Callable[[Path], None], trial: Path) -> str:
     """Return why `attempt` did not work in the folder `trial`, nothing where it did."""
     try:
         attempt(trial)
-    except OSError as error:
+    # HDF5 raises RuntimeError where it can't close a file.
+    except (OSError, RuntimeError) as error:
         return _why(error)
     return ""
 
 
-def _why(error: OSError) -> str:
-    return error.strerror or str(error).splitlines()[0]
+def _why(error: OSError | RuntimeError) -> str:
+    return getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _sync(trial: Path) -> None:
@@ -152,11 +164,12 @@ def _lock(trial: Path) -> None:
 
 
 def _hdf5(trial: Path) -> None:
-    """Open a file as the program opens data sets and checkpoints."""
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
+    """Make a file with the HDF5 library as `disttrain prepare` does; nothing else writes with it.
+
+    Reading is by disttrain's own reader, and checkpoints are put together in memory.
+    """
+    path = trial / "rows.h5"
+    # As there: HDF5 can't give up on a file that it fails to flush.
+    path.write_bytes(bytes(ROOM))
+    with h5py.File(path, "w", libver="earliest") as file:
         file["rows"] = [1, 2, 3]
-    (trial / "rows.h5").write_bytes(image.getvalue())
-    with h5py.File(trial / "rows.h5", "r", locking="best-effort") as file:
-        if file["rows"][...].tolist() != [1, 2, 3]:
-            raise OSError("what was read is not what was written")

@@ -18,25 +18,29 @@ from disttrain.comm.alone import Alone
 from disttrain.environment import launched
 from disttrain.launch.doctor import disk
 from disttrain.launch.doctor.facts import Facts, Launch, from_plain
-from disttrain.launch.doctor.observe import observe, within
+from disttrain.launch.doctor.observe import PATIENCE, observe, within
+from disttrain.launch.doctor.silence import CONNECTING
 
 __all__ = ["examine", "join", "look_here"]
 
 ROUNDS = 5
 # Seconds in which a host must say whether it sees a file.
-GLANCE = 5.0
+GLANCE = 2.0
 
 
-def examine(folder: Path, tell: Callable[[str], None] = lambda stage: None) -> list[Facts]:
+def examine(
+    folder: Path, tell: Callable[[str], None] = lambda stage: None, patience: float = PATIENCE
+) -> list[Facts]:
     """Return the facts of all ranks, in their order, on rank 0; elsewhere nothing. Collective.
 
-    `folder` is the run folder to be tried out. `tell` is called with each stage of the work.
+    `folder` is the run folder to be tried out. `tell` is called with each stage of the work. What
+    can hang is given `patience` seconds.
     """
-    tell("connecting the ranks")
+    tell(CONNECTING)
     comm, error = join()
     tell("looking at the hosts")
-    folder, name = comm.share((folder.absolute(), uuid.uuid4().hex))
-    mine = look_here(comm, folder, error)
+    folder, name = comm.share((disk.whole(folder), uuid.uuid4().hex))
+    mine = look_here(comm, folder, error, patience)
     tell("exchanging what the ranks have found")
     token = comm.share(_leave_token(mine, name) if comm.is_root else None)
     try:
@@ -58,9 +62,11 @@ def join() -> tuple[Communicator, str]:
         return Alone(), (str(error) or type(error).__name__).splitlines()[0]
 
 
-def look_here(comm: Communicator, folder: Path, error: str = "") -> dict[str, Any]:
+def look_here(
+    comm: Communicator, folder: Path, error: str = "", patience: float = PATIENCE
+) -> dict[str, Any]:
     """Return the fields of this rank's `Facts`, all but the clock. Not collective, never raises."""
-    found = observe(comm, folder, comm.is_root or comm.local_rank == 0)
+    found = observe(comm, folder, comm.is_root or comm.local_rank == 0, patience)
     job = launched()
     launch = Launch(
         variable=job.variable if job else "",

@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from disttrain.launch.network import BRIDGES
+
 __all__ = ["Interface", "Network", "network"]
 
-# How containers and virtual machines name what leads to themselves only.
-BRIDGES = ("docker", "br-", "veth", "virbr", "podman", "cni", "lxcbr", "lxdbr")
 # Each of these tells MPI which networks to use; a file does it by the setting's own name.
 CHOICES = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_btl_tcp_if_exclude", "UCX_NET_DEVICES")
 SETTING = re.compile(r"^\s*(btl_tcp_if_(?:in|ex)clude)\s*=\s*(\S.*?)\s*$", re.MULTILINE)

@@ -13,7 +13,7 @@ from disttrain.comm import Communicator
 from disttrain.comm.facts import mpi_facts
 from disttrain.launch.doctor import disk, host, interfaces, software
 
-__all__ = ["observe", "within"]
+__all__ = ["PATIENCE", "observe", "within"]
 
 # Seconds that all subjects together may take: a dead network disk never answers.
 PATIENCE = 8.0
@@ -21,11 +21,13 @@ PATIENCE = 8.0
 Look = Callable[[], Any]
 
 
-def observe(comm: Communicator, folder: Path, looks_at_disk: bool) -> dict[str, Any]:
+def observe(
+    comm: Communicator, folder: Path, looks_at_disk: bool, patience: float = PATIENCE
+) -> dict[str, Any]:
     """Return the subjects of `Facts` for this rank, and under `failed` why one is missing.
 
     `comm` says what a training on this rank would take. Not collective; never raises, and takes
-    `PATIENCE` seconds at most.
+    `patience` seconds at most.
     """
     looks: dict[str, Look] = {
         "machine": host.machine,
@@ -38,7 +40,7 @@ def observe(comm: Communicator, folder: Path, looks_at_disk: bool) -> dict[str, 
         looks["disk"] = lambda: disk.try_out(folder)
     if comm.is_root:
         looks["programs"] = software.programs
-    found, failed = within(PATIENCE, looks)
+    found, failed = within(patience, looks)
     # In the main thread: the only one that may talk to MPI.
     try:
         found["mpi"] = mpi_facts()

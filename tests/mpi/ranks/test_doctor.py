@@ -39,12 +39,11 @@ def test_a_rank_whose_looking_fails_is_named(comm, together_path, monkeypatch, w
 def test_a_run_folder_that_hangs_on_rank_0_holds_up_nobody(comm, together_path, monkeypatch):
     import threading
 
-    from disttrain.launch.doctor import disk, observe
+    from disttrain.launch.doctor import disk
 
     never = threading.Event()
-    monkeypatch.setattr(observe, "PATIENCE", 2.0)
     monkeypatch.setattr(disk, "try_out", lambda folder: never.wait())
-    facts = examination.examine(together_path)
+    facts = examination.examine(together_path, patience=2.0)
     never.set()
     if comm.is_root:
         assert "folder-gives-no-answer" in {f.name for f in judge(facts)}

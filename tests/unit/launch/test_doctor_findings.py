@@ -190,11 +190,12 @@ BAD = {
     "hdf5-fails": (
         lambda: changed(alone(), [0], "disk", hdf5_problem="unable to lock file",
                         hdf5_locking="TRUE"),
-        "unable to lock", "HDF5_USE_FILE_LOCKING=FALSE", (0,),
+        "`disttrain prepare` could make no data file in /scratch",
+        "HDF5_USE_FILE_LOCKING=FALSE", (0,),
     ),
     "hdf5-locking-forced": (
         lambda: changed(alone(), [0], "disk", hdf5_locking="TRUE"),
-        "/scratch is on nfs4", "unset HDF5_USE_FILE_LOCKING", (0,),
+        "/scratch is on nfs4: `disttrain prepare` may fail", "unset HDF5_USE_FILE_LOCKING", (0,),
     ),
     "little-space": (
         lambda: changed(alone(), [0], "disk", free=300 * MB), "300 MB", "checkpoint.keep", (0,),
@@ -266,6 +267,9 @@ GOOD = {
     "a launcher that states no size": lambda: everywhere(job(), "launch", processes=0),
     "an unknown launcher beside": lambda: changed(
         job(), [0], "launch", programs=(*PROGRAMS, Program("/opt/mpirun", "unknown"))
+    ),
+    "ranks that have met, and another MPI's mpirun beside": lambda: changed(
+        job(), [0], "launch", programs=(*PROGRAMS, Program("/usr/bin/mpirun", "mpich", "4"))
     ),
     "four GPUs": lambda: with_gpus(job()),
     "no NCCL, but MPI takes GPU memory": lambda: everywhere(

@@ -20,6 +20,7 @@ from disttrain.launch.doctor.checks import judge
 from disttrain.launch.doctor.examine import clock, examine, look_here
 from disttrain.launch.doctor.facts import Facts
 from disttrain.launch.doctor.observe import observe, within
+from disttrain.launch.network import BRIDGES
 from tests.unit.launch.made import DISK, alone, changed
 
 
@@ -53,7 +54,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
 
 
 def refusing(number):
-    def refuse(*arguments):
+    def refuse(*arguments, **options):
         raise OSError(number, os.strerror(number))
 
     return refuse
@@ -76,6 +77,29 @@ def test_a_file_system_that_fails_in_one_thing(tmp_path, monkeypatch, owner, nam
     monkeypatch.undo()
     assert judged(seen) == [finding]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_hinders_prepare_only_and_the_cure_helps(tmp_path):
+    """HDF5 demands a lock that another process holds; the same, told not to ask, writes."""
+    script = (
+        "import fcntl, sys\nfrom pathlib import Path\n"
+        "from disttrain.launch.doctor import disk\n"
+        "real = disk.h5py.File\n"
+        "def held(path, *rest, **options):\n"
+        "    with open(path) as file:\n"
+        "        fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "        return real(path, *rest, **options)\n"
+        "disk.h5py.File = held\n"
+        "print(bool(disk.try_out(Path(sys.argv[1])).hdf5_problem))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True,
+            check=True, env=os.environ | {"HDF5_USE_FILE_LOCKING": asked},
+        ).stdout.strip()
+        for asked in ("TRUE", "FALSE")
+    ]  # fmt: skip
+    assert said == ["True", "False"]
 
 
 def test_a_rename_that_lets_readers_see_half(tmp_path, monkeypatch):
@@ -172,6 +196,13 @@ def test_interfaces_and_what_chooses_among_them(tmp_path):
     assert interfaces.network(home).chosen == "btl_tcp_if_exclude=docker0,lo"
 
 
+def test_the_doctor_and_a_launch_know_the_same_bridges():
+    for name in BRIDGES:
+        bridge = interfaces.Interface(f"{name}0", "10.244.0.1", "10.244.0.0/24")
+        assert interfaces.Network((bridge,)).bridges == [bridge]
+    assert "flannel" in BRIDGES
+
+
 def test_root_is_allowed_by_both_variables():
     one = dict.fromkeys(host.ROOT_VARIABLES[:1], "1")
     assert not host.machine(one).root_allowed
@@ -207,6 +238,20 @@ def test_launchers_on_the_path(tmp_path, monkeypatch, says, kind, version):
     monkeypatch.setattr(software, "ANSWER_SECONDS", 0.5)
     found = [p for p in software.programs() if p.path == str(tmp_path / "mpirun")]
     assert [(p.kind, p.version) for p in found] == [(kind, version)]
+
+
+def test_a_launcher_is_asked_without_what_another_launch_has_set(tmp_path, monkeypatch):
+    """As Open MPI 4's mpirun does that is told to find its files in Open MPI 5's folder."""
+    (tmp_path / "mpirun").write_text(
+        '#!/bin/sh\n[ -n "$OPAL_PREFIX" ] && echo "unknown option" && exit 1\n'
+        "echo 'mpirun (Open MPI) 4.1.4'\n"
+    )
+    (tmp_path / "mpirun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("OPAL_PREFIX", "/elsewhere")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    (found,) = [p for p in software.programs() if p.path == str(tmp_path / "mpirun")]
+    assert (found.kind, found.version) == ("openmpi", "4.1.4")
 
 
 # ---- all of it

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from disttrain.launch.doctor.attend import no_answer
+from disttrain.environment import launched
 from disttrain.launch.doctor.bug_report import shown_variables
 from disttrain.launch.doctor.checks import CHECKS, judge
 from disttrain.launch.doctor.facts import Interface, Network
 from disttrain.launch.doctor.finding import SEVERITIES
 from disttrain.launch.doctor.report import as_object, in_words
+from disttrain.launch.doctor.silence import CONNECTING, CURES, Silence, no_answer
 from tests.unit.launch.made import DOCKER, LO, alone, changed, everywhere, job, with_gpus
 
 PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
@@ -74,20 +75,46 @@ def test_the_object_has_findings_facts_and_counts():
     assert [facts["rank"] for facts in told["facts"]] == [0, 1, 2, 3]
 
 
+LATE = Silence(CONNECTING, "late", "not over after 9 s")
+ETH = Interface("eth0", "10.0.0.1", "10.0.0.0/24")
+ONE_HOST = launched({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"})
+TWO_HOSTS = launched({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"})
+
+
 def test_no_answer_is_told_without_any_facts():
-    finding = no_answer("connecting the ranks: not over after 30 s", Network())
+    finding = no_answer(LATE, Network(), ONE_HOST)
     assert in_words([], [finding])[-1] == "1 problem"
     assert as_object([], [finding])["facts"] == []
-    assert finding.what == "connecting the ranks: not over after 30 s"
-    assert "btl_tcp_if_include=NETWORK;" in finding.cure
+    assert finding.what == "connecting the ranks: not over after 9 s"
 
 
 def test_no_answer_names_the_bridge_that_may_be_the_cause_and_the_network_to_take():
-    eth = Interface("eth0", "10.0.0.1", "10.0.0.0/24")
-    finding = no_answer("not over", Network((LO, DOCKER, eth)))
-    assert finding.what == "not over (it may have taken docker0 for the way to other hosts)"
+    finding = no_answer(LATE, Network((LO, DOCKER, ETH)), TWO_HOSTS)
+    assert finding.what.endswith("s (it may have taken docker0 for the way to other hosts)")
     assert "OMPI_MCA_btl_tcp_if_include=10.0.0.0/24" in finding.cure
-    assert no_answer("not over", Network((LO, DOCKER, eth), "chosen=eth0")).what == "not over"
+    chosen = Network((LO, DOCKER, ETH), "chosen=eth0")
+    assert "docker0" not in no_answer(LATE, chosen, TWO_HOSTS).what
+    assert "include=NETWORK;" in no_answer(LATE, Network(), TWO_HOSTS).cure
+
+
+@pytest.mark.parametrize(
+    ("silence", "job"),
+    [
+        (LATE, ONE_HOST),
+        (LATE, None),
+        (LATE, launched({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "2"})),
+        (Silence("", "late", "not over after 9 s"), TWO_HOSTS),
+        (Silence("looking at the hosts", "late", "not over after 9 s"), TWO_HOSTS),
+        (Silence(CONNECTING, "died", "the process ended with status 14"), TWO_HOSTS),
+        (Silence(CONNECTING, "ended", "the launcher has ended the job"), TWO_HOSTS),
+    ],
+)
+def test_the_network_is_blamed_only_where_ranks_of_several_hosts_are_late_to_meet(silence, job):
+    finding = no_answer(silence, Network((LO, DOCKER, ETH)), job)
+    assert "if_include" not in finding.cure
+    assert "docker0" not in finding.what
+    # A slow start is no fault: the way to wait longer is told.
+    assert ("--limit 60" in finding.cure) == (silence.kind == "late")
 
 
 def test_what_is_not_known_is_said_so():
@@ -96,6 +123,16 @@ def test_what_is_not_known_is_said_so():
     lines = in_words([bare], [])
     assert any(line.endswith("mpi4py is not installed") for line in lines)
     assert not any("run folder" in line for line in lines)
+
+
+def test_a_run_folder_in_words_has_only_what_was_measured():
+    def line(**values):
+        lines = in_words(changed(alone(), [0], "disk", **values), [])
+        return next(line for line in lines if "run folder" in line).partition("runs: ")[2]
+
+    assert line() == "nfs4, 966 GB free, a megabyte synced in 10 ms"
+    assert line(write_problem="Read-only file system", free=0, sync_seconds=0.0) == "nfs4"
+    assert line(sync_problem="Input/output error") == "nfs4, 966 GB free"
 
 
 def test_only_harmless_variables_are_shown():
@@ -135,10 +172,11 @@ def test_the_page_has_every_finding_as_it_is():
     assert table() in PAGE.read_text(), f"docs/doctor.md must hold:\n{table()}"
 
 
-def test_the_page_names_the_finding_of_a_doctor_without_answer():
-    finding = no_answer("", Network())
-    assert f"`{finding.name}`" in PAGE.read_text()
-    assert finding.cure in " ".join(PAGE.read_text().split())
+def test_the_page_has_what_is_said_where_there_is_no_answer():
+    page = " ".join(PAGE.read_text().split())
+    assert "`no-answer`" in page
+    for cure in CURES.values():
+        assert cure.format(network="NETWORK") in page, cure
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

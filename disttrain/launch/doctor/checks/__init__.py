@@ -17,7 +17,7 @@ from disttrain.launch.doctor.checks import (
 from disttrain.launch.doctor.facts import Facts
 from disttrain.launch.doctor.finding import SEVERITIES, Check, Finding
 
-__all__ = ["CHECKS", "judge"]
+__all__ = ["CHECKS", "JOINING", "judge"]
 
 CHECKS: tuple[Check, ...] = tuple(
     found
@@ -25,6 +25,9 @@ CHECKS: tuple[Check, ...] = tuple(
     for found in vars(room).values()
     if isinstance(found, Check)
 )
+
+# Why a rank is not with the others.
+JOINING = (mpi.singletons, mpi.not_joined, mpi.mpi_not_loaded)
 
 
 def judge(ranks: Sequence[Facts], checks: Sequence[Check] = CHECKS) -> list[Finding]:

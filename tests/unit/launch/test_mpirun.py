@@ -26,7 +26,7 @@ def place(tmp_path, monkeypatch):
 
 def test_a_launcher_that_is_no_program(place):
     path = place(b"\x00\x01\x02\x03")
-    with pytest.raises(LauncherError, match="can't be run .Exec format error.: mend or") as caught:
+    with pytest.raises(LauncherError, match="Exec format error") as caught:
         find_launcher()
     assert str(caught.value).startswith(path)
 

@@ -23,6 +23,8 @@ CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
 # Options for several hosts came with Open MPI 5.
 HOSTS_SINCE = 5
+# More ranks than any job has; a larger number overflows inside mpirun.
+MOST = 1_000_000
 
 
 Arguments = Annotated[
@@ -30,7 +32,9 @@ Arguments = Annotated[
 ]
 Ranks = Annotated[
     int | None,
-    typer.Option("-n", "--ranks", min=1, help="Number of ranks [default: 1, or all slots]."),
+    typer.Option(
+        "-n", "--ranks", min=1, max=MOST, help="Number of ranks [default: 1, or all slots]."
+    ),
 ]
 Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, with slots: n1,n2:4,n3.")]
 HostFile = Annotated[Path | None, typer.Option(help="The same as a file, a host per line.")]

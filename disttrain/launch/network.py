@@ -60,14 +60,15 @@ def check_chosen(text: str, here: Sequence[Interface], is_host: bool) -> None:
     MPI itself takes wrong words with pages of warnings, or ends. mpirun wants an interface on this
     host too; a network need not be here where this is no host of the job.
     """
-    there = ", ".join(f"{i.name} ({i.network})" for i in here)
+    here = [interface for interface in here if not interface.network.is_loopback]
+    there = ", ".join(f"{i.name} ({i.network})" for i in here) or "none"
     found = False
     for word in text.split(","):
         network = _network(word)
         if network is None and word not in {interface.name for interface in here}:
             raise UsageError(
-                f"--interface {text}: {word!r} is no interface with an IPv4 address here and no "
-                f"network as 10.0.0.0/16; there are {there}"
+                f"--interface {text}: {word!r} is no network as 10.0.0.0/16, and no interface "
+                f"of this host to others with an IPv4 address; there are {there}"
             )
         found |= network is None or any(network.overlaps(i.network) for i in here)
     if is_host and not found:

@@ -72,6 +72,7 @@ def test_interfaces_and_networks_that_are_here(text):
     ("text", "word"),
     [
         ("eth77", "eth77"),
+        ("lo", "lo"),
         ("10.0.0/99,, x", "10.0.0/99"),
         ("eth0,", ""),
         ("eth0, ib0", " ib0"),
@@ -83,8 +84,10 @@ def test_interfaces_and_networks_that_are_here(text):
 @pytest.mark.parametrize("is_host", [True, False])
 def test_what_is_no_interface_is_named_beside_those_that_are(text, word, is_host):
     with pytest.raises(UsageError) as caught:
-        check_chosen(text, [ETH, FAST], is_host)
-    assert f"{word!r} is no interface" in str(caught.value)
+        check_chosen(text, [LO, ETH, FAST], is_host)
+    assert f"{word!r} is no network as 10.0.0.0/16, and no interface of this host" in str(
+        caught.value
+    )
     assert "there are eth0 (10.1.0.0/16), ib0 (192.168.7.0/24)" in str(caught.value)
 
 
@@ -92,3 +95,5 @@ def test_a_network_of_the_others_is_for_them_alone():
     check_chosen("10.9.0.0/16", [ETH], is_host=False)
     with pytest.raises(UsageError, match="this host has no address in that network"):
         check_chosen("10.9.0.0/16", [ETH], is_host=True)
+    with pytest.raises(UsageError, match="this host has no address in that network"):
+        check_chosen("127.0.0.0/8", [LO, ETH], is_host=True)

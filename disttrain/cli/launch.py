@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,8 @@ CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
 # Options for several hosts came with Open MPI 5.
 HOSTS_SINCE = 5
+# More ranks than any job has; a larger number overflows inside mpirun.
+MOST = 1_000_000
 
 
 Arguments = Annotated[
@@ -29,7 +32,9 @@ Arguments = Annotated[
 ]
 Ranks = Annotated[
     int | None,
-    typer.Option("-n", "--ranks", min=1, help="Number of ranks [default: 1, or all slots]."),
+    typer.Option(
+        "-n", "--ranks", min=1, max=MOST, help="Number of ranks [default: 1, or all slots]."
+    ),
 ]
 Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, with slots: n1,n2:4,n3.")]
 HostFile = Annotated[Path | None, typer.Option(help="The same as a file, a host per line.")]
@@ -55,19 +60,33 @@ def command(
 ) -> None:
     """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
     from disttrain.launch import find_launcher, supervise
+    from disttrain.launch.given import check_here
 
     _check(arguments, restarts)
-    launcher, python = find_launcher(), python or sys.executable
-    cluster = None
+    launcher, cluster = find_launcher(), None
     if hosts is not None or hostfile is not None:
-        cluster = _cluster(launcher, _named(hosts, hostfile), ranks, agent, python, interface)
-    elif agent or interface:
+        named = _named(hosts, hostfile)
+        cluster = _cluster(launcher, named, ranks, agent, python or sys.executable, interface)
+    elif agent is not None or interface is not None:
         raise UsageError("--agent and --interface are for other hosts: give --hosts or --hostfile")
-    stream = sys.stderr if "--json" in arguments else sys.stdout
-    program = [python, "-m", "disttrain", *arguments]
+    if python is not None or interface is not None:
+        check_here(cluster, python, interface)
+    program = [python or sys.executable, "-m", "disttrain", *arguments]
     size = ranks or (cluster.slots if cluster else 1)
-    saves = arguments[0] == "train"
-    raise typer.Exit(supervise(launcher, size, program, stream.isatty(), saves, restarts, cluster))
+    watched, saves = _is_watched("--json" in arguments), arguments[0] == "train"
+    raise typer.Exit(supervise(launcher, size, program, watched, saves, restarts, cluster))
+
+
+def _is_watched(json: bool) -> bool:
+    """Return True where a person sees the ranks' lines; make sure that they lead somewhere."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        if stream is None:
+            # Closed by whoever started this: mpirun would take its number for a file of its own.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.set_inheritable(number, True)
+    stream = sys.stderr if json else sys.stdout
+    return stream is not None and stream.isatty()
 
 
 def _check(arguments: list[str], restarts: int) -> None:
@@ -107,6 +126,7 @@ def _cluster(
     """Return the hosts as a place to start ranks on."""
     from disttrain.launch.agent import Agent
     from disttrain.launch.cluster import Cluster
+    from disttrain.launch.given import check_agent
     from disttrain.launch.hosts import fitted
 
     if launcher.kind != "openmpi" or launcher.version < HOSTS_SINCE:
@@ -114,4 +134,6 @@ def _cluster(
             f"--hosts needs Open MPI 5 and {launcher.path} is another: pip install "
             "'disttrain[mpi]', or start the ranks by that mpirun itself"
         )
+    if agent is not None:
+        check_agent(agent)
     return Cluster(tuple(fitted(hosts, ranks)), Agent(agent, python), interface)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
-from disttrain.environment import Launched, launched, leave_sign
+from disttrain.environment import Launched, launched, leave_sign, leave_status
 from disttrain.errors import (
     Corruption,
     Divergence,
     LauncherError,
+    LostRanks,
     Preempted,
     RankFailure,
     exit_code_of,
@@ -28,6 +31,10 @@ __all__ = ["connect", "connected"]
 
 # How long joining may take: ranks that never arrive, or a network that leads nowhere.
 CONNECT_SECONDS = "DISTTRAIN_CONNECT_SECONDS"
+USUAL, LONGEST = 300.0, 1e7
+# Seconds in which rank 0 alone says that it is over, before the others do; and after which a rank
+# dies that has not been able to say so.
+FIRST_WORD, LAST_WORD = 3.0, 2.0
 _joined: list[Communicator] = []
 
 
@@ -55,19 +62,51 @@ def _join() -> Communicator:
     job = launched()
     if job is None:
         return Alone()
+    seconds = _seconds(os.environ.get(CONNECT_SECONDS) or f"{USUAL:g}")
     # From here on MPI waits for the others inside C, where no thread of ours gets a turn.
-    with ended_after(float(os.environ.get(CONNECT_SECONDS, "300"))):
+    words = (
+        f"disttrain: the ranks did not find each other within {seconds:g} s (rank {job.rank} on "
+        f"{socket.gethostname()} waited): a host stands still, or messages lead nowhere; "
+        f"see `disttrain doctor` on the same hosts, and {CONNECT_SECONDS}\n"
+    )
+    late = FIRST_WORD if seconds and job.rank else 0
+    with ended_after(seconds + late, lambda: _give_up(words.encode())):
         return _connected(job)
 
 
+def _seconds(text: str) -> float:
+    """Return the seconds of `DISTTRAIN_CONNECT_SECONDS`; 0 is no limit."""
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= LONGEST:
+            return seconds
+    raise LauncherError(
+        f"{CONNECT_SECONDS}={text} is no time: give seconds, as in 60, or 0 for no limit"
+    )
+
+
+def _give_up(words: bytes) -> None:
+    os.write(2, words)
+    leave_status(LostRanks.exit_code)
+    os._exit(LostRanks.exit_code)
+
+
 @contextmanager
-def ended_after(seconds: float) -> Iterator[None]:
-    """End this process, by SIGALRM, if the body takes longer; the launcher then ends the others."""
+def ended_after(seconds: float, last: Callable[[], None]) -> Iterator[None]:
+    """End this process if the body takes longer; the launcher then ends the others.
+
+    SIGALRM calls `last`, which does not come back. Python's own handlers wait for C to return and
+    its threads for the lock that this one holds inside MPI_Init; so C calls it, in this thread. It
+    may find C's memory in use and stand still: the next alarm is not caught by anybody.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: last())
+    # Caught once: glibc has it. Without, the process dies without a word.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).sysv_signal(int(signal.SIGALRM), handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds, LAST_WORD)
     try:
         yield
     finally:

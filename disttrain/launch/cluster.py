@@ -17,9 +17,11 @@ __all__ = ["Cluster", "told"]
 
 # A host that has gone without a word is noticed after 2 + 3 * 1 seconds, not after 8 minutes.
 KEEPALIVE = {"time": 2, "intvl": 1, "probes": 3}
-# Variables of the user's that ranks on other hosts need too; ssh hands none of them on.
-HANDED_ON = ("DISTTRAIN_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NCCL_", "CUPY_")
-ALSO = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "COLUMNS", "TZ", "LANG")
+# Variables of the user's that ranks on other hosts need too; ssh hands none of them on, and mpirun
+# only its own (OMPI_MCA_...). Not CUDA_VISIBLE_DEVICES: each host has its own.
+HANDED_ON = ("DISTTRAIN_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NCCL_", "CUPY_",
+             "HDF5_", "UCX_", "FI_", "LC_")  # fmt: skip
+ALSO = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "COLUMNS", "NO_COLOR", "TZ", "LANG")
 # Of this host alone, whatever their beginning says.
 NOT = ("PYTHONHOME",)
 

@@ -6,19 +6,24 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disttrain.errors import UsageError
 from disttrain.launch.network import address_of
 
-__all__ = ["Host", "fitted", "is_here", "parse_hosts", "read_hostfile", "total"]
+__all__ = ["Host", "any_here", "fitted", "is_here", "parse_hosts", "read_hostfile", "total"]
 
 NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # "n1", "n1:4", "n1 slots=4 max_slots=8" (Open MPI), "n1 4 queue processors" (Grid Engine).
 LINE = re.compile(
     r"(\S+?)(?::(\d+)|\s+slots\s*=\s*(\d+)(?:\s+max[_-]slots\s*=\s*\d+)?|\s+(\d+)\b.*)?"
 )
+# What of a line can't be read, behind a host that can.
+REST = re.compile(rf"({NAME.pattern})(?::\d+)?(?:\s+(?:max[_-])?slots\s*=\s*\d+)*\s+(\S.*)")
+# More than any host has cores; the sum of many still fits the launcher's numbers.
+MOST = 65536
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ def read_hostfile(path: Path) -> list[Host]:
     Raises UsageError, with the line, for a file that can't be read or is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Editors of some systems begin a text with a byte-order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not text"
         raise UsageError(f"host file {path}: {why}; give a file with a host per line") from None
@@ -98,12 +104,42 @@ def is_here(name: str) -> bool:
     return True
 
 
+def any_here(hosts: Sequence[Host]) -> bool:
+    """Return True where one of `hosts` is this one; all are looked up at once."""
+    with ThreadPoolExecutor(64) as pool:
+        return any(pool.map(is_here, [host.name for host in hosts]))
+
+
 def _host(text: str, where: str) -> Host:
-    read = LINE.fullmatch(text.strip())
-    slots = next((int(group) for group in read.groups()[1:] if group), None) if read else None
-    if read is None or not NAME.fullmatch(read[1]) or slots == 0:
-        raise UsageError(f"{where}: {text.strip()!r} is no host; write n1 or, with 4 slots, n1:4")
+    text = text.strip()
+    read = LINE.fullmatch(text)
+    if read is None or not NAME.fullmatch(read[1]):
+        raise UsageError(f"{where}: {_why_no_host(text)}")
+    digits = next((group for group in read.groups()[1:] if group), None)
+    if digits is None:
+        return Host(read[1])
+    # Not more digits than can be right: Python refuses to read thousands.
+    slots = int(digits[-6:]) if len(digits.lstrip("0")) <= 6 else MOST + 1
+    if not 1 <= slots <= MOST:
+        raise UsageError(
+            f"{where}: {read[1]} can't take {digits[:20]} ranks: give 1 to {MOST} slots, as in "
+            f"{read[1]}:4"
+        )
     return Host(read[1], slots)
+
+
+def _why_no_host(text: str) -> str:
+    """Return what is wrong with a word or a line that can't be read."""
+    user, at, name = text.partition("@")
+    if at and NAME.fullmatch(user) and LINE.fullmatch(name):
+        return (
+            f"{text!r} has a user's name in it: write the host alone, and `User {user}` for it in "
+            f'~/.ssh/config, or give --agent "ssh -l {user}"'
+        )
+    if rest := REST.fullmatch(text):
+        name, words = rest[1], rest[rest.lastindex or 0]
+        return f"{words!r} behind {name} is not understood; write {name} or, with 4 slots, {name}:4"
+    return f"{text!r} is no host; write n1 or, with 4 slots, n1:4"
 
 
 def _merged(hosts: Sequence[Host]) -> list[Host]:

@@ -16,6 +16,12 @@ from disttrain.errors import LauncherError
 __all__ = ["Launcher", "find_launcher"]
 
 NAMES = ("mpirun", "mpiexec")
+# Seconds that a launcher may take to say which version it is.
+ANSWER = 10.0
+# Seconds that ranks look for each other, more where many start on each core, as long as they do
+# without this launcher at most: one that does not come is on a host that stands still.
+CONNECT, EACH, LONGEST = 60, 5, 300
+CURE = "load your site's MPI module, or pip install 'disttrain[mpi]'"
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,13 @@ class Launcher:
         return ["--host", f"localhost:{ranks}", *ways]
 
     def environment(self, ranks: int, alone: bool = True) -> dict[str, str]:
-        """Return what the ranks' environment has beyond this one's: BLAS threads, and root.
+        """Return what the ranks' environment has beyond this one's: BLAS threads, patience, root.
 
         Where ranks are not `alone` on this host, each finds its own share of its host's cores.
         """
         extra = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))} if alone else {}
+        patience = min(LONGEST, max(CONNECT, EACH * ranks // cores()))
+        extra["DISTTRAIN_CONNECT_SECONDS"] = str(patience)
         if self.kind == "openmpi" and os.geteuid() == 0:
             # Containers run as root; Open MPI wants to be told twice that this is meant.
             extra |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -103,7 +111,19 @@ def find_launcher() -> Launcher:
 
 def _asked(path: str) -> Launcher:
     """Ask a launcher which MPI it belongs to."""
-    asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, timeout=ANSWER, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise LauncherError(
+            f"{path} --version has not answered in {ANSWER:g} s: see why, or {CURE}"
+        ) from None
+    except OSError as error:
+        raise LauncherError(
+            f"{path} can't be run ({error.strerror}): mend or remove it, or {CURE}"
+        ) from None
     text = asked.stdout + asked.stderr
     if "Open MPI" in text or "OpenRTE" in text:
         major = re.search(r"(\d+)\.\d+\.\d+", text)

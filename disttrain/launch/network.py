@@ -11,7 +11,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["BRIDGES", "Interface", "address_of", "interfaces", "routes", "tcp_options"]
+from disttrain.errors import UsageError
+
+__all__ = [
+    "BRIDGES",
+    "Interface",
+    "address_of",
+    "check_chosen",
+    "interfaces",
+    "routes",
+    "tcp_options",
+]
 
 # Interfaces that lead to containers and virtual machines of the same host only, often with the same
 # addresses on all hosts.
@@ -51,6 +61,40 @@ def interfaces() -> list[Interface]:
                 continue
             found.append(Interface(name, ipaddress.IPv4Network(f"{address}/{mask}", strict=False)))
     return found
+
+
+def check_chosen(text: str, here: Sequence[Interface], is_host: bool) -> None:
+    """Raise UsageError, with the word, where `--interface text` is not what MPI can take.
+
+    MPI itself takes wrong words with pages of warnings, or ends. mpirun wants an interface on this
+    host too; a network need not be here where this is no host of the job.
+    """
+    here = [interface for interface in here if not interface.network.is_loopback]
+    there = ", ".join(f"{i.name} ({i.network})" for i in here) or "none"
+    found = False
+    for word in text.split(","):
+        network = _network(word)
+        if network is None and word not in {interface.name for interface in here}:
+            raise UsageError(
+                f"--interface {text}: {word!r} is no network as 10.0.0.0/16, and no interface "
+                f"of this host to others with an IPv4 address; there are {there}"
+            )
+        found |= network is None or any(network.overlaps(i.network) for i in here)
+    if is_host and not found:
+        raise UsageError(
+            f"--interface {text}: this host has no address in that network; there are {there}"
+        )
+
+
+def _network(word: str) -> ipaddress.IPv4Network | None:
+    """Return the network that is written as MPI reads it: four numbers and the bits that count."""
+    _, slash, bits = word.partition("/")
+    if not (slash and bits.isdecimal()):
+        return None
+    try:
+        return ipaddress.IPv4Network(word, strict=False)
+    except ValueError:
+        return None
 
 
 @functools.cache

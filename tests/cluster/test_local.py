@@ -181,7 +181,8 @@ def test_what_is_wrong_with_a_host_is_told(cluster: Cluster, training: Training)
     """No name, no interpreter, no shared folder: one sentence each, and nothing is started."""
     for hosts, more, code, words in (
         ("n0,n9", (), 5, "n9 does not answer"),
-        ("n0,n1", ("--python", "/no/python"), 2, "n1 has no /no/python"),
+        ("n0,n1", ("--python", "/no/python"), 2, "this host has no such program"),
+        ("n1,n2", ("--python", "/no/python"), 2, "n1 has no /no/python"),
         ("n0:1,n1:1", ("-n", 3), 2, "3 ranks don't fit the 2 slots of n0, n1"),
     ):
         command = training.command(launch=options(cluster, *more, hosts=hosts))

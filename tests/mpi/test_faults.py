@@ -6,7 +6,7 @@ import re
 import pytest
 
 from disttrain.launch import find_launcher
-from tests.cli.shell import ROOT
+from tests.cli.shell import ROOT, sentence
 
 pytestmark = pytest.mark.timeout(60)
 RANKS = 3
@@ -234,6 +234,12 @@ def test_no_deadline_watches_a_script_that_has_trained(shell):
 def test_ranks_that_never_arrive_end_the_job(shell):
     shell.environment["DISTTRAIN_CONNECT_SECONDS"] = "6"
     result = by_launch(shell, "sleep at joining on 1")
-    assert result.returncode == 5
-    assert "did not all start and find each other" in result.stderr
+    assert "the ranks did not find each other within 6 s (rank 0 on " in sentence(result, 5)
     assert not shell.left_running()
+
+
+@pytest.mark.parametrize("seconds", ["abc", "-1", "nan", "1e99"])
+def test_a_time_to_connect_that_is_none_is_refused_by_one_rank(shell, seconds):
+    shell.environment["DISTTRAIN_CONNECT_SECONDS"] = seconds
+    said = sentence(shell.run("launch", "-n", 2, *TRAIN), 2)
+    assert said.startswith(f"DISTTRAIN_CONNECT_SECONDS={seconds} is no time: give seconds")

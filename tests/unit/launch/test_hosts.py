@@ -13,10 +13,24 @@ def test_hosts_of_the_command_line():
     assert parse_hosts("n1,n1,n2") == [Host("n1", 2), Host("n2")]
 
 
-@pytest.mark.parametrize("text", ["", "n1,", "n1:0", "n1:x", "-oProxyCommand=x", "n1;reboot"])
+@pytest.mark.parametrize("text", ["", "n1,", "n1:x", "n1:-2", "-oProxyCommand=x", "n1;reboot"])
 def test_what_is_no_host(text):
     with pytest.raises(UsageError, match="is no host; write n1"):
         parse_hosts(text)
+
+
+@pytest.mark.parametrize("slots", ["0", "65537", "9" * 20, "9" * 5000])
+def test_slots_that_no_host_has(slots):
+    with pytest.raises(UsageError, match=r"n1 can't take \d{1,20} ranks: give 1 to 65536 slots"):
+        parse_hosts(f"n0,n1:{slots}")
+    assert parse_hosts("n1:00000000065536") == [Host("n1", 65536)]
+
+
+def test_a_user_belongs_into_the_configuration_of_ssh():
+    with pytest.raises(UsageError, match="'me@n1:2' has a user's name") as caught:
+        parse_hosts("n0,me@n1:2")
+    assert "`User me` for it in ~/.ssh/config" in str(caught.value)
+    assert '--agent "ssh -l me"' in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -26,9 +40,10 @@ def test_what_is_no_host(text):
         "# of Open MPI\nn1 slots = 2 max_slots=8\n\nn2 slots=1 # the last\n",
         "n1:2\nn2:1\n",
         "n1\nn1\nn2:1\n",
+        "\ufeffn1:2\nn2:1\n",
         "n1 2 all.q@n1 UNDEFINED\nn2 1 all.q@n2 UNDEFINED\n",
     ],
-    ids=["slots", "comments", "mpich", "a line per slot", "grid engine"],
+    ids=["slots", "comments", "mpich", "a line per slot", "byte-order mark", "grid engine"],
 )
 def test_host_files(tmp_path, lines):
     (tmp_path / "hosts").write_text(lines)
@@ -40,7 +55,10 @@ def test_bad_host_files_are_told_with_the_line(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         read_hostfile(path)
     path.write_text("n1\nn2 cores=4\n")
-    with pytest.raises(UsageError, match=r"line 2: 'n2 cores=4' is no host"):
+    with pytest.raises(UsageError, match=r"line 2: 'cores=4' behind n2 is not understood"):
+        read_hostfile(path)
+    path.write_text("n0 slots=1 max_slots=2 foo\n")
+    with pytest.raises(UsageError, match="line 1: 'foo' behind n0 is not understood; write n0 or"):
         read_hostfile(path)
     path.write_text("# nothing\n")
     with pytest.raises(UsageError, match="names no host"):

@@ -4,9 +4,12 @@ import socket
 import threading
 from ipaddress import IPv4Network
 
+import pytest
+
+from disttrain.errors import UsageError
 from disttrain.launch import network
 from disttrain.launch.hosts import is_here
-from disttrain.launch.network import Interface, interfaces, routes, tcp_options
+from disttrain.launch.network import Interface, check_chosen, interfaces, routes, tcp_options
 
 LO = Interface("lo", IPv4Network("127.0.0.0/8"))
 ETH = Interface("eth0", IPv4Network("10.1.0.0/16"))
@@ -56,3 +59,41 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
     assert routes(["silent.invalid"]) == {}
     assert asked == ["silent.invalid"]
     over.set()
+
+
+@pytest.mark.parametrize(
+    "text", ["eth0", "eth0,ib0", "10.1.0.0/16", "10.1.2.3/16", "10.0.0.0/8", "10.2.0.0/16,ib0"]
+)
+def test_interfaces_and_networks_that_are_here(text):
+    check_chosen(text, [LO, ETH, FAST], is_host=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("eth77", "eth77"),
+        ("lo", "lo"),
+        ("10.0.0/99,, x", "10.0.0/99"),
+        ("eth0,", ""),
+        ("eth0, ib0", " ib0"),
+        ("10.1.0.0", "10.1.0.0"),
+        ("10.1.0.0/255.255.0.0", "10.1.0.0/255.255.0.0"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("is_host", [True, False])
+def test_what_is_no_interface_is_named_beside_those_that_are(text, word, is_host):
+    with pytest.raises(UsageError) as caught:
+        check_chosen(text, [LO, ETH, FAST], is_host)
+    assert f"{word!r} is no network as 10.0.0.0/16, and no interface of this host" in str(
+        caught.value
+    )
+    assert "there are eth0 (10.1.0.0/16), ib0 (192.168.7.0/24)" in str(caught.value)
+
+
+def test_a_network_of_the_others_is_for_them_alone():
+    check_chosen("10.9.0.0/16", [ETH], is_host=False)
+    with pytest.raises(UsageError, match="this host has no address in that network"):
+        check_chosen("10.9.0.0/16", [ETH], is_host=True)
+    with pytest.raises(UsageError, match="this host has no address in that network"):
+        check_chosen("127.0.0.0/8", [LO, ETH], is_host=True)

@@ -7,6 +7,7 @@ that answers, and the training goes on from its newest checkpoint on those.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -34,7 +35,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 LOCK_WAIT, LOOK = 120.0, 1.0
 # Seconds until all ranks are at MPI's start: daemons by ssh, Python from a slow file system. What
 # they may then take to find each other is told to them by CONNECT_SECONDS.
-STARTING, CONNECT_SECONDS = 180.0, "DISTTRAIN_CONNECT_SECONDS"
+STARTING, CONNECTING, CONNECT_SECONDS = 180.0, 300.0, "DISTTRAIN_CONNECT_SECONDS"
 # Seconds that cleaning up may take once somebody has asked twice to end.
 HURRIED = 5.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
@@ -134,7 +135,7 @@ class Launch:
             self._cluster.options(self._id, environment) if self._cluster else None,
         )
         has_ranks = self._has_ranks if self._cluster else None
-        starting = STARTING + float(environment.get(CONNECT_SECONDS, "300"))
+        starting = _starting(environment.get(CONNECT_SECONDS, ""))
         return run(command, environment, signs, self.asked, starting, has_ranks)
 
     def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> Ending | None:
@@ -201,6 +202,16 @@ class Launch:
         return self._cluster.clean(
             self._id, self._base, lambda: self.asked.killed and time.monotonic() > end, missing
         )
+
+
+def _starting(connecting: str) -> float:
+    """Return after how many seconds ranks that have not met never will; 0 is no limit to them."""
+    try:
+        seconds = float(connecting or CONNECTING)
+    except ValueError:
+        # The ranks will say that it is none.
+        seconds = CONNECTING
+    return STARTING + seconds if seconds > 0 else math.inf
 
 
 def _concluded(ending: Ending, saves: bool) -> int:

@@ -99,6 +99,7 @@ class Cluster:
     def __init__(self, count: int, folder: Path) -> None:
         self.folder = folder
         self._outputs: dict[int, tuple[IO[str], IO[str]]] = {}
+        self._entered: list[subprocess.Popen[str]] = []
         self._names = folder / "hosts"
         self._names.write_text(
             "127.0.0.1 localhost\n"
@@ -129,6 +130,9 @@ class Cluster:
         self._listener.close()
         for host in self.hosts.values():
             _kill([host.pid])
+        # nsenter stops itself where what it has started is stopped, and would stay for ever.
+        for process in self._entered:
+            process.kill()
         _kill([self._inside])
         for process in [*(host.process for host in self.hosts.values()), self._switch]:
             process.kill()
@@ -159,6 +163,7 @@ class Cluster:
             text=True, **(streams | options),
         )  # fmt: skip
         self._outputs[process.pid] = (out, err)
+        self._entered.append(process)
         return process
 
     def run(

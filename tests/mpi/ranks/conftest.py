@@ -50,12 +50,23 @@ def together_path(comm, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def perceptron(comm, together_path):
+def made(comm, together_path):
+    """A function that has rank 0 write a data file that all ranks see, and returns its path."""
+
+    def make(name, write, *sizes, **options):
+        path = together_path / name
+        with comm.together("making data"):
+            if comm.is_root:
+                write(path, *sizes, **options)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def perceptron(made):
     """The settings of one unit, by the perceptron's rule, on two classes."""
-    path = together_path / "two.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 60, classes=2)
+    path = made("two.h5", blobs, 60, classes=2)
     return disttrain.parse(f"""
         [data]
         path = "{path}"

@@ -45,12 +45,8 @@ def _several(comm):
 
 
 @pytest.fixture(scope="module")
-def settings(comm, together_path):
-    path = together_path / "audit.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 64, validation=40)
-    return disttrain.parse(RUN_FILE.format(path=path))
+def settings(made):
+    return disttrain.parse(RUN_FILE.format(path=made("audit.h5", blobs, 64, validation=40)))
 
 
 def flip(run, vector, name, element, bit):

@@ -36,13 +36,8 @@ RELATIVE = 1e-6
 
 
 @pytest.fixture(scope="module")
-def settings(comm, together_path):
-    path = together_path / "equality.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 200, validation=2500)
-            numbers(path.with_name("numbers.h5"), 97, 2)
-    return disttrain.parse(RUN_FILE.format(path=path))
+def settings(made):
+    return disttrain.parse(RUN_FILE.format(path=made("equality.h5", blobs, 200, validation=2500)))
 
 
 @pytest.fixture
@@ -106,9 +101,9 @@ def test_in_the_other_protocols(comm, settings, protocol):
     check(settings.replace(training={"protocol": protocol, "epochs": 2}), comm)
 
 
-def test_with_numbers_to_be_fitted(comm, settings):
+def test_with_numbers_to_be_fitted(comm, settings, made):
     layers = [{"units": 6, "activation": "sigmoid"}, {"units": 2}]
-    path = str(settings.data.path).replace("equality.h5", "numbers.h5")
+    path = str(made("numbers.h5", numbers, 97, 2))
     changed = settings.replace(
         data={"path": path, "validation_fraction": 0.2},
         model={"layers": layers, "loss": "squared"},

@@ -39,13 +39,8 @@ KEYS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_a
 
 
 @pytest.fixture(scope="module")
-def settings(comm, together_path):
-    path = together_path / "exact.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 200, validation=2500)
-            numbers(path.with_name("numbers.h5"), 97, 2)
-    return disttrain.parse(RUN_FILE.format(path=path))
+def settings(made):
+    return disttrain.parse(RUN_FILE.format(path=made("exact.h5", blobs, 200, validation=2500)))
 
 
 def trained(settings, comm, **more):
@@ -113,8 +108,8 @@ def test_whatever_is_trained(comm, settings, changes):
     check(settings.replace(**changes), comm)
 
 
-def test_numbers_to_be_fitted(comm, settings):
-    path = str(settings.data.path).replace("exact.h5", "numbers.h5")
+def test_numbers_to_be_fitted(comm, settings, made):
+    path = str(made("numbers.h5", numbers, 97, 2))
     changed = settings.replace(
         data={"path": path, "validation_fraction": 0.2},
         model={"layers": [{"units": 6, "activation": "sigmoid"}, {"units": 2}], "loss": "squared"},
@@ -230,7 +225,7 @@ def test_a_gradient_in_another_memory_order(comm, settings):
     check(settings.replace(training={"batch_size": 64}), comm, ["shared"], loss=Turned())
 
 
-def test_a_loss_that_wants_other_outputs_than_targets(comm, settings):
+def test_a_loss_that_wants_other_outputs_than_targets(comm, settings, made):
     class Likelihood(disttrain.Loss):
         """`L = o₂ + (o₁ - y)² exp(-2 o₂) / 2`: a mean and the logarithm of a deviation."""
 
@@ -245,10 +240,7 @@ def test_a_loss_that_wants_other_outputs_than_targets(comm, settings):
 
             return (spread + off * off * weight / 2).astype("f8"), backward
 
-    path = settings.data.path.replace("exact.h5", "one.h5")
-    with comm.together("making data"):
-        if comm.is_root:
-            numbers(path, 97, 1)
+    path = str(made("one.h5", numbers, 97, 1))
     changed = settings.replace(
         data={"path": path, "validation_fraction": 0.2},
         model={"layers": [{"units": 6, "activation": "tanh"}, {"units": 2}], "loss": "squared"},

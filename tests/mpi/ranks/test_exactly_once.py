@@ -30,12 +30,8 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def settings(comm, together_path):
-    path = together_path / "once.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 200, validation=30)
-    return disttrain.parse(RUN_FILE.format(path=path))
+def settings(made):
+    return disttrain.parse(RUN_FILE.format(path=made("once.h5", blobs, 200, validation=30)))
 
 
 def twice(run, step):

@@ -51,12 +51,8 @@ CLOCK = ("seconds", "samples_per_second")
 
 
 @pytest.fixture(scope="module")
-def settings(comm, together_path):
-    path = together_path / "resume.h5"
-    with comm.together("making data"):
-        if comm.is_root:
-            blobs(path, 80, validation=1100)
-    return disttrain.parse(RUN_FILE.format(path=path))
+def settings(made):
+    return disttrain.parse(RUN_FILE.format(path=made("resume.h5", blobs, 80, validation=1100)))
 
 
 class Stop(disttrain.Callback):

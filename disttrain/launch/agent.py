@@ -81,13 +81,19 @@ class Agent:
         return [*shlex.split(self._given or SSH), host, shlex.join(command)]
 
     def begin(
-        self, hosts: Sequence[Host], mark: str, base: str, hurried: Callable[[], bool] = never
+        self,
+        hosts: Sequence[Host],
+        mark: str,
+        base: str,
+        hurried: Callable[[], bool] = never,
+        signs: Path | None = None,
     ) -> dict[str, Trouble]:
         """Have hosts made ready for the launch; return what is wrong with those that are not.
 
-        Once `hurried` says so, no answer is waited for any more.
+        They must see this working directory, and be able to write in the folder for `signs`. Once
+        `hurried` says so, no answer is waited for any more.
         """
-        asked = ["begin", mark, base, os.getcwd()]
+        asked = ["begin", mark, base, os.getcwd(), *([str(signs)] if signs else [])]
         return self._ask_all(hosts, asked, leftovers.begin, hurried)
 
     def clean(
@@ -140,7 +146,8 @@ class Agent:
             case 0:
                 return None
             case leftovers.NOT_SHARED:
-                says = f"has no folder {os.getcwd()}: start where all hosts share it"
+                folder = last.partition("/.disttrain-")[0] if lines else os.getcwd()
+                says = f"has no folder {folder}: start where all hosts share it"
                 return Trouble(says, gone=False)
             case leftovers.NO_ROOM:
                 return Trouble(f"has no place for MPI's files: {last}", gone=False)

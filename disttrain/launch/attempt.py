@@ -54,6 +54,10 @@ class Signs:
     def __init__(self, folder: Path | None, number: int = 1) -> None:
         self.path = folder / f"status-{number}" if folder else None
 
+    def can_come(self) -> bool:
+        """Return True where there is a place for them."""
+        return self.path is not None and self.path.parent.is_dir()
+
     def met(self) -> bool:
         """Return True where all ranks have found each other."""
         return self.path is not None and Path(f"{self.path}{MET}").exists()
@@ -169,7 +173,7 @@ def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked) -> Ending
         said = mark.code()
     if said is not None:
         return Ending(said)
-    unmet = signs.path is not None and not signs.met()
+    unmet = signs.can_come() and not signs.met()
     if asked.signal and (unmet or code in UNHEARD):
         return asked.ending("before the ranks were ready")
     if code in DOCUMENTED or (code == 0 and not mark and not signs.path):
@@ -192,12 +196,13 @@ def _end_if_forgotten(
     has_ranks: Callable[[], bool] | None,
 ) -> None:
     """Kill mpirun where its ranks never meet, or where it does not end although they have."""
-    end, over, seen = time.monotonic() + starting, 0.0, False
+    end, over, seen, met = time.monotonic() + starting, 0.0, False, False
     while job.poll() is None:
         time.sleep(LOOK)
         here, now = has_ranks is not None and has_ranks(), time.monotonic()
-        seen, ended = seen or here, signs.code() is not None
-        if signs.path and now > end and not (ended or signs.met()):
+        seen, met, ended = seen or here, met or signs.met(), signs.code() is not None
+        # Somebody may have removed the folder of the signs: that is no sign either.
+        if now > end and not (ended or met) and signs.can_come():
             job.kill()
         elif not ended and (here or not seen):
             over = 0.0

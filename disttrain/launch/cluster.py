@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from disttrain.environment import MARK
 from disttrain.errors import LostRanks, UsageError
@@ -50,7 +51,7 @@ class Cluster:
         return replace(self, hosts=left)
 
     def begin(
-        self, mark: str, base: str, hurried: Callable[[], bool], first: bool
+        self, mark: str, base: str, signs: Path | None, hurried: Callable[[], bool], first: bool
     ) -> dict[str, Trouble]:
         """Make all hosts ready and return those that are gone, or can't be used.
 
@@ -58,7 +59,7 @@ class Cluster:
         lets nobody in: that is no fault that a restart could get over.
         """
         self._at_home(leftovers.begin, mark, base)
-        troubles = self.agent.begin(self.hosts, mark, base, hurried)
+        troubles = self.agent.begin(self.hosts, mark, base, hurried, signs)
         for name, trouble in troubles.items():
             if first and (trouble.refused or not trouble.gone):
                 self.clean(mark, base, hurried)

@@ -85,13 +85,15 @@ def marked(mark: str, also: bytes = b"") -> list[int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what a launch asks of this host: `begin MARK BASE FOLDER` or `clean MARK BASE`."""
-    what, mark, base, *folder = arguments
+    """Do what a launch asks of this host: `begin MARK BASE FOLDER [SIGNS]` or `clean MARK BASE`."""
+    what, mark, base, *shared = arguments
     if what == "clean":
         clean(mark, base)
         return 0
-    if folder and not os.path.isdir(folder[0]):
-        return NOT_SHARED
+    for folder, needed in zip(shared, (os.R_OK, os.W_OK), strict=False):
+        if not os.path.isdir(folder) or not os.access(folder, needed):
+            sys.stderr.write(f"{folder}\n")
+            return NOT_SHARED
     try:
         begin(mark, base)
     except OSError as error:

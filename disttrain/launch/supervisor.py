@@ -185,8 +185,9 @@ class Launch:
             if self._cluster is None:
                 leftovers.begin(self._id, self._base)
                 return {}
+            asked, first = self.asked, self._attempts == 1
             return self._cluster.begin(
-                self._id, self._base, lambda: self.asked.signal is not None, self._attempts == 1
+                self._id, self._base, self._folder, lambda: asked.signal is not None, first
             )
         except OSError as error:
             raise UsageError(

@@ -22,9 +22,9 @@ def started(tmp_path, monkeypatch):
     monkeypatch.setattr(attempt, "LOOK", 0.05)
     monkeypatch.setattr(attempt, "DEAF", 0.2)
 
-    def start(script, asked=None, has_ranks=None, starting=60.0):
+    def start(script, asked=None, has_ranks=None, starting=60.0, signs=tmp_path):
         command = ["sh", "-c", COUNTED + script]
-        signs, asked = Signs(tmp_path, 1), asked or Asked("mark", True)
+        signs, asked = Signs(signs, 1), asked or Asked("mark", True)
         code = run(command, os.environ, signs, asked, starting, has_ranks)
         return code, (tmp_path / "starts").read_text().count(".")
 
@@ -65,6 +65,13 @@ def test_mpirun_may_take_its_time_before_there_is_a_rank(started):
 def test_ranks_that_never_meet_are_not_waited_for(started):
     assert started("exec sleep 60", starting=0.3) == (-signal.SIGKILL, 1)
     assert started("touch status-1.met; sleep 1", starting=0.3) == (0, 2)
+
+
+def test_signs_that_were_removed_end_nothing(started, tmp_path):
+    """Ranks that have met once have met; and without a place nobody can say whether they have."""
+    script = "touch status-1.met; sleep 0.6; rm status-1.met; sleep 1"
+    assert started(script, starting=0.8)[0] == 0
+    assert started("sleep 1", starting=0.3, signs=tmp_path / "removed")[0] == 0
 
 
 def test_a_request_waits_until_mpirun_can_hear_it(started):

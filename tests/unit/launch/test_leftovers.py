@@ -83,6 +83,19 @@ def test_what_is_wrong_with_a_host(tmp_path, command, python, gone, says):
     assert found == {"203.0.113.7": (says, gone, False)}
 
 
+def test_a_host_that_does_not_share_the_place_for_signs(tmp_path, monkeypatch):
+    """Its working directory may have the same name and be another."""
+    monkeypatch.chdir(tmp_path)
+    agent, elsewhere, mark = Agent(HERE, sys.executable), [Host("203.0.113.7", 1)], uuid.uuid4().hex
+    signs = tmp_path / ".disttrain-abc"
+    found = agent.begin(elsewhere, mark, str(tmp_path), signs=signs)["203.0.113.7"]
+    assert found.says == f"has no folder {tmp_path}: start where all hosts share it"
+    assert not found.gone
+    signs.mkdir()
+    assert agent.begin(elsewhere, mark, str(tmp_path), signs=signs) == {}
+    assert agent.clean(elsewhere, mark, str(tmp_path)) == {}
+
+
 def test_slurm_starts_things_on_its_hosts_itself(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     agent = Agent(None, "python", {"SLURM_JOB_ID": "7"})

@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_info  # noqa: E402
 
 from disttrain.data.writer import write_data_file  # noqa: E402
-from disttrain.training.chain import record  # noqa: E402
+from disttrain.training.integrity.chain import record  # noqa: E402
 from disttrain.training.trainer import train_step  # noqa: E402
 
 ROWS = 16384

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from disttrain.advice.gradient_check import gradient_check
     from disttrain.api import build, connect, load, train
     from disttrain.config import Settings, parse, read
     from disttrain.errors import DisttrainError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     )
     from disttrain.model.given import network_of
     from disttrain.training import Callback, Report, fit
-    from disttrain.training.gradient_check import gradient_check
 
 __all__ = [
     "Callback",
@@ -77,7 +77,7 @@ _HOMES = {
     ),
     "disttrain.model.given": ("network_of",),
     "disttrain.training": ("Callback", "Report", "fit"),
-    "disttrain.training.gradient_check": ("gradient_check",),
+    "disttrain.advice.gradient_check": ("gradient_check",),
 }
 
 

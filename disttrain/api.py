@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disttrain import training
+from disttrain import runs, training
 from disttrain.comm import Communicator, connect
 from disttrain.config import Settings
 from disttrain.model import Layer, Loss
+from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
-from disttrain.training.trained import Trained, load_trained
 
 __all__ = ["build", "connect", "load", "train"]
 
@@ -50,7 +50,7 @@ def train(
     comm: Communicator | None = None,
 ) -> dict[str, Any]:
     """Train in the run folder `output` and return the summary, as in `summary.json`. Collective."""
-    return training.train(
+    return runs.train(
         settings, Path(output), comm or connect(), resume=resume, overwrite=overwrite,
         accept_changes=accept_changes, layers=layers, loss=loss, callbacks=callbacks,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from disttrain.cli.options import AsJson, RunFile, Set, Verbose, listen, print_j
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from disttrain.advice.overfit import SanityCheck
+    from disttrain.advice.range_test import RangeTest
     from disttrain.training import Run
-    from disttrain.training.overfit import SanityCheck
-    from disttrain.training.range_test import RangeTest
 
 __all__ = ["command"]
 
@@ -74,7 +74,7 @@ def command(
 
 def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:
     """Return the range of rates that was given, or the usual one."""
-    from disttrain.training.range_test import parse_range
+    from disttrain.advice.range_test import parse_range
 
     if low_high is not None and not rates:
         raise UsageError(
@@ -94,8 +94,8 @@ def try_out(
 
     Raises, on all ranks, where a sanity check did not pass.
     """
-    from disttrain.training.overfit import refuse_failures, sanity_checks
-    from disttrain.training.range_test import range_test
+    from disttrain.advice.overfit import refuse_failures, sanity_checks
+    from disttrain.advice.range_test import range_test
 
     silent = as_json or not run.comm.is_root
     checks: list[SanityCheck] = []

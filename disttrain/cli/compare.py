@@ -17,7 +17,7 @@ Folder = Annotated[Path, typer.Argument(help="A run folder.")]
 def command(run_a: Folder, run_b: Folder, as_json: AsJson = False) -> None:
     """Find the first interval and layer where two runs part; ends with 0 whatever it finds."""
     from disttrain.comm import connect
-    from disttrain.training import compare_runs
+    from disttrain.runs import compare_runs
 
     comm = connect()
     with comm.together("comparing"):

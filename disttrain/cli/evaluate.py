@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Print the loss and accuracy of a checkpoint; data and normalization come from it."""
     from disttrain.comm import connect
-    from disttrain.training.trained import load_trained
+    from disttrain.runs.trained import load_trained
 
     comm = connect()
     listen(verbose=verbose)

@@ -12,7 +12,7 @@ from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_jso
 if TYPE_CHECKING:
     import numpy as np
 
-    from disttrain.training.trained import Trained
+    from disttrain.runs.trained import Trained
 
 __all__ = ["command"]
 
@@ -32,7 +32,7 @@ def command(
     """Print the predicted class of each sample and the probabilities (or outputs) behind it."""
     from disttrain.comm import connect
     from disttrain.errors import UsageError
-    from disttrain.training.trained import load_trained
+    from disttrain.runs.trained import load_trained
 
     comm = connect()
     listen(verbose=verbose)

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from disttrain.advice.activity import silence
 from disttrain.cli.options import say
 from disttrain.environment import TERMINAL, launched
 from disttrain.training import Callback, Report, Run
-from disttrain.training.activity import silence
 
 __all__ = ["Progress", "Warnings"]
 

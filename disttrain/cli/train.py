@@ -37,7 +37,8 @@ def command(
     from disttrain import config
     from disttrain.cli.progress import Progress, Warnings
     from disttrain.comm import connect
-    from disttrain.training import Callback, train
+    from disttrain.runs import train
+    from disttrain.training import Callback
 
     comm = connect()
     with comm.together("configuration"):

@@ -54,7 +54,7 @@ def _replay(comm: Communicator, run: Path, first: int, last: int | None, as_json
     """Replay a stretch of a run; raise CheckpointError (code 3) where it differs."""
     from disttrain.errors import CheckpointError
     from disttrain.preemption import ASKED
-    from disttrain.training import replay
+    from disttrain.runs import replay
 
     facts = replay(run, first, last, comm, ASKED, lambda line: say(line, as_json))
     with comm.together("replaying"):
@@ -80,7 +80,7 @@ def _verdict(file: Path) -> dict[str, Any]:
     from disttrain.checkpoint import is_checkpoint, verify
     from disttrain.data.verify import verify_data
     from disttrain.errors import CheckpointError
-    from disttrain.training.verification import verify_run
+    from disttrain.runs.verification import verify_run
 
     if file.is_dir():
         return verify_run(file)

@@ -10,7 +10,7 @@ from disttrain.comm.alone import Alone
 from disttrain.report import space
 from disttrain.report.figure import blank, legend_below
 from disttrain.report.subject import Subject
-from disttrain.training.trained import Trained, load_trained
+from disttrain.runs.trained import Trained, load_trained
 
 if TYPE_CHECKING:
     from pathlib import Path

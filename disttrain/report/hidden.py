@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from disttrain.training.trained import Trained
+    from disttrain.runs.trained import Trained
 
 __all__ = ["NAME", "figure", "hidden_layers", "principal", "units_of", "why_not"]
 

@@ -17,8 +17,8 @@ from disttrain.comm.alone import Alone
 from disttrain.data import Normalization, read_facts
 from disttrain.errors import UsageError
 from disttrain.report.figure import BAD, GOOD, INK, blank, save
+from disttrain.runs.trained import load_trained
 from disttrain.training.predictor import Predictor, build_predictor
-from disttrain.training.trained import load_trained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

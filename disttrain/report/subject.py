@@ -14,8 +14,8 @@ from disttrain.checkpoint import all_checkpoints
 from disttrain.comm.alone import Alone
 from disttrain.data import read_facts
 from disttrain.errors import CheckpointError
+from disttrain.runs.trained import Trained, load_trained
 from disttrain.training.predictor import Predictor
-from disttrain.training.trained import Trained, load_trained
 
 __all__ = ["Samples", "Subject", "decided", "margins_of"]
 

@@ -20,15 +20,15 @@ from disttrain.environment import threads_are_ours
 from disttrain.errors import DataError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
-from disttrain.training.arithmetic import Arithmetic, decide, pin_threads
-from disttrain.training.audit import Audit
 from disttrain.training.callbacks import Callback
-from disttrain.training.fitness import check_fit, refuse_what_does_not_fit
-from disttrain.training.ledger import Ledger
+from disttrain.training.exact.arithmetic import Arithmetic, decide, pin_threads
+from disttrain.training.integrity.audit import Audit
+from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
 from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
 from disttrain.training.run import Run
+from disttrain.training.suitability import check_fit, refuse_what_does_not_fit
 
 __all__ = ["build_run"]
 

@@ -20,10 +20,10 @@ from disttrain.data.record import fingerprint
 from disttrain.environment import VERSION
 from disttrain.errors import DataError
 from disttrain.preemption import Preemption
-from disttrain.training.arithmetic import Arithmetic, blas
-from disttrain.training.audit import Audit
 from disttrain.training.callbacks import Callback
-from disttrain.training.ledger import Ledger
+from disttrain.training.exact.arithmetic import Arithmetic, blas
+from disttrain.training.integrity.audit import Audit
+from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Reducer

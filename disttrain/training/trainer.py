@@ -9,10 +9,10 @@ import numpy as np
 
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
-from disttrain.training.arithmetic import pin_threads
-from disttrain.training.chain import record
 from disttrain.training.evaluation import correct
-from disttrain.training.folder import RunFolder
+from disttrain.training.exact.arithmetic import pin_threads
+from disttrain.training.integrity.chain import record
+from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
 from disttrain.training.state import Report
@@ -20,18 +20,19 @@ from disttrain.training.state import Report
 __all__ = ["fit", "train_step"]
 
 
-def fit(run: Run, folder: RunFolder | None = None) -> None:
+def fit(run: Run, keeper: Keeper | None = None) -> None:
     """Train from where `run.state` stands to the end, to an early stop, or to a request to stop.
 
-    Collective. Saves into `folder` where one is given. Raises, on all ranks alike, `Divergence`,
+    Collective. Saves by `keeper` where one is given. Raises, on all ranks alike, `Divergence`,
     `Preempted` (after saving), or `RankFailure`.
     """
+    keeper = keeper or KeepNothing()
     settings, state = run.settings, run.state
     per_epoch = run.batches.steps_per_epoch
     validate_every = settings.validation.steps(per_epoch)
     save_every = settings.checkpoint.steps(per_epoch)
     with run.comm.watch.armed(settings.communication.deadline_seconds):
-        begin(run, folder)
+        begin(run, keeper)
         while state.step < run.total_steps and not state.stopped_early:
             first = state.step
             stops = (first // every * every + every for every in (validate_every, save_every))
@@ -43,18 +44,17 @@ def fit(run: Run, folder: RunFolder | None = None) -> None:
             improved = False
             ends = last or state.stopped_early
             if ends or (state.step == end and end % validate_every == 0):
-                improved = close_interval(run, folder)
+                improved = close_interval(run, keeper)
             run.audit.keep(state)
             over = last or state.stopped_early
-            if folder and (state.step % save_every == 0 or over or asked or improved):
-                folder.save(run, improved)
+            if state.step % save_every == 0 or over or asked or improved:
+                keeper.save(run, improved)
             if asked and not over:
-                kept = "the state is saved, --resume goes on" if folder else "nothing is saved"
                 done = f"step {state.step} of {run.total_steps}"
-                raise Preempted(f"asked to stop after {done}: {kept}")
+                raise Preempted(f"asked to stop after {done}: {keeper.on_stop}")
 
 
-def begin(run: Run, folder: RunFolder | None) -> None:
+def begin(run: Run, keeper: Keeper) -> None:
     """Compare the replicas that the run begins with, and write down what they hold."""
     exact = run.settings.reproducibility
     if exact.mode == "exact":
@@ -63,7 +63,7 @@ def begin(run: Run, folder: RunFolder | None) -> None:
     run.audit.begin(run.state)
     with run.comm.together("opening the run folder"):
         if run.comm.is_root and not run.state.digests:
-            add_digest(run, folder)
+            add_digest(run, keeper)
     run.audit.keep(run.state)
 
 
@@ -171,7 +171,7 @@ def diverged(run: Run, what: str, value: float, step: int) -> Divergence:
     )
 
 
-def close_interval(run: Run, folder: RunFolder | None) -> bool:
+def close_interval(run: Run, keeper: Keeper) -> bool:
     """Validate, report, decide about stopping early; return True where this is the best so far."""
     state, comm, settings = run.state, run.comm, run.settings
     score = None
@@ -202,13 +202,12 @@ def close_interval(run: Run, folder: RunFolder | None) -> bool:
         for callback in run.callbacks:
             callback.on_interval(run, report)
         if comm.is_root:
-            add_digest(run, folder)
-            if folder:
-                folder.add_metrics(state.history[-1])
+            add_digest(run, keeper)
+            keeper.add_metrics(state.history[-1])
     return improved
 
 
-def add_digest(run: Run, folder: RunFolder | None) -> None:
+def add_digest(run: Run, keeper: Keeper) -> None:
     """Add what the run holds now to the chain of digests (rank 0)."""
     state = run.state
     before = state.digests[-1] if state.digests else None
@@ -217,8 +216,7 @@ def add_digest(run: Run, folder: RunFolder | None) -> None:
                {} if before else run.about(),
                run.audit.known_at(state.step))
     )  # fmt: skip
-    if folder:
-        folder.add_digest(state.digests[-1])
+    keeper.add_digest(state.digests[-1])
 
 
 def warn(run: Run, line: str) -> None:

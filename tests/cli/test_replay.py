@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from disttrain.training import chain
+from disttrain.training.integrity import chain
 from tests.cli.shell import a_shell, blobs, sentence
 
 pytestmark = pytest.mark.timeout(90)

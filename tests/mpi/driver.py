@@ -90,7 +90,7 @@ def inject(how: str, place: str) -> None:
     from disttrain.comm import world
     from disttrain.data import Batches, dataset
     from disttrain.model import Network
-    from disttrain.training import folder
+    from disttrain.runs import folder
     from disttrain.training.optimizer import Optimizer
 
     if place.startswith("step "):

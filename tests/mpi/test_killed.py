@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from disttrain.checkpoint import all_checkpoints
-from disttrain.training.chain import broken_at
+from disttrain.training.integrity.chain import broken_at
 from tests.cli.shell import wait_for
 
 # 150 rows in batches of 16: 10 steps an epoch.

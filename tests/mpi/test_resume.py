@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from disttrain.checkpoint import all_checkpoints, load
-from disttrain.training.chain import broken_at
+from disttrain.training.integrity.chain import broken_at
 from tests.cli.shell import sentence
 
 pytestmark = pytest.mark.timeout(180)

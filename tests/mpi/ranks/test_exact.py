@@ -6,7 +6,7 @@ import pytest
 import disttrain
 from disttrain.comm.alone import Alone
 from disttrain.model import Context, Dense, Layer, Parameter
-from disttrain.training import arithmetic as deciding
+from disttrain.training.exact import arithmetic as deciding
 from tests.cli.shell import blobs, numbers
 
 # 150 rows for training: batches of 32, the last of an epoch has 22.

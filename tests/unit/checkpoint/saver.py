@@ -9,7 +9,7 @@ from typing import Any
 
 from disttrain.checkpoint import Snapshot, load, newest_whole
 from disttrain.comm.alone import Alone
-from disttrain.training.folder import RunFolder
+from disttrain.runs.folder import RunFolder
 from tests.unit.checkpoint.crash_disk import read
 
 Make = Callable[..., Snapshot]

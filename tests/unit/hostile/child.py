@@ -38,8 +38,8 @@ from disttrain.data.importers.arrays import import_npz, read_npy
 from disttrain.data.importers.csv import import_csv
 from disttrain.data.importers.idx import read_idx
 from disttrain.errors import DisttrainError
+from disttrain.runs.trained import load_trained
 from disttrain.training.state import State
-from disttrain.training.trained import load_trained
 
 MORE = 64 << 20
 # What tells how much memory is free.

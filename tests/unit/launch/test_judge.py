@@ -7,7 +7,7 @@ import pytest
 
 from disttrain.launch.attempt import LOST, Asked, Signs, judge
 from disttrain.launch.run_mark import RunMark, resuming
-from disttrain.training.folder import RunFolder
+from disttrain.runs.folder import RunFolder
 
 
 @pytest.fixture

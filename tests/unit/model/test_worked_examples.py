@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from disttrain.advice.gradient_check import gradient_check
 from disttrain.arrays import Cpu, Workspace
 from disttrain.model import Backward, Context, Dense, Layer, Network, Parameter
-from disttrain.training.gradient_check import gradient_check
 
 
 def passed(

@@ -13,7 +13,7 @@ import pytest
 from disttrain.comm.alone import Alone
 from disttrain.config import parse
 from disttrain.report.subject import Subject
-from disttrain.training import train
+from disttrain.runs import train
 
 RUN_FILE = """
 data.normalize = "standardize"

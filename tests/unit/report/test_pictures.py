@@ -19,7 +19,8 @@ from disttrain.report import confusion, curves, growth, hidden, regions, weights
 from disttrain.report.pictures import KINDS, draw_all
 from disttrain.report.space import space_of
 from disttrain.report.subject import Subject, decided, margins_of
-from disttrain.training import Callback, train
+from disttrain.runs import train
+from disttrain.training import Callback
 
 pytest.importorskip("matplotlib")
 WIDE = '{ units = 5, activation = "relu" }, { units = 2 }'

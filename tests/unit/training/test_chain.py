@@ -8,7 +8,7 @@ import pytest
 
 from disttrain.config import Settings
 from disttrain.training import Run, fit
-from disttrain.training.chain import broken_at
+from disttrain.training.integrity.chain import broken_at
 
 Records = list[dict[str, Any]]
 

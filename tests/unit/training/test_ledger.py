@@ -11,7 +11,7 @@ from disttrain.checkpoint import all_checkpoints, load, save
 from disttrain.config import Settings
 from disttrain.errors import Corruption, RankFailure
 from disttrain.training import Run, fit
-from disttrain.training.ledger import MODULUS, mixed
+from disttrain.training.integrity.ledger import MODULUS, mixed
 
 Build = Callable[..., Run]
 ROWS, STEPS = 99, 7  # of the data set of these tests, in batches of 16
@@ -45,7 +45,7 @@ def test_the_first_numbers_are_those_that_the_authors_print() -> None:
 def test_samples_are_folded_in_as_they_become_many(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("disttrain.training.ledger.MOST", 20)
+    monkeypatch.setattr("disttrain.training.integrity.ledger.MOST", 20)
     fit(build("training.epochs=3"))
 
 

@@ -10,7 +10,8 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Settings
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Dense
-from disttrain.training import Run, arithmetic, build_run, fit, probe
+from disttrain.training import Run, build_run, fit
+from disttrain.training.exact import arithmetic, probe
 from disttrain.training.reducers import Plan
 
 Make = Callable[..., Settings]

@@ -17,7 +17,7 @@ import numpy as np
 from disttrain.data import Batches
 from disttrain.errors import CheckpointError
 from disttrain.model import Network
-from disttrain.training.audit import Sums, tensor_sums
+from disttrain.training.integrity.audit import Sums, tensor_sums
 from disttrain.training.optimizer import Optimizer
 
 __all__ = ["broken_at", "read", "record", "sums_of"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from disttrain.advice.gradient_check import gradient_check
 from disttrain.arrays import Cpu
 from disttrain.errors import UsageError
 from disttrain.model import (
@@ -16,7 +17,6 @@ from disttrain.model import (
     Softmax,
     Squared,
 )
-from disttrain.training.gradient_check import gradient_check
 
 
 class Scale(Layer):

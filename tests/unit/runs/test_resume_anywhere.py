@@ -9,7 +9,7 @@ import pytest
 
 from disttrain.checkpoint import all_checkpoints, load
 from disttrain.config import Settings
-from disttrain.training.chain import broken_at
+from disttrain.training.integrity.chain import broken_at
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]

@@ -10,7 +10,7 @@ from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DataError, UsageError
 from disttrain.model import Dense
 from disttrain.training import Callback
-from disttrain.training.trained import Trained, load_trained
+from disttrain.runs.trained import Trained, load_trained
 from tests.conftest import blobs
 
 Go = Callable[..., dict[str, Any]]

@@ -5,12 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from disttrain.comm.alone import Alone
-from disttrain.config import Settings
-from disttrain.errors import UsageError
-from disttrain.model import Softmax
-from disttrain.training import Run, build_run
-from disttrain.training.overfit import (
+from disttrain.advice.overfit import (
     SanityCheck,
     gradients,
     portion,
@@ -18,6 +13,11 @@ from disttrain.training.overfit import (
     sanity_checks,
     without_regularization,
 )
+from disttrain.comm.alone import Alone
+from disttrain.config import Settings
+from disttrain.errors import UsageError
+from disttrain.model import Softmax
+from disttrain.training import Run, build_run
 from tests.conftest import blobs
 
 Build = Callable[..., Run]

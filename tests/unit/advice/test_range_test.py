@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from disttrain.advice.range_test import LOW_HIGH, judged, parse_range, range_test
 from disttrain.errors import UsageError
 from disttrain.training import Run, fit
-from disttrain.training.range_test import LOW_HIGH, judged, parse_range, range_test
 
 Build = Callable[..., Run]
 

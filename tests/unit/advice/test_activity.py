@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from disttrain.advice.activity import equal_units, silence, silent_units, why_equal
 from disttrain.arrays import Cpu
 from disttrain.model import Dense, Layer, Network
 from disttrain.training import Run, fit
-from disttrain.training.activity import equal_units, silence, silent_units, why_equal
 
 Build = Callable[..., Run]
 

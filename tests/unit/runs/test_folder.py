@@ -18,7 +18,7 @@ Make = Callable[..., Settings]
 
 HOLD = """
 import sys, pathlib
-from disttrain.training.folder import RunFolder
+from disttrain.runs.folder import RunFolder
 RunFolder(pathlib.Path(sys.argv[1])).claim(resume=True, overwrite=False)
 print("mine", flush=True)
 sys.stdin.read()

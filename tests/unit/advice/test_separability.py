@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from disttrain.training.separability import separable
+from disttrain.advice.separability import separable
 
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
 

@@ -42,6 +42,8 @@ class RunFolder:
     and pictures
     """
 
+    on_stop = "the state is saved, --resume goes on"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.advice.activity import equal_units, why_equal
+from disttrain.advice.gradient_check import gradient_check
 from disttrain.config import Settings
 from disttrain.data.split import set_aside
 from disttrain.errors import UsageError
 from disttrain.model import Perceptron, Softmax, Squared
-from disttrain.training.activity import equal_units, why_equal
 from disttrain.training.evaluation import samples_of
-from disttrain.training.gradient_check import gradient_check
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
 from disttrain.training.run import Run

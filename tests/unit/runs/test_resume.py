@@ -176,7 +176,7 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_stays(
     tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = []
-    real = __import__("disttrain.training.folder", fromlist=["save_newest"]).save_newest
+    real = __import__("disttrain.runs.folder", fromlist=["save_newest"]).save_newest
 
     def full(*args: Any) -> Path:
         if len(saved) == 2:
@@ -185,7 +185,7 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_stays(
         path: Path = real(*args)
         return path
 
-    monkeypatch.setattr("disttrain.training.folder.save_newest", full)
+    monkeypatch.setattr("disttrain.runs.folder.save_newest", full)
     with pytest.raises(CheckpointError):
         go(settings())
     assert '"status": "failed"' in (tmp_path / "run/summary.json").read_text()

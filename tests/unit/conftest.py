@@ -10,7 +10,8 @@ import pytest
 from disttrain.comm.alone import Alone
 from disttrain.config import Settings
 from disttrain.errors import Preempted
-from disttrain.training import Callback, Run, build_run, train
+from disttrain.runs import train
+from disttrain.training import Callback, Run, build_run
 
 
 class Listener(Callback):

@@ -19,8 +19,8 @@ from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Network
 from disttrain.model.products import multipliable, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
+from disttrain.training.exact.probe import divisible, probe, synthetic
 from disttrain.training.predictor import Predictor
-from disttrain.training.probe import divisible, probe, synthetic
 from disttrain.training.reducers import Plan
 
 __all__ = ["Arithmetic", "blas", "decide", "pin_threads"]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from disttrain.advice.diagnosis import diagnose
 from disttrain.config import Settings
 from disttrain.training import Run, fit
-from disttrain.training.diagnosis import diagnose
 
 Build = Callable[..., Run]
 

@@ -1,0 +1,1 @@
+"""Checks before a training and advice after it."""

@@ -4,23 +4,19 @@ Every key has a default but `data.path` and `model.layers`; unknown keys are err
 nearest known one.
 """
 
+from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd
 from disttrain.config.reading import parse, read, read_weights, schema, to_toml
-from disttrain.config.sections import (
-    Communication,
-    Data,
-    Layer,
-    Optimizer,
-    Schedule,
-    Settings,
-)
+from disttrain.config.sections import Communication, Data, Layer, Settings
 
 __all__ = [
+    "Adam",
     "Communication",
     "Data",
     "Layer",
     "Optimizer",
     "Schedule",
     "Settings",
+    "Sgd",
     "parse",
     "read",
     "read_weights",

@@ -10,11 +10,14 @@ from typing import Any
 
 import tomli_w
 
+from disttrain.config.section import keys_of_kind
 from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
 from disttrain.config.sentence import validated
 from disttrain.errors import RunFileError
 
 __all__ = ["parse", "read", "read_weights", "schema", "to_toml"]
+
+SETS_A_KIND = re.compile(r"[^=]*\bkind\s*=")
 
 
 def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
@@ -52,7 +55,8 @@ def parse(
     `name` is the run's where the text states none.
     """
     table = _table(text, source)
-    for change in changes:
+    # Another kind of a table first: the other changes are keys of that one.
+    for change in sorted(changes, key=lambda change: not SETS_A_KIND.match(change)):
         _apply(table, change)
     return validated(Settings, {"name": name, **table}, source)
 
@@ -92,17 +96,44 @@ def _found(path: str, beside: Path) -> str:
     return str(here.absolute())
 
 
-def _apply(table: dict[str, Any], change: str) -> None:
-    """Set one `a.b=value` in `table`; a value that is no TOML literal is taken as a string."""
+def _apply(root: dict[str, Any], change: str) -> None:
+    """Set one `a.b=value` in `root`; a value that is no TOML literal is taken as a string.
+
+    Numbers lead into lists: `model.layers.0.units=20`. Another `kind` of a table leaves out the
+    keys that only the kind before has.
+    """
     key, equals, value = change.partition("=")
     names = key.strip().split(".")
     if not equals or not all(names):
         raise RunFileError(f"--set {change!r}: write it as section.key=value")
-    for name in names[:-1]:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise RunFileError(f"--set {change!r}: {name} is a value, not a section")
+    table: Any = root
+    for number, name in enumerate(names[:-1]):
+        part = _part(table, names[:number], name)
+        table = table.setdefault(part, {}) if isinstance(table, dict) else table[part]
+    part = _part(table, names[:-1], names[-1])
+    table[part] = _literal(value)
+    if part == "kind":
+        own = keys_of_kind(Settings, names[:-1], table["kind"])
+        for other in own and table.keys() - own:
+            del table[other]
+
+
+def _part(table: Any, path: Sequence[str], name: str) -> str | int:
+    """Return `name` as a key of the table at `path`, or as the number of an item of the list."""
+    if isinstance(table, dict):
+        return name
+    if not isinstance(table, list):
+        raise RunFileError(f"--set: {'.'.join(path)} is a value, not a section")
+    if not name.isdecimal() or int(name) >= len(table):
+        raise RunFileError(
+            f"--set: {'.'.join(path)} has no {name!r}: its items are 0 to {len(table) - 1}"
+        )
+    return int(name)
+
+
+def _literal(value: str) -> Any:
+    """Return what `value` is in TOML; as it stands where it is no literal."""
     try:
-        table[names[-1]] = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        table[names[-1]] = value
+        return value

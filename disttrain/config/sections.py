@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd, Step
+from disttrain.config.section import (
+    Count,
+    Finite,
+    Fraction,
+    NotNegative,
+    PositiveFloat,
+    Ranks,
+    Section,
+    keys_of_kind,
+    kinds_of,
+)
 from disttrain.config.sentence import validated
 
 __all__ = [
@@ -28,16 +40,6 @@ __all__ = [
 
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "sign"]
 Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of the run file: frozen, typed strictly, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
 
 
 class Data(Section):
@@ -49,20 +51,22 @@ class Data(Section):
     inputs: str = "inputs"
     targets: str = "targets"
     memory: Literal["auto", "shared", "stream"] = "auto"
-    block_rows: Positive = 1024
+    block_rows: Count = 1024
 
 
 class Layer(Section):
-    """One dense layer; `initializer = "auto"` is `he` for relu and `xavier` for the others.
+    """One layer; `kind = "dense"` may be left out.
 
-    `dropout` is the fraction of this layer's outputs that each training pass leaves out.
+    `initializer = "auto"` is `he` for relu and `xavier` for the others. `dropout` is the fraction
+    of this layer's outputs that each training pass leaves out.
     """
 
-    units: Positive
+    kind: Literal["dense"] = "dense"
+    units: Count
     activation: Activation = "identity"
     initializer: Initializer = "auto"
     scale: PositiveFloat = 0.01
-    bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    bias: Finite = 0.0
     dropout: Fraction = 0.0
 
 
@@ -83,45 +87,26 @@ class Training(Section):
     update with `α ‖∇L‖ <= epsilon`.
     """
 
-    epochs: Positive = 20
+    epochs: Count = 20
     protocol: Literal["mini-batch", "batch", "single-sample"] = "mini-batch"
-    batch_size: Positive | None = 128
+    batch_size: Count | None = 128
     epsilon: PositiveFloat | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _batch_size_follows_protocol(cls, given: Any) -> Any:
         fixed = {"batch": None, "single-sample": 1}
-        if not isinstance(given, Mapping) or given.get("protocol") not in fixed:
+        protocol = given.get("protocol") if isinstance(given, Mapping) else None
+        if not isinstance(protocol, str) or protocol not in fixed:
             return given
-        return {**given, "batch_size": fixed[given["protocol"]]}
-
-
-class Optimizer(Section):
-    """The update: momentum, the form of it, and weight decay (biases are exempt)."""
-
-    momentum: Fraction = 0.9
-    form: Literal["classical", "averaged", "nesterov"] = "classical"
-    weight_decay: NotNegative = 1e-4
-
-
-class Schedule(Section):
-    """The learning rate as a function of time; `k`, `warmup_epochs` in epochs."""
-
-    kind: Literal["constant", "step", "exponential", "inverse-time", "cosine"] = "step"
-    learning_rate: PositiveFloat = 0.1
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-    every_epochs: Positive = 5
-    k: NotNegative = 0.1
-    final_rate: NotNegative = 0.0
-    warmup_epochs: NotNegative = 0.0
+        return {**given, "batch_size": fixed[protocol]}
 
 
 class Interval(Section):
     """A section that happens every so many epochs, or, where stated, every so many steps."""
 
-    every_epochs: Positive | None = 1
-    every_steps: Positive | None = None
+    every_epochs: Count | None = 1
+    every_steps: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -139,13 +124,13 @@ class Validation(Interval):
     """When and where the model is validated, and after how many idle intervals training stops."""
 
     on: Literal["rank0", "all"] = "rank0"
-    patience: Positive | None = None
+    patience: Count | None = None
 
 
 class Checkpoint(Interval):
     """How often the state is saved and how many of the newest are kept."""
 
-    keep: Positive = 3
+    keep: Count = 3
 
 
 class Reproducibility(Section):
@@ -157,9 +142,9 @@ class Reproducibility(Section):
     """
 
     mode: Literal["fast", "exact"] = "fast"
-    leaves: Positive = 8
+    leaves: Ranks = 8
     arithmetic: Literal["auto", "leaves", "shared"] = "auto"
-    blas_threads: Positive = 1
+    blas_threads: Ranks = 1
     audit: Literal["stop", "redo", "off"] = "stop"
 
 
@@ -200,8 +185,8 @@ class Settings(Section):
     data: Data
     model: Model
     training: Training = Training()
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Sgd()
+    schedule: Schedule = Step()
     validation: Validation = Validation()
     checkpoint: Checkpoint = Checkpoint()
     reproducibility: Reproducibility = Reproducibility()
@@ -210,16 +195,20 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _perceptron_rule(cls, given: Any) -> Any:
-        """Take the plain rule for a perceptron: `w += α y x`, where nothing else is stated."""
-        model = given.get("model") if isinstance(given, Mapping) else None
-        if not isinstance(model, Mapping) or model.get("loss") != "perceptron":
+    def _defaults_that_depend(cls, given: Any) -> Any:
+        """Give what is not stated the default that goes with what is.
+
+        A perceptron has the plain rule, `w += α y x`; a step of Adam is about as long as its rate.
+        """
+        if not isinstance(given, Mapping):
             return given
-        plain: dict[str, dict[str, Any]] = {
-            "optimizer": {"momentum": 0.0, "weight_decay": 0.0},
-            "schedule": {"kind": "constant"},
-            "training": {"protocol": "single-sample"},
-        }
+        plain: dict[str, dict[str, Any]] = {}
+        if _at(given, "optimizer", "kind") in kinds_of(Adam):
+            plain["schedule"] = {"learning_rate": 0.001}
+        elif _at(given, "model", "loss") == "perceptron":
+            plain["optimizer"] = {"momentum": 0.0, "weight_decay": 0.0}
+            plain["schedule"] = {"kind": "constant"}
+            plain["training"] = {"protocol": "single-sample"}
         whole = dict(given)
         for name, keys in plain.items():
             if isinstance(whole.get(name, {}), Mapping):
@@ -227,8 +216,19 @@ class Settings(Section):
         return whole
 
     def replace(self, **sections: Mapping[str, Any]) -> Self:
-        """Return a copy with some keys of some sections changed, validated again."""
+        """Return a copy with some keys of some sections changed, validated again.
+
+        Another `kind` leaves out the keys of the kind before.
+        """
         plain = self.model_dump(exclude_none=True)
         for name, keys in sections.items():
-            plain[name] = {**plain[name], **keys}
+            own = keys_of_kind(type(self), [name], keys.get("kind", plain[name].get("kind")))
+            kept = {key: value for key, value in plain[name].items() if not own or key in own}
+            plain[name] = {**kept, **keys}
         return validated(type(self), plain, "settings")
+
+
+def _at(table: Mapping[str, Any], section: str, key: str) -> Any:
+    """Return what `table` states for a key of a section, None where it states nothing."""
+    inner = table.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None

@@ -6,6 +6,7 @@ import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.config import Optimizer as Settings
+from disttrain.config import Sgd
 from disttrain.model import Network
 
 __all__ = ["Optimizer"]
@@ -29,6 +30,8 @@ class Optimizer:
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
+        if not isinstance(settings, Sgd):
+            raise TypeError(settings.kind)
         self._network, self._settings = network, settings
         device, length = network.device, network.layout.length
         self.velocity: Array = device.put(np.zeros(length, network.dtype))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import Cpu
-from disttrain.config import Optimizer as Settings
+from disttrain.config import Sgd
 from disttrain.model import Dense, Network
 from disttrain.training.optimizer import Optimizer
 
@@ -13,7 +13,7 @@ RATE, BETA, STEPS = 0.05, 0.8, 60
 
 def make(form: str, momentum: float = BETA, decay: float = 0.0) -> tuple[Network, Optimizer]:
     network = Network([Dense(3, bias=0.7)], 2, "float64", Cpu(), seed=1)
-    return network, Optimizer(network, Settings(form=form, momentum=momentum, weight_decay=decay))
+    return network, Optimizer(network, Sgd(form=form, momentum=momentum, weight_decay=decay))
 
 
 @pytest.mark.parametrize("form", ["averaged", "classical", "nesterov"])

@@ -9,7 +9,7 @@ import pytest
 
 from disttrain.arrays import Cpu, Workspace
 from disttrain.comm.alone import Alone
-from disttrain.config import Optimizer as Settings
+from disttrain.config import Sgd
 from disttrain.data import Batches, BlockShuffle, Feed, Shares, Split, measure
 from disttrain.data.source import ArrayRows
 from disttrain.model import Context, Dense, Network
@@ -39,7 +39,7 @@ def batches() -> Batches:
     return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, Shares(0, 1))
 
 
-def ours(network: Network, loss_name: str, settings: Settings) -> list[float]:
+def ours(network: Network, loss_name: str, settings: Sgd) -> list[float]:
     gradients = np.zeros(network.layout.length, "f4")
     network.write_gradients_to(gradients)
     loss, optimizer, data = built_in(loss_name), Optimizer(network, settings), batches()
@@ -54,7 +54,7 @@ def ours(network: Network, loss_name: str, settings: Settings) -> list[float]:
     return losses
 
 
-def theirs(model: Any, loss_name: str, settings: Settings) -> list[float]:
+def theirs(model: Any, loss_name: str, settings: Sgd) -> list[float]:
     named = list(model.named_parameters())
     groups = [
         {"params": [p for n, p in named if "weight" in n], "weight_decay": settings.weight_decay},
@@ -96,7 +96,7 @@ def test_a_hundred_steps(activation: str, loss: str, optimizer: str) -> None:
     with torch.no_grad():
         for parameter, tensor in zip(model.parameters(), tensors, strict=True):
             parameter.copy_(torch.from_numpy(tensor.copy()))
-    settings = Settings(**OPTIMIZERS[optimizer])
+    settings = Sgd(**OPTIMIZERS[optimizer])
     losses = ours(network, loss, settings)
     np.testing.assert_allclose(losses, theirs(model, loss, settings), rtol=1e-5)
     for parameter, tensor in zip(model.parameters(), tensors, strict=True):

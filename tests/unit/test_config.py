@@ -109,12 +109,88 @@ def test_the_run_file_of_the_design_is_read() -> None:
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
         ("trainning.epochs=3", "unknown key 'trainning'; did you mean 'training'?"),
         ("schedule.learningrate=3", "did you mean 'learning_rate'?"),
-        ("optimizer.zzz=3", "known keys: momentum, form, weight_decay"),
+        ("optimizer.zzz=3", "known keys: kind, weight_decay, clip_norm, momentum, form"),
         ("model.layers=[{units=3, activaton='relu'}]", "did you mean 'activation'?"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
     assert words in refused(change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            ["schedule.kind='cosine'", "schedule.factor=0.5"],
+            '\'schedule.factor\' is a key of kind = "step", and kind is "cosine" here',
+        ),
+        (
+            ["schedule.k=0.5"],
+            '\'schedule.k\' is a key of kind = "exponential" or "inverse-time", and kind is '
+            '"step" here',
+        ),
+        (["optimizer.kind='adam'", "optimizer.form='nesterov'"], 'a key of kind = "sgd"'),
+        (["optimizer.beta2=0.9"], 'a key of kind = "adam" or "adamw", and kind is "sgd" here'),
+        (["optimizer.kind='adam'", "optimizer.beta3=0.9"], "did you mean 'beta"),
+        (["schedule.kind='cosin'"], "'schedule.kind' is 'cosin'; did you mean 'cosine'?"),
+        (["optimizer.kind='rms'"], "'optimizer.kind' is 'rms'; known kinds: sgd, adam, adamw"),
+        (["schedule.kind=[]"], "'schedule.kind' is []; known kinds: constant, step"),
+        (["schedule=5"], "'schedule' is 5: input should be a table of keys"),
+        (["model.layers=[{kind='conv', units=3}]"], "'model.layers.0.kind' is 'conv'"),
+    ],
+)
+def test_each_kind_has_its_own_keys(changes: list[str], words: str) -> None:
+    assert words in refused(*changes)
+
+
+def test_another_kind_leaves_the_keys_of_the_kind_before() -> None:
+    text = SHORTEST + "[schedule]\nkind = 'step'\nlearning_rate = 0.3\nfactor = 0.25\n"
+    changed = parse(text, ["schedule.final_rate=0.01", "schedule.kind=cosine"]).schedule
+    assert (changed.kind, changed.learning_rate, changed.final_rate) == ("cosine", 0.3, 0.01)
+    assert parse(text).replace(schedule={"kind": "constant"}).schedule.learning_rate == 0.3
+    assert "'cosin'" in refused("schedule.kind=cosin", text=text)
+
+
+def test_a_change_reaches_into_lists() -> None:
+    changed = make("model.layers.0.units=20", "model.layers.1.activation=tanh").model.layers
+    assert [(layer.units, layer.activation) for layer in changed] == [(20, "relu"), (10, "tanh")]
+    for change in ("model.layers.2.units=3", "model.layers.-1.units=3", "model.layers.a=3"):
+        assert "model.layers has no" in refused(change)
+
+
+def test_adam_has_a_rate_of_its_own() -> None:
+    adam = make("optimizer.kind=adam")
+    assert (adam.optimizer.kind, adam.schedule.learning_rate) == ("adam", 0.001)
+    assert make("optimizer.kind=adamw", "schedule.learning_rate=0.5").schedule.learning_rate == 0.5
+
+
+# What the first disttrain wrote as the resolved run file of a run, also into its checkpoints.
+RESOLVED_BEFORE = """
+[optimizer]
+momentum = 0.9
+form = "nesterov"
+weight_decay = 0.0001
+
+[schedule]
+kind = "%s"
+learning_rate = 0.3
+factor = 0.25
+every_epochs = 2
+k = 0.7
+final_rate = 0.01
+warmup_epochs = 1.0
+"""
+
+
+@pytest.mark.parametrize("kind", ["constant", "step", "exponential", "inverse-time", "cosine"])
+def test_a_run_file_that_was_resolved_before_kinds_had_keys_is_read(kind: str) -> None:
+    before = parse(SHORTEST + RESOLVED_BEFORE % kind)
+    assert (before.optimizer.kind, before.optimizer.form) == ("sgd", "nesterov")
+    assert (before.schedule.kind, before.schedule.learning_rate) == (kind, 0.3)
+    own = {"factor": 0.25, "every_epochs": 2, "k": 0.7, "final_rate": 0.01, "warmup_epochs": 1.0}
+    for key in own.keys() & type(before.schedule).model_fields:
+        assert getattr(before.schedule, key) == own[key]
+    assert parse(to_toml(before)) == before
 
 
 def test_a_misspelled_required_key_is_shown_as_such() -> None:

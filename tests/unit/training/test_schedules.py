@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from disttrain.config import Schedule
+from disttrain.config import parse
+from disttrain.config.kinds import Step
 from disttrain.training.schedules import learning_rate
 
 PER_EPOCH, TOTAL = 7, 140
@@ -16,10 +17,19 @@ FORMULAS = {
     "cosine": lambda t, s: 0.01 + (0.4 - 0.01) * (1 + math.cos(math.pi * s / TOTAL)) / 2,
 }
 
+OWN = {
+    "step": {"factor": 0.3},
+    "exponential": {"k": 0.2},
+    "inverse-time": {"k": 0.2},
+    "cosine": {"final_rate": 0.01},
+}
+
 
 def rate(kind: str, step: int, **more: float) -> float:
-    schedule = Schedule(kind=kind, learning_rate=0.4, factor=0.3, k=0.2, final_rate=0.01, **more)
-    return learning_rate(schedule, step, PER_EPOCH, TOTAL)
+    keys = {"kind": f"'{kind}'", "learning_rate": 0.4} | OWN.get(kind, {}) | more
+    text = "data.path = 'a'\nmodel.layers = [{ units = 1 }]\n"
+    changes = [f"schedule.{key}={value}" for key, value in keys.items()]
+    return learning_rate(parse(text, changes).schedule, step, PER_EPOCH, TOTAL)
 
 
 @pytest.mark.parametrize("kind", FORMULAS)
@@ -30,7 +40,7 @@ def test_each_schedule_is_its_formula(kind: str, step: int) -> None:
 
 def test_steps_fall_exactly_at_the_border_of_an_epoch() -> None:
     """Counted in whole steps: 5 epochs of 3 steps must not end a step late by rounding."""
-    schedule = Schedule(kind="step", learning_rate=1.0, factor=0.5, every_epochs=5)
+    schedule = Step(learning_rate=1.0, factor=0.5, every_epochs=5)
     for per_epoch in range(1, 60):
         border = 5 * per_epoch
         assert learning_rate(schedule, border - 1, per_epoch, 1000) == 1.0

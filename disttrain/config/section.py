@@ -1,0 +1,95 @@
+"""What every table of a run file is made of: a frozen model, and numbers that have limits.
+
+A limit is there to refuse what can only be a slip (a negative rate, a billion units); whether a
+network fits into the memory is asked of the host, by `training`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = [
+    "Count",
+    "Finite",
+    "Fraction",
+    "Location",
+    "NotNegative",
+    "PositiveFloat",
+    "Ranks",
+    "Section",
+    "keys_of_kind",
+    "kind_or",
+    "kinds_of",
+    "place",
+]
+
+# As pydantic says where a value stands: keys, numbers of items, kinds.
+Location = Sequence[int | str]
+# Counts of epochs, steps, samples.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+# Counts of what each rank, or each part of a batch, costs something by itself.
+Ranks = Annotated[int, Field(ge=1, le=4096)]
+# What float32 can hold, with room to multiply.
+Finite = Annotated[float, Field(ge=-1e38, le=1e38, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(ge=1e-30, le=1e38, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e38, allow_inf_nan=False)]
+# Below 1 in float32 too.
+Fraction = Annotated[float, Field(ge=0, le=0.999999, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the run file: frozen, typed strictly, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+
+def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:
+    """Return the kinds that `section` is the table of; none where it has no kinds."""
+    field = section.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
+
+
+def kind_or(default: str) -> BeforeValidator:
+    """Return what gives a table without `kind` the kind `default`."""
+    return BeforeValidator(
+        lambda given: {"kind": default, **given} if isinstance(given, Mapping) else given
+    )
+
+
+def keys_of_kind(root: type[BaseModel], path: Sequence[str], kind: Any) -> set[str]:
+    """Return the keys of the table at `path` below `root` where it is of `kind`; none if it can't.
+
+    For whoever changes the kind of a table: its other keys are those of the kind before.
+    """
+    parts = [int(name) if name.isdecimal() else name for name in path]
+    tables = [table for table in place(root, parts)[1] if kind in kinds_of(table)]
+    return set(tables[0].model_fields) if tables else set()
+
+
+def place(root: type[BaseModel], location: Location) -> tuple[list[str], list[type[BaseModel]]]:
+    """Return the keys that lead to `location`, and the tables that can be there.
+
+    These are several where the table has kinds; none where there is a plain value.
+    """
+    keys: list[str] = []
+    tables: list[type[BaseModel]] = [root]
+    for part in location:
+        if isinstance(part, str) and len(tables) > 1:
+            # Pydantic names the kind on its way into such a table.
+            tables = [table for table in tables if part in kinds_of(table)]
+            continue
+        keys.append(str(part))
+        if isinstance(part, str):
+            field = tables[0].model_fields.get(part) if tables else None
+            tables = list(_tables_in(field.annotation)) if field else []
+    return keys, tables
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _tables_in(part)

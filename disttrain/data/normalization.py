@@ -63,8 +63,12 @@ class Normalization:
         if dtype not in self._cache:
             varies = self.deviation > 0
             inverse = np.divide(1, self.deviation, out=np.zeros_like(self.mean), where=varies)
-            scale = (inverse / self.divisor).astype(dtype)
-            self._cache[dtype] = scale, (-self.mean * inverse).astype(dtype)
+            exact = inverse / self.divisor
+            with np.errstate(over="ignore"):
+                scale, shift = exact.astype(dtype), (-self.mean * inverse).astype(dtype)
+            # Of inputs around 1e160 the factor is 0 in float32, and that of 1e-160 infinite.
+            normal = np.isfinite(scale) & ((scale >= np.finfo(dtype).tiny) | (exact == 0))
+            self._cache[dtype] = scale if normal.all() else exact, shift
         return self._cache[dtype]
 
     def refuse_other_type(self, dtype: np.dtype) -> None:
@@ -91,18 +95,43 @@ def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
         total = _fold(rows, comm, "mean", lambda block: block.sum(axis=0), np.add)
         mean = total / (rows.count * divisor)
     if kind == "standardize":
-        center = mean * divisor
-        squares = _fold(
-            rows, comm, "deviation", lambda block: np.square(block - center).sum(axis=0), np.add
-        )
-        deviation = np.sqrt(squares / (rows.count * divisor**2))
+        deviation = _deviation(rows, comm, mean * divisor) / divisor
         # What rounding leaves of a constant feature is not a deviation.
         deviation[deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 0.0
     if kind == "range":
         mean = _fold(rows, comm, "minimum", lambda b: b.min(axis=0), np.minimum) / divisor
         most = _fold(rows, comm, "maximum", lambda b: b.max(axis=0), np.maximum) / divisor
-        deviation = most - mean
+        with np.errstate(over="ignore"):
+            deviation = most - mean
+    with comm.together("normalizing"):
+        bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(deviation)))
+        if len(bad):
+            raise DataError(
+                f"number {bad[0]} of the inputs is so large that its mean or spread is beyond "
+                "float64: divide it by a power of ten and prepare the data again"
+            )
     return Normalization(kind, divisor, mean, deviation)
+
+
+def _deviation(rows: Rows, comm: Communicator, center: np.ndarray) -> np.ndarray:
+    """Return the root of the mean squared distance to `center`, of each input as it is stored."""
+
+    def measured(unit: np.ndarray) -> np.ndarray:
+        squares = _fold(
+            rows, comm, "deviation",
+            lambda block: np.square((block - center) / unit).sum(axis=0), np.add,
+        )  # fmt: skip
+        return np.asarray(unit * np.sqrt(squares / rows.count))
+
+    deviation = measured(np.ones(rows.inputs))
+    odd = (deviation == 0) | ~np.isfinite(deviation)
+    if rows.dtype == np.float64 and odd.any():
+        # Squares of 1e160 are infinite and those of 1e-170 zero: count in units near the largest.
+        largest = _fold(rows, comm, "spread", lambda b: np.abs(b - center).max(axis=0), np.maximum)
+        odd &= (largest > 0) & np.isfinite(largest)
+        if odd.any():
+            deviation = measured(np.exp2(np.floor(np.log2(np.where(odd, largest, 1.0)))))
+    return deviation
 
 
 def _fold(
@@ -123,7 +152,8 @@ def _fold(
                 comm.phase(phase)
                 high = min(low + BLOCK_ROWS, cuts[segment + 1])
                 stored, places = rows.locate(np.arange(low, high))
-                parts.append(of_block(stored[places].astype(np.float64)))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    parts.append(of_block(stored[places].astype(np.float64)))
             mine[segment] = functools.reduce(combine, parts)
     everyone: dict[int, np.ndarray] = {}
     for part in comm.collect(mine):

@@ -12,12 +12,12 @@ from disttrain.checkpoint import Snapshot, all_checkpoints, load
 from disttrain.comm import Communicator
 from disttrain.errors import CheckpointError, Preempted, UsageError
 from disttrain.preemption import Preemption
-from disttrain.training.exact.arithmetic import Arithmetic
-from disttrain.training.integrity.audit import tensor_sums
-from disttrain.training.build import build_run
-from disttrain.training.integrity.chain import read, sums_of
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.resumption import arithmetic_of
+from disttrain.training.build import build_run
+from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.integrity.audit import tensor_sums
+from disttrain.training.integrity.chain import read, sums_of
 from disttrain.training.run import Run
 from disttrain.training.trainer import train_steps
 

@@ -9,8 +9,8 @@ from disttrain import config
 from disttrain.checkpoint import Snapshot, newest_whole
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError
-from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.runs.folder import RunFolder
+from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.state import State
 
 if TYPE_CHECKING:

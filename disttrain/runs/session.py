@@ -8,22 +8,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from disttrain.advice.activity import equal_units, why_equal
+from disttrain.advice.diagnosis import diagnose
+from disttrain.advice.separability import perceptron_says
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DisttrainError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
-from disttrain.advice.activity import equal_units, why_equal
-from disttrain.training.build import build_run
-from disttrain.training.callbacks import Callback
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
-from disttrain.advice.diagnosis import diagnose
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.resumption import adapt, look_back, refuse_other_loss
-from disttrain.training.run import Run
-from disttrain.advice.separability import perceptron_says
 from disttrain.runs.summary import status_of, summarize
+from disttrain.training.build import build_run
+from disttrain.training.callbacks import Callback
+from disttrain.training.run import Run
 from disttrain.training.trainer import fit
 
 __all__ = ["train"]

@@ -9,8 +9,8 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import Verdict, all_checkpoints, verify
 from disttrain.errors import CheckpointError, DisttrainError
-from disttrain.training.integrity.chain import read
 from disttrain.runs.folder import RunFolder
+from disttrain.training.integrity.chain import read
 
 __all__ = ["verify_run"]
 

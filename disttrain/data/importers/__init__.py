@@ -16,7 +16,11 @@ __all__ = ["Imported"]
 
 @dataclass(frozen=True)
 class Imported:
-    """The splits that were read, and the names of the classes by number where there are names."""
+    """The splits that were read, and the names of the classes by number where there are names.
+
+    `notes` say what was passed over or decided: sentences for the user.
+    """
 
     splits: Splits
     classes: Sequence[str] | None = None
+    notes: Sequence[str] = ()

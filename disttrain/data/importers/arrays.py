@@ -116,6 +116,13 @@ def _refuse_promises_in(path: Path) -> None:
     """Refuse an archive of which more would be unpacked than the file is likely to hold."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        for member in members:
+            # The other ways unpack as much as they like at once, whatever is asked of them.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(
+                    f"{path} holds {member.filename!r:.60} packed in a way that numpy never uses: "
+                    "save it again with numpy.savez_compressed if you trust it"
+                )
         # More than a member declares is never unpacked of it.
         declared = sum(member.file_size for member in members)
         if declared > max(SMALL, RATIO * path.stat().st_size):

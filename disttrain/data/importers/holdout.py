@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from disttrain.arrays import permutation
 from disttrain.data.importers import Imported
+from disttrain.data.importers.spool import taken
 from disttrain.errors import DataError, UsageError
 
 __all__ = ["hold_out"]
@@ -43,9 +46,10 @@ def hold_out(imported: Imported, fraction: float, seed: int) -> Imported:
             f"a test fraction of {fraction} of {len(inputs)} rows leaves none to test on: "
             "give a larger one, or more rows"
         )
+    train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     splits = {
         **imported.splits,
-        "train": (inputs[~is_test], targets[~is_test]),
-        "test": (inputs[is_test], targets[is_test]),
+        "train": (taken(inputs, train), targets[train]),
+        "test": (taken(inputs, test), targets[test]),
     }
-    return Imported(splits, imported.classes)
+    return replace(imported, splits=splits)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,8 @@ import numpy as np
 
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
-from disttrain.data.importers.source import reading
+from disttrain.data.importers.source import RATIO, reading
+from disttrain.data.importers.spool import Spool
 from disttrain.errors import DataError, UsageError
 
 __all__ = ["SUFFIXES", "import_images"]
@@ -18,97 +23,186 @@ __all__ = ["SUFFIXES", "import_images"]
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+# What a file may hold, whatever its name. Pillow has readers of 30 more formats: one of them starts
+# Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SPLIT_FOLDERS = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
+    "val": "validation", "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+# Images may unpack to so many bytes, or to RATIO times the bytes of their files.
+SMALL = 256 << 20
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
 
 
-def import_images(folder: Path, *, size: Size | None = None, grey: bool = False) -> Imported:
+@dataclass
+class Looks:
+    """How images are turned into arrays: scaled to `size`, all grey, all in colour."""
+
+    size: Size | None = None
+    grey: bool = False
+    colour: bool = False
+
+
+@dataclass
+class Listing:
+    """The images of a split, each with the number of its class, and what else lay there."""
+
+    images: list[tuple[Path, int]] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def import_images(
+    folder: Path,
+    *,
+    size: Size | None = None,
+    grey: bool = False,
+    colour: bool = False,
+    room: Path | None = None,
+) -> Imported:
     """Read FOLDER/CLASS/IMAGE, or FOLDER/train/CLASS/IMAGE with optional validation and test.
 
-    Inputs are uint8, (rows, height, width) for grey images and (rows, height, width, 3) for
-    colour; classes are numbered in the order of their names. All images have one shape unless
-    `size` scales them; `grey` turns colour to grey. Raises DataError that names the first bad
-    image, UsageError where Pillow is missing.
+    Images in folders inside that of a class belong to the class. Inputs are uint8, (rows, height,
+    width) for grey images and (rows, height, width, 3) for colour; classes are numbered in the
+    order of their names. All images have one shape unless `size` scales them; `grey` turns colour
+    to grey, `colour` grey to colour. Pixels pass through a file in the folder `room`. What was
+    passed over stands in the notes. Raises DataError that names the first bad image, UsageError
+    where Pillow is missing.
     """
+    if grey and colour:
+        raise UsageError("give --grey or --colour, not both")
     _pillow()
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name the one that holds a folder per class")
+    looks = Looks(size, grey, colour)
     with reading(folder):
-        roots = _split_folders(folder)
+        roots, notes = _split_folders(folder)
         classes = [path.name for path in _class_folders(roots["train"])]
         listings = {split: _list_images(root, classes) for split, root in roots.items()}
-    splits = {split: _read_split(images, size, grey) for split, images in listings.items()}
+    splits = {split: _read_split(each.images, looks, room) for split, each in listings.items()}
     check_splits(splits, folder)
-    return Imported(splits, classes)
+    others = sum((each.others for each in listings.values()), Counter())
+    notes += [
+        f"passed over {count} file{'s' * (count > 1)} {kind}"
+        for kind, count in sorted(others.items())
+    ]
+    return Imported(splits, [_name_of(name) for name in classes], tuple(notes))
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    train = folder / "train"
-    if not (train.is_dir() and _class_folders(train)):  # "train" may be a class of vehicles
-        return {"train": folder}
-    return {
-        split: folder / name
-        for name, split in SPLIT_FOLDERS.items()
-        if (folder / name).is_dir() and _class_folders(folder / name)
-    }
+def _name_of(name: str) -> str:
+    """Return the name of a class: that of its folder, also where it was made in Latin-1."""
+    raw = os.fsencode(name)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the folder of each split, and notes of those that are none."""
+    beside = _class_folders(folder)
+    found = {path: SPLIT_FOLDERS.get(path.name.lower()) for path in beside}
+    # "train" may be a class of vehicles: then it holds images and no folders.
+    splits = {split: path for path, split in found.items() if split and _class_folders(path)}
+    if "train" not in splits:
+        return {"train": folder}, []
+    notes = []
+    for path, split in found.items():
+        if split is None or splits.get(split) != path:
+            count = sum(len(files) for _, _, files in os.walk(path))
+            notes.append(f"passed over {path} with {count} files: it is no split of this data")
+    return splits, notes
 
 
 def _class_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _list_images(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
+def _list_images(root: Path, classes: list[str]) -> Listing:
     """List the images of a split with their class, in the order of their names."""
-    listing = []
+    listing = Listing()
     for folder in _class_folders(root):
         if folder.name not in classes:
             raise DataError(f"{folder} is a class that the training images don't have: move it")
-        files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-        images = [p for p in files if p.suffix.lower() in SUFFIXES]
-        if not images:
+        before = len(listing.images)
+        for path in _files(folder):
+            if path.suffix.lower() not in SUFFIXES:
+                listing.others[f"called *{path.suffix}, which are no images"] += 1
+            elif not path.is_file():
+                raise DataError(f"{path} is not a file (a pipe, or a broken link): remove it")
+            else:
+                listing.images.append((path, classes.index(folder.name)))
+        if len(listing.images) == before:
             raise DataError(
                 f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): "
                 "put some there or remove the folder"
             )
-        listing += [(image, classes.index(folder.name)) for image in images]
-    if not listing:
+    if not listing.images:
         raise DataError(f"{root} holds no folders with images: make one folder per class")
+    loose = sum(p.suffix.lower() in SUFFIXES and not p.is_dir() for p in root.iterdir())
+    if loose:
+        listing.others[f"in {root} that lie in no folder of a class"] = loose
     return listing
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return all files in a folder and in those inside it, each folder once."""
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(
+            name for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
+        )  # fmt: skip
+        found += [Path(place, name) for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
 def _read_split(
-    images: list[tuple[Path, int]], size: Size | None, grey: bool
+    images: Sequence[tuple[Path, int]], looks: Looks, room: Path | None
 ) -> tuple[Array, Array]:
     first_path = images[0][0]
-    first = _read_image(first_path, size, grey)
-    inputs = np.empty((len(images), *first.shape), dtype=np.uint8)
-    for row, (path, _) in enumerate(images):
-        pixels = _read_image(path, size, grey)
-        if pixels.shape != first.shape:
+    first = _read_image(first_path, looks)
+    _refuse_bomb([path for path, _ in images], first.nbytes)
+    pixels = Spool(first.shape, first.dtype, room)
+    for path, _ in images:
+        image = _read_image(path, looks)
+        if image.shape != first.shape:
             raise DataError(
-                f"{path} has shape {pixels.shape}, but {first_path} has {first.shape}: "
-                "give --size to scale all to one, --grey to make all grey"
+                f"{path} has shape {image.shape}, but {first_path} has {first.shape}: give "
+                "--size to scale all to one, --grey or --colour to make all grey or coloured"
             )
-        inputs[row] = pixels
-    return inputs, np.array([number for _, number in images], dtype=np.int64)
+        pixels.append(image[np.newaxis])
+    return pixels.rows(), np.array([number for _, number in images], dtype=np.int64)
 
 
-def _read_image(path: Path, size: Size | None, grey: bool) -> Array:
+def _refuse_bomb(paths: list[Path], each: int) -> None:
+    """Refuse images that would become far more than their files."""
+    unpacked, stored = each * len(paths), sum(path.stat().st_size for path in paths)
+    if unpacked > max(SMALL, RATIO * stored):
+        raise DataError(
+            f"the {len(paths)} images in {paths[0].parent.parent} unpack to {unpacked:,} bytes, "
+            f"more than {RATIO} times their size: scale them with --size HxW"
+        )
+
+
+def _read_image(path: Path, looks: Looks) -> Array:
     pillow = _pillow()
     try:
         with warnings.catch_warnings():
             # Pillow refuses what is twice as large as it thinks safe, and before that only warns.
             warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
-            image = pillow.Image.open(path)
+            image = pillow.Image.open(path, formats=FORMATS)
         with image as opened:
             if opened.mode.startswith(("I", "F")):
                 raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
             image = pillow.ImageOps.exif_transpose(opened)
-            image = image.convert("L" if grey or image.mode in ("1", "L", "LA") else "RGB")
-            if size is not None:
-                image = image.resize((size[1], size[0]))
+            grey = looks.grey or image.mode in ("1", "L", "LA")
+            image = image.convert("L" if grey and not looks.colour else "RGB")
+            if looks.size is not None:
+                image = image.resize((looks.size[1], looks.size[0]))
             return np.asarray(image, dtype=np.uint8)
     except DataError:
         raise

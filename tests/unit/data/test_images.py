@@ -1,8 +1,12 @@
 import builtins
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from disttrain.data.importers import images
 from disttrain.data.importers.images import import_images
 from disttrain.errors import DataError, UsageError
 
@@ -20,10 +24,15 @@ def test_folders_become_classes_in_the_order_of_their_names(tmp_path):
     picture(tmp_path / "dog" / "a.png", 1)
     picture(tmp_path / "cat" / "c.PNG", 3)
     (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    picture(tmp_path / "loose.png")
     (tmp_path / ".hidden").mkdir()
     imported = import_images(tmp_path)
     inputs, targets = imported.splits["train"]
     assert imported.classes == ["cat", "dog"]
+    assert imported.notes == (
+        "passed over 1 file called *.txt, which are no images",
+        f"passed over 1 file in {tmp_path} that lie in no folder of a class",
+    )
     assert inputs.shape == (3, 3, 4)
     assert inputs.dtype == np.uint8
     assert inputs[:, 0, 0].tolist() == [3, 1, 2]
@@ -47,6 +56,76 @@ def test_train_and_test_folders_stay_apart(tmp_path):
     extra = picture(tmp_path / "test" / "c" / "1.png")
     with pytest.raises(DataError, match=f"{extra.parent} is a class that the training"):
         import_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev"])
+def test_every_name_of_a_validation_folder_is_known(tmp_path, name):
+    for split in ("train", name, "extra"):
+        picture(tmp_path / split / "a" / "1.png")
+        picture(tmp_path / split / "b" / "1.png")
+    imported = import_images(tmp_path)
+    assert set(imported.splits) == {"train", "validation"}
+    assert imported.notes == (
+        f"passed over {tmp_path / 'extra'} with 2 files: it is no split of this data",
+    )
+
+
+def test_images_in_folders_inside_a_class_belong_to_it(tmp_path):
+    picture(tmp_path / "a" / "morning" / "1.png", 1)
+    picture(tmp_path / "a" / "2.png", 2)
+    picture(tmp_path / "b" / "deep" / "er" / "1.png", 3)
+    (tmp_path / "b" / "deep" / "round").symlink_to(tmp_path / "b")
+    inputs, targets = import_images(tmp_path).splits["train"]
+    assert inputs[:, 0, 0].tolist() == [2, 1, 3]
+    assert targets.tolist() == [0, 0, 1]
+
+
+def test_a_folder_named_in_latin_1_gives_its_class_that_name(tmp_path):
+    picture(tmp_path / "a" / "1.png")
+    picture(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / "1.png")
+    assert import_images(tmp_path).classes == ["a", "café"]
+
+
+def test_grey_and_coloured_images_mix_with_colour(tmp_path):
+    picture(tmp_path / "a" / "1.png", 7)
+    picture(tmp_path / "b" / "2.png", mode="RGB")
+    with pytest.raises(DataError, match="--colour"):
+        import_images(tmp_path)
+    inputs, _ = import_images(tmp_path, colour=True).splits["train"]
+    assert inputs[:, 0, 0].tolist() == [[7, 7, 7], [0, 0, 0]]
+    with pytest.raises(UsageError, match="not both"):
+        import_images(tmp_path, colour=True, grey=True)
+
+
+@pytest.mark.parametrize("format", ["EPS", "PCX", "SGI", "TGA"])
+def test_a_format_that_is_not_meant_is_refused_whatever_the_name(tmp_path, monkeypatch, format):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a program was started"))
+    picture(tmp_path / "a" / "1.png")
+    bad = tmp_path / "b" / "x.png"
+    bad.parent.mkdir()
+    Image.new("RGB", (4, 3)).save(bad, format)
+    with pytest.raises(DataError, match=f"{bad} is not a readable image"):
+        import_images(tmp_path)
+
+
+def test_a_pipe_and_a_broken_link_are_named(tmp_path):
+    bad = picture(tmp_path / "a" / "1.png").with_name("2.png")
+    os.mkfifo(bad)
+    with pytest.raises(DataError, match=f"{bad} is not a file"):
+        import_images(tmp_path)
+    bad.unlink()
+    bad.symlink_to("nowhere")
+    with pytest.raises(DataError, match=f"{bad} is not a file"):
+        import_images(tmp_path)
+
+
+def test_small_files_that_become_gigabytes_are_refused_before_memory_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "SMALL", 1 << 20)
+    for number in range(8):
+        picture(tmp_path / "a" / f"{number}.png", size=(1000, 1000))
+    with pytest.raises(DataError, match=r"the 8 images in .* unpack to 8,000,000 bytes.*--size"):
+        import_images(tmp_path)
+    assert import_images(tmp_path, size=(2, 2)).splits["train"][0].shape == (8, 2, 2)
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -5,6 +5,7 @@ from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
 from disttrain.data import Feed, Split, measure
 from disttrain.data.source import ArrayRows
+from disttrain.errors import DataError
 
 
 def normalized(
@@ -95,3 +96,21 @@ def test_the_deviation_is_measured_around_the_mean() -> None:
     normalization = measure("standardize", ArrayRows(x), Alone())
     np.testing.assert_allclose(normalization.deviation, x.std(axis=0), rtol=1e-9)
     np.testing.assert_allclose(normalization.mean, x.mean(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e-170, 1e-200, 1e290])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_features_of_any_size_are_standardized(size: float, dtype: str) -> None:
+    x = draw()
+    want = (x - x.mean(axis=0)) / x.std(axis=0)
+    x[:, 2] *= size
+    got = normalized("standardize", x, dtype=dtype)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["standardize", "mean-image", "range"])
+def test_what_has_no_mean_or_spread_in_float64_is_refused(kind: str) -> None:
+    x = draw()
+    x[:, 3] = np.where(np.arange(len(x)) % 2, 1.7e308, 1.6e308 if kind != "range" else -1.7e308)
+    with pytest.raises(DataError, match="number 3 of the inputs is so large"):
+        normalized(kind, x)

@@ -58,7 +58,24 @@ NPY: dict[str, Make] = {
     "a pipe": os.mkfifo,
     "a pickle": with_content(b"\x80\x04cposix\nsystem\nq\x00."),
 }
+
+
+def packed_otherwise(way: int) -> Make:
+    """Return what makes an archive of a few KB that unpacks a large array at once."""
+
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", way) as file:
+            file.writestr("x.npy", npy((ZEROS // 24, 3), content=bytes(ZEROS)))
+            file.writestr("y.npy", npy((20,), "<i8", bytes(160)))
+        # It says that it holds little: the sizes in the table of contents are only a claim.
+        path.write_bytes(path.read_bytes().replace(struct.pack("<I", ZEROS + 80), b"\0\2\0\0"))
+
+    return make
+
+
 NPZ: dict[str, Make] = {
+    "a bomb of bzip2": packed_otherwise(zipfile.ZIP_BZIP2),
+    "a bomb of lzma": packed_otherwise(zipfile.ZIP_LZMA),
     **{name: archive(content) for name, content in HEADERS.items()},
     "a bomb": archive(npy((ZEROS // 24, 3), content=bytes(ZEROS))),
     "a cut one": lambda path: (archive(npy((20, 3), content=bytes(480)))(path),

@@ -50,6 +50,12 @@ def check_splits(splits: Splits, source: object) -> None:
             raise DataError(f"{where}: splits are called {', '.join(SPLITS)}")
         _check_shapes(inputs, targets, where)
         _check_fits_train(splits, name, where)
+    targets = splits["train"][1]
+    if targets.dtype == np.int64 and targets.min() == targets.max():
+        raise DataError(
+            f"{source}: all training rows are of one class: there is nothing to tell apart, so "
+            "check which column or folder holds the classes"
+        )
 
 
 def _check_shapes(inputs: Array, targets: Array, where: str) -> None:

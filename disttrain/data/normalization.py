@@ -117,6 +117,7 @@ def _deviation(rows: Rows, comm: Communicator, center: np.ndarray) -> np.ndarray
     """Return the root of the mean squared distance to `center`, of each input as it is stored."""
 
     def measured(unit: np.ndarray) -> np.ndarray:
+        """Return it, computed in multiples of `unit`."""
         squares = _fold(
             rows, comm, "deviation",
             lambda block: np.square((block - center) / unit).sum(axis=0), np.add,

@@ -110,6 +110,12 @@ def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
             raise DataError(
                 f"data file {dataset.file.path} has no group 'train': training needs one"
             )
+        targets = dataset.splits["train"].targets
+        if dataset.classes and targets.min() == targets.max():
+            raise DataError(
+                f"data file {dataset.file.path}: all training rows are of one class: there is "
+                "nothing to tell apart"
+            )
     return dataset
 
 

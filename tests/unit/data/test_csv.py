@@ -58,8 +58,8 @@ def test_a_header_is_not_taken_for_data_nor_data_for_a_header(table):
     imported = import_csv(table("5.1,3.5,setosa\n6,3,virginica\n"))
     assert len(imported.splits["train"][0]) == 2
     assert imported.classes == ["setosa", "virginica"]
-    assert len(train(table("0,1,label\n5,6,1\n"))[0]) == 1
-    assert len(train(table("0,1,species\n5,6,1\n"), target="species")[0]) == 1
+    assert len(train(table("0,1,label\n5,6,1\n7,8,0\n"))[0]) == 2
+    assert len(train(table("0,1,species\n5,6,1\n7,8,0\n"), target="species")[0]) == 2
 
 
 def test_columns_without_a_header_are_called_by_number(table):

@@ -41,7 +41,7 @@ def test_folders_become_classes_in_the_order_of_their_names(tmp_path):
 
 def test_colour_has_a_last_axis_of_three(tmp_path):
     picture(tmp_path / "a" / "1.png", mode="RGB")
-    picture(tmp_path / "a" / "2.png", mode="RGBA")
+    picture(tmp_path / "b" / "2.png", mode="RGBA")
     assert import_images(tmp_path).splits["train"][0].shape == (2, 3, 4, 3)
     assert import_images(tmp_path, grey=True).splits["train"][0].shape == (2, 3, 4)
 
@@ -122,7 +122,7 @@ def test_a_pipe_and_a_broken_link_are_named(tmp_path):
 def test_small_files_that_become_gigabytes_are_refused_before_memory_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "SMALL", 1 << 20)
     for number in range(8):
-        picture(tmp_path / "a" / f"{number}.png", size=(1000, 1000))
+        picture(tmp_path / "ab"[number % 2] / f"{number}.png", size=(1000, 1000))
     with pytest.raises(DataError, match=r"the 8 images in .* unpack to 8,000,000 bytes.*--size"):
         import_images(tmp_path)
     assert import_images(tmp_path, size=(2, 2)).splits["train"][0].shape == (8, 2, 2)
@@ -136,7 +136,7 @@ def test_a_class_may_be_called_train(tmp_path):
 
 def test_another_shape_names_the_file_and_size_scales(tmp_path):
     picture(tmp_path / "a" / "1.png")
-    odd = picture(tmp_path / "a" / "2.png", size=(5, 3))
+    odd = picture(tmp_path / "b" / "2.png", size=(5, 3))
     with pytest.raises(DataError, match=rf"{odd} has shape \(3, 5\), but .*--size"):
         import_images(tmp_path)
     assert import_images(tmp_path, size=(6, 8)).splits["train"][0].shape == (2, 6, 8)
@@ -175,4 +175,10 @@ def test_without_pillow_the_message_says_how_to_get_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_pillow)
     with pytest.raises(UsageError, match=r"pip install 'disttrain\[images\]'"):
+        import_images(tmp_path)
+
+
+def test_one_class_is_nothing_to_learn(tmp_path):
+    picture(tmp_path / "a" / "1.png")
+    with pytest.raises(DataError, match="all training rows are of one class"):
         import_images(tmp_path)

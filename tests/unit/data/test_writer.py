@@ -129,7 +129,7 @@ from pathlib import Path
 from disttrain.data.writer import write_data_file
 from disttrain.errors import DataError
 try:
-    write_data_file(Path(sys.argv[1]), {"train": (np.ones((1000, 300)), np.zeros(1000, int))})
+    write_data_file(Path(sys.argv[1]), {"train": (np.ones((1000, 300)), np.arange(1000) % 2)})
 except DataError as error:
     print(error)
     sys.exit(error.exit_code)

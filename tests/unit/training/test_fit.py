@@ -4,7 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from disttrain.errors import Divergence, RankFailure, RunFileError
+from disttrain.errors import DataError, Divergence, RankFailure, RunFileError
 from disttrain.model import Context, Dense, Layer, Loss, Parameter
 from disttrain.training import Callback, Run, fit, train_step
 
@@ -196,3 +196,10 @@ def test_predictions_are_probabilities_of_raw_inputs(build: Build) -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
     assert found.argmax(axis=1).tolist() == [0, 1, 2]
     np.testing.assert_array_equal(run.predict(raw.astype("f4")), found)
+
+
+def test_rows_of_one_class_are_refused(build: Build, write_data) -> None:  # type: ignore[no-untyped-def]
+    path = write_data(train=(np.random.default_rng(0).normal(size=(50, 4)), np.full(50, 2)))
+    with pytest.raises(DataError, match="all training rows are of one class") as caught:
+        build(f"data.path={path}")
+    assert caught.value.exit_code == 3

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from disttrain.data.importers import Imported
     from disttrain.data.writer import Progress
 
-__all__ = ["AsJson", "Out", "Seed", "TestFraction", "app", "reading", "write"]
+__all__ = ["AsJson", "Out", "Seed", "TestFraction", "app", "existing", "reading", "write"]
 
 app = typer.Typer(
     name="prepare",
@@ -159,6 +159,7 @@ def images(
         str | None, typer.Option(metavar="HxW", help="Scale all images, e.g. 32x32.")
     ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour to grey.")] = False,
+    colour: Annotated[bool, typer.Option("--colour", help="Turn grey to colour.")] = False,
     test_fraction: TestFraction = 0.0,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -169,7 +170,9 @@ def images(
 
     shape = _height_and_width(size)
     with reading(out):
-        imported = import_images(source, size=shape, grey=grey)
+        imported = import_images(
+            source, size=shape, grey=grey, colour=colour, room=existing(out)
+        )
         imported = hold_out(imported, test_fraction, seed)
     write(out, imported, seed, as_json)
 
@@ -198,6 +201,11 @@ def reading(out: Path, *sources: Path) -> Iterator[None]:
         yield
 
 
+def existing(out: Path) -> Path:
+    """Return the folder in which `out` will be, or the first one above it that is there."""
+    return next(parent for parent in out.absolute().parents if parent.exists())
+
+
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
@@ -212,7 +220,8 @@ def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
     facts = _facts(out, imported, seed)
     if as_json:
         print(json.dumps(facts))
-    print(_sentence(facts), file=sys.stderr if as_json else sys.stdout)
+    for line in (_sentence(facts), *imported.notes):
+        print(line, file=sys.stderr if as_json else sys.stdout)
 
 
 @contextmanager
@@ -242,6 +251,7 @@ def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:
         "task": "classification" if is_classes else "regression",
         "classes": None if imported.classes is None else list(imported.classes),
         "seed": seed,
+        "notes": list(imported.notes),
     }
 
 

@@ -30,7 +30,7 @@ def set_aside(targets: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarr
 
 
 def _keep_every_class(taken: np.ndarray, classes: np.ndarray) -> None:
-    """Give each class (`classes` rise) that lost all its rows one back, for one of another class."""
+    """Give each class (`classes` rise) that lost all rows one back, in exchange for another."""
     starts = np.flatnonzero(np.diff(classes, prepend=classes[0] - 1))
     sizes = np.diff(starts, append=len(classes))
     kept = sizes - np.add.reduceat(taken, starts, dtype=np.int64)

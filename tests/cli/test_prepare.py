@@ -55,6 +55,7 @@ def test_json_is_one_object_and_people_read_standard_error(table, out):
         "task": "classification",
         "classes": ["cat", "dog"],
         "seed": 4,
+        "notes": [],
     }
     assert "train 16 rows, test 4 rows" in result.stderr
 

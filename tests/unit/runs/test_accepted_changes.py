@@ -10,8 +10,8 @@ import pytest
 from disttrain.checkpoint import Snapshot, all_checkpoints, load, save
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError, UsageError
-from disttrain.training.exact import arithmetic
 from disttrain.runs.resumption import arithmetic_of
+from disttrain.training.exact import arithmetic
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]

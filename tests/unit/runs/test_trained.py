@@ -9,8 +9,8 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DataError, UsageError
 from disttrain.model import Dense
-from disttrain.training import Callback
 from disttrain.runs.trained import Trained, load_trained
+from disttrain.training import Callback
 from tests.conftest import blobs
 
 Go = Callable[..., dict[str, Any]]

@@ -6,7 +6,8 @@ DisttrainError            1   anything below; on its own: an unexpected error
 │   ├── DeviceError       2   a GPU was asked for and there is none that can be used
 │   └── LauncherError     2   N processes that each believe to be alone
 ├── DataError             3   a data file that is missing or bad
-├── CheckpointError       3   a checkpoint that is missing, torn or of another network
+├── CheckpointError       3   a checkpoint or run folder that is missing, unreadable or another's
+│   └── DamagedCheckpoint 3   proven: its bytes are not those that were written
 ├── Divergence            4   the loss is no longer finite
 ├── LostRanks             5   a rank died or stayed away past its deadline
 ├── Corruption            5   a rank's memory, or the samples used, are not what they must be
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 __all__ = [
     "CheckpointError",
     "Corruption",
+    "DamagedCheckpoint",
     "DataError",
     "DeviceError",
     "DisttrainError",
@@ -66,9 +68,17 @@ class DataError(DisttrainError):
 
 
 class CheckpointError(DisttrainError):
-    """A checkpoint is missing, torn, or belongs to another network."""
+    """A checkpoint, or the run folder around it, is missing, can't be read, or does not fit."""
 
     exit_code = 3
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint was read, and its bytes are proven not to be those that were written.
+
+    What can't be read (permission, memory, a failing disk, another version) is no damage: it may be
+    whole. Only a checkpoint with this error may be put aside.
+    """
 
 
 class Divergence(DisttrainError):

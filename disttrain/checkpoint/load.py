@@ -16,7 +16,7 @@ from disttrain.checkpoint.commit import content_of, damage, read_marked
 from disttrain.checkpoint.save import FORMAT, VERSION
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.checkpoint.stated import run_file_of, state_of
-from disttrain.errors import CheckpointError
+from disttrain.errors import CheckpointError, DamagedCheckpoint
 from disttrain.hdf5 import SIGNATURE, Array, Group, Memory, everything_in, root_of
 
 __all__ = ["load"]
@@ -25,8 +25,9 @@ __all__ = ["load"]
 def load(path: str | Path) -> Snapshot:
     """Return the snapshot in the checkpoint at `path`, verified against all that it states.
 
-    Raises CheckpointError for a file that is missing, torn, changed since it was written, of
-    another format or version, or whose weights are not those of the digest that it states.
+    Raises DamagedCheckpoint for a file that is torn, changed since it was written, or whose weights
+    are not those of the digest that it states; CheckpointError for one that is missing, can't be
+    read, or is of another format or version.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,7 +39,7 @@ def load(path: str | Path) -> Snapshot:
         if written is None or damaged is None:
             _refuse_uncommitted(path)
         if damaged:
-            raise CheckpointError(
+            raise DamagedCheckpoint(
                 f"checkpoint {path} is damaged in {', '.join(damaged)[:300]}: use another one of "
                 "its run"
             )
@@ -48,6 +49,12 @@ def load(path: str | Path) -> Snapshot:
         return _read(path, root, everything_in(root, source))
     except CheckpointError:
         raise
+    except (OSError, MemoryError) as error:
+        cause = getattr(error, "strerror", None) or "not enough memory"
+        raise CheckpointError(
+            f"checkpoint {path} can't be read ({cause}): it may be whole; see to the cause and try "
+            "again"
+        ) from None
     # Whatever a stranger's text or number leads to, also what nobody thought of.
     except Exception as error:
         reason = (str(error)[:300].splitlines() or [type(error).__name__])[0]
@@ -59,8 +66,8 @@ def load(path: str | Path) -> Snapshot:
 def _refuse_uncommitted(path: Path) -> NoReturn:
     with path.open("rb") as file:
         if file.read(len(SIGNATURE)) != SIGNATURE:
-            raise CheckpointError(f"{path} is not a checkpoint: give a .h5 file of a run folder")
-    raise CheckpointError(
+            raise DamagedCheckpoint(f"{path} is not a checkpoint: give a .h5 file of a run folder")
+    raise DamagedCheckpoint(
         f"{path} is not a checkpoint, or is torn or was changed (its commit record does not "
         "match): use another one of its run"
     )
@@ -93,7 +100,7 @@ def _read(path: Path, root: Group, arrays: Mapping[str, Array]) -> Snapshot:
     )
     digest = root.attribute("digest")
     if digest != snapshot.digest:
-        raise CheckpointError(
+        raise DamagedCheckpoint(
             f"checkpoint {path} does not hold what it was made of: its digest is "
             f"{snapshot.digest[:12]}, it states {digest!s:.12}; use another one of its run, and "
             "have the memory of that host tested"

@@ -170,9 +170,7 @@ def images(
 
     shape = _height_and_width(size)
     with reading(out):
-        imported = import_images(
-            source, size=shape, grey=grey, colour=colour, room=existing(out)
-        )
+        imported = import_images(source, size=shape, grey=grey, colour=colour, room=existing(out))
         imported = hold_out(imported, test_fraction, seed)
     write(out, imported, seed, as_json)
 

@@ -10,6 +10,7 @@ CODES = {
     "LauncherError": 2,
     "DataError": 3,
     "CheckpointError": 3,
+    "DamagedCheckpoint": 3,
     "Divergence": 4,
     "LostRanks": 5,
     "Corruption": 5,

@@ -34,6 +34,10 @@ __all__ = [
     "RunFileError",
     "UsageError",
     "exit_code_of",
+    "failure_told",
+    "raised_everywhere",
+    "remember_failure",
+    "sentence_of",
 ]
 
 
@@ -138,5 +142,46 @@ class RankFailure(DisttrainError):
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Return the documented exit code for `error`: its own, or 1 for an unexpected exception."""
-    return error.exit_code if isinstance(error, DisttrainError) else 1
+    """Return the documented exit code for `error`.
+
+    An error of this tree has its own, a rank that left by `sys.exit` is a lost rank (5), and
+    everything else, KeyboardInterrupt too, is an unexpected exception (1).
+    """
+    if isinstance(error, DisttrainError):
+        return error.exit_code
+    if failure := failure_told(error):
+        return failure.exit_code
+    return LostRanks.exit_code if isinstance(error, SystemExit) else DisttrainError.exit_code
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return `error` in one line, as messages and summaries show it."""
+    if isinstance(error, DisttrainError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"left by sys.exit({error.code!r}); --resume goes on"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+# The attribute of an exception that ended one rank, while the others raise the RankFailure in it.
+_TOLD = "_disttrain_failure"
+
+
+def remember_failure(error: BaseException, failure: RankFailure) -> None:
+    """Note at `error`, which is raised on its own rank, what the other ranks raise instead."""
+    setattr(error, _TOLD, failure)
+
+
+def failure_told(error: BaseException) -> RankFailure | None:
+    """Return what `remember_failure` noted, or None: then the other ranks know nothing of it."""
+    failure = getattr(error, _TOLD, None)
+    return failure if isinstance(failure, RankFailure) else None
+
+
+def raised_everywhere(error: BaseException) -> bool:
+    """Return True where every rank of the communicator raises too, so that all end by themselves.
+
+    Any other exception is of one rank alone, and the others wait for that rank.
+    """
+    collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
+    return collective or failure_told(error) is not None

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from disttrain.cli import (
     check,
@@ -29,15 +30,7 @@ from disttrain.cli import (
     verify,
 )
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
-from disttrain.errors import (
-    Corruption,
-    DisttrainError,
-    Divergence,
-    LauncherError,
-    LostRanks,
-    Preempted,
-    RankFailure,
-)
+from disttrain.errors import DisttrainError, LauncherError
 
 __all__ = ["app", "main"]
 
@@ -49,8 +42,24 @@ def show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+class Commands(TyperGroup):
+    """The commands. Typer would end by itself, with code 130, what is raised below as Stopped."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, BrokenPipeError) as error:
+            raise Stopped from error
+
+
+class Stopped(Exception):
+    """Carries out of typer, as its cause, an exception that typer would not let pass."""
+
+
 app = typer.Typer(
     name="disttrain",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -83,8 +92,8 @@ app.command("env")(env.command)
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 app.command("template")(template.command)
 
-# Errors that every rank raises at the same place: all ranks end by themselves.
-COLLECTIVE = (RankFailure, Corruption, Divergence, Preempted)
+# The exit code of a command that a person interrupted: the shell's for an end by INT.
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -98,9 +107,7 @@ def main() -> None:
         # Rank 0 alone prints; the others speak only when they fail alone.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
     try:
-        code = app(prog_name="disttrain", standalone_mode=False) or 0
-    except typer.Abort:
-        sys.exit(130)
+        code = run()
     except typer.TyperException as error:
         # A word of the command line is wrong: typer's own sentence, once.
         if not (job and job.rank):
@@ -114,32 +121,42 @@ def main() -> None:
         _end(error, getattr(error, "details", ""))
     except SystemExit as end:
         # Somebody's code on this rank alone: MPI would wait for the others, and they for it.
-        _end(LostRanks(f"left by sys.exit({end.code!r}); --resume goes on"), "")
-    except Exception as error:
-        _end(error, traceback.format_exc())
+        _end(end, "")
+    except BaseException as error:
+        _end(error, "" if isinstance(error, KeyboardInterrupt) else traceback.format_exc())
     _leave(code)
 
 
-def _end(error: Exception, details: str) -> None:
+def run() -> int:
+    """Run the command, and return typer's exit code; whatever it raises goes on."""
+    try:
+        return app(prog_name="disttrain", standalone_mode=False) or 0
+    except Stopped as stopped:
+        raise stopped.__cause__ or stopped from None
+
+
+def _end(error: BaseException, details: str) -> None:
     """Print one sentence (and, for a bug, where it happened) and exit; end all ranks if need be."""
     from disttrain.comm.world import connected
-    from disttrain.errors import exit_code_of
+    from disttrain.errors import exit_code_of, failure_told, raised_everywhere, sentence_of
 
-    comm = connected()
-    text = str(error) if isinstance(error, DisttrainError) else f"{type(error).__name__}: {error}"
+    comm, failure, code = connected(), failure_told(error), exit_code_of(error)
     alone = comm is None or comm.size == 1
-    collective = isinstance(error, COLLECTIVE)
+    if alone and isinstance(error, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    collective = raised_everywhere(error)
     job = launched()
     rank = comm.rank if comm else job.rank if job and isinstance(error, LauncherError) else 0
     if rank == 0 or not (alone or collective):
         where = "" if alone or collective else f"rank {rank} failed in {comm.watch.current}: "  # type: ignore[union-attr]
         # The sentence first, by itself: mpirun may lose what comes just before an abort.
+        text = sentence_of(failure or error)
         print(f"disttrain: {where}{text}", file=sys.stderr, flush=True)
-        if details:
+        if details := failure.details if failure else details:
             print(details.rstrip(), file=sys.stderr, flush=True)
     if comm is not None and not alone and not collective:
-        comm.abort(exit_code_of(error))
-    _leave(exit_code_of(error))
+        comm.abort(code)
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:

@@ -14,7 +14,13 @@ from disttrain.comm.mosaic import Mosaic
 from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
-from disttrain.errors import DisttrainError, RankFailure, exit_code_of
+from disttrain.errors import (
+    DisttrainError,
+    RankFailure,
+    exit_code_of,
+    remember_failure,
+    sentence_of,
+)
 
 __all__ = ["Communicator"]
 
@@ -117,19 +123,22 @@ class Communicator(ABC):
 
         The body holds no collective call: a rank that failed before it would leave the others
         waiting in it. Where ranks failed, each raises `RankFailure` with the lowest failed rank,
-        `phase` and the cause. A rank alone raises an error meant for the user as it is.
+        `phase` and the cause. A rank alone raises an error meant for the user as it is; a rank
+        that was left by KeyboardInterrupt, SystemExit or GeneratorExit raises that again.
         """
         self.phase(phase)
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             yield
-        except Exception as caught:
+        except BaseException as caught:
             error = caught
         self.settle(phase, error)
 
-    def settle(self, phase: str, error: Exception | None) -> None:
+    def settle(self, phase: str, error: BaseException | None) -> None:
         """Tell all ranks how `phase` went on this one; raise on all if it failed on any."""
-        if self.size == 1 and isinstance(error, DisttrainError):
+        # Python's own exits keep their type: whoever raised them waits for them further up.
+        is_exit = error is not None and not isinstance(error, Exception)
+        if self.size == 1 and error is not None and (is_exit or isinstance(error, DisttrainError)):
             raise error
         self.phase(f"waiting after {phase}")
         failures = [o for o in self.collect(_outcome(self.rank, phase, error)) if o is not None]
@@ -137,16 +146,20 @@ class Communicator(ABC):
             others = [other[0] for other in failures[1:]]
             known = not failures[0][4]
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
-            raise RankFailure(*failures[0], others, common) from error
+            failure = RankFailure(*failures[0], others, common)
+            if error is not None and is_exit:
+                remember_failure(error, failure)
+                raise error
+            raise failure from error
         self.phase(phase)
 
 
 def _outcome(
-    rank: int, phase: str, error: Exception | None
+    rank: int, phase: str, error: BaseException | None
 ) -> tuple[int, str, str, int, str] | None:
+    """Return rank, phase, cause, exit code and, for an unexpected exception, the traceback."""
     if error is None:
         return None
-    if isinstance(error, DisttrainError):
-        return rank, phase, str(error), error.exit_code, ""
-    cause = f"{type(error).__name__}: {error}"
-    return rank, phase, cause, exit_code_of(error), "".join(traceback.format_exception(error))
+    expected = isinstance(error, DisttrainError | SystemExit | KeyboardInterrupt)
+    details = "" if expected else "".join(traceback.format_exception(error))
+    return rank, phase, sentence_of(error), exit_code_of(error), details

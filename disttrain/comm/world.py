@@ -18,13 +18,12 @@ from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import Launched, launched, leave_sign, leave_status
 from disttrain.errors import (
-    Corruption,
-    Divergence,
     LauncherError,
     LostRanks,
-    Preempted,
-    RankFailure,
     exit_code_of,
+    failure_told,
+    raised_everywhere,
+    sentence_of,
 )
 
 __all__ = ["connect", "connected"]
@@ -145,12 +144,15 @@ def _end_all_on_error(comm: Communicator) -> None:
     """Install the abort hook: an exception that nobody catches on one rank ends every rank."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
-        if collective and comm.is_root:
-            print(f"disttrain: {error}", file=sys.stderr, flush=True)
-        elif not collective and not issubclass(kind, KeyboardInterrupt):
+        if raised_everywhere(error):
+            if comm.is_root:
+                text = sentence_of(failure_told(error) or error)
+                print(f"disttrain: {text}", file=sys.stderr, flush=True)
+        else:
             text = "".join(traceback.format_exception(kind, error, trace))
-            print(f"disttrain: rank {comm.rank} failed in {comm.watch.current}:\n{text}", end="",
+            if isinstance(error, KeyboardInterrupt):
+                text = sentence_of(error)
+            print(f"disttrain: rank {comm.rank} failed in {comm.watch.current}:\n{text}",
                   file=sys.stderr, flush=True)  # fmt: skip
         comm.abort(exit_code_of(error))
 

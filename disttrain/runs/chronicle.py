@@ -18,7 +18,13 @@ from typing import Any
 from disttrain import journal
 from disttrain.comm import Communicator
 from disttrain.environment import VERSION, launched
-from disttrain.errors import DisttrainError, RankFailure, exit_code_of
+from disttrain.errors import (
+    DisttrainError,
+    RankFailure,
+    exit_code_of,
+    failure_told,
+    sentence_of,
+)
 from disttrain.training.callbacks import Callback
 from disttrain.training.run import Run
 from disttrain.training.state import Report
@@ -76,10 +82,10 @@ def note_error(error: BaseException, comm: Communicator) -> None:
     known = isinstance(error, DisttrainError) and not isinstance(error, RankFailure)
     source = error.__cause__ or error
     trace = "" if known or not here else "".join(traceback.format_exception(source))
-    text = str(error) if isinstance(error, DisttrainError) else f"{type(error).__name__}: {error}"
+    told = failure_told(error) or error
     journal.note(
-        "error", logging.ERROR, text=text, here=here, code=exit_code_of(error),
-        phase=error.phase if isinstance(error, RankFailure) else comm.watch.current,
+        "error", logging.ERROR, text=sentence_of(told), here=here, code=exit_code_of(error),
+        phase=told.phase if isinstance(told, RankFailure) else comm.watch.current,
         traceback=trace, memory_mib=memory(),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from disttrain.advice.separability import perceptron_says
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, DisttrainError
+from disttrain.errors import CheckpointError, failure_told, sentence_of
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
@@ -92,7 +92,7 @@ def _to_the_end(
             _begin(run, folder, snapshot, warn)
             fit(run, folder)
             return run, _finish(run, folder, begin)
-    except DisttrainError as error:
+    except BaseException as error:
         if comm.is_root:
             _mark(run, comm, folder, begin, error)
         raise
@@ -147,12 +147,12 @@ def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
 
 
 def _mark(
-    run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: DisttrainError
+    run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: BaseException
 ) -> None:
     """Write down how the run ended (rank 0)."""
     digest = run.digest() if run else None
     summary = summarize(run, comm, begin, status_of(error), digest)
-    summary["failures"].append(str(error))
+    summary["failures"].append(sentence_of(failure_told(error) or error))
     # Where this fails too, the error that is being raised is the better one to show.
     with contextlib.suppress(CheckpointError):
         folder.end(summary)

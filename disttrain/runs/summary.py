@@ -19,7 +19,7 @@ from disttrain.training.run import Run
 __all__ = ["status_of", "summarize"]
 
 
-def status_of(error: Exception) -> str:
+def status_of(error: BaseException) -> str:
     """Return the status of a run that ended with `error`."""
     if isinstance(error, Divergence):
         return "diverged"

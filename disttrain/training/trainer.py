@@ -110,7 +110,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         # What overflows is found in the loss: one sentence, not a page of warnings.
         with np.errstate(over="ignore", invalid="ignore"):
             compute_gradients(run, step)
-    except Exception as caught:
+    except BaseException as caught:
         error = caught
     phase = f"{comm.watch.current} (step {step})"
     stop = run.preemption.signal is not None

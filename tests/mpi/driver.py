@@ -16,6 +16,8 @@ from disttrain import __main__ as command
 from disttrain import launch
 from disttrain.environment import launched
 
+# Exceptions that are not errors: they pass by `except Exception`.
+EXITS = {"interrupt": KeyboardInterrupt, "generator-exit": GeneratorExit, "memory": MemoryError}
 # The step at which those faults happen that belong to a step.
 STEP = 6
 
@@ -28,6 +30,8 @@ def fail(how: str) -> None:
         raise RuntimeError("injected fault")
     if how == "data-error":
         raise DataError("injected bad row")
+    if how in EXITS:
+        raise EXITS[how]
     if how == "sleep":
         time.sleep(300)
     if how in ("STOP", "KILL", "TERM", "SEGV"):

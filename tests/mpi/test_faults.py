@@ -120,6 +120,33 @@ def test_an_exception_outside_of_every_protected_place(shell, start):
 
 
 @pytest.mark.parametrize(
+    ("how", "place", "rank", "phase"),
+    [
+        ("interrupt", "forward", 1, "forward" + STEP),
+        ("interrupt", "update", 1, "update"),
+        pytest.param("interrupt", "callback", 0, "callback", marks=pytest.mark.long),
+        pytest.param("interrupt", "saving", 0, "saving", marks=pytest.mark.long),
+        pytest.param("interrupt", "validation", 2, "validation", marks=pytest.mark.long),
+        pytest.param("generator-exit", "update", 0, "update", marks=pytest.mark.long),
+    ],
+)
+@pytest.mark.parametrize("start", [by_launch, pytest.param(by_mpirun, marks=pytest.mark.long)])
+def test_an_exception_that_is_no_error(shell, start, how, place, rank, phase):
+    """Ctrl-C in code, on one rank: a bug's exit code, one sentence, and nobody waits."""
+    result = start(shell, f"{how} at {place} on {rank}")
+    assert result.returncode == 1, result.stderr
+    name = {"interrupt": "KeyboardInterrupt", "generator-exit": "GeneratorExit"}[how]
+    said = f"disttrain: rank {rank} failed in {phase}: {name}"
+    assert re.search(said, result.stdout + result.stderr), result.stderr
+    assert (result.stdout + result.stderr).count("disttrain: rank ") == 1
+    if how == "interrupt":
+        assert "Traceback" not in result.stderr
+    if place != "update":
+        assert shell.summary("out")["status"] == "failed"
+    assert not shell.left_running()
+
+
+@pytest.mark.parametrize(
     ("start", "place"),
     [
         (by_launch, "reading a batch"),

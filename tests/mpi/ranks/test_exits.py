@@ -4,8 +4,8 @@ import pytest
 
 import disttrain
 from disttrain.errors import RankFailure, exit_code_of
+from disttrain.runs import folder as run_folder
 from disttrain.training import Callback, evaluation
-from disttrain.training import folder as run_folder
 from tests.cli.shell import blobs
 
 # The exception that one rank raises, the cause that the others name, their exit code.

@@ -185,7 +185,7 @@ def learned(run: Run, inputs: Any, targets: Any, rate: float, enough: float) -> 
             elif step - since >= STALL:
                 return loss, step
             backward(loss_gradient())
-            optimizer.step(gradients, rate, count)
+            optimizer.step(gradients, rate, count, step + 1)
     return loss, STEPS
 
 

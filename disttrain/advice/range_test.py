@@ -76,8 +76,8 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
     if isinstance(run.loss, Perceptron):
         raise UsageError("a range test says nothing about a perceptron: its rule has no best rate")
     rates = np.geomspace(low, high, steps).tolist()
-    network, velocity = run.network, run.optimizer.velocity
-    before = network.values.copy(), velocity.copy()
+    vectors = run.optimizer.vectors.values()
+    before = [vector.copy() for vector in vectors]
     losses: list[float] = []
     broken = False
     with run.comm.watch.armed(run.settings.communication.deadline_seconds):
@@ -93,7 +93,8 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
             if sum(losses[-RECENT:]) / len(losses[-RECENT:]) > BROKEN * losses[0]:
                 broken = True
                 break
-    network.values[:], velocity[:] = before
+    for vector, held in zip(vectors, before, strict=True):
+        vector[:] = held
     run.ledger.forget()
     return judged(rates, losses, broken)
 

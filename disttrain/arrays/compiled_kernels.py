@@ -14,7 +14,7 @@ import numpy as np
 
 from disttrain.arrays import cpu_kernels
 
-__all__ = ["activate", "activation_gradient", "gather", "update"]
+__all__ = ["activate", "activation_gradient", "gather", "momentum"]
 
 Array = np.ndarray
 NUMBERS = {"f": ("f4", ctypes.c_float), "d": ("f8", ctypes.c_double)}
@@ -36,12 +36,12 @@ def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
             "activate_relu": [size] * 2 + [pointer] * 2,
             "gradient_relu": [size] * 2 + [pointer] * 3,
             "gather": [size] * 2 + [pointer] * 5,
-            **{f"update_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
+            **{f"momentum_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
         }
         for name, arguments in shapes.items():
             function = library[f"{name}_{suffix}"]
             function.argtypes = arguments
-            function.restype = ctypes.c_uint64 if name.startswith("update") else None
+            function.restype = ctypes.c_uint64 if name.startswith("momentum") else None
             functions[name, dtype] = function
     return functions
 
@@ -95,14 +95,14 @@ def gather(
     )  # fmt: skip
 
 
-def update(
-    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
+def momentum(
+    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, beta: float,
     decay: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w` and `v`; all is said at `cpu_kernels.update`."""
+    """Apply one update to flat `w` and `v`; all is said at `cpu_kernels.momentum`."""
     if form == "averaged":
-        rate = -rate * (1 - momentum)
-    bits: int = _functions[f"update_{form}", w.dtype.char](
-        len(w), _at(w), _at(v), _at(g), inverse, rate, momentum, decay
+        rate = -rate * (1 - beta)
+    bits: int = _functions[f"momentum_{form}", w.dtype.char](
+        len(w), _at(w), _at(v), _at(g), inverse, rate, beta, decay
     )
     return bits

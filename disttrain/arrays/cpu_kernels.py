@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-__all__ = ["activate", "activation_gradient", "gather", "update"]
+__all__ = ["activate", "activation_gradient", "gather", "momentum"]
 
 Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
@@ -69,8 +69,8 @@ def gather(
     np.add(out, shift, out=out)
 
 
-def update(
-    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
+def momentum(
+    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, beta: float,
     decay: float,
 ) -> int:  # fmt: skip
     """Apply one update to flat `w` and `v`; `g` holds the sum of gradients and is left as it is.
@@ -92,15 +92,15 @@ def update(
         if decay:
             np.multiply(wc, decay, out=p)
             np.add(s, p, out=s)
-        np.multiply(vc, momentum, out=vc)
+        np.multiply(vc, beta, out=vc)
         if form == "averaged":
-            np.multiply(s, -rate * (1 - momentum), out=s)
+            np.multiply(s, -rate * (1 - beta), out=s)
             np.add(vc, s, out=vc)
             np.add(wc, vc, out=wc)
             continue
         np.add(vc, s, out=vc)
         if form == "nesterov":
-            np.multiply(vc, momentum, out=p)
+            np.multiply(vc, beta, out=p)
             np.add(s, p, out=s)
             np.multiply(s, rate, out=s)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import cupy
 
-__all__ = ["activate", "activation_gradient", "update"]
+__all__ = ["activate", "activation_gradient", "momentum"]
 
 Array = Any
 
@@ -42,12 +42,12 @@ _gradient = {
     name: cupy.ElementwiseKernel("T g, T y", "T d", code, f"activation_gradient_{name}")
     for name, code in DERIVATIVE.items()
 }
-_update = {
+_momentum = {
     name: cupy.ElementwiseKernel(
         "T g, T inverse, T rate, T beta, T decay",
         "T w, T v",
         f"T s = inverse * g + decay * w; {code}",
-        f"update_{name}",
+        f"momentum_{name}",
     )
     for name, code in DIRECTION.items()
 }
@@ -64,13 +64,13 @@ def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scra
     cupy.sum(dy, axis=0, out=dbias)
 
 
-def update(
-    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, momentum: float,
+def momentum(
+    form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, beta: float,
     decay: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `update`.
+    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `momentum`.
 
     Returns 0: to count bits would take a pass of its own.
     """
-    _update[form](g, inverse, rate, momentum, decay, w, v)
+    _momentum[form](g, inverse, rate, beta, decay, w, v)
     return 0

@@ -52,7 +52,7 @@
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    KERNEL uint64_t update_classical_##NAME(                                                       \
+    KERNEL uint64_t momentum_classical_##NAME(                                                     \
         ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
         T momentum, T decay) {                                                                     \
         U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
@@ -68,7 +68,7 @@
     }                                                                                              \
                                                                                                    \
     /* `rate` is -α (1-β) here. */                                                                 \
-    KERNEL uint64_t update_averaged_##NAME(                                                        \
+    KERNEL uint64_t momentum_averaged_##NAME(                                                      \
         ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
         T momentum, T decay) {                                                                     \
         U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
@@ -83,7 +83,7 @@
         return (U)(of_w + of_v);                                                                   \
     }                                                                                              \
                                                                                                    \
-    KERNEL uint64_t update_nesterov_##NAME(                                                        \
+    KERNEL uint64_t momentum_nesterov_##NAME(                                                      \
         ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
         T momentum, T decay) {                                                                     \
         U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 __all__ = ["digest"]
 
+Tensors = Mapping[str, np.ndarray]
 
-def digest(groups: Sequence[Mapping[str, np.ndarray]], step: int) -> str:
-    """Return SHA-256, in hexadecimal, over groups of tensors and the step.
 
-    Each tensor counts by its bytes (row by row, little-endian, in its own dtype), in the order of
-    its group; the step follows as a 64-bit little-endian integer.
+def digest(parameters: Tensors, slots: Mapping[str, Tensors], step: int) -> str:
+    """Return SHA-256, in hexadecimal, over parameters, the optimizer's slots and the step.
+
+    Each tensor counts by its bytes (row by row, little-endian, in its own dtype), in layer order,
+    slots by name; the step follows as a 64-bit little-endian integer.
     """
     sha = hashlib.sha256()
-    for group in groups:
+    for group in (parameters, *(slots[name] for name in sorted(slots))):
         for tensor in group.values():
             little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
             sha.update(little.tobytes())

@@ -21,6 +21,9 @@ from disttrain.hdf5 import SIGNATURE, Array, Group, Memory, everything_in, root_
 
 __all__ = ["load"]
 
+# What the optimizer kept before checkpoints named its state vectors.
+BEFORE_SLOTS = ["velocity"]
+
 
 def load(path: str | Path) -> Snapshot:
     """Return the snapshot in the checkpoint at `path`, verified against all that it states.
@@ -86,6 +89,7 @@ def _refuse_other_format(path: Path, root: Group) -> None:
 
 def _read(path: Path, root: Group, arrays: Mapping[str, Array]) -> Snapshot:
     state = state_of(_text(arrays, "state"))
+    names = state.get("tensors", [])
     step, epoch = root.attribute("step"), root.attribute("epoch")
     if not isinstance(step, int) or not isinstance(epoch, float) or step < 0 or not epoch >= 0:
         raise ValueError(f"step {step!r}, epoch {epoch!r}")
@@ -93,8 +97,8 @@ def _read(path: Path, root: Group, arrays: Mapping[str, Array]) -> Snapshot:
         step=step,
         epoch=epoch,
         run_file=run_file_of(_text(arrays, "run_file")),
-        parameters=_tensors(arrays, "parameters", state.get("tensors", [])),
-        velocity=_tensors(arrays, "velocity", state.get("tensors", [])),
+        parameters=_tensors(arrays, "parameters", names),
+        slots={slot: _tensors(arrays, slot, names) for slot in state.get("slots", BEFORE_SLOTS)},
         normalization=_normalization(root, arrays, state.get("data", {}).get("inputs")),
         state=state,
     )

@@ -46,13 +46,13 @@ def image(snapshot: Snapshot) -> bytes:
             epoch=float(snapshot.epoch),
             digest=snapshot.digest,
         )
-        for group in ("parameters", "velocity"):
-            tensors: dict[str, np.ndarray] = getattr(snapshot, group)
+        for group, tensors in {"parameters": snapshot.parameters, **snapshot.slots}.items():
             for name, tensor in tensors.items():
                 file.create_dataset(f"{group}/{name}", data=tensor)
         _write(file, "normalization", snapshot.normalization)
         file["run_file"] = np.bytes_(snapshot.run_file.encode())
-        state = {**snapshot.state, "tensors": list(snapshot.parameters)}
+        names = {"tensors": list(snapshot.parameters), "slots": list(snapshot.slots)}
+        state = {**snapshot.state, **names}
         file["state"] = np.bytes_(json.dumps(state).encode())
         file.flush()
         return commit(file.id.get_file_image(), _places(file))

@@ -17,8 +17,9 @@ __all__ = ["Snapshot"]
 class Snapshot:
     """The whole state of a run after `step` updates.
 
-    `parameters` and `velocity` map "layer/parameter" to host arrays, in layer order; `run_file` is
-    the resolved run file (TOML); `normalization` holds `kind`, `divisor`, `mean`, `deviation`;
+    `parameters` maps "layer/parameter" to host arrays, in layer order, and `slots` the name of each
+    state vector of the optimizer to the same; `run_file` is the resolved run file (TOML);
+    `normalization` holds `kind`, `divisor`, `mean`, `deviation`;
     `state` is the trainer's own, as JSON values.
     """
 
@@ -26,14 +27,14 @@ class Snapshot:
     epoch: float
     run_file: str
     parameters: dict[str, np.ndarray]
-    velocity: dict[str, np.ndarray]
+    slots: dict[str, dict[str, np.ndarray]]
     normalization: dict[str, Any]
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over parameters, velocity and step."""
-        return digest([self.parameters, self.velocity], self.step)
+        """SHA-256 over parameters, slots and step."""
+        return digest(self.parameters, self.slots, self.step)
 
     def refuse_other_count(self, count: int, source: object) -> None:
         """Raise CheckpointError where there are not `count` parameters; `source` names the file."""

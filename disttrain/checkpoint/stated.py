@@ -23,6 +23,7 @@ CLASSES = 1 << 24
 # What is there must be so; a list of one means a list of those.
 FORM: dict[str, Any] = {
     "tensors": [str],
+    "slots": [str],
     "loss": str,
     "versions": {},
     "progress": {"history": [dict], "digests": [dict], "faults": [str], "changes": [str]},

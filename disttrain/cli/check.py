@@ -151,7 +151,8 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
         say(f"  {layer['name']:10}{layer['activation']:10}{shapes}  {layer['parameters']:,}")
     say(f"  parameters      {facts['parameters']:,} ({dtype})")
     say(f"  bytes a step    {facts['bytes_per_step']:,} (the message each rank adds)")
-    say(f"  memory a rank   {facts['bytes_of_state']:,} bytes of weights, gradients, velocity")
+    vectors = ", ".join(facts["vectors"]).replace("_", " ")
+    say(f"  memory a rank   {facts['bytes_of_state']:,} bytes of {vectors}")
     for name, rows in facts["samples"].items():
         say(f"  {name + ' samples':20}{rows:,}")
     say(f"  inputs          {facts['inputs']} numbers a sample ({facts['input_dtype']})")
@@ -179,12 +180,14 @@ def describe(run: Run) -> dict[str, Any]:
             }
         )
     length = network.layout.length
+    vectors = ["weights", "gradients", *run.optimizer.slots]
     return {
         "name": run.settings.name,
         "layers": layers,
         "parameters": network.count,
         "bytes_per_step": length * itemsize + 8 * 5,
-        "bytes_of_state": 3 * length * itemsize,
+        "vectors": vectors,
+        "bytes_of_state": len(vectors) * length * itemsize,
         "samples": {name: split.count for name, split in run.dataset.splits.items()},
         "inputs": run.dataset.inputs,
         "input_dtype": str(run.dataset.splits["train"].rows.dtype),

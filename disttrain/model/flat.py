@@ -1,7 +1,7 @@
 """All parameters of a network in one flat vector; a layer's `weight` and `bias` are views of it.
 
-Gradients and velocity have the same layout, so that one message carries all gradients and one
-pass updates all weights:
+Gradients and the slots of the optimizer have the same layout, so that one message carries all
+gradients and one pass updates all weights:
 
     decayed parameters, last layer first | the others, last layer first
 

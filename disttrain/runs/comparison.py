@@ -22,7 +22,7 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
 
     `equal` says that they are alike at all intervals that both have (`compared`). Else `step` is
     the first interval at which they differ, `tensor` the first tensor (in layer order), `vectors`
-    which of its two ("weights", "velocity"), and `cause`:
+    where it differs ("weights", slots of the optimizer), and `cause`:
 
     - "data": they read other samples;
     - "weights": they began with other weights;
@@ -50,13 +50,12 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         names = list(one["tensors"])
         odd = [n for n in names if one["tensors"][n] != other["tensors"].get(n)]
         tensor = odd[0] if odd else f"layers: {', '.join(other['tensors'])}"
-        pairs = zip(("weights", "velocity"), one["tensors"].get(tensor, ()),
-                    other["tensors"].get(tensor, ()), strict=False)  # fmt: skip
+        held, there = (_vectors(run, step, tensor) for run in runs)
         orders = [sum(int(run[s]["order"], 16) for s in run if s <= step) for run in runs]
         order = (orders[0] - orders[1]) % (1 << 64) == 0
         return facts | {
             "equal": False, "step": step, "tensor": tensor,
-            "vectors": [name for name, x, y in pairs if x != y],
+            "vectors": [v for v in {**held, **there} if held.get(v) != there.get(v)],
             "cause": _cause(step, order, settings, facts["about"]),
         }  # fmt: skip
     return facts
@@ -78,6 +77,13 @@ def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[st
     if not same_order:
         return "data order"
     return "settings" if settings else "arithmetic"
+
+
+def _vectors(run: dict[int, dict[str, Any]], step: int, tensor: str) -> dict[str, str]:
+    """Return the checksums of a tensor at a step by the vector in which it stands."""
+    # Before records named them there was one optimizer.
+    names = run[min(run)].get("vectors", ["weights", "velocity"])
+    return dict(zip(names, run[step]["tensors"].get(tensor, ()), strict=False))
 
 
 def _records(path: Path) -> dict[int, dict[str, Any]]:

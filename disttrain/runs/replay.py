@@ -44,7 +44,7 @@ def replay(
     """Compute steps `first..last` of the run in `path` again and return what was found. Collective.
 
     It begins at the newest whole checkpoint that is not behind `first`, or at the initial weights,
-    and compares weights and velocity with the run's digests at each interval from `first` to `last`
+    and compares weights and slots with the run's digests at each interval from `first` to `last`
     (None: the end). `whole` says that all are alike, `step` and `tensor` where they first differ.
     Raises CheckpointError for a run without digests or with a broken chain of them, UsageError for
     steps that it does not have.

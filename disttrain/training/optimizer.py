@@ -1,60 +1,58 @@
-"""The update: momentum and weight decay, the same arithmetic on every rank."""
+"""The update: the state of the optimizer, and the same arithmetic on every rank."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.config import Optimizer as Settings
-from disttrain.config import Sgd
+from disttrain.errors import CheckpointError
 from disttrain.model import Network
+from disttrain.training.rules import rule_of
 
 __all__ = ["Optimizer"]
 
-# Odd: a difference between two traces never gets lost in later steps.
+# Odd: a difference between two checksums never gets lost in later steps.
 SPREAD = 6364136223846793005
 
 
 class Optimizer:
-    """Updates a network's flat vector of parameters from the summed gradients.
+    """Updates a network's flat vector of parameters from the summed gradients, by a rule.
 
-    With `g = sum/count + λ w` (λ exempts biases), α the rate, β the momentum:
+    `slots` holds the state vectors of the rule by name, in the order of names, flat as the
+    parameters; `vectors` holds the same behind `weights`: all that an update changes.
+    λ (weight decay) exempts biases.
 
-    - classical: `v = β v + g`, `w = w - α v` (as in PyTorch's SGD);
-    - averaged: `Δ = β Δ - α (1-β) g`, `w = w + Δ`; a rate here is `1/(1-β)` times classical's;
-    - nesterov: `v = β v + g`, `w = w - α (g + β v)` (as in PyTorch; Sutskever et al., 2013).
-
-    `trace` is a running checksum of all weights and velocities that updates have read: a bit that
+    `checksum_read` is a running checksum of all that updates have read of these vectors: a bit that
     flips between two updates stays in it, also where the weights round it away later. (Not on a
     GPU: 0 there.)
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        if not isinstance(settings, Sgd):
-            raise TypeError(settings.kind)
-        self._network, self._settings = network, settings
+        self._network, self._settings, self._rule = network, settings, rule_of(settings)
         device, length = network.device, network.layout.length
-        self.velocity: Array = device.put(np.zeros(length, network.dtype))
-        self.trace = 0
+        self.slots: dict[str, Array] = {
+            name: device.put(np.zeros(length, network.dtype)) for name in self._rule.slots
+        }
+        self.vectors: dict[str, Array] = {"weights": network.values, **self.slots}
+        self.checksum_read = 0
+        cut = network.layout.decayed
+        self._parts = [(slice(0, cut), settings.weight_decay), (slice(cut, None), 0.0)]
 
-    def step(self, gradients: Array, rate: float, count: float) -> None:
-        """Apply one update; `gradients` are the sums over the `count` samples of all ranks."""
-        cut = self._network.layout.decayed
-        for part, decay in (
-            (slice(0, cut), self._settings.weight_decay),
-            (slice(cut, None), 0.0),
-        ):
-            bits = self._network.device.kernels.update(
-                self._settings.form,
-                self._network.values[part],
-                self.velocity[part],
-                gradients[part],
-                1.0 / count,
-                rate,
-                self._settings.momentum,
-                decay,
+    def step(self, gradients: Array, rate: float, count: float, t: int) -> None:
+        """Apply update number `t` (the first is 1).
+
+        `gradients` are the sums over the `count` samples of all ranks.
+        """
+        kernels = self._network.device.kernels
+        for part, decay in self._parts:
+            w, slots = self._network.values[part], [slot[part] for slot in self.slots.values()]
+            bits = self._rule.update(
+                kernels, w, slots, gradients[part], 1.0 / count, rate, decay, t
             )
-            self.trace = (self.trace * SPREAD + bits) % (1 << 64)
+            self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)
 
     def gradient_norm(self, gradients: Array, samples: float) -> float:
         """Return `‖∇L‖`, with `∇L = sum/samples + λ w` as in the last update."""
@@ -62,3 +60,21 @@ class Optimizer:
         mean = gradients / samples
         mean[:cut] += self._settings.weight_decay * self._network.values[:cut]
         return float(xp.sqrt(xp.square(mean, dtype="f8").sum()))
+
+    def tensors(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return each slot's parts on the host, as "layer/parameter", in layer order."""
+        return {name: self._network.tensors(slot) for name, slot in self.slots.items()}
+
+    def load(self, slots: Mapping[str, dict[str, np.ndarray]]) -> None:
+        """Copy the tensors of each slot into their places.
+
+        Raises CheckpointError where they are those of another kind of optimizer or network.
+        """
+        if slots.keys() != self.slots.keys():
+            raise CheckpointError(
+                f"the checkpoint holds the state of another optimizer ({', '.join(sorted(slots))}, "
+                f"not {', '.join(self.slots)}): resume with the optimizer.kind that it was "
+                "trained with, or begin another run"
+            )
+        for name, vector in self.slots.items():
+            self._network.load(slots[name], vector)

@@ -91,7 +91,7 @@ class Run(Predictor):
             epoch=self.epoch,
             run_file=to_toml(self.settings),
             parameters=self.network.tensors(self.network.values),
-            velocity=self.network.tensors(self.optimizer.velocity),
+            slots=self.optimizer.tensors(),
             normalization=self.normalization.facts(),
             state={
                 "progress": self.state.to_json(),
@@ -114,14 +114,14 @@ class Run(Predictor):
         `best` is the snapshot of the best weights so far. Where they are lost all decisions stay
         what they were, so the digest does too, and only better weights become the best.
 
-        Weights and velocity are then those of rank 0 on every rank, and their digest is compared.
+        Weights and slots are then those of rank 0 on every rank, and their digest is compared.
         """
         comm, network = self.comm, self.network
         with comm.together("restoring"):
             if comm.is_root and snapshot is not None:
                 self.refuse_other_data(snapshot)
                 network.load(snapshot.parameters, network.values)
-                network.load(snapshot.velocity, self.optimizer.velocity)
+                self.optimizer.load(snapshot.slots)
                 self.state = State.from_json(snapshot.state["progress"])
                 self.state.reconsider(self.settings.validation.patience)
                 if best is not None:
@@ -129,8 +129,8 @@ class Run(Predictor):
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
         self.ledger.forget()
-        self.optimizer.trace = 0
-        for vector in (network.values, self.optimizer.velocity):
+        self.optimizer.checksum_read = 0
+        for vector in self.optimizer.vectors.values():
             host = np.array(network.device.get(vector))
             comm.broadcast(host)
             network.device.put(host, vector)
@@ -177,12 +177,11 @@ class Run(Predictor):
 
     def digest(self) -> str:
         """Return the digest of this rank's training state."""
-        network = self.network
-        groups = [network.tensors(v) for v in (network.values, self.optimizer.velocity)]
-        return digest(groups, self.state.step)
+        parameters = self.network.tensors(self.network.values)
+        return digest(parameters, self.optimizer.tensors(), self.state.step)
 
     def compare_replicas(self) -> None:
-        """Raise on all ranks where one's weights or velocity differ from rank 0's. Collective."""
+        """Raise on all ranks where one's weights or slots differ from rank 0's. Collective."""
         digests = self.comm.collect(self.digest())
         with self.comm.together("comparing replicas"):
             if digests[self.comm.rank] != digests[0]:

@@ -121,7 +121,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         raise diverged(run, "loss", totals.loss, step)
     comm.phase("update")
     with np.errstate(over="ignore", invalid="ignore"):
-        run.optimizer.step(run.reducer.totals, rate, totals.samples)
+        run.optimizer.step(run.reducer.totals, rate, totals.samples, step + 1)
     run.ledger.end_step()
     return totals
 

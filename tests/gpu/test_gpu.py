@@ -90,7 +90,7 @@ def test_update_agrees_with_numpy(form: str) -> None:
     found = []
     for device in (Cpu(), GPU):
         arrays = [device.put(a.copy()) for a in (w, v, g)]
-        device.kernels.update(form, *arrays, 0.01, 0.1, 0.9, 1e-3)
+        device.kernels.momentum(form, *arrays, 0.01, 0.1, 0.9, 1e-3)
         found.append([device.get(a) for a in arrays])
     for host, card in zip(*found, strict=True):
         np.testing.assert_allclose(card, host, rtol=1e-12)

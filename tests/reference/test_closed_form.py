@@ -21,8 +21,8 @@ def test_a_constant_gradient(form: str) -> None:
     """averaged: `w_T = w_0 - α g Σ (1 - β^t)`; classical the same with `(1 - β^t) / (1 - β)`."""
     network, optimizer = make(form)
     start, g = network.values.copy(), np.random.default_rng(0).normal(size=network.layout.length)
-    for _ in range(STEPS):
-        optimizer.step(8 * g, RATE, 8)
+    for step in range(STEPS):
+        optimizer.step(8 * g, RATE, 8, step + 1)
     t = np.arange(1, STEPS + 1)
     path = (1 - BETA**t).sum()
     if form == "classical":
@@ -37,8 +37,8 @@ def test_averaged_is_classical_at_a_rate_that_is_smaller_by_1_minus_beta() -> No
     two, classical = make("classical")
     for step in range(STEPS):
         g = np.random.default_rng(step).normal(size=one.layout.length)
-        averaged.step(g, RATE, 4)
-        classical.step(g, RATE * (1 - BETA), 4)
+        averaged.step(g, RATE, 4, step + 1)
+        classical.step(g, RATE * (1 - BETA), 4, step + 1)
     np.testing.assert_allclose(one.values, two.values, rtol=1e-11)
 
 
@@ -51,8 +51,8 @@ def test_a_parabola_follows_its_recurrence(form: str) -> None:
     network, optimizer = make(form)
     a = RATE * ((1 - BETA) if form == "averaged" else 1)
     start = network.values.copy()
-    for _ in range(STEPS):
-        optimizer.step(network.values.copy(), RATE, 1)
+    for step in range(STEPS):
+        optimizer.step(network.values.copy(), RATE, 1, step + 1)
     roots = np.roots([1, -(1 + BETA - a), BETA]).astype(complex)
     # w_0 = 1 and w_1 = 1 - a
     c = np.linalg.solve([[1, 1], roots], [1, 1 - a])
@@ -64,8 +64,8 @@ def test_a_parabola_follows_its_recurrence(form: str) -> None:
 def test_weight_decay_shrinks_weights_and_leaves_biases(form: str) -> None:
     network, optimizer = make(form, momentum=0.0, decay=0.1)
     weight, bias = network.tensors(network.values.copy()).values()
-    for _ in range(STEPS):
-        optimizer.step(np.zeros(network.layout.length), RATE, 1)
+    for step in range(STEPS):
+        optimizer.step(np.zeros(network.layout.length), RATE, 1, step + 1)
     found = network.tensors(network.values)
     np.testing.assert_allclose(found["dense1/weight"], weight * (1 - RATE * 0.1) ** STEPS)
     np.testing.assert_array_equal(found["dense1/bias"], bias)
@@ -75,6 +75,6 @@ def test_the_mean_over_samples_is_taken_once() -> None:
     one, first = make("classical")
     two, second = make("classical")
     g = np.random.default_rng(0).normal(size=one.layout.length)
-    first.step(g, RATE, 1)
-    second.step(64 * g, RATE, 64)
+    first.step(g, RATE, 1, 1)
+    second.step(64 * g, RATE, 64, 1)
     np.testing.assert_allclose(one.values, two.values, rtol=1e-14)

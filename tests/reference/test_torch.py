@@ -49,7 +49,7 @@ def ours(network: Network, loss_name: str, settings: Sgd) -> list[float]:
         outputs, backward = network.forward(inputs)
         total, gradient = loss.forward(outputs, targets, context)
         backward(gradient())
-        optimizer.step(gradients, RATE, len(inputs))
+        optimizer.step(gradients, RATE, len(inputs), step + 1)
         losses.append(float(total.sum()) / len(inputs))
     return losses
 

@@ -1,4 +1,4 @@
-"""The audit of replicas: every rank must hold the same weights and velocity, bit for bit."""
+"""The audit of replicas: every rank must hold the same weights and slots, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Audit", "Sums", "tensor_sums"]
 MOST = 3
 # Odd: no difference between two sums gets lost behind the next one.
 SPREAD = 6364136223846793005
-Sums = dict[str, tuple[int, int]]
-"""Name of a tensor → checksums of its weights and of its velocity."""
+Sums = dict[str, tuple[int, ...]]
+"""Name of a tensor → checksums of it in each of the optimizer's vectors: weights, then slots."""
 
 
 class Audit:
-    """Compares replicas over ranks by two numbers each, and names the rank and the layer.
+    """Compares replicas over ranks by a few numbers each, and names the rank and the layer.
 
     `mode` is "stop" (raise), "redo" (go back to the last audited state) or "off". A flipped bit of
     one rank reaches the others with the next sum, so copying from a majority would be no cure.
@@ -37,7 +37,7 @@ class Audit:
         self, comm: Communicator, network: Network, optimizer: Optimizer, mode: str
     ) -> None:
         self._comm, self._network, self._optimizer, self._mode = comm, network, optimizer, mode
-        self._kept: tuple[Any, Any, State, list[int]] | None = None
+        self._kept: tuple[dict[str, Any], State, list[int]] | None = None
         self._since, self._again = 0, 0
         self._good: list[int] = []
         self._tensors: Sums = {}
@@ -59,8 +59,8 @@ class Audit:
             return True
         self._comm.phase("comparing replicas")
         mine = self._sums()
-        found = self._comm.collect([self._optimizer.trace, *mine])
-        self._optimizer.trace = 0
+        found = self._comm.collect([self._optimizer.checksum_read, *mine])
+        self._optimizer.checksum_read = 0
         if all(one == found[0] for one in found):
             self._again, self._since, self._good = 0, state.step, mine
             return True
@@ -72,9 +72,9 @@ class Audit:
         return False
 
     def _sums(self) -> list[int]:
-        """Return one checksum of all weights and one of all velocities."""
+        """Return one checksum of all weights and one of each slot."""
         self._tensors = tensor_sums(self._network, self._optimizer)
-        totals = [0, 0]
+        totals = [0] * len(self._optimizer.vectors)
         for sums in self._tensors.values():
             totals = [(t * SPREAD + s) % (1 << 64) for t, s in zip(totals, sums, strict=True)]
         return totals
@@ -87,27 +87,28 @@ class Audit:
         """Raise Corruption where this rank no longer holds what passed the last audit."""
         if self._good and self._good != self._sums():
             raise Corruption(
-                f"weights or velocity of rank {self._comm.rank} ({self._comm.host}) changed after "
-                f"the audit of step {self._since}, without an update (a bit flipped in memory?): "
-                "they are not saved; --resume goes on from the checkpoint before"
+                f"weights or optimizer state of rank {self._comm.rank} ({self._comm.host}) changed "
+                f"after the audit of step {self._since}, without an update (a bit flipped in "
+                "memory?): they are not saved; --resume goes on from the checkpoint before"
             )
 
     def keep(self, state: State) -> None:
         """Keep a state that has passed, where the mode is "redo"."""
         if self._mode == "redo" and self._comm.size > 1:
-            vectors = (self._network.values.copy(), self._optimizer.velocity.copy())
-            self._kept = (*vectors, copy.deepcopy(state), self._good)
+            vectors = {name: vector.copy() for name, vector in self._optimizer.vectors.items()}
+            self._kept = (vectors, copy.deepcopy(state), self._good)
 
     def _go_back(self, state: State, what: str) -> None:
         """Put the last audited state in the place of this one."""
         assert self._kept is not None
-        values, velocity, kept, sums = self._kept
-        self._network.values[:], self._optimizer.velocity[:] = values, velocity
+        vectors, kept, sums = self._kept
+        for name, vector in self._optimizer.vectors.items():
+            vector[:] = vectors[name]
         if not all(self._comm.collect(self._sums() == sums)):
             raise Corruption(f"{what}, and so does what was kept of step {kept.step}: resume")
         vars(state).update(vars(copy.deepcopy(kept)))
         state.faults.append(f"{what}: done again from step {kept.step}")
-        self._kept = (values, velocity, copy.deepcopy(state), sums)
+        self._kept = (vectors, copy.deepcopy(state), sums)
 
     def _difference(self, found: list[list[int]], step: int) -> str:
         """Return which ranks differ, and in which tensors. Collective."""
@@ -120,7 +121,7 @@ class Audit:
             f"{vector} of {name}"
             for rank in odd
             for name, sums in tensors[rank].items()
-            for vector, mine, right in zip(("weights", "velocity"), sums, tensors[good][name],
+            for vector, mine, right in zip(self._optimizer.vectors, sums, tensors[good][name],
                                            strict=True)
             if mine != right
         })  # fmt: skip
@@ -134,10 +135,9 @@ class Audit:
 
 
 def tensor_sums(network: Network, optimizer: Optimizer) -> Sums:
-    """Return for each tensor the checksums of its weights and of its velocity, in layer order."""
-    weights = network.tensors(network.values)
-    velocity = network.tensors(optimizer.velocity)
+    """Return for each tensor its checksums in weights and slots, in layer order."""
+    vectors = [network.tensors(vector) for vector in optimizer.vectors.values()]
     return {
-        name: (checksum(np.ascontiguousarray(w)), checksum(np.ascontiguousarray(velocity[name])))
-        for name, w in weights.items()
+        name: tuple(checksum(np.ascontiguousarray(vector[name])) for vector in vectors)
+        for name in vectors[0]
     }

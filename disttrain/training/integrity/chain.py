@@ -1,7 +1,8 @@
 """The chain of digests: what a run held at each interval, for replay and comparison.
 
 A record has the `step`, a checksum of the `order` of samples since the record before, those of each
-tensor's weights and velocity, and `chain`: SHA-256 over the record before it and itself.
+tensor in each of the optimizer's vectors, and `chain`: SHA-256 over the record before it and
+itself. The first record also names the `vectors` (weights, then slots) and what it is `about`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def record(
         "tensors": sums,
     }
     if before is None:
-        facts["about"] = about
+        facts |= {"about": about, "vectors": list(optimizer.vectors)}
     return facts | {"chain": link(facts, before["chain"] if before else "")}
 
 
@@ -58,7 +59,7 @@ def order_sum(batches: Batches, epoch: int, low: int, high: int) -> int:
     return int(np.dot(samples * np.uint64(SPREAD), places))
 
 
-def sums_of(sums: dict[str, tuple[int, int]]) -> dict[str, list[str]]:
+def sums_of(sums: Sums) -> dict[str, list[str]]:
     """Return checksums as a record holds them."""
     return {name: [f"{part:016x}" for part in parts] for name, parts in sums.items()}
 

@@ -51,7 +51,7 @@ def settings(made):
 
 def flip(run, vector, name, element, bit):
     """Flip one bit of one number of one tensor on this rank."""
-    values = run.network.values if vector == "weights" else run.optimizer.velocity
+    values = run.optimizer.vectors[vector]
     tensor = run.network.tensors(values)[name].reshape(-1)
     bits = tensor.view(f"u{tensor.itemsize}")
     bits[element] ^= bits.dtype.type(1 << bit)

@@ -50,7 +50,7 @@ def trained(settings, comm):
     """Train for 50 steps; return the weights, the velocity, the history and the run."""
     run = disttrain.build(settings, comm=comm)
     disttrain.fit(run)
-    return run.network.values.copy(), run.optimizer.velocity.copy(), run.state.history, run
+    return run.network.values.copy(), run.optimizer.slots["velocity"].copy(), run.state.history, run
 
 
 def close(mine, alone, relative=RELATIVE):

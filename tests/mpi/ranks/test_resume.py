@@ -93,8 +93,8 @@ def timeless(snapshot):
 def close(found, wanted):
     """Compare two states to rounding."""
     assert found.step == wanted.step
-    for group in ("parameters", "velocity"):
-        mine, other = getattr(found, group), getattr(wanted, group)
+    groups = [{"parameters": s.parameters, **s.slots} for s in (found, wanted)]
+    for mine, other in zip(*(group.values() for group in groups), strict=True):
         for name, tensor in other.items():
             assert mine[name] == pytest.approx(tensor, rel=1e-3, abs=1e-5), name
     mine, other = (s.state["progress"] for s in (found, wanted))

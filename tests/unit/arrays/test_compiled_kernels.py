@@ -58,7 +58,7 @@ def test_update(
     found = []
     for kernels in (cpu_kernels, compiled):
         w, v, g = (part.copy() for part in start)
-        counts = [kernels.update(form, w, v, g, 1 / 128, 0.1, 0.9, decay) for _ in range(3)]
+        counts = [kernels.momentum(form, w, v, g, 1 / 128, 0.1, 0.9, decay) for _ in range(3)]
         found.append((w, v, g, np.array(counts, "u8")))
     assert all(map(same_bits, *found))
     assert same_bits(found[0][2], start[2]), "the summed gradients are left as they are"
@@ -74,7 +74,7 @@ def test_an_update_counts_the_bits_that_it_reads(
 
     def counted(vectors: np.ndarray) -> int:
         w, v, g = (part.copy() for part in vectors)
-        return kernels.update("classical", w, v, g, 1.0, 0.1, 0.9, 0.0)
+        return kernels.momentum("classical", w, v, g, 1.0, 0.1, 0.9, 0.0)
 
     words = start.view(f"u{start.itemsize}")
     plain = counted(start)

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from disttrain.arrays.cpu_kernels import CHUNK, activate, activation_gradient, update
+from disttrain.arrays.cpu_kernels import CHUNK, activate, activation_gradient, momentum
 
 PLAIN = {
     "identity": lambda a: a,
@@ -75,7 +75,7 @@ def test_the_update_is_its_formula_for_every_element(form: str, length: int) -> 
         want_v = beta * v + s
         want_w = w - rate * (s + beta * want_v if form == "nesterov" else want_v)
     given = g.copy()
-    update(form, w, v, g, inverse, rate, beta, decay)
+    momentum(form, w, v, g, inverse, rate, beta, decay)
     np.testing.assert_allclose(w, want_w, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(v, want_v, rtol=1e-12, atol=1e-15)
     np.testing.assert_array_equal(g, given)
@@ -94,7 +94,7 @@ def test_three_updates_of_one_number_by_hand(form: str) -> None:
         else:
             velocity = 0.8 * velocity + s
             weight -= rate * (s + 0.8 * velocity if form == "nesterov" else velocity)
-        update(form, w, v, g, 1 / 3, rate, 0.8, 0.5)
+        momentum(form, w, v, g, 1 / 3, rate, 0.8, 0.5)
         np.testing.assert_allclose([w[0], v[0]], [weight, velocity], rtol=1e-14)
 
 
@@ -104,6 +104,6 @@ def test_float32_stays_float32_and_close(form: str) -> None:
     double = list(random.normal(size=(3, 1000)).astype("f4").astype("f8"))
     single = [a.astype("f4") for a in double]
     for arrays in (double, single):
-        update(form, *arrays, 0.25, 0.1, 0.9, 1e-4)
+        momentum(form, *arrays, 0.25, 0.1, 0.9, 1e-4)
     assert single[0].dtype == np.float32
     np.testing.assert_allclose(single[0], double[0], rtol=1e-5, atol=1e-6)

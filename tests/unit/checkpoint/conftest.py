@@ -23,7 +23,7 @@ def make(step: int = 7, dtype: str = "f4") -> Snapshot:
         step / 3,
         'name = "ä"\n',
         parameters,
-        velocity,
+        {"velocity": velocity},
         {"kind": "standardize", "divisor": 255.0, "mean": np.arange(3.0), "deviation": np.ones(3)},
         {"progress": {"history": [{"loss": 0.1, "accuracy": None}]}, "data": {"path": "/a b"}},
     )
@@ -38,16 +38,17 @@ def same(one: Snapshot, two: Snapshot) -> bool:
     """Return True where two snapshots hold the same bits."""
 
     def plain(snapshot: Snapshot) -> list:
-        arrays = [snapshot.parameters, snapshot.velocity, snapshot.normalization]
+        arrays = [snapshot.normalization, snapshot.parameters, *snapshot.slots.values()]
         return [
             snapshot.step,
             snapshot.epoch,
             snapshot.run_file,
-            {k: v for k, v in snapshot.state.items() if k != "tensors"},
+            {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
+            list(snapshot.slots),
             *(
                 [
                     (k, v.dtype.str, v.shape, v.tobytes()) if isinstance(v, np.ndarray) else (k, v)
-                    for k, v in (sorted(a.items()) if number == 2 else a.items())
+                    for k, v in (sorted(a.items()) if number == 0 else a.items())
                 ]
                 for number, a in enumerate(arrays)
             ),

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -47,14 +48,30 @@ def test_the_digest_is_what_its_definition_says(tmp_path: Path, make: Make) -> N
         assert file.attrs["digest"] == sha.hexdigest()
 
 
+def test_slots_of_any_names_come_back_and_count_in_their_order(
+    tmp_path: Path, make: Make, same: Same
+) -> None:
+    moments = {name: make(step).parameters for step, name in enumerate(["second", "first"])}
+    snapshot = replace(make(), slots=moments)
+    save(tmp_path / "a.h5", snapshot)
+    found = load(tmp_path / "a.h5")
+    assert same(found, snapshot)
+    assert found.digest == digest(
+        snapshot.parameters, {"first": moments["first"], "second": moments["second"]}, 7
+    )
+    assert found.digest != digest(
+        snapshot.parameters, {"first": moments["second"], "second": moments["first"]}, 7
+    )
+
+
 def test_the_digest_does_not_depend_on_byte_order_or_memory_layout() -> None:
     a = np.arange(6, dtype="<f8").reshape(2, 3)
-    want = digest([{"a": a}], 1)
-    assert digest([{"a": a.astype(">f8")}], 1) == want
-    assert digest([{"a": np.asfortranarray(a)}], 1) == want
-    assert digest([{"a": a}], 2) != want
-    assert digest([{"a": -a}], 1) != want
-    assert digest([{"a": a.astype("f4")}], 1) != want
+    want = digest({"a": a}, {}, 1)
+    assert digest({"a": a.astype(">f8")}, {}, 1) == want
+    assert digest({"a": np.asfortranarray(a)}, {}, 1) == want
+    assert digest({"a": a}, {}, 2) != want
+    assert digest({"a": -a}, {}, 1) != want
+    assert digest({"a": a.astype("f4")}, {}, 1) != want
 
 
 def test_the_file_is_as_the_format_says(tmp_path: Path, make: Make) -> None:

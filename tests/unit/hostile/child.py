@@ -61,7 +61,7 @@ def read_data(path: Path) -> list[Any]:
 def read_checkpoint(path: Path) -> list[Any]:
     snapshot = load_trained(path, ALONE).snapshot
     State.from_json(snapshot.state["progress"])
-    groups = (snapshot.parameters, snapshot.velocity, snapshot.normalization)
+    groups = (snapshot.parameters, *snapshot.slots.values(), snapshot.normalization)
     tensors = [part for group in groups for pair in group.items() for part in pair]
     return [snapshot.step, snapshot.epoch, snapshot.run_file, snapshot.state, *tensors]
 

@@ -41,10 +41,10 @@ def plain(path: Path) -> Path:
 def snapshot() -> Snapshot:
     """Return a state that `load_trained` takes."""
     random = np.random.default_rng(4)
-    tensors = [
+    parameters, velocity = (
         {name: random.normal(size=shape).astype("f4") for name, shape in SHAPES.items()}
         for _ in range(2)
-    ]
+    )
     data = {
         "path": "data.h5", "inputs": 4, "input_dtype": "float32", "classes": 3,
         "class_names": ["a", "b", "c"], "samples": {"train": 12},
@@ -53,7 +53,8 @@ def snapshot() -> Snapshot:
         "kind": "standardize", "divisor": 1.0, "mean": np.zeros(4), "deviation": np.ones(4),
     }  # fmt: skip
     state = {"progress": State().to_json(), "data": data, "loss": "softmax", "disttrain": "0"}
-    return Snapshot(3, 0.5, to_toml(parse(RUN_FILE)), *tensors, normalization, state)
+    slots = {"velocity": velocity}
+    return Snapshot(3, 0.5, to_toml(parse(RUN_FILE)), parameters, slots, normalization, state)
 
 
 def checkpoint(path: Path) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from disttrain.arrays import Cpu
 from disttrain.checkpoint import Snapshot
 from disttrain.config import Sgd
+from disttrain.errors import CheckpointError
 from disttrain.model import Dense, Network
 from disttrain.training.optimizer import Optimizer
 
@@ -33,7 +34,13 @@ def test_the_digest_of_sgd_is_what_it_has_been(form: str, dtype: str) -> None:
     optimizer = Optimizer(network, settings)
     for step in range(3):
         gradients = numbers(network.layout.length, step + 1).astype(dtype) * 24
-        optimizer.step(gradients, 0.1 / (step + 1), 24)
-    held = (network.tensors(vector) for vector in (network.values, optimizer.velocity))
-    snapshot = Snapshot(3, 1.0, "", *held, {})
+        optimizer.step(gradients, 0.1 / (step + 1), 24, step + 1)
+    snapshot = Snapshot(3, 1.0, "", network.tensors(network.values), optimizer.tensors(), {})
     assert snapshot.digest == PINNED[form, dtype]
+
+
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    network = Network([Dense(2)], 3, "float32", Cpu(), seed=1)
+    optimizer = Optimizer(network, Sgd())
+    with pytest.raises(CheckpointError, match=r"another optimizer \(other, not velocity\).*kind"):
+        optimizer.load({"other": network.tensors(network.values)})

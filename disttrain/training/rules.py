@@ -1,0 +1,64 @@
+"""How one update changes the weights: a rule for each kind of optimizer.
+
+A rule names the state vectors that it keeps (its slots, in alphabetical order) and calls the
+kernel that does one pass over the weights, these and the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from disttrain.arrays import Array
+from disttrain.config import Optimizer as Settings
+from disttrain.config import Sgd
+
+__all__ = ["Rule", "rule_of"]
+
+
+class Rule(Protocol):
+    """An update rule with its settings."""
+
+    slots: tuple[str, ...]
+
+    def update(
+        self, kernels: Any, w: Array, slots: Sequence[Array], g: Array, inverse: float,
+        rate: float, decay: float, t: int,
+    ) -> int:  # fmt: skip
+        """Apply update number `t` (the first is 1) to flat `w` and `slots`.
+
+        `g` times `inverse` is the mean gradient, `decay` is λ. Returns the sum of the bits of all
+        that was read and written, as it was before; 0 on a GPU.
+        """
+        ...
+
+
+class Momentum:
+    """Stochastic gradient descent with momentum β; `g = sum/count + λ w`, α the rate.
+
+    - classical: `v = β v + g`, `w = w - α v` (as in PyTorch's SGD);
+    - averaged: `v = β v - α (1-β) g`, `w = w + v`; a rate here is `1/(1-β)` times classical's;
+    - nesterov: `v = β v + g`, `w = w - α (g + β v)` (as in PyTorch; Sutskever et al., 2013).
+    """
+
+    slots: tuple[str, ...] = ("velocity",)
+
+    def __init__(self, settings: Sgd) -> None:
+        self._settings = settings
+
+    def update(
+        self, kernels: Any, w: Array, slots: Sequence[Array], g: Array, inverse: float,
+        rate: float, decay: float, t: int,
+    ) -> int:  # fmt: skip
+        """Apply an update; `t` does not matter."""
+        (v,) = slots
+        form, momentum = self._settings.form, self._settings.momentum
+        bits: int = kernels.momentum(form, w, v, g, inverse, rate, momentum, decay)
+        return bits
+
+
+def rule_of(settings: Settings) -> Rule:
+    """Return the rule that `[optimizer]` asks for."""
+    if not isinstance(settings, Sgd):
+        raise TypeError(settings.kind)
+    return Momentum(settings)

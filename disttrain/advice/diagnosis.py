@@ -1,4 +1,30 @@
-"""What the intervals of a run say about its settings: too fast, too slow, too small, too free."""
+"""What the intervals of a run say about its settings, and what to change next: the rules.
+
+`t` is the training loss and `v` the validation loss of an interval, `t0` the loss to begin with:
+log K for the softmax over K classes, else the first interval's. "Lately" is the last ten intervals.
+
+1. Too large a rate, oscillation: lately what `t` rose, added up, is at least half of what it
+   fell, and its changes are at least 10 % of its mean, which is at least 5 % of `t0`.
+2. Too large a rate, no descent: the last `t` is above both the first and 1.05 `t0`.
+3. Too small a rate: `t` fell in 9 of 10 intervals, by less than 10 % from the first to the
+   last, the last is still above half of `t0`, and it is not that it has arrived: a step of the
+   second half of the changes, divided by its rate, does at least half of what the first did.
+4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
+   of the last two, rose by at least 10 %, to at least 5 % of `t0`. Or a gap: that `v` is at
+   least 3 times the last `t` and at least 10 % of `t0`.
+5. Underfitting: the last training accuracy is below 80 % (without classes: `t` above half of
+   the first), and `v` is within 10 % of `t` or below it, or is not known. Where `t` is within
+   5 % of `t0`, nothing was learned, and more units are the last cure to try.
+6. No better than guessing, at the least `v` (else at the end): the accuracy is above that of
+   always saying the most frequent class by less than a tenth of what is missing to 100 %, or by
+   less than two standard errors; without classes, the loss is above 90 % of that of always
+   saying the mean.
+7. A rate that has faded: in the last fifth of the intervals or more, at least three, it was
+   below a thousandth of the largest, and `t` changed by less than 1 %.
+
+A rate that is too large or too small (1-3) hides the rest, so 4 and 5 wait until it is mended;
+5 is not said beside 6, whose advice is the same.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from disttrain.advice.guessing import Guess
 from disttrain.config import Settings
 
 __all__ = ["diagnose"]
@@ -17,34 +44,29 @@ History = Sequence[Mapping[str, Any]]
 LEAST, LAST = 3, 10
 
 
-def diagnose(history: History, settings: Settings) -> list[str]:
+def diagnose(
+    history: History, settings: Settings, guessed: Guess | None = None, odd: Sequence[str] = ()
+) -> list[str]:
     """Return what is wrong with a run, by stated rules, or one sentence that all is well.
 
+    `guessed` is what guessing reaches on the validation rows (where there are none, on the training
+    rows), `odd` what is odd about the scale of inputs and targets.
+
     `history` are the intervals as in `metrics.jsonl`; of fewer than three, and of a perceptron,
-    whose rule knows no better or worse rate, nothing is said. `t` is the training loss and `v` the
-    validation loss of an interval, `t0` the loss to begin with: log K for the softmax over K
-    classes, else the first interval's. "Lately" is the last ten intervals.
-
-    1. Too large a rate, oscillation: lately what `t` rose, added up, is at least half of what it
-       fell, and its changes are at least 10 % of its mean, which is at least 5 % of `t0`.
-    2. Too large a rate, no descent: the last `t` is above both the first and 1.05 `t0`.
-    3. Too small a rate: `t` fell in 9 of 10 intervals, by less than 10 % from the first to the
-       last, the last is still above half of `t0`, and it is not that it has arrived: a step of the
-       second half of the changes, divided by its rate, does at least half of what the first did.
-    4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
-       of the last two, rose by at least 10 %, to at least 5 % of `t0`.
-    5. Underfitting: the last training accuracy is below 80 % (without classes: `t` above half of
-       the first), and `v` is within 10 % of `t` or below it, or is not known. Where `t` is within
-       5 % of `t0`, nothing was learned, and more units are the last cure to try.
-
-    A rate that is too large or too small (1-3) hides the rest, so 4 and 5 wait until it is mended.
+    whose rule knows no better or worse rate, nothing is said. The rules stand at the top of this
+    file.
     """
     if len(history) < LEAST or settings.model.loss == "perceptron":
         return []
     rate = (
         _oscillates(history, settings) or _climbs(history, settings) or _creeps(history, settings)
     )
-    found = [rate] if rate else [_overfits(history, settings), _underfits(history, settings)]
+    guesses = _guesses(history, guessed) if guessed else None
+    found = [guesses, *odd, rate]
+    if not rate:
+        found.append(_overfits(history, settings))
+        found.append(None if guesses else _underfits(history, settings))
+    found.append(_faded(history))
     return [sentence for sentence in found if sentence] or [_well(history)]
 
 
@@ -127,12 +149,19 @@ def _overfits(history: History, settings: Settings) -> str | None:
     now = min(validation[-2:])
     if now < 0.05 * _begin(history, settings):
         return None
-    if best >= len(known) - 2 or now < 1.1 * validation[best] or train[best] < 1.25 * train[-1]:
+    rises = best < len(known) - 2 and now >= 1.1 * validation[best]
+    if rises and train[best] >= 1.25 * train[-1]:
+        says = (
+            f"since epoch {known[best]['epoch']:.3g} the validation loss rose from "
+            f"{validation[best]:.3g} to {now:.3g} while the training loss fell from "
+            f"{train[best]:.3g} to {train[-1]:.3g}"
+        )
+    elif now >= 3 * train[-1] and now >= 0.1 * _begin(history, settings):
+        says = f"the validation loss is {now:.3g}, but the training loss only {train[-1]:.3g}"
+    else:
         return None
     return (
-        f"it overfits: since epoch {known[best]['epoch']:.3g} the validation loss rose from "
-        f"{validation[best]:.3g} to {now:.3g} while the training loss fell from {train[best]:.3g} "
-        f"to {train[-1]:.3g}; try stronger regularization (optimizer.weight_decay, dropout of the "
+        f"it overfits: {says}; try stronger regularization (optimizer.weight_decay, dropout of the "
         "layers), early stopping (validation.patience), more data, or fewer units"
     )
 
@@ -166,6 +195,52 @@ def _underfits(history: History, settings: Settings) -> str | None:
     if settings.data.normalize == "none":
         says += ", or data.normalize"
     return says
+
+
+def _guesses(history: History, guessed: Guess) -> str | None:
+    known = [h for h in history if h["validation_loss"] is not None]
+    at = min(known, key=lambda h: h["validation_loss"]) if known else history[-1]
+    split = "validation" if known else "train"
+    rows = "validation" if known else "training"
+    loss, accuracy = at[f"{split}_loss"], at[f"{split}_accuracy"]
+    if accuracy is not None and guessed.accuracy is not None:
+        base, error = guessed.accuracy, guessed.accuracy * (1 - guessed.accuracy) / guessed.rows
+        if accuracy > base + max(0.1 * (1 - base), 2 * math.sqrt(error)):
+            return None
+        says = (
+            f"{100 * accuracy:.1f} % of the {rows} samples are right, and {100 * base:.1f} % would "
+            f"be by always saying {guessed.answer}"
+        )
+    elif accuracy is None and guessed.loss is not None and loss > 0.9 * guessed.loss:
+        says = (
+            f"the {rows} loss is {loss:.3g}, and {guessed.loss:.3g} by always saying "
+            f"{guessed.answer}"
+        )
+    else:
+        return None
+    return (
+        f"it is no better than guessing: {says}; see whether it can learn a few samples "
+        "(`disttrain check RUN.toml --overfit`) and which rates work (`--rates`); if both are "
+        "well, the inputs say too little about the targets: more data or other inputs are needed"
+    )
+
+
+def _faded(history: History) -> str | None:
+    rates, losses = [h["learning_rate"] for h in history], _losses(history)
+    most, count = max(rates), 0
+    while count < len(rates) and rates[-1 - count] < most / 1000:
+        count += 1
+    if count < max(LEAST, len(rates) / 5) or count == len(rates):
+        return None
+    before, now = losses[-1 - count], losses[-1]
+    if abs(now - before) >= 0.01 * abs(before):
+        return None
+    return (
+        f"the learning rate has faded: since epoch {history[-count]['epoch']:.3g} it is below "
+        f"{most / 1000:.2g}, a thousandth of the largest, and the last {count} of {len(rates)} "
+        f"intervals left the training loss at {now:.3g}; fewer training.epochs do the same, and "
+        'schedule.kind = "cosine" uses them all'
+    )
 
 
 def _well(history: History) -> str:

@@ -55,6 +55,7 @@ def command(
 ) -> None:
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
     from disttrain import config
+    from disttrain.advice.scale import odd_scales
     from disttrain.comm import connect
     from disttrain.training import build_run
 
@@ -65,11 +66,15 @@ def command(
         low, high = checked_range(low_high, rates)
     run = build_run(settings, comm)
     facts = describe(run)
+    with comm.together("looking at the data"):
+        facts["warnings"] = odd_scales(run) if comm.is_root else []
     if comm.is_root and not as_json:
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
+        for line in facts["warnings"]:
+            say(f"warning: {line}")
     try_out(run, facts, overfit, (low, high) if rates else None, as_json)
     if comm.is_root and not as_json:
-        say("ready to train")
+        say("ready to train, with a warning" if facts["warnings"] else "ready to train")
 
 
 def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from disttrain.advice.activity import equal_units, why_equal
 from disttrain.advice.diagnosis import diagnose
+from disttrain.advice.guessing import guess
+from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
@@ -139,11 +141,17 @@ def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
     summary = summarize(run, run.comm, begin, status, digest) | scores
     with run.comm.together("saving"):
         if run.comm.is_root:
-            summary["diagnosis"] = [
-                *perceptron_says(run), *diagnose(run.state.history, run.settings),
-            ]  # fmt: skip
+            summary["diagnosis"] = _diagnosis(run)
             folder.end(summary)
     return run.comm.share(summary)
+
+
+def _diagnosis(run: Run) -> list[str]:
+    """Return what the run says about its settings (rank 0, which reads some rows for it)."""
+    split = "validation" if "validation" in run.dataset.splits else "train"
+    guessed = guess(run.dataset, split, run.loss.kind)
+    found = diagnose(run.state.history, run.settings, guessed, odd_scales(run))
+    return [*perceptron_says(run), *found]
 
 
 def _mark(

@@ -17,8 +17,8 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
    5 % of `t0`, nothing was learned, and more units are the last cure to try.
 6. No better than guessing, at the least `v` (else at the end): the accuracy is above that of
    always saying the most frequent class by less than a tenth of what is missing to 100 %, or by
-   less than two standard errors; without classes, the loss is above 90 % of that of always
-   saying the mean.
+   less than two standard errors of the validation rows' accuracy; without classes, the loss is
+   above 90 % of that of always saying the mean.
 7. A rate that has faded: in the last fifth of the intervals or more, at least three, it was
    below a thousandth of the largest, and `t` changed by less than 1 %.
 
@@ -204,8 +204,11 @@ def _guesses(history: History, guessed: Guess) -> str | None:
     rows = "validation" if known else "training"
     loss, accuracy = at[f"{split}_loss"], at[f"{split}_accuracy"]
     if accuracy is not None and guessed.accuracy is not None:
-        base, error = guessed.accuracy, guessed.accuracy * (1 - guessed.accuracy) / guessed.rows
-        if accuracy > base + max(0.1 * (1 - base), 2 * math.sqrt(error)):
+        base, error = guessed.accuracy, 0.0
+        if known:
+            # How many of so few are right by chance.
+            error = math.sqrt(base * (1 - base) / guessed.rows)
+        if accuracy >= min(base + max(0.1 * (1 - base), 2 * error), 1.0) and accuracy > base:
             return None
         says = (
             f"{100 * accuracy:.1f} % of the {rows} samples are right, and {100 * base:.1f} % would "

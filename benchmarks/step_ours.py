@@ -54,12 +54,12 @@ def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Cal
 
     def audits(count: int) -> None:
         for _ in range(count):
-            run.audit.passes(run.state)
+            run.work.audit.passes(run.state)
             if run.comm.is_root:
                 record(
                     run.network,
                     run.optimizer,
-                    run.batches,
+                    run.work.batches,
                     ROWS // batch,
                     {"step": 0, "chain": ""},
                     {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,12 @@ def silence(run: Run) -> dict[str, str]:
     split = run.dataset.splits["train"]
     inputs, _ = run.feed(split, samples_of(0, split))
     network = run.network
-    widths = dict(zip(network.names, network.widths[1:], strict=True))
+    counts = dict(zip(network.names, map(math.prod, network.shapes[1:]), strict=True))
     sentences = {}
     for name, units in silent_units(network, inputs).items():
         which = f" (units {', '.join(map(str, units))})" if len(units) <= NAMED else ""
         sentences[name] = (
-            f"{name}: {len(units)} of {widths[name]} ReLU units are 0 for all of {len(inputs)} "
+            f"{name}: {len(units)} of {counts[name]} ReLU units are 0 for all of {len(inputs)} "
             f"training rows{which}"
         )
     return sentences

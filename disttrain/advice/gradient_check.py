@@ -10,7 +10,7 @@ import numpy as np
 
 from disttrain.arrays import Array, Cpu, Workspace, generator
 from disttrain.errors import UsageError
-from disttrain.model import Backward, Context, Layer, Loss, Network, Parameter
+from disttrain.model import Backward, Context, Layer, Loss, Network, Parameter, Pass, Shape
 
 __all__ = ["GradientCheck", "gradient_check"]
 
@@ -56,7 +56,7 @@ class GradientCheck:
 
 def gradient_check(
     what: Layer | Sequence[Layer] | Network,
-    inputs: np.ndarray | int = 4,
+    inputs: np.ndarray | int | tuple[int, ...] = 4,
     targets: np.ndarray | None = None,
     loss: Loss | None = None,
     *,
@@ -69,7 +69,7 @@ def gradient_check(
         disttrain.gradient_check(Scale()).assert_ok()
         disttrain.gradient_check([Dense(5, "tanh"), Dense(3)], x, y, Softmax()).assert_ok()
 
-    `inputs` are rows, or how many numbers a sample has: five random rows are drawn then. Without
+    `inputs` are samples, or the shape of one, as 4 or (1, 8, 8): five are drawn then. Without
     `loss` it is `Σ c h`, random `c`, over the outputs `h`. A layer or a stack of layers gets its
     initial parameters, each moved at random by about 0.1, because zeros and ones hide mistakes; a
     `Network` keeps its own, and is left as it is. `sample` bounds how many numbers of each
@@ -77,11 +77,11 @@ def gradient_check(
     in float64 on the processor.
     """
     random = generator(seed, "gradient check")
-    rows = random.standard_normal((5, inputs)) if isinstance(inputs, int) else _rows(inputs)
+    rows = _rows(inputs, random)
     network, names = _copied(what, rows, seed)
     if not isinstance(what, Network):
         _nudge(network, random)
-    judge = loss or _Linear(random.standard_normal((len(rows), network.outputs)))
+    judge = loss or _Linear(random.standard_normal((len(rows), *network.shapes[-1])))
     total, analytic = _both(network, rows, targets, judge)
     places = zip(names, network.layout.views(network.values), analytic, strict=True)
     found = [
@@ -103,15 +103,15 @@ def _both(
     context = Context("loss", Cpu(), "float64", Workspace(Cpu().empty), {})
     # What backward does not write, or adds to what is there, is not a number in the end.
     gradients = np.full(network.layout.length, np.nan)
-    network.write_gradients_to(gradients)
-    outputs, backward = network.forward(rows)
+    views = network.layout.views(gradients)
+    outputs, backward = network.forward(rows, Pass(gradients=views))
     _, loss_gradient = loss.forward(outputs, targets, context)
     backward(loss_gradient())
 
     def visit() -> float:
-        return float(np.sum(loss.forward(network.forward(rows)[0], targets, context)[0]))
+        return float(np.sum(loss.forward(network.forward(rows, Pass())[0], targets, context)[0]))
 
-    return visit, network.layout.views(gradients)
+    return visit, views
 
 
 def _nudge(network: Network, random: np.random.Generator) -> None:
@@ -121,10 +121,14 @@ def _nudge(network: Network, random: np.random.Generator) -> None:
     network.values += nudge
 
 
-def _rows(inputs: np.ndarray) -> np.ndarray:
+def _rows(inputs: np.ndarray | int | tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    if isinstance(inputs, int | tuple):
+        shape = inputs if isinstance(inputs, tuple) else (inputs,)
+        return random.standard_normal((5, *shape))
     if not len(inputs):
         raise UsageError("gradient_check needs at least one row of inputs")
-    return np.array(inputs, "f8").reshape(len(inputs), -1)
+    rows = np.array(inputs, "f8")
+    return rows if rows.ndim > 1 else rows[:, None]
 
 
 def _copied(
@@ -133,7 +137,7 @@ def _copied(
     """Return a float64 network of the layers behind one that holds the inputs, and their names."""
     layers = what.layers if isinstance(what, Network) else what
     stack = [layers] if isinstance(layers, Layer) else list(layers)
-    network = Network([_Inputs(rows), *stack], rows.shape[1], "float64", Cpu(), seed)
+    network = Network([_Inputs(rows), *stack], rows.shape[1:], "float64", Cpu(), seed)
     names = ["", *(f"{layer.kind}{n}" for n, layer in enumerate(stack, 1))]
     if isinstance(what, Network):
         for here, name in zip(network.layout.views(network.values)[1:], what.names, strict=True):
@@ -202,7 +206,7 @@ class _Inputs(Layer):
     def __init__(self, rows: np.ndarray) -> None:
         self._rows = rows
 
-    def parameters(self, inputs: int) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return the rows as a parameter."""
         return {"inputs": Parameter(self._rows.shape, lambda random: self._rows)}
 

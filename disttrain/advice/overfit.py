@@ -13,7 +13,7 @@ from disttrain.advice.gradient_check import gradient_check
 from disttrain.config import Settings
 from disttrain.data.split import set_aside
 from disttrain.errors import UsageError
-from disttrain.model import Perceptron, Softmax, Squared
+from disttrain.model import Pass, Perceptron, Softmax, Squared
 from disttrain.training.evaluation import samples_of
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
@@ -69,8 +69,8 @@ def sanity_checks(run: Run) -> list[SanityCheck]:
 def calmed(run: Run) -> Predictor:
     """Return the network of the run, freshly begun, without dropout."""
     settings = without_regularization(run.settings)
-    device, inputs = run.network.device, run.network.inputs
-    return build_predictor(settings, run.comm, run.normalization, inputs, device, None, run.loss)
+    device, shape = run.network.device, run.network.shapes[0]
+    return build_predictor(settings, run.comm, run.normalization, shape, device, None, run.loss)
 
 
 def without_regularization(settings: Settings) -> Settings:
@@ -169,13 +169,13 @@ def learned(run: Run, inputs: Any, targets: Any, rate: float, enough: float) -> 
     model, device = calmed(run), run.network.device
     network, count = model.network, len(inputs)
     gradients = device.put(np.zeros(network.layout.length, network.dtype))
-    network.write_gradients_to(gradients)
+    now = Pass(gradients=network.layout.views(gradients))
     optimizer = Optimizer(network, model.settings.optimizer)
     loss, least, since = math.inf, math.inf, 0
     with np.errstate(all="ignore"):
         for step in range(STEPS + 1):
             run.comm.phase("sanity checks")
-            outputs, backward = network.forward(inputs)
+            outputs, backward = network.forward(inputs, now)
             total, loss_gradient = model.loss.forward(outputs, targets, model.loss_context)
             loss = float(np.sum(total)) / count
             if loss <= enough or not math.isfinite(loss):

@@ -95,7 +95,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
                 break
     for vector, held in zip(vectors, before, strict=True):
         vector[:] = held
-    run.ledger.forget()
+    run.work.ledger.forget()
     return judged(rates, losses, broken)
 
 

@@ -6,6 +6,7 @@ All errors are ValueError: the reader of the file names it.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from disttrain.errors import CheckpointError
@@ -19,6 +20,7 @@ RUN_FILE_BYTES = 128 << 10
 # The library that reads TOML takes memory with the square of a key's parts: 4 GB for 64 KB of them.
 DOTS = 32
 CLASSES = 1 << 24
+AXES = 16
 
 # What is there must be so; a list of one means a list of those.
 FORM: dict[str, Any] = {
@@ -30,6 +32,7 @@ FORM: dict[str, Any] = {
     "data": {
         "path": str,
         "inputs": int,
+        "shape": [int],
         "input_dtype": str,
         "classes": int,
         "class_names": [str],
@@ -54,7 +57,11 @@ def state_of(text: bytes) -> Stated:
         raise ValueError(f"its state has over {STATE_BYTES} bytes")
     state = json.loads(text, object_hook=Stated)
     _check(state, FORM, "its state")
-    if not 0 <= state.get("data", {}).get("classes", 0) <= CLASSES:
+    data = state.get("data", {})
+    shape, inputs = data.get("shape", []), data.get("inputs")
+    if len(shape) > AXES or any(n < 1 for n in shape) or (shape and math.prod(shape) != inputs):
+        raise ValueError(f"its state says that samples of {inputs} numbers have another shape")
+    if not 0 <= data.get("classes", 0) <= CLASSES:
         raise ValueError(f"its state names over {CLASSES} classes")
     return Stated(state)
 

@@ -150,6 +150,8 @@ def rates_in_words(test: RangeTest) -> list[str]:
 
 def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     """Print what a training will be."""
+    from disttrain.data import in_words
+
     say(title)
     for layer in facts["layers"]:
         shapes = "  ".join(f"{k} {'x'.join(map(str, v))}" for k, v in layer["shapes"].items())
@@ -160,7 +162,7 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     say(f"  memory a rank   {facts['bytes_of_state']:,} bytes of {vectors}")
     for name, rows in facts["samples"].items():
         say(f"  {name + ' samples':20}{rows:,}")
-    say(f"  inputs          {facts['inputs']} numbers a sample ({facts['input_dtype']})")
+    say(f"  inputs          {in_words(tuple(facts['shape']))} a sample ({facts['input_dtype']})")
     say(f"  targets         {facts['classes'] or 'no'} classes")
     say(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
@@ -171,7 +173,7 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
 def describe(run: Run) -> dict[str, Any]:
     """Return what a training of `run` will be, as plain values."""
     network = run.network
-    itemsize = run.reducer.totals.itemsize
+    itemsize = run.work.reducer.totals.itemsize
     layers = []
     for name, layer, views in zip(
         network.names, network.layers, network.layout.views(network.values), strict=True
@@ -194,11 +196,12 @@ def describe(run: Run) -> dict[str, Any]:
         "vectors": vectors,
         "bytes_of_state": len(vectors) * length * itemsize,
         "samples": {name: split.count for name, split in run.dataset.splits.items()},
-        "inputs": run.dataset.inputs,
+        "inputs": network.inputs,
+        "shape": list(network.shapes[0]),
         "input_dtype": str(run.dataset.splits["train"].rows.dtype),
         "classes": run.dataset.classes,
-        "batch_size": run.batches.batch_size,
-        "steps_per_epoch": run.batches.steps_per_epoch,
+        "batch_size": run.work.batches.batch_size,
+        "steps_per_epoch": run.steps_per_epoch,
         "steps": run.total_steps,
         "device": network.device.name,
         "valid": True,

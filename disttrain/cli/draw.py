@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Draw a network as units and weighted edges; of a small one the weights are written too."""
     from disttrain.comm import connect
-    from disttrain.report.network import draw_file
+    from disttrain.report.drawing import draw_file
 
     comm = connect()
     with comm.together("drawing"):

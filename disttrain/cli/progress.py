@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -69,8 +70,8 @@ class Progress(Callback):
         network = run.network
         views = network.layout.views(network.values)
         widths = "-".join(
-            str(width)
-            for width, own in zip(network.widths, [True, *map(bool, views)], strict=True)
+            str(math.prod(shape))
+            for shape, own in zip(network.shapes, [True, *map(bool, views)], strict=True)
             if own
         )
         training = run.settings.training
@@ -81,8 +82,8 @@ class Progress(Callback):
         )
         self.on_message(
             f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}, "
-            f"summed by {run.reducer.way}; global batch {run.batches.batch_size}, "
-            f"{run.batches.steps_per_epoch} steps an epoch, {training.epochs} epochs"
+            f"summed by {run.work.reducer.way}; global batch {run.work.batches.batch_size}, "
+            f"{run.steps_per_epoch} steps an epoch, {training.epochs} epochs"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")
         )
         if self._bar:

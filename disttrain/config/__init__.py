@@ -6,12 +6,13 @@ nearest known one.
 
 from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd
 from disttrain.config.reading import parse, read, read_weights, schema, to_toml
-from disttrain.config.sections import Communication, Data, Layer, Settings
+from disttrain.config.sections import Communication, Data, Interval, Layer, Settings
 
 __all__ = [
     "Adam",
     "Communication",
     "Data",
+    "Interval",
     "Layer",
     "Optimizer",
     "Schedule",

@@ -28,6 +28,7 @@ __all__ = [
     "Device",
     "GivenLayer",
     "GivenNetwork",
+    "Interval",
     "Layer",
     "Model",
     "Optimizer",

@@ -1,11 +1,12 @@
 """Data sets in HDF5: reading, sharing out, shuffling and normalizing samples."""
 
-from disttrain.data.batches import Batches, Feed, Part
+from disttrain.data.batches import Batches, Feed, Part, batch_sizes
 from disttrain.data.dataset import Dataset, Split, open_dataset
 from disttrain.data.division import PIECE_ROWS, Division, Leaves, Place, Shares, share
 from disttrain.data.file import looks_like_data, read_facts
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
+from disttrain.data.shape import in_words, interchangeable
 from disttrain.data.source import ArrayRows
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "Place",
     "Shares",
     "Split",
+    "batch_sizes",
+    "in_words",
+    "interchangeable",
     "looks_like_data",
     "measure",
     "open_dataset",

@@ -13,30 +13,33 @@ from disttrain.data.division import Division, Place
 from disttrain.data.normalization import Normalization
 from disttrain.data.order import BlockShuffle
 
-__all__ = ["Batches", "Feed", "Part"]
+__all__ = ["Batches", "Feed", "Part", "batch_sizes"]
 
 
 class Feed:
-    """Turns samples into rows of numbers on the device: read, normalize, copy."""
+    """Turns samples into numbers on the device: read, normalize, copy; each gets `shape`."""
 
-    def __init__(self, normalization: Normalization, dtype: str, device: Device) -> None:
-        self._normalization = normalization
+    def __init__(
+        self, normalization: Normalization, shape: tuple[int, ...], dtype: str, device: Device
+    ) -> None:
+        self._normalization, self._shape = normalization, shape
         self._dtype, self._device = np.dtype(dtype), device
         self._host = Workspace(device.empty_host)
         self._workspace = Workspace(device.empty)
 
     def __call__(self, split: Split, samples: np.ndarray) -> tuple[Array, Array]:
-        """Return inputs (rows, inputs) and targets of `samples`; valid until the next call."""
+        """Return inputs (rows, *shape) and targets of `samples`; valid until the next call."""
         stored, places = split.rows.locate(samples)
         self._device.wait_for_copies()
-        shape = (len(samples), split.rows.inputs)
-        raw = self._host.array("raw", shape, stored.dtype)
-        inputs = self._host.array("inputs", shape, self._dtype)
+        flat = (len(samples), split.rows.inputs)
+        raw = self._host.array("raw", flat, stored.dtype)
+        inputs = self._host.array("inputs", flat, self._dtype)
         self._normalization.apply(stored, places, raw, inputs)
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
             targets = targets.astype(self._dtype)
-        return self._moved("inputs", inputs), self._moved("targets", targets)
+        moved = self._moved("inputs", inputs).reshape(len(samples), *self._shape)
+        return moved, self._moved("targets", targets)
 
     def _moved(self, name: str, host: np.ndarray) -> Array:
         if self._device.kind == "cpu":
@@ -51,6 +54,16 @@ class Part(NamedTuple):
     samples: np.ndarray
     inputs: Array
     targets: Array
+
+
+def batch_sizes(count: int, batch_size: int | None) -> list[int]:
+    """Return the different numbers of rows that a global batch can have, the largest first.
+
+    `count` samples are cut into batches of `batch_size` (None: all of them); the last one is what
+    remains.
+    """
+    whole = min(batch_size or count, count)
+    return [whole, count % whole] if count % whole else [whole]
 
 
 class Batches:
@@ -68,15 +81,9 @@ class Batches:
         feed: Feed,
         division: Division,
     ) -> None:
-        self._split, self._order, self._feed = split, order, feed
-        self.batch_size = min(batch_size or split.count, split.count)
+        self._split, self._order, self._feed, self.division = split, order, feed, division
+        self.batch_size = batch_sizes(split.count, batch_size)[0]
         self.steps_per_epoch = -(-split.count // self.batch_size)
-        self.division = division
-
-    @property
-    def sizes(self) -> list[int]:
-        """The different numbers of rows that a global batch can have, the largest first."""
-        return sorted({self.rows(0), self.rows(self.steps_per_epoch - 1)}, reverse=True)
 
     @property
     def samples_per_epoch(self) -> int:

@@ -53,14 +53,14 @@ class Dataset:
             split.rows.close(comm)
 
     @property
-    def inputs(self) -> int:
-        """Numbers in one sample."""
-        return next(iter(self.file.splits.values())).inputs
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.file.shape
 
     @property
     def outputs(self) -> int:
         """Units that a network's last layer must have."""
-        return self.classes or next(iter(self.file.splits.values())).outputs
+        return self.classes or self.file.outputs
 
 
 def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None = None) -> Dataset:

@@ -63,6 +63,16 @@ class DataFile:
     splits: dict[str, SplitFacts]
     class_names: tuple[str, ...]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample, in whichever split: (1,) where each is a single number."""
+        return next(iter(self.splits.values())).shape or (1,)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in one target."""
+        return next(iter(self.splits.values())).outputs
+
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from disttrain.arrays import Array
 from disttrain.model.initializers import draws_for
-from disttrain.model.layer import Backward, Context, Layer, Parameter
+from disttrain.model.layer import Layer, Parameter, Shape
+from disttrain.model.passes import Backward, Context
 
 __all__ = ["Dense"]
 
@@ -13,6 +16,7 @@ class Dense(Layer):
     """`a = x Wᵀ + b`, `h = f(a)` with `W` of shape (units, inputs), `b` of shape (units,).
 
     Backward: `δ = dL/dh f'(a)`, `dL/dW = δᵀ x`, `dL/db = Σ δ` over samples, `dL/dx = δ W`.
+    A sample of more than one axis is taken as the vector of its numbers, the last axis first.
     `activation` is "identity", "sigmoid", "tanh", "relu" or "sign"; `initializer` names how weights
     begin, with `scale` for "small-random" and "constant"; `bias` is what all biases begin with.
     """
@@ -31,12 +35,13 @@ class Dense(Layer):
         self.units, self.activation = units, activation
         self.initializer, self.scale, self.bias = initializer, scale, bias
 
-    def outputs(self, inputs: int) -> int:
-        """Return the number of units."""
-        return self.units
+    def outputs(self, shape: Shape) -> Shape:
+        """Return the number of units, as a shape."""
+        return (self.units,)
 
-    def parameters(self, inputs: int) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return `weight` and `bias`; weight decay leaves the bias out."""
+        inputs = math.prod(shape)
         draw = draws_for(self.initializer, self.activation, self.units, inputs, self.scale)
         return {
             "weight": Parameter((self.units, inputs), draw),
@@ -46,15 +51,17 @@ class Dense(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return `f(x Wᵀ + b)` and its backward function."""
         kernels, weight, bias = ctx.device.kernels, ctx.values["weight"], ctx.values["bias"]
-        h = ctx.product(x, weight.T, ctx.array("output", (len(x), self.units)))
+        rows = x.reshape(len(x), weight.shape[1])
+        h = ctx.product(rows, weight.T, ctx.array("output", (len(x), self.units)))
         kernels.activate(h, bias, self.activation)
 
         def backward(dh: Array) -> Array | None:
             scratch = ctx.array("scratch", h.shape)
             kernels.activation_gradient(dh, h, self.activation, ctx.gradients["bias"], scratch)
-            ctx.outer(dh, x)
+            ctx.outer(dh, rows)
             if not ctx.needs_input_gradient:
                 return None
-            return ctx.product(dh, weight, ctx.array("input gradient", x.shape))
+            dx = ctx.product(dh, weight, ctx.array("input gradient", rows.shape))
+            return dx.reshape(x.shape)
 
         return h, backward

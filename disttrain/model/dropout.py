@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from disttrain.arrays import Array, field
-from disttrain.model.layer import Backward, Context, Layer
+from disttrain.model.layer import Layer
+from disttrain.model.passes import Backward, Context
 
 __all__ = ["Dropout"]
 
@@ -28,12 +31,11 @@ class Dropout(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return `x` with some of it left out, and the backward function."""
-        moment, xp = ctx.moment, ctx.device.xp
-        if moment is None:
+        xp, now, limit = ctx.device.xp, ctx.pass_, round(self.rate * LEVELS)
+        if not now.training:
             return x, lambda dy: dy
-        limit = round(self.rate * LEVELS)
-        purpose = f"dropout {ctx.name}"
-        drawn = field(len(x), x.shape[1], moment.place, moment.seed, purpose, moment.step)
+        width, purpose = math.prod(x.shape[1:]), f"dropout {ctx.name}"
+        drawn = field(len(x), width, now.place, ctx.seed, purpose, now.step).reshape(x.shape)
         mask = ctx.array("mask", x.shape)
         ctx.device.put((drawn >= limit).astype(mask.dtype), mask)
         xp.multiply(mask, LEVELS / (LEVELS - limit), out=mask)

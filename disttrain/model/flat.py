@@ -11,20 +11,21 @@ parameters without weight decay (biases) are few and leave at the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disttrain.arrays import Array
 from disttrain.model.layer import Parameter
 
-__all__ = ["Layout", "Place"]
+__all__ = ["Layout", "Span"]
 
 # Each parameter begins on a cache line; the gap stays zero for ever.
 ALIGN = 16
 
 
 @dataclass(frozen=True)
-class Place:
+class Span:
     """Where one parameter lies."""
 
     layer: int
@@ -38,11 +39,11 @@ class Layout:
     """Where each parameter of each layer lies in a flat vector of `length`.
 
     `vector[:decayed]` is subject to weight decay. `ready[l]` is the end of what is complete once
-    the backward pass has finished layer `l`. `places` holds each parameter in order.
+    the backward pass has finished layer `l`. `spans` holds each parameter in order.
     """
 
     def __init__(self, layers: Sequence[dict[str, Parameter]]) -> None:
-        self.places: list[Place] = []
+        self.spans: list[Span] = []
         self.ready = [0] * len(layers)
         end = 0
         for decay in (True, False):
@@ -59,15 +60,13 @@ class Layout:
         self._layers = len(layers)
 
     def _put(self, layer: int, name: str, shape: tuple[int, ...], low: int) -> int:
-        size = 1
-        for n in shape:
-            size *= n
-        self.places.append(Place(layer, name, shape, low, low + size))
-        return -(-(low + size) // ALIGN) * ALIGN
+        high = low + math.prod(shape)
+        self.spans.append(Span(layer, name, shape, low, high))
+        return -(-high // ALIGN) * ALIGN
 
     def views(self, vector: Array) -> list[dict[str, Array]]:
         """Return, for each layer, its parameters as views of `vector`, in the order of layers."""
         views: list[dict[str, Array]] = [{} for _ in range(self._layers)]
-        for place in self.places:
-            views[place.layer][place.name] = vector[place.low : place.high].reshape(place.shape)
+        for span in self.spans:
+            views[span.layer][span.name] = vector[span.low : span.high].reshape(span.shape)
         return views

@@ -36,7 +36,7 @@ def network_of(weights: Weights, activations: Sequence[str], dtype: str = "float
             )
         width = len(w)
     layers = [Dense(len(b), name) for (_, b), name in zip(arrays, activations, strict=True)]
-    network = Network(layers, arrays[0][0].shape[1], dtype, Cpu(), seed=0)
+    network = Network(layers, arrays[0][0].shape[1:], dtype, Cpu(), seed=0)
     tensors = {
         f"{name}/{key}": value
         for name, (w, b) in zip(network.names, arrays, strict=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from disttrain.arrays import Array
-from disttrain.model.layer import Context
+from disttrain.model.passes import Context
 
 __all__ = ["Loss", "Perceptron", "Softmax", "Squared", "built_in"]
 

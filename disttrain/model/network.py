@@ -2,86 +2,67 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from disttrain.arrays import Array, Device, Workspace, generator
-from disttrain.errors import CheckpointError
+from disttrain.errors import CheckpointError, UsageError
 from disttrain.model.flat import Layout
-from disttrain.model.layer import Context, Layer, Moment
+from disttrain.model.layer import Layer, Parameter, Shape
+from disttrain.model.passes import PREDICTION, Context, Pass
 
 __all__ = ["Network"]
 
-# Below so many multiplications OpenBLAS takes other kernels on AVX-512: from a million on it does
-# not.
-SMALL = 1 << 20
-
 
 class Network:
-    """Layers from `inputs` numbers a sample to `outputs`, with their parameters on `device`.
+    """Layers for samples of `shape`, with their parameters on `device`.
 
     `values` is the flat vector of all parameters, `layout` says what lies where, `names` are the
-    layers' names in checkpoints: kind and number, as in "dense1". `moment` says which samples the
-    next training pass is about.
+    layers' names in checkpoints: kind and number, as in "dense1". `shapes` are those of a sample
+    before the first layer and behind each layer; `inputs` and `outputs` count the numbers in the
+    first and the last of them.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], inputs: int, dtype: str, device: Device, seed: int
+        self, layers: Sequence[Layer], shape: Shape, dtype: str, device: Device, seed: int
     ) -> None:
-        self.layers, self.inputs, self.dtype, self.device = list(layers), inputs, dtype, device
+        self.layers, self.dtype, self.device, self.seed = list(layers), dtype, device, seed
         self.names = [f"{layer.kind}{n}" for n, layer in enumerate(layers, 1)]
-        self.widths = [inputs]
-        specifications = []
-        for layer in layers:
-            specifications.append(layer.parameters(self.widths[-1]))
-            self.widths.append(layer.outputs(self.widths[-1]))
-        self.outputs = self.widths[-1]
-        self.layout = Layout(specifications)
-        start = np.zeros(self.layout.length, dtype)
-        for name, views, parameters in zip(
-            self.names, self.layout.views(start), specifications, strict=True
-        ):
-            for key, parameter in parameters.items():
-                initial = parameter.initial
-                draw = callable(initial) and initial(generator(seed, f"weights {name} {key}"))
-                views[key][...] = draw if callable(initial) else initial
-        self.values = device.put(start)
-        self.moment = Moment(seed)
-        self._training = self._contexts(self.moment)
-        self._prediction = self._contexts(None)
-
-    def _contexts(self, moment: Moment | None) -> list[Context]:
-        workspace = Workspace(self.device.empty)
-        views = self.layout.views(self.values)
+        self.shapes, parameters = [shape], []
+        for name, layer in zip(self.names, layers, strict=True):
+            parameters.append(_checked_parameters(name, layer.parameters(self.shapes[-1])))
+            self.shapes.append(_checked(f"{name}.outputs(shape)", layer.outputs(self.shapes[-1])))
+        self.inputs, self.outputs = math.prod(shape), math.prod(self.shapes[-1])
+        self.layout = Layout(parameters)
+        self.values = device.put(self._initial(parameters))
+        self._views = self.layout.views(self.values)
         # The first layer with parameters: what is before it needs no gradient.
-        first = next((n for n, view in enumerate(views) if view), len(views))
-        return [
-            Context(name, self.device, self.dtype, workspace, values, {}, number > first, moment)
-            for number, (name, values) in enumerate(zip(self.names, views, strict=True))
-        ]
+        self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
+        self._training = Workspace(device.empty)
+        self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
 
-    def write_gradients_to(self, vector: Array) -> None:
-        """Have backward passes write their gradients straight into `vector`, flat as `values`."""
-        for context, views in zip(self._training, self.layout.views(vector), strict=True):
-            context.gradients = views
+    def _initial(self, parameters: Sequence[dict[str, Parameter]]) -> np.ndarray:
+        """Return the flat vector of the values that the parameters begin with."""
+        start = np.zeros(self.layout.length, self.dtype)
+        for name, views, those in zip(
+            self.names, self.layout.views(start), parameters, strict=True
+        ):
+            for key, parameter in those.items():
+                initial = parameter.initial
+                draw = callable(initial) and initial(generator(self.seed, f"weights {name} {key}"))
+                views[key][...] = draw if callable(initial) else initial
+        return start
 
-    def keep_products(self, keep: Callable[[int, Array, Array], None] | None) -> None:
-        """Give `keep` the number of a layer, `dy` and `x` where it would write `dyᵀ x`; or stop."""
-        for number, context in enumerate(self._training):
-            context.keep = keep and functools.partial(keep, number)
-
-    def tile_small(self, rows: int) -> None:
-        """Compute products in tiles of `rows` rows in training where a tile is small; 0: never."""
-        for context in self._training:
-            weight = context.values.get("weight")
-            small = weight is not None and rows * weight.size < SMALL
-            context.tile = rows if small else 0
-
-    def row_product(self, layer: int) -> Callable[[Array, Array, Array], Array]:
-        """Return how training multiplies rows by the weight of a layer: `product(rows, W, out)`."""
-        return self._training[layer].product
+    def _contexts(self, workspace: Workspace, pass_: Pass) -> Iterator[Context]:
+        """Yield what each layer works with in a pass."""
+        gradients = pass_.gradients or [{}] * len(self.layers)
+        for number, name in enumerate(self.names):
+            yield Context(
+                name, self.device, self.dtype, workspace, self._views[number], gradients[number],
+                number > self._first, self.seed, number, pass_,
+            )  # fmt: skip
 
     @property
     def rowwise(self) -> bool:
@@ -91,23 +72,23 @@ class Network:
         """
         return all(vars(type(layer)).get("rowwise", False) for layer in self.layers)
 
-    def forward(self, inputs: Array) -> tuple[Array, Callable[..., None]]:
+    def forward(self, inputs: Array, pass_: Pass) -> tuple[Array, Callable[[Array], None]]:
         """Return the outputs for rows of `inputs`, and the backward function.
 
-        `backward(doutputs, on_ready)` writes the sum of the gradients of these rows, and calls
-        `on_ready(end)` after each layer: `gradients[:end]` is complete then.
+        `backward(doutputs)` writes the sum of the gradients of these rows where `pass_` says, and
+        tells it after each layer what is complete.
         """
         backwards = []
-        for layer, context in zip(self.layers, self._training, strict=True):
+        for layer, context in zip(self.layers, self._contexts(self._training, pass_), strict=True):
             inputs, back = layer.forward(inputs, context)
             backwards.append(back)
 
-        def backward(dy: Array, on_ready: Callable[[int], None] = lambda end: None) -> None:
+        def backward(dy: Array | None) -> None:
             for number in reversed(range(len(backwards))):
                 # Nobody asks for the gradient of the inputs.
                 if dy is not None:
                     dy = backwards[number](dy)
-                on_ready(self.layout.ready[number])
+                pass_.on_ready(self.layout.ready[number])
 
         return inputs, backward
 
@@ -163,12 +144,30 @@ class Network:
     @property
     def count(self) -> int:
         """The number of parameters."""
-        return sum(int(v.size) for views in self.layout.views(self.values) for v in views.values())
+        return sum(int(view.size) for views in self._views for view in views.values())
 
     def penalty(self, weight_decay: float) -> float:
         """Return `λ/2 ‖w‖²` over the parameters that decay."""
         decayed = self.values[: self.layout.decayed]
         return 0.5 * weight_decay * float((decayed * decayed).sum(dtype="f8"))
+
+
+def _checked(what: str, shape: Shape) -> Shape:
+    """Return a shape that a layer states; raise UsageError where it is none."""
+    if not isinstance(shape, tuple) or not all(
+        isinstance(n, int | np.integer) and n > 0 for n in shape
+    ):
+        raise UsageError(
+            f"{what} is {shape!r}, which is no shape: a layer is given the shape of one sample, "
+            "as in (28, 28), and states shapes as tuples, as in (10,)"
+        )
+    return tuple(map(int, shape))
+
+
+def _checked_parameters(name: str, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    for key, parameter in parameters.items():
+        _checked(f"{name}.parameters(shape): the shape of {key!r}", parameter.shape)
+    return parameters
 
 
 def _described(tensor: tuple[tuple[int, ...], np.dtype] | None) -> str:

@@ -46,12 +46,12 @@ class Product:
 
 def products_of(layout: Layout, grids: Sequence[int] = ()) -> list[Product]:
     """Return the products in the order of the flat vector; `grids` are theirs in this order."""
-    weights = [place for place in layout.places if place.name == "weight"]
-    biases = {place.layer: place.low for place in layout.places if place.name == "bias"}
+    weights = [span for span in layout.spans if span.name == "weight"]
+    biases = {span.layer: span.low for span in layout.spans if span.name == "bias"}
     grids = grids or [1] * len(weights)
     return [
-        Product(place.layer, place.shape[0], place.shape[1], place.low, biases[place.layer], grid)
-        for place, grid in zip(weights, grids, strict=True)
+        Product(span.layer, span.shape[0], span.shape[1], span.low, biases[span.layer], grid)
+        for span, grid in zip(weights, grids, strict=True)
     ]
 
 
@@ -61,9 +61,9 @@ def multipliable(layout: Layout) -> bool:
     Gradients are then products and sums of columns, and biases lie behind all weights.
     """
     parts: dict[int, set[tuple[str, int, bool]]] = {}
-    for place in layout.places:
-        fact = (place.name, len(place.shape), place.high <= layout.decayed)
-        parts.setdefault(place.layer, set()).add(fact)
+    for span in layout.spans:
+        fact = (span.name, len(span.shape), span.high <= layout.decayed)
+        parts.setdefault(span.layer, set()).add(fact)
     return all(facts == {("weight", 2, True), ("bias", 1, False)} for facts in parts.values())
 
 

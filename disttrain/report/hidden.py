@@ -6,6 +6,7 @@ over the inputs is seen as the layer bends it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +38,8 @@ def why_not(subject: Subject) -> str | None:
     layers = hidden_layers(subject.trained)
     if not layers:
         return "the network has no hidden layer"
-    widths = [subject.trained.network.widths[number + 1] for number in layers]
-    return None if min(widths) > 1 else "a hidden layer has a single unit"
+    shapes = [subject.trained.network.shapes[number + 1] for number in layers]
+    return None if all(math.prod(s) > 1 for s in shapes) else "a hidden layer has a single unit"
 
 
 def figure(subject: Subject) -> Figure:

@@ -88,10 +88,11 @@ class Subject:
 
     @cached_property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of one sample in the data file."""
+        """The shape of one sample: as the checkpoint states it, or for an old one the data file."""
+        if "shape" in self.facts:
+            return self.trained.network.shapes[0]
         data = self.trained.settings.data
-        splits = read_facts(data.path, (data.inputs, data.targets)).splits
-        return next(iter(splits.values())).shape
+        return read_facts(data.path, (data.inputs, data.targets)).shape
 
     def samples(self, name: str) -> Samples:
         """Return a split of the data of the training."""

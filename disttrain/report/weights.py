@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from disttrain.data import in_words
 from disttrain.report.figure import blank
 from disttrain.report.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "figure", "image_shape", "mosaic", "why_not"]
+__all__ = ["NAME", "figure", "image_shape", "sheet", "why_not"]
 
 NAME = "weights.png"
 UNITS = 64
-# Inputs stored flat are taken for a square image from this side on: four numbers are none.
-LEAST_SIDE = 5
 
 
 def why_not(subject: Subject) -> str | None:
     """Return why there is no such picture of this run, or None where there is one."""
-    if f"{subject.trained.network.names[0]}/weight" not in subject.trained.snapshot.parameters:
-        return "the first layer has no weights"
-    if image_shape(subject.sample_shape) is None:
-        return f"the inputs, of shape {subject.sample_shape}, are no images"
+    name, shape = subject.trained.network.names[0], subject.sample_shape
+    weight = subject.trained.snapshot.parameters.get(f"{name}/weight")
+    if weight is None or weight.ndim != 2:
+        return "the first layer has no weight for each number of a sample"
+    if image_shape(shape) is None:
+        return (
+            f"a sample is {in_words(shape)}: no image of height x width in one colour; where it is "
+            "one, prepare the data with that shape"
+        )
     return None
 
 
@@ -47,7 +51,7 @@ def figure(subject: Subject) -> Figure:
     # A few large weights must not leave the others pale.
     largest = float(np.quantile(np.abs(tiles), 0.998)) or 1.0
     image = ax.imshow(
-        mosaic(tiles, columns), cmap="PuOr", vmin=-largest, vmax=largest, interpolation="nearest"
+        sheet(tiles, columns), cmap="PuOr", vmin=-largest, vmax=largest, interpolation="nearest"
     )
     figure.colorbar(image, ax=ax, label="weight", extend="both", shrink=0.8)
     ax.set_axis_off()
@@ -62,14 +66,10 @@ def figure(subject: Subject) -> Figure:
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Return height and width of samples of `shape`, or None where they are no grey images."""
     sides = [n for n in shape if n != 1]
-    if len(sides) == 2:
-        return sides[0], sides[1]
-    side = math.isqrt(math.prod(shape))
-    square = len(sides) == 1 and side**2 == sides[0] and side >= LEAST_SIDE
-    return (side, side) if square else None
+    return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
-def mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
+def sheet(tiles: np.ndarray, columns: int) -> np.ndarray:
     """Return images of shape (count, height, width) as one, two empty pixels between them."""
     count, height, width = tiles.shape
     rows = math.ceil(count / columns)

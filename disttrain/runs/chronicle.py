@@ -70,7 +70,7 @@ def facts(comm: Communicator) -> dict[str, Any]:
 def note_ready(run: Run) -> None:
     """Write down what this rank computes with and where it begins."""
     journal.note(
-        "ready", device=run.network.device.name, sum=run.reducer.way,
+        "ready", device=run.network.device.name, sum=run.work.reducer.way,
         arithmetic=run.arithmetic.kind if run.arithmetic else "fast",
         blas_threads=run.comm.blas_threads, step=run.state.step, memory_mib=memory(),
     )  # fmt: skip

@@ -186,7 +186,7 @@ class RunFolder:
                 snapshot = run.snapshot()
                 content = image(snapshot)
                 # Now: a bit may have flipped during the validation, or while the image was made.
-                run.audit.refuse_unaudited()
+                run.work.audit.refuse_unaudited()
                 # In this order: until `best.h5` is there too, the same state is in the ring.
                 save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
                 if improved:

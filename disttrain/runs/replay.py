@@ -126,7 +126,7 @@ def refuse_what_cannot_be_repeated(
 def steps_to(run: Run, step: int) -> None:
     """Train up to `step`. Collective."""
     while run.state.step < step:
-        end = min(step, run.state.step + run.batches.steps_per_epoch)
+        end = min(step, run.state.step + run.steps_per_epoch)
         if train_steps(run, run.rates(run.state.step, end)):
             raise Preempted(f"asked to stop after step {run.state.step} of a replay up to {step}")
 

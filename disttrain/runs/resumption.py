@@ -96,7 +96,7 @@ def adapt(run: Run, snapshot: Snapshot) -> None:
     """
     progress = snapshot.state["progress"]
     if ORDER & changes(run.settings, snapshot).keys():
-        progress["used"], progress["used_count"] = run.ledger.up_to(snapshot.step)
+        progress["used"], progress["used_count"] = run.work.ledger.up_to(snapshot.step)
     old, new = snapshot.state.get("arithmetic"), run.arithmetic
     if old and new and old.get("probe") != new.probe:
         now, before = (

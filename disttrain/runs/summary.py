@@ -70,7 +70,7 @@ def environment(run: Run | None, comm: Communicator) -> dict[str, Any]:
         "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
         "blas_threads": blas.get("num_threads"),
         "mpi": comm.library,
-        "sum": run.reducer.way if run else None,
+        "sum": run.work.reducer.way if run else None,
         "device": run.network.device.name if run else None,
         "hosts": comm.hosts,
     }

@@ -11,7 +11,14 @@ from disttrain import config
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
 from disttrain.comm import Communicator
-from disttrain.data import Dataset, Normalization, Split, open_dataset
+from disttrain.data import (
+    Dataset,
+    Normalization,
+    Split,
+    in_words,
+    interchangeable,
+    open_dataset,
+)
 from disttrain.errors import CheckpointError, DataError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
@@ -49,11 +56,12 @@ class Trained(Predictor):
         return dataset.splits[name]
 
     def _refuse_other_shape(self, dataset: Dataset) -> None:
-        inputs, outputs = self.network.inputs, self.network.outputs
-        if dataset.inputs != inputs:
+        shape, outputs = self.network.shapes[0], self.network.outputs
+        if not interchangeable(dataset.shape, shape):
             raise DataError(
-                f"data file {dataset.file.path} has {dataset.inputs} numbers a sample, but the "
-                f"network of {self.path} takes {inputs}: give the data that it was made for"
+                f"data file {dataset.file.path} has {in_words(dataset.shape)} a sample, but the "
+                f"network of {self.path} takes {in_words(shape)}: give the data that it was made "
+                "for"
             )
         trained_on_classes = bool(self.snapshot.state["data"]["classes"])
         # One output tells two classes apart.
@@ -92,15 +100,20 @@ def load_trained(
         device = choose(kind, comm.local_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
+        # Checkpoints of before have no shape: their networks took each sample as a vector.
+        shape = tuple(snapshot.state["data"].get("shape", [inputs]))
         if layers is None:
             # Before the network takes memory: the run file in a checkpoint can name any size.
             widths = [inputs, *(layer.units for layer in settings.model.layers)]
             snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
-        model = build_predictor(settings, comm, normalization, inputs, device, layers, loss)
+        model = build_predictor(settings, comm, normalization, shape, device, layers, loss)
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
                 "there, by disttrain.load(path, loss=...)"
             )
         model.network.load(snapshot.parameters, model.network.values)
-    return Trained(**vars(model), path=file, snapshot=snapshot)
+    return Trained(
+        settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,
+        path=file, snapshot=snapshot,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Building a run: data, network, how gradients are summed; all checked before the first step."""
+"""Building a run: data, network, arithmetic, work; all checked before the first step."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ from collections.abc import Sequence
 from disttrain.arrays import Cpu, Device, choose
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import (
-    Batches,
-    BlockShuffle,
-    Dataset,
-    Leaves,
-    Shares,
-    measure,
-    open_dataset,
-)
+from disttrain.data import Dataset, batch_sizes, measure, open_dataset
 from disttrain.environment import threads_are_ours
 from disttrain.errors import DataError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide, pin_threads
-from disttrain.training.integrity.audit import Audit
-from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.predictor import Predictor, build_predictor
-from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+from disttrain.training.predictor import build_predictor
 from disttrain.training.run import Run
 from disttrain.training.suitability import check_fit, refuse_what_does_not_fit
+from disttrain.training.work import divide
 
 __all__ = ["build_run"]
 
@@ -59,18 +49,18 @@ def build_run(
         normalization = measure(settings.data.normalize, train.rows, comm)
         with comm.together("building the network"):
             model = build_predictor(
-                settings, comm, normalization, dataset.inputs, device, layers, loss
+                settings, comm, normalization, dataset.shape, device, layers, loss
             )
             check_fit(model, dataset, own_loss=loss is not None)
-        order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
-        size, shares = settings.training.batch_size, Shares(comm.rank, comm.size)
-        batches = Batches(train, order, size, model.feed, shares)
-        arithmetic, reducer = gather_ways(model, batches, dataset, comm, recorded)
+        sizes = batch_sizes(train.count, settings.training.batch_size)
+        arithmetic = None
+        if settings.reproducibility.mode == "exact":
+            arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
         optimizer = Optimizer(model.network, settings.optimizer)
-        audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)
         return Run(
-            **vars(model), dataset=dataset, batches=batches, optimizer=optimizer, reducer=reducer,
-            ledger=Ledger(comm, batches), audit=audit, arithmetic=arithmetic,
+            settings, comm, model.network, model.loss, normalization, model.feed,
+            model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
+            work=divide(model, train, optimizer, arithmetic),
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
         )  # fmt: skip
 
@@ -81,25 +71,6 @@ def set_threads(settings: Settings, comm: Communicator) -> None:
         pin_threads(settings.reproducibility.blas_threads)
     elif comm.local_size > 1 and threads_are_ours():
         pin_threads(comm.blas_threads)
-
-
-def gather_ways(
-    model: Predictor, batches: Batches, dataset: Dataset, comm: Communicator,
-    recorded: Arithmetic | None,
-) -> tuple[Arithmetic | None, Reducer]:  # fmt: skip
-    """Return how gradients are summed; in exact mode also what it relies on. Collective.
-
-    In exact mode `batches` are divided by leaves from here on.
-    """
-    settings, network, sizes = model.settings, model.network, batches.sizes
-    if settings.reproducibility.mode == "fast":
-        return None, ShareReducer(comm, network, settings)
-    arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
-    plan, leaves = arithmetic.plan, arithmetic.leaves
-    batches.division = division = Leaves(comm.rank, comm.size, leaves, plan.alone, plan.grid)
-    if arithmetic.kind == "shared":
-        return arithmetic, ProductReducer(comm, network, division, sizes, plan)
-    return arithmetic, LeafReducer(comm, network, division, sizes)
 
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:

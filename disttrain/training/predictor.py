@@ -10,9 +10,9 @@ import numpy as np
 from disttrain.arrays import Cpu, Device, Workspace
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import ArrayRows, Feed, Normalization, Split
+from disttrain.data import ArrayRows, Feed, Normalization, Split, in_words, interchangeable
 from disttrain.errors import DataError
-from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Softmax
+from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape, Softmax
 from disttrain.model.losses import built_in
 from disttrain.training.evaluation import Score, evaluate, outputs_of
 
@@ -42,10 +42,11 @@ class Predictor:
     def predict(self, inputs: np.ndarray) -> np.ndarray | None:
         """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
 
+        Images may also be given flat, or the other way round.
         Class probabilities where it was trained with the softmax loss, else its outputs.
         """
         with self.comm.together("predicting"):
-            rows = checked_rows(inputs, self.network.inputs, self.normalization)
+            rows = checked_rows(inputs, self.network.shapes[0], self.normalization)
         return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
 
     def predict_split(self, split: Split) -> np.ndarray | None:
@@ -59,35 +60,37 @@ class Predictor:
         return probabilities
 
 
-def checked_rows(inputs: np.ndarray, width: int, normalization: Normalization) -> ArrayRows:
-    """Return `inputs` as rows of `width` numbers like those of the training, or raise DataError."""
+def checked_rows(inputs: np.ndarray, shape: Shape, normalization: Normalization) -> ArrayRows:
+    """Return `inputs` as samples like those of the training, or raise DataError."""
     if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
         raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
-    rows = ArrayRows(inputs)
-    if rows.inputs != width:
-        raise DataError(f"inputs have {rows.inputs} numbers a sample, the network takes {width}")
+    if not interchangeable(inputs.shape[1:], shape):
+        raise DataError(
+            f"inputs have {in_words(inputs.shape[1:])} a sample, the network takes "
+            f"{in_words(shape)}: give inputs like those of the training"
+        )
     normalization.refuse_other_type(inputs.dtype)
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         raise DataError("the inputs hold NaN or infinity: mend them first")
-    return rows
+    return ArrayRows(inputs)
 
 
 def build_predictor(
     settings: Settings,
     comm: Communicator,
     normalization: Normalization,
-    inputs: int,
+    shape: Shape,
     device: Device | None = None,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
 ) -> Predictor:
-    """Return the network of `settings`, with its initial weights, for `inputs` numbers a sample."""
+    """Return the network of `settings`, with its initial weights, for samples of `shape`."""
     device = device or Cpu()
     stack = layers or list(stacked(settings))
     dtype = settings.model.dtype
-    network = Network(stack, inputs, dtype, device, settings.seed)
+    network = Network(stack, shape, dtype, device, settings.seed)
     context = Context("loss", device, dtype, Workspace(device.empty), {})
-    feed = Feed(normalization, dtype, device)
+    feed = Feed(normalization, shape, dtype, device)
     loss = loss or built_in(settings.model.loss)
     return Predictor(settings, comm, network, loss, normalization, feed, context)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,24 +12,19 @@ import numpy as np
 
 from disttrain.arrays import checksum
 from disttrain.checkpoint import Snapshot, digest
-from disttrain.config import to_toml
-from disttrain.data import (
-    Batches,
-    Dataset,
-)
+from disttrain.config import Interval, to_toml
+from disttrain.data import Dataset, interchangeable
 from disttrain.data.record import fingerprint
 from disttrain.environment import VERSION
 from disttrain.errors import DataError
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, blas
-from disttrain.training.integrity.audit import Audit
-from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
-from disttrain.training.reducers import Reducer
 from disttrain.training.schedules import learning_rate
 from disttrain.training.state import State
+from disttrain.training.work import Work
 
 __all__ = ["Run"]
 
@@ -37,37 +33,58 @@ SOME_ROWS = 1024
 
 @dataclass
 class Run(Predictor):
-    """A model, the data it is trained on, and how far the training is."""
+    """A model, the data it is trained on, and how far the training is.
+
+    All but `comm` and `work` outlives a change of ranks. `arithmetic` is what an exact run computes
+    with, None in fast mode. `best` is rank 0's copy of the weights with the least validation loss.
+    """
 
     dataset: Dataset
-    batches: Batches
     optimizer: Optimizer
-    reducer: Reducer
-    ledger: Ledger
-    audit: Audit
-    # What an exact run computes with; None in fast mode.
+    work: Work
     arithmetic: Arithmetic | None = None
     callbacks: Sequence[Callback] = ()
     preemption: Preemption = field(default_factory=Preemption)
     state: State = field(default_factory=State)
-    # Rank 0's copy of the weights with the least validation loss, on the host.
     best: np.ndarray | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in which each training sample is used once."""
+        return self.work.batches.steps_per_epoch
 
     @property
     def epoch(self) -> float:
         """Epochs done, with the part of the one under way."""
-        return self.state.step / self.batches.steps_per_epoch
+        return self.state.step / self.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return self.settings.training.epochs * self.batches.steps_per_epoch
+        return self.settings.training.epochs * self.steps_per_epoch
+
+    @property
+    def is_over(self) -> bool:
+        """True after the last step, and where the run has stopped early."""
+        return self.state.stopped_early or self.state.step >= self.total_steps
+
+    def is_due(self, interval: Interval) -> bool:
+        """Return True where the run is over, or stands at the end of such an interval."""
+        return self.is_over or self.state.step % interval.steps(self.steps_per_epoch) == 0
+
+    def next_stop(self) -> int:
+        """Return the step before which nothing is validated or saved."""
+        here, ends = self.state.step, [self.total_steps]
+        for interval in (self.settings.validation, self.settings.checkpoint):
+            steps = interval.steps(self.steps_per_epoch)
+            ends.append(here // steps * steps + steps)
+        return min(ends)
 
     def rates(self, first: int, end: int) -> list[float]:
         """Return the learning rates of steps `first..end-1`: rank 0 evaluates, all know."""
         rates = None
         if self.comm.is_root:
-            per_epoch, total = self.batches.steps_per_epoch, self.total_steps
+            per_epoch, total = self.steps_per_epoch, self.total_steps
             schedule = self.settings.schedule
             rates = [learning_rate(schedule, s, per_epoch, total) for s in range(first, end)]
         return self.comm.share(rates)
@@ -80,7 +97,8 @@ class Run(Predictor):
         """Return the whole state as a checkpoint holds it (rank 0)."""
         facts = {
             "path": self.dataset.file.path,
-            "inputs": self.dataset.inputs,
+            "inputs": math.prod(self.dataset.shape),
+            "shape": list(self.dataset.shape),
             "input_dtype": str(self.dataset.splits["train"].rows.dtype),
             "classes": self.dataset.classes,
             "class_names": list(self.dataset.class_names),
@@ -128,7 +146,7 @@ class Run(Predictor):
                     self.best = np.zeros(network.layout.length, network.dtype)
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
-        self.ledger.forget()
+        self.work.ledger.forget()
         self.optimizer.checksum_read = 0
         for vector in self.optimizer.vectors.values():
             host = np.array(network.device.get(vector))
@@ -146,6 +164,11 @@ class Run(Predictor):
                     f"{have['path']} is not the data of this run: {key} was {had[key]}, now it is "
                     f"{have[key]}; resume with the old file"
                 )
+        if not interchangeable(tuple(had.get("shape", [had["inputs"]])), self.dataset.shape):
+            raise DataError(
+                f"{have['path']} is not the data of this run: the shape of a sample was "
+                f"{had['shape']}, now it is {have['shape']}; resume with the old file"
+            )
         for key in ("mean", "deviation"):
             old, new = snapshot.normalization[key], here.normalization[key]
             if not np.allclose(old, new, rtol=1e-9, atol=1e-12):
@@ -156,7 +179,7 @@ class Run(Predictor):
 
     def close(self) -> None:
         """Give shared memory back; the run can't be used any more. Collective."""
-        self.reducer.close()
+        self.work.reducer.close()
         self.dataset.close(self.comm)
 
     def about(self) -> dict[str, Any]:

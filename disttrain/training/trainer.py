@@ -27,30 +27,16 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     keeper = keeper or KeepNothing()
-    settings, state = run.settings, run.state
-    per_epoch = run.batches.steps_per_epoch
-    validate_every = settings.validation.steps(per_epoch)
-    save_every = settings.checkpoint.steps(per_epoch)
-    with run.comm.watch.armed(settings.communication.deadline_seconds):
+    with run.comm.watch.armed(run.settings.communication.deadline_seconds):
         begin(run, keeper)
-        while state.step < run.total_steps and not state.stopped_early:
-            first = state.step
-            stops = (first // every * every + every for every in (validate_every, save_every))
-            end = min(*stops, run.total_steps)
-            asked = audited_steps(run, run.rates(first, end))
-            if asked is None:
-                continue
-            last = state.step == run.total_steps
-            improved = False
-            ends = last or state.stopped_early
-            if ends or (state.step == end and end % validate_every == 0):
-                improved = close_interval(run, keeper)
-            run.audit.keep(state)
-            over = last or state.stopped_early
-            if state.step % save_every == 0 or over or asked or improved:
+        while not run.is_over:
+            asked = train_stretch(run)
+            improved = run.is_due(run.settings.validation) and close_interval(run, keeper)
+            run.work.audit.keep(run.state)
+            if asked or improved or run.is_due(run.settings.checkpoint):
                 keeper.save(run, improved)
-            if asked and not over:
-                done = f"step {state.step} of {run.total_steps}"
+            if asked and not run.is_over:
+                done = f"step {run.state.step} of {run.total_steps}"
                 raise Preempted(f"asked to stop after {done}: {keeper.on_stop}")
 
 
@@ -60,26 +46,32 @@ def begin(run: Run, keeper: Keeper) -> None:
     if exact.mode == "exact":
         # Another run of this process may have set others.
         pin_threads(exact.blas_threads)
-    run.audit.begin(run.state)
+    run.work.audit.begin(run.state)
     with run.comm.together("opening the run folder"):
         if run.comm.is_root and not run.state.digests:
             add_digest(run, keeper)
-    run.audit.keep(run.state)
+    run.work.audit.keep(run.state)
 
 
-def audited_steps(run: Run, rates: list[float]) -> bool | None:
-    """Do `train_steps` and compare replicas; return None where they differed and all went back."""
-    asked, divergence = False, None
-    try:
-        asked = train_steps(run, rates)
-        run.ledger.settle(run.state)
-    except Divergence as error:
-        # A flipped bit does that too: then it is no fault of the settings.
-        divergence = error
-    if not run.audit.passes(run.state):
-        run.ledger.forget()
+def train_stretch(run: Run) -> bool:
+    """Train up to the next validation or checkpoint; return True where a rank was asked to stop.
+
+    Then replicas are compared. Where they differ, all of them go back, and the stretch is done
+    again (`audit = "redo"`).
+    """
+    audit, ledger = run.work.audit, run.work.ledger
+    while True:
+        asked, divergence = False, None
+        try:
+            asked = train_steps(run, run.rates(run.state.step, run.next_stop()))
+            ledger.settle(run.state)
+        except Divergence as error:
+            # A flipped bit does that too: then it is no fault of the settings.
+            divergence = error
+        if audit.passes(run.state):
+            break
+        ledger.forget()
         warn(run, run.state.faults[-1])
-        return None
     if divergence:
         raise divergence
     return asked
@@ -91,8 +83,8 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
         run.state.add(totals, time.perf_counter() - begin)
-        if run.state.step % run.batches.steps_per_epoch == 0:
-            run.ledger.close_epoch(run.state)
+        if run.state.step % run.steps_per_epoch == 0:
+            run.work.ledger.close_epoch(run.state)
         if run.settings.training.epsilon and is_flat(run, rate, totals):
             run.state.stop("gradient")
         if totals.stop or run.state.stopped_early:
@@ -114,35 +106,34 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         error = caught
     phase = f"{comm.watch.current} (step {step})"
     stop = run.preemption.signal is not None
-    totals = run.reducer.sum_gradients(run.batches.rows(step), error is not None, stop)
+    totals = run.work.reducer.sum_gradients(run.work.batches.rows(step), error is not None, stop)
     if totals.failures:
         comm.settle(phase, error)
     if not math.isfinite(totals.loss):
         raise diverged(run, "loss", totals.loss, step)
     comm.phase("update")
     with np.errstate(over="ignore", invalid="ignore"):
-        run.optimizer.step(run.reducer.totals, rate, totals.samples, step + 1)
-    run.ledger.end_step()
+        run.optimizer.step(run.work.reducer.totals, rate, totals.samples, step + 1)
+    run.work.ledger.end_step()
     return totals
 
 
 def compute_gradients(run: Run, step: int) -> None:
     """Compute the gradients of this rank's parts of a step, and hand them to the reducer."""
-    comm, network, reducer = run.comm, run.network, run.reducer
+    comm, network, reducer = run.comm, run.network, run.work.reducer
     comm.phase("callback")
     for callback in run.callbacks:
         callback.on_step(run, step)
-    run.ledger.begin_step()
+    run.work.ledger.begin_step()
     comm.phase("reading a batch")
-    for part in run.batches.parts_of(step):
-        run.ledger.use(part.samples)
+    for part in run.work.batches.parts_of(step):
+        run.work.ledger.use(part.samples)
         comm.phase("forward")
-        network.moment.step, network.moment.place = step, part.place.low
-        outputs, backward = network.forward(part.inputs)
+        outputs, backward = network.forward(part.inputs, reducer.open(step, part.place))
         loss, loss_gradient = run.loss.forward(outputs, part.targets, run.loss_context)
         right = correct(outputs, part.targets)
         comm.phase("backward")
-        backward(loss_gradient(), reducer.open(part.place))
+        backward(loss_gradient())
         reducer.add(part.place, loss, right)
         comm.phase("reading a batch")
     comm.phase("backward")
@@ -153,7 +144,7 @@ def is_flat(run: Run, rate: float, totals: Totals) -> bool:
 
     Rank 0 decides: where a replica has gone wrong, the ranks would else part ways.
     """
-    norm = run.optimizer.gradient_norm(run.reducer.totals, totals.samples)
+    norm = run.optimizer.gradient_norm(run.work.reducer.totals, totals.samples)
     return run.comm.share(rate * norm <= (run.settings.training.epsilon or 0.0))
 
 
@@ -165,7 +156,7 @@ def separates(run: Run) -> bool:
 def diverged(run: Run, what: str, value: float, step: int) -> Divergence:
     """Return the error for a loss that is not finite, with the advice."""
     return Divergence(
-        f"the {what} is {value} at step {step} (epoch {step / run.batches.steps_per_epoch:.2f}): "
+        f"the {what} is {value} at step {step} (epoch {step / run.steps_per_epoch:.2f}): "
         f"take a smaller schedule.learning_rate than {run.settings.schedule.learning_rate:g}, or "
         "normalize the inputs"
     )
@@ -212,9 +203,9 @@ def add_digest(run: Run, keeper: Keeper) -> None:
     state = run.state
     before = state.digests[-1] if state.digests else None
     state.digests.append(
-        record(run.network, run.optimizer, run.batches, state.step, before,
+        record(run.network, run.optimizer, run.work.batches, state.step, before,
                {} if before else run.about(),
-               run.audit.known_at(state.step))
+               run.work.audit.known_at(state.step))
     )  # fmt: skip
     keeper.add_digest(state.digests[-1])
 

@@ -12,7 +12,7 @@ RATE, BETA, STEPS = 0.05, 0.8, 60
 
 
 def make(form: str, momentum: float = BETA, decay: float = 0.0) -> tuple[Network, Optimizer]:
-    network = Network([Dense(3, bias=0.7)], 2, "float64", Cpu(), seed=1)
+    network = Network([Dense(3, bias=0.7)], (2,), "float64", Cpu(), seed=1)
     return network, Optimizer(network, Sgd(form=form, momentum=momentum, weight_decay=decay))
 
 

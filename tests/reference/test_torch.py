@@ -12,7 +12,7 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Sgd
 from disttrain.data import Batches, BlockShuffle, Feed, Shares, Split, measure
 from disttrain.data.source import ArrayRows
-from disttrain.model import Context, Dense, Network
+from disttrain.model import Context, Dense, Network, Pass
 from disttrain.model.losses import built_in
 from disttrain.training.optimizer import Optimizer
 
@@ -35,18 +35,18 @@ def batches() -> Batches:
     random = np.random.default_rng(0)
     inputs = random.normal(3, 2, (ROWS, INPUTS)).astype("f4")
     split = Split("train", ArrayRows(inputs), random.integers(0, CLASSES, ROWS))
-    feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
+    feed = Feed(measure("standardize", split.rows, Alone()), (INPUTS,), "float32", Cpu())
     return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, Shares(0, 1))
 
 
 def ours(network: Network, loss_name: str, settings: Sgd) -> list[float]:
     gradients = np.zeros(network.layout.length, "f4")
-    network.write_gradients_to(gradients)
+    now = Pass(gradients=network.layout.views(gradients))
     loss, optimizer, data = built_in(loss_name), Optimizer(network, settings), batches()
     context, losses = Context("loss", Cpu(), "float32", Workspace(Cpu().empty), {}), []
     for step in range(STEPS):
         ((_, _, inputs, targets),) = data.parts_of(step)
-        outputs, backward = network.forward(inputs)
+        outputs, backward = network.forward(inputs, now)
         total, gradient = loss.forward(outputs, targets, context)
         backward(gradient())
         optimizer.step(gradients, RATE, len(inputs), step + 1)
@@ -85,7 +85,7 @@ def theirs(model: Any, loss_name: str, settings: Sgd) -> list[float]:
 def test_a_hundred_steps(activation: str, loss: str, optimizer: str) -> None:
     torch.set_num_threads(1)
     layers = [Dense(HIDDEN, activation, bias=0.1), Dense(HIDDEN, activation), Dense(CLASSES)]
-    network = Network(layers, INPUTS, "float32", Cpu(), seed=1)
+    network = Network(layers, (INPUTS,), "float32", Cpu(), seed=1)
     nonlinear = ACTIVATIONS[activation]
     model = torch.nn.Sequential(
         torch.nn.Linear(INPUTS, HIDDEN), nonlinear(),

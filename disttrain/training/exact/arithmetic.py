@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from disttrain.comm import Communicator
 from disttrain.data import PIECE_ROWS, Leaves
 from disttrain.errors import RunFileError, UsageError
-from disttrain.model import Network
+from disttrain.model import Network, Pass
 from disttrain.model.products import multipliable, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
-from disttrain.training.exact.probe import divisible, probe, synthetic
+from disttrain.training.exact.probe import Probe, synthetic
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
@@ -86,12 +86,12 @@ def decide(
         )
         shared, parts = kind == "shared", leaf_sizes(sizes, settings.leaves)
         rows = max(sizes[0] if shared else parts[0], BLOCK_ROWS)
-        batch = synthetic(model, rows, classes, outputs)
-        plan = divisible(model, sizes, batch) if shared else Plan(True, 1, False, ())
+        probe = Probe(model, rows, classes, outputs)
+        plan = probe.divisible(sizes) if shared else Plan(True, 1, False, ())
         passes = [*(sizes if shared else ()), *(parts if plan.alone else ())]
         # After the plan: products are computed in its tiles now, as in training.
-        digest = probe(model, *batch, passes)
-        refuse_unsteady(digest == probe(model, *batch, passes))
+        digest = probe.digest(passes)
+        refuse_unsteady(digest == probe.digest(passes))
     mine = Arithmetic(kind, settings.leaves, plan, blas(), digest)
     first = comm.share(mine)
     with comm.together("probing the arithmetic"):
@@ -138,7 +138,8 @@ def why_not_shared(network: Network, sizes: Sequence[int]) -> str:
 def loss_of_each(model: Predictor, classes: int, outputs: int) -> bool:
     """Return True where the loss returns one number for each sample."""
     inputs, targets = synthetic(model, 2, classes, outputs)
-    found, _ = model.loss.forward(model.network.forward(inputs)[0], targets, model.loss_context)
+    outputs, _ = model.network.forward(inputs, Pass())
+    found, _ = model.loss.forward(outputs, targets, model.loss_context)
     return np.shape(found) == (2,)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.data import Place
+from disttrain.model import Pass
 
 __all__ = ["Reducer", "Tally", "Totals"]
 
@@ -31,8 +31,9 @@ class Totals(NamedTuple):
 class Tally:
     """One rank's part of a step's totals, as a header: numbers that are added over ranks.
 
-    The losses of `units` units (leaves) have a place each, so that over ranks only zeros are added
-    to them: their sum, taken in their order, knows no rank. The other numbers are whole.
+    The losses of `units` units (leaves) have an element each, and all ranks but one add zero to it.
+    So the sum over units, in the order of their numbers, is the same for any number of ranks. The
+    other numbers are whole, and exact in any order.
     """
 
     def __init__(self, units: int) -> None:
@@ -74,10 +75,9 @@ class Tally:
 class Reducer(ABC):
     """Sums gradients and header over ranks.
 
-    For each part of a step `open(place)` has the network write its gradients where they belong, and
-    returns what the backward pass calls with the end of what is complete; `add` takes the part in.
-    `sum_gradients` completes the sum over ranks and leaves it in `totals`. `way` says how: "none",
-    "window", "allreduce", ...
+    For each part of a step `open` returns its pass, which writes gradients into memory of the
+    reducer's; `add` takes the part in. `sum_gradients` completes the sum over ranks and leaves it
+    in `totals`. `way` says how: "none", "window", "allreduce", ...
     """
 
     way: str
@@ -88,8 +88,8 @@ class Reducer(ABC):
         """The sums over all ranks, after `sum_gradients`."""
 
     @abstractmethod
-    def open(self, place: Place) -> Callable[[int], None]:
-        """Get ready for the backward pass of the part at `place`; return its `on_ready`."""
+    def open(self, step: int, place: Place) -> Pass:
+        """Return the pass for the part at `place` of the global batch of `step`."""
 
     @abstractmethod
     def add(self, place: Place, loss: Array, right: Any) -> None:

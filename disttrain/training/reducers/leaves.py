@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from disttrain.arrays import Array
 from disttrain.comm import Communicator, folding, nodes
 from disttrain.data import Leaves, Place
-from disttrain.model import Network
+from disttrain.model import Network, Pass
 from disttrain.training.reducers.base import Reducer, Tally, Totals
 
 __all__ = ["LeafReducer"]
@@ -19,15 +19,15 @@ __all__ = ["LeafReducer"]
 class LeafReducer(Reducer):
     """Computes each leaf alone, always with the same shapes, and adds leaves by their tree.
 
-    The network writes the gradients of a leaf into a slot; the first slots are the messages that
-    leave for the other ranks. `division` says which leaves are whose, `sizes` are the rows that a
-    global batch can have.
+    The pass of a leaf writes its gradients into one of several flat vectors; the first of these are
+    the messages that leave for the other ranks. `division` says which leaves are whose, `sizes` are
+    the rows that a global batch can have.
     """
 
     def __init__(
         self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int]
     ) -> None:
-        self._comm, self._network, self._division = comm, network, division
+        self._comm, self._division = comm, division
         self._tally = Tally(division.leaves)
         rows_of = {division.count(rows): rows for rows in sizes}
 
@@ -47,10 +47,11 @@ class LeafReducer(Reducer):
         self.way = self._sum.way
         self._out = [device.mirror(message) for message in self._sum.messages]
         self._back = self._out[0] if self.way == "none" else device.mirror(self._sum.total)
-        last = max([width - 1, *(slot for plan in self._folding.values() for slot, _ in plan)])
-        # The one slot more is for the parts of a leaf that is too large to be one.
+        last = max([width - 1, *(number for plan in self._folding.values() for number, _ in plan)])
+        # One vector more, for the second and later parts of a leaf that is cut into several.
         scratch = [np.zeros(length, network.dtype) for _ in range(last + 2 - width)]
-        self._slots = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
+        self._vectors = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
+        self._gradients = [network.layout.views(vector) for vector in self._vectors]
 
     @property
     def totals(self) -> Array:
@@ -58,29 +59,28 @@ class LeafReducer(Reducer):
         return self._back.array
 
     def _plan(self, place: Place) -> tuple[int, list[tuple[int, int]]]:
-        """Return the slot of a leaf and the additions that follow it."""
+        """Return the number of a leaf's vector and the additions that follow it."""
         leaves = self._division.count(place.rows)
         low, _ = self._division.owned(place.rows, self._comm.rank)
         return self._folding[leaves][place.unit - low]
 
-    def open(self, place: Place) -> Callable[[int], None]:
-        """Have the gradients written into the leaf's slot, or to be added to it."""
+    def open(self, step: int, place: Place) -> Pass:
+        """Return the pass, which writes into the leaf's vector, or into one that is added to it."""
         first = place.first and place.low < place.high
-        slot = self._plan(place)[0] if first else -1
-        self._network.write_gradients_to(self._slots[slot])
-        return lambda end: None
+        number = self._plan(place)[0] if first else -1
+        return Pass(True, step, place.low, self._gradients[number])
 
     def add(self, place: Place, loss: Array, right: Any) -> None:
         """Take in a part of a leaf; after its last one add what the tree says."""
         if place.low == place.high:
             return
         self._tally.add(place.unit, np.sum(loss), right, place.high - place.low)
-        slot, additions = self._plan(place)
+        number, additions = self._plan(place)
         if not place.first:
-            self._slots[slot] += self._slots[-1]
+            self._vectors[number] += self._vectors[-1]
         if place.last:
             for to, other in additions:
-                self._slots[to] += self._slots[other]
+                self._vectors[to] += self._vectors[other]
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
         """Bring this rank's nodes and complete the tree with those of the others."""

@@ -6,7 +6,8 @@ each computes the rows of `dW` that it owns over all samples, and all get all ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.data import Leaves, Place
 from disttrain.errors import UsageError
-from disttrain.model import Network
+from disttrain.model import Network, Pass
 from disttrain.model.products import Product, edges, multiply, products_of
 from disttrain.training.reducers.base import Reducer, Tally, Totals
 
@@ -35,6 +36,11 @@ class Plan(NamedTuple):
     grid: int
     tiled: bool
     grids: tuple[int, ...]
+
+    @property
+    def tile(self) -> int:
+        """Rows in one call of a small product; 0: all."""
+        return self.grid if self.tiled else 0
 
 
 class ProductReducer(Reducer):
@@ -57,11 +63,9 @@ class ProductReducer(Reducer):
         self._of_layer = {product.layer: product for product in self._products}
         length, dtype = network.layout.length, network.dtype
         self._cuts = edges(self._products, length, comm.size)
-        # Where a part's own sums of biases go, which nobody reads.
-        network.write_gradients_to(np.zeros(length, dtype))
-        network.keep_products(self._keep)
-        network.tile_small(plan.grid if plan.tiled else 0)
-        self._place = Place(0, 0, 0)
+        # Scratch for bias gradients; the real ones come from `_multiply_owned`.
+        self._scratch = network.layout.views(np.zeros(length, dtype))
+        self._tile = plan.tile
         shapes = [(sizes[0], width) for p in self._products for width in (p.inputs, p.units)]
         self._at_once = comm.size == 1 and not plan.alone
         self._rows = None if self._at_once else comm.mosaic(shapes, [dtype] * len(shapes))
@@ -79,14 +83,14 @@ class ProductReducer(Reducer):
         at = 2 * self._products.index(product)
         return self._rows.arrays[at], self._rows.arrays[at + 1]
 
-    def open(self, place: Place) -> Callable[[int], None]:
-        """Remember where the rows that come next belong."""
-        self._place = place
-        return lambda end: None
+    def open(self, step: int, place: Place) -> Pass:
+        """Return the pass; the gradients and inputs of its layers are kept for the products."""
+        take = partial(self._keep, place)
+        return Pass(True, step, place.low, self._scratch, take=take, tile=self._tile)
 
-    def _keep(self, layer: int, dy: Array, x: Array) -> None:
-        product, place = self._of_layer[layer], self._place
-        # In the shared arrays rows lie one behind the other: so they must where nothing is shared.
+    def _keep(self, place: Place, layer: int, dy: Array, x: Array) -> None:
+        product = self._of_layer[layer]
+        # As in the shared arrays, whose rows are contiguous: the product has the same bits then.
         dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
         if self._at_once:
             multiply(product, dy, x, self.totals, 0, product.units)

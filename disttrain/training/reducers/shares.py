@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Place
-from disttrain.model import Network
+from disttrain.model import Network, Pass
 from disttrain.model.flat import Layout
 from disttrain.training.reducers.base import Reducer, Tally, Totals
 
@@ -21,9 +20,9 @@ MIB = 1 << 20
 
 
 class ShareReducer(Reducer):
-    """The network writes straight into the message (on a GPU its mirror), which leaves in buckets.
+    """Passes write straight into the message (on a GPU into its mirror), which leaves in buckets.
 
-    Of a share in several parts they are added in their order first.
+    The gradients of a share in several parts are added first, in the order of the parts.
     """
 
     def __init__(self, comm: Communicator, network: Network, settings: Settings) -> None:
@@ -36,17 +35,19 @@ class ShareReducer(Reducer):
         in_place = self._sum.total is self._sum.message
         self._back = self._out if in_place else network.device.mirror(self._sum.total)
         self._parts: Array | None = None
+        self._gradients = layout.views(self._out.array)
         self.way = self._sum.way
-        network.write_gradients_to(self._out.array)
 
     @property
     def totals(self) -> Array:
         """The sums over all ranks, after `sum_gradients`."""
         return self._back.array
 
-    def open(self, place: Place) -> Callable[[int], None]:
-        """Let buckets leave while the backward pass goes on, where the share is one part."""
-        return self._on_ready if place.alone else lambda end: None
+    def open(self, step: int, place: Place) -> Pass:
+        """Return the pass; buckets leave while it goes backward, where the share is one part."""
+        if place.alone:
+            return Pass(True, step, place.low, self._gradients, self._on_ready)
+        return Pass(True, step, place.low, self._gradients)
 
     def _on_ready(self, end: int) -> None:
         if end in self._sum.cuts:

@@ -61,9 +61,9 @@ def flip(run, vector, name, element, bit):
 def at(run, step, moment, act):
     """Have `act()` happen on this rank once, at a moment of one step."""
     owner, name = {
-        "before the step": (run.batches, "parts_of"),
-        "before the update": (run.reducer, "sum_gradients"),
-        "after the update": (run.ledger, "end_step"),
+        "before the step": (run.work.batches, "parts_of"),
+        "before the update": (run.work.reducer, "sum_gradients"),
+        "after the update": (run.work.ledger, "end_step"),
     }[moment]
     real, done = getattr(owner, name), []
 
@@ -314,7 +314,7 @@ def test_the_summary_says_what_was_done_again(comm, settings, together_path):
 @several
 def test_a_flip_that_comes_again_each_time_ends_the_run(comm, settings):
     run = disttrain.build(settings.replace(reproducibility={"audit": "redo"}), comm=comm)
-    parts_of, seen, last = run.batches.parts_of, [], comm.size - 1
+    parts_of, seen, last = run.work.batches.parts_of, [], comm.size - 1
 
     def broken(step):
         if step == 5:
@@ -323,7 +323,7 @@ def test_a_flip_that_comes_again_each_time_ends_the_run(comm, settings):
                 flip(run, "weights", "dense1/weight", 0, 9)
         return parts_of(step)
 
-    run.batches.parts_of = broken
+    run.work.batches.parts_of = broken
     check_found(comm, run, last, 5)
     assert len(seen) == 4, "once, and three times again"
     assert len(run.state.faults) == 3

@@ -83,7 +83,7 @@ def test_fifty_steps_are_those_of_one_rank(comm, settings):
 @pytest.mark.parametrize("way", ["window", "allreduce", "buckets", "ring"])
 def test_whatever_the_way_of_summing(comm, settings, way):
     run = check(settings.replace(communication={"sum": way, "bucket_mib": 1e-4}), comm)
-    assert run.reducer.way == (way if comm.size > 1 or way != "auto" else "none")
+    assert run.work.reducer.way == (way if comm.size > 1 or way != "auto" else "none")
 
 
 @pytest.mark.parametrize("form", ["classical", "averaged"])
@@ -200,18 +200,18 @@ def test_an_epoch_has_each_sample_once(comm, settings, batch_size, memory):
     run = disttrain.build(changed, comm=comm)
     raw, wanted = [], run.dataset.splits["train"].targets
     order = []
-    for step in range(run.batches.steps_per_epoch):
-        global_batch = run.batches.samples(step)
+    for step in range(run.work.batches.steps_per_epoch):
+        global_batch = run.work.batches.samples(step)
         order.append(global_batch)
-        shares = comm.collect([part.targets.copy() for part in run.batches.parts_of(step)])
+        shares = comm.collect([part.targets.copy() for part in run.work.batches.parts_of(step)])
         targets = np.concatenate([piece for share in shares for piece in share])
         assert (targets == wanted[global_batch]).all()
         raw.append(sum(len(piece) for share in shares for piece in share))
     seen = np.concatenate(order)
     assert sorted(seen) == list(range(run.dataset.splits["train"].count))
-    assert raw[:-1] == [run.batches.batch_size] * (len(raw) - 1)
+    assert raw[:-1] == [run.work.batches.batch_size] * (len(raw) - 1)
     assert len(set(comm.collect(seen.tobytes()))) == 1
-    later = np.concatenate([run.batches.samples(s + len(raw)) for s in range(len(raw))])
+    later = np.concatenate([run.work.batches.samples(s + len(raw)) for s in range(len(raw))])
     assert sorted(later) == sorted(seen)
     assert (later != seen).any()
 
@@ -246,10 +246,10 @@ def test_a_failure_in_a_step_is_raised_on_all_and_the_run_can_go_on(comm, settin
         run = disttrain.build(changed, comm=comm)
         forward, last = run.network.forward, comm.size - 1
 
-        def broken(inputs, run=run, forward=forward, last=last):
+        def broken(inputs, pass_, run=run, forward=forward, last=last):
             if comm.rank == last and run.state.step == 3:
                 raise ValueError("injected")
-            return forward(inputs)
+            return forward(inputs, pass_)
 
         run.network.forward = broken
         with pytest.raises(disttrain.DisttrainError, match=f"rank {last} failed in forward") as e:
@@ -266,10 +266,10 @@ def test_a_failure_in_a_step_by_buckets(own, settings):
     run = disttrain.build(changed, comm=own)
     forward, last = run.network.forward, own.size - 1
 
-    def broken(inputs):
+    def broken(inputs, pass_):
         if own.rank == last and run.state.step == 3:
             raise ValueError("injected")
-        return forward(inputs)
+        return forward(inputs, pass_)
 
     run.network.forward = broken
     with pytest.raises(disttrain.DisttrainError, match=f"rank {last} failed in forward"):
@@ -290,10 +290,10 @@ def test_one_rank_that_is_asked_to_stop_stops_all_after_the_same_step(comm, sett
     run = disttrain.build(settings, comm=comm)
     forward, last = run.network.forward, comm.size - 1
 
-    def asked(inputs):
+    def asked(inputs, pass_):
         if comm.rank == last and run.state.step == 7:
             run.preemption.signal = "SIGUSR1"
-        return forward(inputs)
+        return forward(inputs, pass_)
 
     run.network.forward = asked
     with pytest.raises(disttrain.DisttrainError, match="after step 8") as caught:

@@ -316,10 +316,10 @@ def test_a_failure_in_a_step_is_everyones_and_the_run_goes_on_to_the_same_bits(c
     run = disttrain.build(exact, comm=comm)
     forward, last = run.network.forward, comm.size - 1
 
-    def broken(inputs):
+    def broken(inputs, pass_):
         if comm.rank == last and run.state.step == 6:
             raise ValueError("injected")
-        return forward(inputs)
+        return forward(inputs, pass_)
 
     run.network.forward = broken
     with pytest.raises(disttrain.DisttrainError, match=f"rank {last} failed in forward"):

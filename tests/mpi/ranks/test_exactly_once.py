@@ -36,35 +36,35 @@ def settings(made):
 
 def twice(run, step):
     """Have this rank go through its rows of one step twice."""
-    parts = run.batches.division.parts
+    parts = run.work.batches.division.parts
 
     def other(rows):
         return parts(rows) * (2 if run.state.step == step else 1)
 
-    run.batches.division.parts = other
+    run.work.batches.division.parts = other
 
 
 def left_out(run, step):
     """Have this rank leave its last row of one step out."""
-    parts = run.batches.division.parts
+    parts = run.work.batches.division.parts
 
     def other(rows):
         *first, last = parts(rows)
         return [*first, last._replace(high=last.high - (run.state.step == step))]
 
-    run.batches.division.parts = other
+    run.work.batches.division.parts = other
 
 
 def another(run, step):
     """Have this rank take one sample for another in one step."""
-    samples = run.batches.samples
+    samples = run.work.batches.samples
 
     def other(at, low=0, high=None):
         found = samples(at, low, high).copy()
         found[-1:] = (found[-1:] + (at == step)) % 150
         return found
 
-    run.batches.samples = other
+    run.work.batches.samples = other
 
 
 FAULTS = [twice, left_out, another]
@@ -118,10 +118,10 @@ def test_a_step_that_is_done_again_counts_once(comm, settings, way):
     forward, last = run.network.forward, comm.size - 1
     for step in (3, 4, 5):
 
-        def broken(inputs, step=step):
+        def broken(inputs, pass_, step=step):
             if comm.rank == last and run.state.step == step:
                 raise ValueError("injected")
-            return forward(inputs)
+            return forward(inputs, pass_)
 
         run.network.forward = broken
         with pytest.raises(disttrain.DisttrainError, match="injected"):
@@ -185,12 +185,12 @@ def test_over_a_stop_in_mid_epoch_on_other_ranks(
 def test_what_a_rank_alone_would_say_of_the_samples_of_all(comm, settings):
     """The sum over ranks is that of the samples, whoever used them."""
     run = disttrain.build(settings, comm=comm)
-    parts = [part.samples for step in (0, 1, 2) for part in run.batches.parts_of(step)]
+    parts = [part.samples for step in (0, 1, 2) for part in run.work.batches.parts_of(step)]
     everyone = np.concatenate([s for rank in comm.collect(parts) for s in rank])
     for samples in parts:
-        run.ledger.begin_step()
-        run.ledger.use(samples)
-        run.ledger.end_step()
-    run.ledger.settle(run.state)
-    assert (run.state.used, run.state.used_count) == run.ledger.up_to(3)
+        run.work.ledger.begin_step()
+        run.work.ledger.use(samples)
+        run.work.ledger.end_step()
+    run.work.ledger.settle(run.state)
+    assert (run.state.used, run.state.used_count) == run.work.ledger.up_to(3)
     assert run.state.used_count == len(everyone) == 96

@@ -7,7 +7,7 @@ import pytest
 
 from disttrain.advice.activity import equal_units, silence, silent_units, why_equal
 from disttrain.arrays import Cpu
-from disttrain.model import Dense, Layer, Network
+from disttrain.model import Dense, Layer, Network, Pass
 from disttrain.training import Run, fit
 
 Build = Callable[..., Run]
@@ -18,7 +18,7 @@ def constant(units: int) -> Dense:
 
 
 def test_units_that_are_zero_for_all_rows() -> None:
-    network = Network([Dense(4, "relu"), Dense(3, "tanh"), Dense(2, "relu")], 3, "f8", Cpu(), 1)
+    network = Network([Dense(4, "relu"), Dense(3, "tanh"), Dense(2, "relu")], (3,), "f8", Cpu(), 1)
     views = network.layout.views(network.values)
     views[0]["bias"][[1, 3]] = -100
     views[2]["bias"][:] = 100
@@ -35,11 +35,11 @@ def test_units_that_are_zero_for_all_rows() -> None:
 
 
 def test_silent_units_get_no_gradient() -> None:
-    network = Network([Dense(4, "relu"), Dense(3)], 3, "f8", Cpu(), 1)
+    network = Network([Dense(4, "relu"), Dense(3)], (3,), "f8", Cpu(), 1)
     network.layout.views(network.values)[0]["bias"][2] = -100
     gradients = np.zeros(network.layout.length)
-    network.write_gradients_to(gradients)
-    outputs, backward = network.forward(np.random.default_rng(0).normal(size=(50, 3)))
+    now = Pass(gradients=network.layout.views(gradients))
+    outputs, backward = network.forward(np.random.default_rng(0).normal(size=(50, 3)), now)
     backward(np.ones_like(outputs))
     found = network.tensors(gradients)
     dead = [not found["dense1/weight"][n].any() for n in range(4)]
@@ -106,11 +106,11 @@ def test_equal_units_part_where_the_next_layer_tells_them_apart(build: Build) ->
     ],
 )
 def test_which_layers_are_named(layers: list[Layer], names: list[str]) -> None:
-    assert equal_units(Network(layers, 3, "f8", Cpu(), 1)) == names
+    assert equal_units(Network(layers, (3,), "f8", Cpu(), 1)) == names
 
 
 def test_one_different_bias_is_enough() -> None:
     layers = [constant(4), constant(3)]
-    network = Network(layers, 3, "f8", Cpu(), 1)
+    network = Network(layers, (3,), "f8", Cpu(), 1)
     network.layout.views(network.values)[0]["bias"][2] = 1e-3
     assert equal_units(network) == []

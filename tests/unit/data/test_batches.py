@@ -39,7 +39,7 @@ def make(rows: int, batch_size: int | None, rank: int = 0, size: int = 1) -> Bat
     inputs = np.arange(rows * 2, dtype="f8").reshape(rows, 2)
     split = Split("train", ArrayRows(inputs), np.arange(rows) * 10)
     plain = Normalization("none", 1.0, np.zeros(2), np.ones(2))
-    feed = Feed(plain, "float64", Cpu())
+    feed = Feed(plain, (2,), "float64", Cpu())
     return Batches(split, BlockShuffle(rows, 1, 4), batch_size, feed, Shares(rank, size))
 
 
@@ -100,15 +100,15 @@ def test_parts_make_the_same_gradient_as_one(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, piece_rows: int
 ) -> None:
     run = build_run(settings("training.protocol=batch", "model.dtype=float64"), Alone())
-    rows = run.batches.rows(0)
+    rows = run.work.batches.rows(0)
     compute_gradients(run, 0)
-    want = run.reducer.sum_gradients(rows, False, False)
-    gradients = run.reducer.totals.copy()
+    want = run.work.reducer.sum_gradients(rows, False, False)
+    gradients = run.work.reducer.totals.copy()
     monkeypatch.setattr(division, "PIECE_ROWS", piece_rows)
     for _ in range(2):
         compute_gradients(run, 0)
-        found = run.reducer.sum_gradients(rows, False, False)
-        np.testing.assert_allclose(run.reducer.totals, gradients, rtol=1e-10, atol=1e-12)
+        found = run.work.reducer.sum_gradients(rows, False, False)
+        np.testing.assert_allclose(run.work.reducer.totals, gradients, rtol=1e-10, atol=1e-12)
         assert found.loss == pytest.approx(want.loss, rel=1e-12)
         assert found._replace(loss=0) == want._replace(loss=0)
 
@@ -136,7 +136,7 @@ def test_leaves_know_no_rank_and_cover_the_batch(
 
 def test_targets_that_are_numbers_come_in_the_networks_dtype() -> None:
     split = Split("train", ArrayRows(np.zeros((3, 2))), np.ones((3, 1)))
-    feed = Feed(Normalization("none", 1.0, np.zeros(2), np.ones(2)), "float32", Cpu())
+    feed = Feed(Normalization("none", 1.0, np.zeros(2), np.ones(2)), (2,), "float32", Cpu())
     inputs, targets = feed(split, np.array([0, 2]))
     assert inputs.dtype == targets.dtype == np.float32
     assert targets.shape == (2, 1)
@@ -144,7 +144,7 @@ def test_targets_that_are_numbers_come_in_the_networks_dtype() -> None:
 
 def test_one_feed_serves_inputs_of_several_types() -> None:
     """A script predicts for floats with the run that was trained on uint8, and goes on."""
-    feed = Feed(Normalization("none", 1.0, np.zeros(1), np.ones(1)), "float32", Cpu())
+    feed = Feed(Normalization("none", 1.0, np.zeros(1), np.ones(1)), (1,), "float32", Cpu())
     for dtype in ("u1", "f4", "i2", "f8", "u1"):
         value = 3 if dtype == "u1" else 300
         split = Split("x", ArrayRows(np.full((2, 1), value, dtype)), np.zeros(2, int))

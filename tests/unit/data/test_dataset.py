@@ -27,7 +27,7 @@ def rows_of(dataset: Dataset, split: str) -> np.ndarray:
 def test_splits_sizes_and_classes(write_data: Write) -> None:
     dataset = opened(write_data(train=(X, Y), validation=(X[:9], Y[:9])))
     assert {name: s.count for name, s in dataset.splits.items()} == {"train": 30, "validation": 9}
-    assert (dataset.inputs, dataset.classes, dataset.outputs) == (6, 3, 3)
+    assert (dataset.shape, dataset.classes, dataset.outputs) == ((2, 3), 3, 3)
     np.testing.assert_array_equal(rows_of(dataset, "train"), X.reshape(30, 6))
     assert dataset.splits["train"].targets.dtype == np.int64
 
@@ -138,7 +138,7 @@ def test_streamed_data_make_the_same_batches_bit_for_bit(
         dataset = opened(path, memory=memory, block_rows=8, validation_fraction=fraction)
         assert dataset.streamed is (memory == "stream")
         split = dataset.splits["train"]
-        feed = Feed(measure("standardize", split.rows, Alone()), "float32", Cpu())
+        feed = Feed(measure("standardize", split.rows, Alone()), dataset.shape, "float32", Cpu())
         batches = Batches(split, BlockShuffle(split.count, 1, 8), 30, feed, Shares(0, 1))
         found.append(
             [

@@ -15,7 +15,7 @@ def normalized(
     normalization = measure(kind, ArrayRows(train), Alone())
     used = train if other is None else other
     split = Split("x", ArrayRows(used), np.zeros(len(used), np.int64))
-    return Feed(normalization, dtype, Cpu())(split, np.arange(len(used)))[0].copy()
+    return Feed(normalization, used.shape[1:], dtype, Cpu())(split, np.arange(len(used)))[0].copy()
 
 
 def draw(rows: int = 50) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import Cpu, Workspace, field
-from disttrain.model import Context, Dense, Dropout, Moment, Network
+from disttrain.model import Context, Dense, Dropout, Network, Pass
 
 
-def context(moment: Moment | None) -> Context:
-    return Context("dropout2", Cpu(), "float64", Workspace(Cpu().empty), {}, moment=moment)
+def context(training: bool = True, step: int = 0, place: int = 0) -> Context:
+    now = Pass(training, step, place)
+    return Context("dropout2", Cpu(), "float64", Workspace(Cpu().empty), {}, seed=1, pass_=now)
 
 
 def test_a_row_of_the_field_is_the_same_whoever_draws_it() -> None:
@@ -31,10 +32,10 @@ def test_the_field_is_pinned() -> None:
 
 def test_shares_of_a_batch_have_the_masks_of_the_whole() -> None:
     x = np.ones((12, 50))
-    whole = Dropout(0.4).forward(x, context(Moment(1, step=3)))[0].copy()
+    whole = Dropout(0.4).forward(x, context(step=3))[0].copy()
     for cuts in ([0, 12], [0, 5, 12], [0, 1, 1, 4, 12]):
         parts = [
-            Dropout(0.4).forward(x[a:b], context(Moment(1, step=3, place=a)))[0].copy()
+            Dropout(0.4).forward(x[a:b], context(step=3, place=a))[0].copy()
             for a, b in itertools.pairwise(cuts)
         ]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -42,7 +43,7 @@ def test_shares_of_a_batch_have_the_masks_of_the_whole() -> None:
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
 def test_the_expected_output_is_the_input(rate: float) -> None:
-    y = Dropout(rate).forward(np.ones((2000, 64)), context(Moment(1)))[0]
+    y = Dropout(rate).forward(np.ones((2000, 64)), context())[0]
     assert set(np.unique(y.round(3))) <= {0.0, round(float(y.max()), 3)}
     assert (y == 0).mean() == pytest.approx(rate, abs=0.01)
     assert y.mean() == pytest.approx(1, abs=0.02)
@@ -50,16 +51,23 @@ def test_the_expected_output_is_the_input(rate: float) -> None:
 
 def test_backward_uses_the_same_mask_and_prediction_none() -> None:
     x = np.ones((8, 20))
-    y, backward = Dropout(0.5).forward(x, context(Moment(1)))
+    y, backward = Dropout(0.5).forward(x, context())
     np.testing.assert_array_equal(backward(np.ones_like(x)), y)
-    assert Dropout(0.5).forward(x, context(None))[0] is x
+    assert Dropout(0.5).forward(x, context(training=False))[0] is x
 
 
 def test_in_a_network_only_training_drops() -> None:
-    network = Network([Dense(30, "relu"), Dropout(0.5), Dense(2)], 4, "float64", Cpu(), seed=1)
+    network = Network([Dense(30, "relu"), Dropout(0.5), Dense(2)], (4,), "float64", Cpu(), seed=1)
     x = np.random.default_rng(0).standard_normal((6, 4))
-    first = network.forward(x)[0].copy()
+    first = network.forward(x, Pass())[0].copy()
     assert not np.allclose(first, network.predict(x))
-    np.testing.assert_array_equal(network.forward(x)[0], first)
-    network.moment.step = 1
-    assert not np.allclose(network.forward(x)[0], first)
+    np.testing.assert_array_equal(network.forward(x, Pass())[0], first)
+    assert not np.allclose(network.forward(x, Pass(step=1))[0], first)
+
+
+def test_images_are_dropped_as_the_same_numbers_stored_flat() -> None:
+    x = np.arange(1.0, 5 * 6 * 7 + 1).reshape(5, 6, 7)
+    y, backward = Dropout(0.5).forward(x, context(step=2, place=3))
+    flat = Dropout(0.5).forward(x.reshape(5, 42), context(step=2, place=3))[0]
+    np.testing.assert_array_equal(y, flat.reshape(x.shape))
+    assert backward(np.ones_like(x)).shape == x.shape

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import Cpu, Workspace
-from disttrain.model import Context, Dense, Layer, Loss, Network, Parameter, Softmax, Squared
+from disttrain.model import (
+    Context,
+    Dense,
+    Layer,
+    Loss,
+    Network,
+    Parameter,
+    Pass,
+    Shape,
+    Softmax,
+    Squared,
+)
 from tests.unit.model.central import assert_close, central_differences
 
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu"]
@@ -33,16 +44,16 @@ def draw(rows: int, inputs: int, outputs: int, classes: bool) -> tuple[np.ndarra
 
 
 def check_network(layers: list[Layer], loss: Loss, classes: bool, rows: int) -> np.ndarray:
-    network = Network(layers, 3, "float64", Cpu(), seed=5)
+    network = Network(layers, (3,), "float64", Cpu(), seed=5)
     gradients = np.zeros(network.layout.length)
-    network.write_gradients_to(gradients)
+    now = Pass(gradients=network.layout.views(gradients))
     x, targets = draw(rows, 3, network.outputs, classes)
     ctx = context()
 
     def total() -> float:
-        return float(loss.forward(network.forward(x)[0], targets, ctx)[0].sum())
+        return float(loss.forward(network.forward(x, now)[0], targets, ctx)[0].sum())
 
-    outputs, backward = network.forward(x)
+    outputs, backward = network.forward(x, now)
     _, loss_gradient = loss.forward(outputs, targets, ctx)
     backward(loss_gradient())
     assert_close(gradients, central_differences(total, network.values))
@@ -74,12 +85,12 @@ def test_one_layer(kind: str) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_no_rows_give_no_loss_and_zero_gradients(activation: str, kind: str) -> None:
     loss, classes = TARGETS[kind][0](), TARGETS[kind][1]
-    network = Network([Dense(5, activation), Dense(4, activation)], 3, "float64", Cpu(), seed=5)
+    network = Network([Dense(5, activation), Dense(4, activation)], (3,), "float64", Cpu(), seed=5)
     gradients = np.zeros(network.layout.length)
-    network.write_gradients_to(gradients)
+    now = Pass(gradients=network.layout.views(gradients))
     for rows, empty in ((4, False), (0, True), (4, False)):
         x, targets = draw(rows, 3, 4, classes)
-        outputs, backward = network.forward(x)
+        outputs, backward = network.forward(x, now)
         total, loss_gradient = loss.forward(outputs, targets, context())
         backward(loss_gradient())
         assert (not gradients.any()) is empty
@@ -122,8 +133,8 @@ class Scale(Layer):
 
     kind = "scale"
 
-    def parameters(self, inputs: int) -> dict[str, Parameter]:
-        return {"gain": Parameter((inputs,), initial=1.5)}
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"gain": Parameter(shape, initial=1.5)}
 
     def forward(
         self, x: np.ndarray, ctx: Context
@@ -155,7 +166,7 @@ def test_a_layer_and_a_loss_of_a_users_own(place: int) -> None:
 
 
 def test_own_layers_are_named_by_kind_and_number() -> None:
-    network = Network([Dense(5), Scale(), Dense(2)], 3, "float64", Cpu(), seed=5)
+    network = Network([Dense(5), Scale(), Dense(2)], (3,), "float64", Cpu(), seed=5)
     assert network.names == ["dense1", "scale2", "dense3"]
     assert list(network.tensors(network.values)) == [
         "dense1/weight",

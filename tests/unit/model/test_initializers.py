@@ -10,7 +10,7 @@ UNITS, INPUTS = 300, 400
 
 
 def weights(layers: list[Layer], inputs: int = INPUTS, seed: int = 1) -> dict[str, np.ndarray]:
-    network = Network(layers, inputs, "float64", Cpu(), seed)
+    network = Network(layers, (inputs,), "float64", Cpu(), seed)
     return network.tensors(network.values)
 
 
@@ -54,7 +54,7 @@ def test_weights_depend_on_the_seed_and_the_layers_place_alone() -> None:
 
 def test_float32_weights_are_the_float64_ones_rounded() -> None:
     double = weights([Dense(4)], inputs=4)["dense1/weight"]
-    single = Network([Dense(4)], 4, "float32", Cpu(), 1)
+    single = Network([Dense(4)], (4,), "float32", Cpu(), 1)
     np.testing.assert_array_equal(
         single.tensors(single.values)["dense1/weight"], double.astype("f4")
     )

@@ -2,20 +2,18 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import Cpu
-from disttrain.errors import CheckpointError
-from disttrain.model import Dense, Network
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.model import Context, Dense, Layer, Network, Parameter, Pass, Shape
 
 
 def network(dtype: str = "float64", seed: int = 1) -> Network:
-    return Network([Dense(5, "tanh"), Dense(2)], 3, dtype, Cpu(), seed)
+    return Network([Dense(5, "tanh"), Dense(2)], (3,), dtype, Cpu(), seed)
 
 
 def test_gradients_are_written_straight_into_the_vector_and_reported_layer_by_layer() -> None:
     net = network()
     gradients = np.full(net.layout.length, 7.0)
-    net.write_gradients_to(gradients)
     x = np.random.default_rng(0).normal(size=(4, 3))
-    outputs, backward = net.forward(x)
     ends: list[int] = []
     seen: list[np.ndarray] = []
 
@@ -23,7 +21,9 @@ def test_gradients_are_written_straight_into_the_vector_and_reported_layer_by_la
         ends.append(end)
         seen.append(gradients[:end].copy())
 
-    backward(np.ones_like(outputs), on_ready)
+    now = Pass(gradients=net.layout.views(gradients), on_ready=on_ready)
+    outputs, backward = net.forward(x, now)
+    backward(np.ones_like(outputs))
     assert ends == net.layout.ready[::-1]
     for end, part in zip(ends, seen, strict=True):
         np.testing.assert_array_equal(part, gradients[:end])
@@ -35,11 +35,11 @@ def test_gradients_are_written_straight_into_the_vector_and_reported_layer_by_la
 def test_gradients_replace_those_of_the_step_before() -> None:
     net = network()
     gradients = np.zeros(net.layout.length)
-    net.write_gradients_to(gradients)
+    now = Pass(gradients=net.layout.views(gradients))
     x = np.random.default_rng(0).normal(size=(4, 3))
     found = []
     for _ in range(2):
-        outputs, backward = net.forward(x)
+        outputs, backward = net.forward(x, now)
         backward(np.ones_like(outputs))
         found.append(gradients.copy())
     np.testing.assert_array_equal(*found)
@@ -47,17 +47,15 @@ def test_gradients_replace_those_of_the_step_before() -> None:
 
 def test_a_step_is_computed_in_the_same_memory_every_time() -> None:
     net = network()
-    net.write_gradients_to(np.zeros(net.layout.length))
-    first, _ = net.forward(np.ones((4, 3)))
-    second, _ = net.forward(np.zeros((4, 3)))
+    first, _ = net.forward(np.ones((4, 3)), Pass())
+    second, _ = net.forward(np.zeros((4, 3)), Pass())
     assert np.shares_memory(first, second)
 
 
 def test_prediction_leaves_a_step_under_way_alone() -> None:
     net = network()
-    net.write_gradients_to(np.zeros(net.layout.length))
     x = np.random.default_rng(0).normal(size=(4, 3))
-    outputs, _ = net.forward(x)
+    outputs, _ = net.forward(x, Pass())
     kept = outputs.copy()
     np.testing.assert_array_equal(net.predict(x), kept)
     net.predict(x + 1)
@@ -104,3 +102,80 @@ def test_tensors_of_another_network_are_refused_by_name(change: str) -> None:
     with pytest.raises(CheckpointError, match=f"another network: {name}"):
         net.load(tensors, net.values)
     np.testing.assert_array_equal(net.values, before)
+
+
+class Blur(Layer):
+    """The mean of each pixel and the one below it: images in, images with a row less out."""
+
+    kind = "blur"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, ...]] = []
+
+    def outputs(self, shape: Shape) -> Shape:
+        return (shape[0] - 1, shape[1])
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"gain": Parameter(shape[1:], initial=1.0)}
+
+    def forward(self, x: np.ndarray, ctx: Context):
+        self.seen.append(x.shape)
+        mean, gain = (x[:, 1:] + x[:, :-1]) / 2, ctx.values["gain"]
+
+        def backward(dy: np.ndarray) -> np.ndarray:
+            self.seen.append(dy.shape)
+            ctx.gradients["gain"][:] = (dy * mean).sum(axis=(0, 1))
+            dx = np.zeros_like(x)
+            dx[:, 1:] += dy * gain / 2
+            dx[:, :-1] += dy * gain / 2
+            return dx
+
+        return mean * gain, backward
+
+
+@pytest.mark.parametrize("rows", [4, 0])
+def test_a_layer_gets_samples_in_their_shape_and_a_dense_layer_flattens(rows: int) -> None:
+    blur = Blur()
+    net = Network([blur, Dense(2)], (3, 5), "float64", Cpu(), seed=1)
+    assert net.shapes == [(3, 5), (2, 5), (2,)]
+    assert (net.inputs, net.outputs) == (15, 2)
+    x = np.random.default_rng(0).normal(size=(rows, 3, 5))
+    gradients = np.zeros(net.layout.length)
+    outputs, backward = net.forward(x, Pass(gradients=net.layout.views(gradients)))
+    backward(np.ones_like(outputs))
+    assert blur.seen == [(rows, 3, 5), (rows, 2, 5)]
+    weight, bias = net.tensors(net.values)["dense2/weight"], net.tensors(net.values)["dense2/bias"]
+    blurred = ((x[:, 1:] + x[:, :-1]) / 2).reshape(rows, 10)
+    np.testing.assert_allclose(outputs, blurred @ weight.T + bias, rtol=1e-13)
+    np.testing.assert_allclose(net.tensors(gradients)["dense2/weight"], [blurred.sum(axis=0)] * 2)
+
+
+def test_each_pass_writes_into_the_memory_that_it_was_given() -> None:
+    net, x = network(), np.random.default_rng(0).normal(size=(4, 3))
+    vectors = [np.zeros(net.layout.length) for _ in range(2)]
+    for vector, rows in zip(vectors, (x[:1], x), strict=True):
+        outputs, backward = net.forward(rows, Pass(gradients=net.layout.views(vector)))
+        backward(np.ones_like(outputs))
+    np.testing.assert_allclose(net.tensors(vectors[0])["dense2/bias"], [1, 1])
+    np.testing.assert_allclose(net.tensors(vectors[1])["dense2/bias"], [4, 4])
+
+
+@pytest.mark.parametrize("found", [7, (2.5,), (0,), ((4,),), [4]])
+def test_a_layer_that_states_no_shape_is_named(found: object) -> None:
+    class Wrong(Layer):
+        kind = "wrong"
+
+        def forward(self, x, ctx):
+            return x, lambda dy: dy
+
+    class Outputs(Wrong):
+        def outputs(self, shape):
+            return found
+
+    class Parameters(Wrong):
+        def parameters(self, shape):
+            return {"gain": Parameter(found)}
+
+    for layer, what in ((Outputs(), r"outputs\(shape\)"), (Parameters(), "the shape of 'gain'")):
+        with pytest.raises(UsageError, match=f"wrong2.*{what} is .*no shape: .*as tuples"):
+            Network([Dense(3), layer], (4,), "float64", Cpu(), seed=1)

@@ -11,7 +11,7 @@ import pytest
 
 from disttrain.advice.gradient_check import gradient_check
 from disttrain.arrays import Cpu, Workspace
-from disttrain.model import Backward, Context, Dense, Layer, Network, Parameter
+from disttrain.model import Backward, Context, Dense, Layer, Network, Parameter, Shape
 
 
 def passed(
@@ -36,8 +36,8 @@ def passed(
 class Sum(Layer):
     """`(x, y, z)` to `(x + y, z)`: a sum hands its gradient to each of its terms."""
 
-    def outputs(self, inputs: int) -> int:
-        return 2
+    def outputs(self, shape: Shape) -> Shape:
+        return (2,)
 
     def forward(self, x: np.ndarray, ctx: Context) -> tuple[np.ndarray, Backward]:
         return np.stack([x[:, 0] + x[:, 1], x[:, 2]], 1), lambda dh: dh[:, [0, 0, 1]]
@@ -46,8 +46,8 @@ class Sum(Layer):
 class Product(Layer):
     """`(q, z)` to `q z`: each factor's gradient is the other factor."""
 
-    def outputs(self, inputs: int) -> int:
-        return 1
+    def outputs(self, shape: Shape) -> Shape:
+        return (1,)
 
     def forward(self, x: np.ndarray, ctx: Context) -> tuple[np.ndarray, Backward]:
         return x[:, :1] * x[:, 1:], lambda df: df * x[:, ::-1]
@@ -72,10 +72,10 @@ class Exp(Layer):
 class Node(Layer):
     """`o = u (w x + v y)` for a sample `(x, y)`, with the parameters u, v and w."""
 
-    def outputs(self, inputs: int) -> int:
-        return 1
+    def outputs(self, shape: Shape) -> Shape:
+        return (1,)
 
-    def parameters(self, inputs: int) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {"u": Parameter((1,), 2.0), "v": Parameter((1,), 3.0), "w": Parameter((1,), 1.0)}
 
     def forward(self, x: np.ndarray, ctx: Context) -> tuple[np.ndarray, Backward]:
@@ -154,9 +154,9 @@ def test_dense_against_the_textbooks_columns(activation: str) -> None:
 def test_linear_layers_collapse_into_one(activation: str) -> None:
     """W = W₃ W₂ W₁ and b = W₃ (W₂ b₁ + b₂) + b₃ do the same, but for layers that are not linear."""
     stack = [Dense(7, activation, bias=0.3), Dense(5, activation, bias=-0.2), Dense(2, bias=0.1)]
-    deep = Network(stack, 4, "float64", Cpu(), seed=3)
+    deep = Network(stack, (4,), "float64", Cpu(), seed=3)
     w1, b1, w2, b2, w3, b3 = deep.tensors(deep.values).values()
-    flat = Network([Dense(2)], 4, "float64", Cpu(), seed=4)
+    flat = Network([Dense(2)], (4,), "float64", Cpu(), seed=4)
     collapsed = {"dense1/weight": w3 @ w2 @ w1, "dense1/bias": w3 @ (w2 @ b1 + b2) + b3}
     flat.load(collapsed, flat.values)
     x = np.random.default_rng(0).normal(size=(50, 4))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from disttrain.errors import RunFileError, UsageError
-from disttrain.report.network import draw_file
+from disttrain.report.drawing import draw_file
 
 LECTURE = """
 layers = [

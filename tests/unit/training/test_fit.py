@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from disttrain.errors import DataError, Divergence, RankFailure, RunFileError
-from disttrain.model import Context, Dense, Layer, Loss, Parameter
+from disttrain.model import Context, Dense, Layer, Loss, Parameter, Shape
 from disttrain.training import Callback, Run, fit, train_step
 
 Build = Callable[..., Run]
@@ -30,7 +30,7 @@ def test_a_network_learns_what_can_be_learned(build: Build, form: str, protocol:
 
 def test_the_history_says_what_happened(build: Build) -> None:
     run = build("training.epochs=3", "schedule.kind=exponential", "optimizer.weight_decay=0.01")
-    assert run.batches.steps_per_epoch == 7
+    assert run.work.batches.steps_per_epoch == 7
     fit(run)
     history = run.state.history
     assert [r["step"] for r in history] == [7, 14, 21]
@@ -160,8 +160,8 @@ def test_a_layer_and_a_loss_of_a_users_own_are_trained(build: Build) -> None:
     class Scale(Layer):
         kind = "scale"
 
-        def parameters(self, inputs: int) -> dict[str, Parameter]:
-            return {"gain": Parameter((inputs,), initial=1.0)}
+        def parameters(self, shape: Shape) -> dict[str, Parameter]:
+            return {"gain": Parameter(shape, initial=1.0)}
 
         def forward(self, x: np.ndarray, ctx: Context) -> tuple:
             gain = ctx.values["gain"]

@@ -57,22 +57,23 @@ def test_a_state_holds_the_ledger_of_the_epoch_under_way(build: Build) -> None:
         settle(state)
         seen[state.step] = state.used, state.used_count
 
-    settle = run.ledger.settle
-    run.ledger.settle = keep  # type: ignore[method-assign]
+    settle = run.work.ledger.settle
+    run.work.ledger.settle = keep  # type: ignore[method-assign]
     fit(run)
     for step, found in seen.items():
         if step % STEPS:
-            samples = np.concatenate([run.batches.samples(s) for s in range(step // 7 * 7, step)])
+            steps = range(step // 7 * 7, step)
+            samples = np.concatenate([run.work.batches.samples(s) for s in steps])
             assert found == (mixed(samples), len(samples))
-            assert found == run.ledger.up_to(step)
+            assert found == run.work.ledger.up_to(step)
     assert set(seen) > {3, 6, 7, 9, 12}
-    assert run.ledger.up_to(STEPS) == (0, 0)
+    assert run.work.ledger.up_to(STEPS) == (0, 0)
     assert (run.state.used, run.state.used_count) == (0, 0)
 
 
 def disturb(run: Run, step: int, change: Callable[[np.ndarray], None]) -> None:
     """Have the samples of one step be others than the order says."""
-    samples = run.batches.samples
+    samples = run.work.batches.samples
 
     def other(at: int, low: int = 0, high: int | None = None) -> np.ndarray:
         found = samples(at, low, high)
@@ -81,7 +82,7 @@ def disturb(run: Run, step: int, change: Callable[[np.ndarray], None]) -> None:
             change(found)
         return found
 
-    run.batches.samples = other  # type: ignore[method-assign]
+    run.work.batches.samples = other  # type: ignore[method-assign]
 
 
 def double(samples: np.ndarray) -> None:
@@ -117,7 +118,7 @@ def test_a_wrong_sample_is_noticed_at_the_end_of_its_epoch(
 def test_two_samples_that_change_steps_are_no_fault_of_the_sum(build: Build) -> None:
     """It proves that each was used once, not when: that is the chain's."""
     run = build("training.epochs=1")
-    one, other = run.batches.samples(0)[0], run.batches.samples(1)[0]
+    one, other = run.work.batches.samples(0)[0], run.work.batches.samples(1)[0]
     disturb(run, 0, lambda samples: samples.__setitem__(0, other))
     disturb(run, 1, lambda samples: samples.__setitem__(0, one))
     fit(run)
@@ -155,10 +156,10 @@ def test_a_step_that_is_done_again_is_still_watched(build: Build) -> None:
     disturb(run, 1, replace)
     forward = run.network.forward
 
-    def broken(inputs: Any) -> Any:
+    def broken(inputs: Any, pass_: Any) -> Any:
         if run.state.step == 4:
             raise ValueError("injected")
-        return forward(inputs)
+        return forward(inputs, pass_)
 
     run.network.forward = broken  # type: ignore[method-assign]
     with pytest.raises(RankFailure):

@@ -33,12 +33,12 @@ def test_products_that_do_not_depend_on_the_rows_beside_them_may_be_divided(
     exact: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sums of whole numbers have no rounding: whatever is divided, the bits are the same."""
-    real = probe.products_in
+    real = probe.Probe.products
 
-    def whole(*arguments: Any) -> list[np.ndarray]:
-        return [np.rint(array * 8) for array in real(*arguments)]
+    def whole(self: probe.Probe, low: int, high: int) -> list[np.ndarray]:
+        return [np.rint(array * 8) for array in real(self, low, high)]
 
-    monkeypatch.setattr(probe, "products_in", whole)
+    monkeypatch.setattr(probe.Probe, "products", whole)
     plan = exact(*SHARED).arithmetic.plan
     assert not plan.alone
     assert 0 not in plan.grids
@@ -107,7 +107,7 @@ def test_a_gradient_whose_rows_depend_on_each_other_is_one_ranks(
 
     monkeypatch.setattr(probe, "multiply", dependent)
     run = exact(*SHARED, "model.layers=[{units=60}, {units=200}, {units=3}]")
-    layers = [product.layer for product in run.reducer._products]
+    layers = [product.layer for product in run.work.reducer._products]
     grids = dict(zip(layers, run.arithmetic.plan.grids, strict=True))
     assert grids[1] == 0
     assert grids[0] != 0

@@ -7,7 +7,7 @@ import disttrain
 from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
 from disttrain.data import Place
-from disttrain.model import Context, Layer, Network, Parameter
+from disttrain.model import Context, Layer, Network, Parameter, Shape
 from disttrain.training.reducers import ShareReducer, Totals
 from disttrain.training.reducers.shares import buckets
 
@@ -19,7 +19,7 @@ LOSSES = np.array([2.5, *[0.0] * 7])
 class Line(Layer):
     """One cache line of parameters."""
 
-    def parameters(self, inputs: int) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {"weight": Parameter((16,))}
 
     def forward(self, x, ctx: Context):
@@ -31,7 +31,7 @@ def make(bucket: int = 1 << 20) -> ShareReducer:
         f'data.path = "none"\nmodel.layers = [{{ units = 1 }}]\n'
         f"communication.bucket_mib = {bucket / 2**20}"
     )
-    network = Network([Line(), Line(), Line()], 1, "float32", Cpu(), 1)
+    network = Network([Line(), Line(), Line()], (1,), "float32", Cpu(), 1)
     return ShareReducer(Alone(), network, settings)
 
 
@@ -42,7 +42,7 @@ def finish(reducer: ShareReducer, failed: bool = False) -> Totals:
 def test_one_rank_has_the_sum_already() -> None:
     reducer = make()
     assert reducer.way == "none"
-    reducer.open(WHOLE)
+    reducer.open(0, WHOLE)
     reducer.totals[:] = np.arange(48)
     reducer.add(WHOLE, LOSSES, 3)
     assert finish(reducer) == HEADER
@@ -53,7 +53,7 @@ def test_one_rank_has_the_sum_already() -> None:
 def test_buckets_change_nothing_and_begin_anew_in_each_step(bucket: int) -> None:
     reducer = make(bucket)
     for step in range(3):
-        on_ready = reducer.open(WHOLE)
+        on_ready = reducer.open(0, WHOLE).on_ready
         for end in (16, 32, 48):
             reducer.totals[end - 16 : end] = step + end
             on_ready(end)
@@ -79,7 +79,7 @@ def test_parts_are_added_and_forgotten() -> None:
     reducer = make()
     for _ in range(2):
         for number, value in enumerate((1.0, 2.0, 4.0)):
-            reducer.open(part(number))
+            reducer.open(0, part(number))
             reducer.totals[:] = value
             reducer.add(part(number), np.array([value]), 1)
         assert finish(reducer) == Totals(7, 3, 3, 0, 1)
@@ -108,7 +108,7 @@ def test_the_loss_keeps_double_precision_and_may_be_a_sum_already() -> None:
 
 
 def test_buckets_end_after_layers_and_do_not_depend_on_a_step() -> None:
-    layout = Network([Line(), Line(), Line()], 1, "float32", Cpu(), 1).layout
+    layout = Network([Line(), Line(), Line()], (1,), "float32", Cpu(), 1).layout
     assert buckets(layout, 1) == [16, 32, 48]
     assert buckets(layout, 16) == [16, 32, 48]
     assert buckets(layout, 17) == [32]

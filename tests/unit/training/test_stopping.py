@@ -62,7 +62,7 @@ def test_the_updates_are_those_of_the_rule(write, tmp_path: Path) -> None:
     disttrain.fit(run)
     w, b = np.full(2, 1e-9), 0.0
     for step in range(run.state.step):
-        (sample,) = run.batches.samples(step)
+        (sample,) = run.work.batches.samples(step)
         stored, place = rows.locate(np.array([sample]))
         x, y = stored[place[0]].astype("f8"), 2 * run.dataset.splits["train"].targets[sample] - 1
         if np.sign(w @ x + b) != y:

@@ -76,9 +76,9 @@ def draw_file(file: Path, path: Path) -> None:
 def _initial(file: Path) -> Predictor:
     settings = config.read(file)
     facts = read_facts(settings.data.path, (settings.data.inputs, settings.data.targets))
-    inputs = next(iter(facts.splits.values())).inputs
+    inputs = math.prod(facts.shape)
     identity = Normalization("none", 1.0, np.zeros(inputs), np.ones(inputs))
-    return build_predictor(settings, Alone(), identity, inputs)
+    return build_predictor(settings, Alone(), identity, facts.shape)
 
 
 def draw(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from disttrain.errors import CheckpointError, DataError, UsageError
-from disttrain.report.network import draw, draw_file, figure, number
+from disttrain.report.drawing import draw, draw_file, figure, number
 
 pytest.importorskip("matplotlib")
 # The course's example: 2-3-2-1.

@@ -1,0 +1,25 @@
+"""The shape of a sample: what shapes are the same samples, and how people are told of one."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["in_words", "interchangeable"]
+
+
+def interchangeable(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Return True where samples of both shapes have the same numbers in the same order.
+
+    (28, 28), (1, 28, 28) and (784,) are; (3, 32, 32) and (32, 32, 3) are not, although they have
+    as many numbers.
+    """
+    axes, others = ([n for n in shape if n != 1] for shape in (one, other))
+    flat = len(axes) <= 1 or len(others) <= 1
+    return math.prod(one) == math.prod(other) and (axes == others or flat)
+
+
+def in_words(shape: tuple[int, ...]) -> str:
+    """Return how many numbers a sample is, and how they stand: "28 x 28 = 784 numbers"."""
+    count = math.prod(shape)
+    sides = f"{' x '.join(map(str, shape))} = " if len(shape) > 1 else ""
+    return f"{sides}{count:,} number{'s' * (count != 1)}"

@@ -1,0 +1,68 @@
+"""The work of a run as it is divided among the ranks that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from disttrain.data import (
+    Batches,
+    BlockShuffle,
+    Division,
+    Leaves,
+    Shares,
+    Split,
+    batch_sizes,
+)
+from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.integrity.audit import Audit
+from disttrain.training.integrity.ledger import Ledger
+from disttrain.training.optimizer import Optimizer
+from disttrain.training.predictor import Predictor
+from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+
+__all__ = ["Work", "divide"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What depends on the ranks, and is built again where these change.
+
+    `batches` are the global batches with this rank's part of them, `reducer` adds gradients over
+    ranks, `ledger` and `audit` compare what ranks did and hold. Data, settings, weights and state
+    do not depend on the ranks: they stand in `Run`.
+    """
+
+    batches: Batches
+    reducer: Reducer
+    ledger: Ledger
+    audit: Audit
+
+
+def divide(
+    model: Predictor, train: Split, optimizer: Optimizer, arithmetic: Arithmetic | None
+) -> Work:
+    """Return the work for the ranks of `model.comm`; `arithmetic` is None in fast mode. Collective.
+
+    Every batch has the same samples whatever the ranks, and in exact mode the sums the same bits.
+    """
+    settings, comm, size = model.settings, model.comm, model.settings.training.batch_size
+    order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
+    division, reducer = reducing(model, batch_sizes(train.count, size), arithmetic)
+    batches = Batches(train, order, size, model.feed, division)
+    audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)
+    return Work(batches, reducer, Ledger(comm, batches), audit)
+
+
+def reducing(
+    model: Predictor, sizes: Sequence[int], arithmetic: Arithmetic | None
+) -> tuple[Division, Reducer]:
+    """Return how global batches of `sizes` rows are divided, and their gradients added."""
+    comm, network = model.comm, model.network
+    if arithmetic is None:
+        return Shares(comm.rank, comm.size), ShareReducer(comm, network, model.settings)
+    plan = arithmetic.plan
+    division = Leaves(comm.rank, comm.size, arithmetic.leaves, plan.alone, plan.grid)
+    if arithmetic.kind == "shared":
+        return division, ProductReducer(comm, network, division, sizes, plan)
+    return division, LeafReducer(comm, network, division, sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,6 @@ def train(
     chronicle = Chronicle()
     callbacks = [chronicle, *callbacks] if comm.is_root else []
     folder, say, warn = RunFolder(output), teller(callbacks), teller(callbacks, grave=True)
-    parts: dict[str, Any] = {"layers": layers, "loss": loss, "callbacks": callbacks}
-    parts["preemption"] = preemption
     try:
         with comm.together("opening the run folder"):
             done, snapshot, recorded = None, None, None
@@ -63,12 +62,14 @@ def train(
             if comm.is_root and resume:
                 done, snapshot, recorded = look_back(folder, settings, say, accept_changes, warn)
                 refuse_other_loss(snapshot, loss.kind if loss else settings.model.loss)
-        done, parts["recorded"] = comm.share((done, recorded))
+        done, recorded = comm.share((done, recorded))
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
+        build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
+                        preemption=preemption, recorded=recorded)  # fmt: skip
         with chronicled(output, comm, chronicle.early):
-            run, summary = _to_the_end(settings, folder, comm, snapshot, parts, warn)
+            run, summary = _to_the_end(settings, folder, comm, snapshot, build, warn)
             _tell_the_end(run, summary)
         run.close()
         return summary
@@ -83,14 +84,14 @@ def _to_the_end(
     folder: RunFolder,
     comm: Communicator,
     snapshot: Snapshot | None,
-    parts: dict[str, Any],
+    build: Callable[[], Run],
     warn: Callable[[str], None],
 ) -> tuple[Run, dict[str, Any]]:
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
     begin, run = time.time(), None
     try:
         with comm.watch.armed(settings.communication.deadline_seconds):
-            run = build_run(settings, comm, **parts)
+            run = build()
             _begin(run, folder, snapshot, warn)
             fit(run, folder)
             return run, _finish(run, folder, begin)

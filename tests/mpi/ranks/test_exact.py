@@ -1,12 +1,13 @@
 """Exact mode: the bits of one rank alone, on any number of ranks. Also run on 5, 7 and 8."""
 
+import h5py
 import numpy as np
 import pytest
 
 import disttrain
 from disttrain.comm.alone import Alone
 from disttrain.model import Context, Dense, Layer, Parameter
-from disttrain.training.exact import arithmetic as deciding
+from disttrain.training.exact.probe import Probe
 from tests.cli.shell import blobs, numbers
 
 # 150 rows for training: batches of 32, the last of an epoch has 22.
@@ -69,8 +70,8 @@ def test_uneven_batches_dropout_and_a_schedule(comm, settings):
     leaves, shared = check(settings, comm)
     assert leaves.state.step == shared.state.step == 15
     if comm.size > 1:
-        assert leaves.reducer.way == "tree+window"
-        assert shared.reducer.way == "products"
+        assert leaves.work.reducer.way == "tree+window"
+        assert shared.work.reducer.way == "products"
     np.testing.assert_allclose(leaves.network.values, shared.network.values, rtol=1e-2, atol=1e-4)
 
 
@@ -148,7 +149,7 @@ def test_messages_instead_of_shared_memory(comm, settings, monkeypatch):
     monkeypatch.setattr("disttrain.comm.sums.leaves.room", lambda: 0.0)
     monkeypatch.setattr("disttrain.comm.sharing.room", lambda: 0.0)
     leaves, _ = check(settings, comm)
-    assert leaves.reducer.way == ("tree+alltoall" if comm.size > 1 else "none")
+    assert leaves.work.reducer.way == ("tree+alltoall" if comm.size > 1 else "none")
 
 
 def test_leaves_that_are_too_large_for_one_pass(comm, settings, monkeypatch):
@@ -159,14 +160,14 @@ def test_leaves_that_are_too_large_for_one_pass(comm, settings, monkeypatch):
 @pytest.mark.parametrize("forbidden", [(0, 1, 2), (1,)])
 def test_what_the_probe_forbids_is_not_divided(comm, settings, monkeypatch, forbidden):
     """The rest is divided as this processor allows: a grid that is wrong for it has other bits."""
-    real = deciding.divisible
+    real = Probe.divisible
 
     def fewer(*arguments):
         plan = real(*arguments)
         grids = tuple(0 if n in forbidden else grid for n, grid in enumerate(plan.grids))
         return plan._replace(alone=True, grids=grids)
 
-    monkeypatch.setattr(deciding, "divisible", fewer)
+    monkeypatch.setattr(Probe, "divisible", fewer)
     (run,) = check(settings, comm, ["shared"])
     assert run.arithmetic.plan.alone
     assert all(run.arithmetic.plan.grids[n] == 0 for n in forbidden)
@@ -177,8 +178,8 @@ class Gain(Layer):
 
     kind = "gain"
 
-    def parameters(self, inputs):
-        return {"gain": Parameter((inputs,), initial=1.0)}
+    def parameters(self, shape):
+        return {"gain": Parameter(shape, initial=1.0)}
 
     def forward(self, x, ctx: Context):
         gain = ctx.values["gain"]
@@ -203,13 +204,64 @@ def test_a_layer_of_ones_own_is_computed_leaf_by_leaf(comm, settings):
     assert caught.value.exit_code == 2
 
 
+class Rows(Layer):
+    """The mean of each row of an image: it needs samples in their shape."""
+
+    kind = "rows"
+
+    def outputs(self, shape):
+        return shape[:-1]
+
+    def parameters(self, shape):
+        return {"gain": Parameter(shape, initial=1.0)}
+
+    def forward(self, x, ctx: Context):
+        gain = ctx.values["gain"]
+
+        def backward(dy):
+            spread = np.repeat(dy[..., None], x.shape[-1], axis=-1) / x.shape[-1]
+            ctx.gradients["gain"][:] = (spread * x).sum(axis=0)
+            return spread * gain
+
+        return (x * gain).mean(axis=-1), backward
+
+
+def images(path, rows=150):
+    """Write a data file of images of 4 x 6 pixels, and one with the same numbers stored flat."""
+    random = np.random.default_rng(8)
+    labels = np.arange(rows) % 3
+    pixels = random.integers(0, 100, (rows, 4, 6)).astype("u1")
+    pixels[np.arange(rows), labels] += 120
+    for file, inputs in ((path, pixels), (path.with_suffix(".flat"), pixels.reshape(rows, 24))):
+        with h5py.File(file, "w") as opened:
+            opened["train/inputs"], opened["train/targets"] = inputs, labels
+
+
+def test_images_and_the_same_numbers_stored_flat_give_one_digest(comm, settings, made):
+    path = made("images.h5", images)
+    found = []
+    for file in (path, path.with_suffix(".flat")):
+        changed = settings.replace(data={"path": str(file), "validation_fraction": 0.2},
+                                   model={"input_dropout": 0.1})  # fmt: skip
+        runs = check(changed, comm)
+        found.append([run.digest() for run in runs])
+    assert runs[0].network.shapes[0] == (24,)
+    assert found[0] == found[1]
+
+
+def test_a_layer_that_needs_the_shape_of_a_sample(comm, settings, made):
+    changed = settings.replace(data={"path": str(made("images.h5", images))})
+    (run,) = check(changed, comm, ["leaves"], layers=[Rows(), Dense(9, "relu"), Dense(3)])
+    assert run.network.shapes == [(4, 6), (4,), (9,), (3,)]
+
+
 class Decaying(Dense):
     """A dense layer whose bias decays too: its gradient lies between those of weights."""
 
     rowwise = True
 
-    def parameters(self, inputs):
-        return super().parameters(inputs) | {"bias": Parameter((self.units,), 0.0)}
+    def parameters(self, shape):
+        return super().parameters(shape) | {"bias": Parameter((self.units,), 0.0)}
 
 
 def test_a_bias_that_decays_is_computed_leaf_by_leaf(comm, settings, monkeypatch):
@@ -302,9 +354,9 @@ def test_a_rank_that_computes_other_bits_is_refused_before_the_first_step(
 ):
     if comm.size == 1:
         pytest.skip("needs two ranks")
-    real = deciding.probe
+    real = Probe.digest
     if comm.rank == comm.size - 1:
-        monkeypatch.setattr(deciding, "probe", lambda *a: real(*a)[::-1])
+        monkeypatch.setattr(Probe, "digest", lambda *a: real(*a)[::-1])
     with pytest.raises(disttrain.DisttrainError, match=r"other bits than rank 0.*CORETYPE") as e:
         disttrain.build(settings, comm=comm)
     assert e.value.exit_code == 2

@@ -46,7 +46,7 @@ def snapshot() -> Snapshot:
         for _ in range(2)
     )
     data = {
-        "path": "data.h5", "inputs": 4, "input_dtype": "float32", "classes": 3,
+        "path": "data.h5", "inputs": 4, "shape": [4], "input_dtype": "float32", "classes": 3,
         "class_names": ["a", "b", "c"], "samples": {"train": 12},
     }  # fmt: skip
     normalization = {

@@ -12,6 +12,7 @@ from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError, UsageError
 from disttrain.runs.resumption import arithmetic_of
 from disttrain.training.exact import arithmetic
+from disttrain.training.exact.probe import Probe
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]
@@ -89,8 +90,8 @@ def test_another_order_of_samples_in_mid_epoch(
 
 def another_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this machine compute other bits, with another BLAS."""
-    probe = arithmetic.probe
-    monkeypatch.setattr(arithmetic, "probe", lambda *a: probe(*a)[::-1])
+    digest = Probe.digest
+    monkeypatch.setattr(Probe, "digest", lambda *a: digest(*a)[::-1])
     monkeypatch.setattr(arithmetic, "blas", lambda: "another BLAS, 1 threads")
 
 

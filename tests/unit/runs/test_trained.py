@@ -73,6 +73,43 @@ def test_pixels_and_other_numbers_are_not_mistaken_for_each_other(
         load(tmp_path / "numbers").predict(pixels)
 
 
+def test_images_may_be_given_flat_but_never_in_another_order(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
+) -> None:
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(40, 2, 3, 4)).astype("f4"), np.arange(40) % 3
+    path = write_data("images.h5", train=(images, labels), test=(images, labels))
+    go(settings(f"data.path={path}", "training.epochs=1"))
+    trained = load(tmp_path / "run")
+    assert trained.snapshot.state["data"]["shape"] == [2, 3, 4]
+    assert trained.network.shapes[0] == (2, 3, 4)
+    want = trained.predict(images)
+    np.testing.assert_array_equal(trained.predict(images.reshape(40, 24)), want)
+    np.testing.assert_array_equal(trained.predict(images.reshape(40, 2, 1, 3, 4)), want)
+    flat = write_data("flat.h5", test=(images.reshape(40, 24), labels))
+    assert trained.evaluate(flat) == trained.evaluate()
+    turned = images.transpose(0, 2, 3, 1)
+    with pytest.raises(DataError, match=r"3 x 4 x 2 = 24 numbers .* takes 2 x 3 x 4 = 24 numbers"):
+        trained.predict(turned)
+    with pytest.raises(DataError, match=r"3 x 4 x 2 = 24 numbers .* takes 2 x 3 x 4 = 24 numbers"):
+        trained.evaluate(write_data("turned.h5", test=(turned, labels)))
+
+
+def test_a_run_of_flat_images_goes_on_with_images_but_not_with_turned_ones(
+    tmp_path: Path, settings: Make, interrupted: Any, go: Go, write_data: Callable[..., str]
+) -> None:
+    random = np.random.default_rng(0)
+    # The mean of all pixels is the same wherever they stand.
+    images = np.repeat(random.normal(size=(40, 1, 1, 1)), 24, axis=1).reshape(40, 2, 3, 4)
+    path = write_data(train=(images, np.arange(40) % 3))
+    interrupted(settings(f"data.path={path}"), 2)
+    turned = write_data("turned.h5", train=(images.transpose(0, 2, 3, 1), np.arange(40) % 3))
+    with pytest.raises(DataError, match=r"shape of a sample was \[2, 3, 4\], now .* \[3, 4, 2\]"):
+        go(settings(f"data.path={turned}"), resume=True)
+    flat = write_data("flat.h5", train=(images.reshape(40, 24), np.arange(40) % 3))
+    assert go(settings(f"data.path={flat}"), resume=True)["status"] == "completed"
+
+
 def test_other_data_must_fit(
     tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
 ) -> None:

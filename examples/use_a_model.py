@@ -14,6 +14,6 @@ print(f"{model.path}: step {model.snapshot.step}, digest {model.snapshot.digest[
 print(f"test accuracy {model.evaluate(split='test').accuracy:.4f}")
 
 # Raw inputs, as they stand in the data file: the model brings its own normalization.
-black = np.zeros((1, model.network.inputs), "uint8")
+black = np.zeros((1, *model.network.shapes[0]), "uint8")
 probabilities = model.predict(black)
 print(f"a black image looks most like class {probabilities[0].argmax()}")

@@ -28,7 +28,7 @@ def numbers(length: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("form", "dtype"), PINNED)
 def test_the_digest_of_sgd_is_what_it_has_been(form: str, dtype: str) -> None:
-    network = Network([Dense(5, "tanh"), Dense(3)], 4, dtype, Cpu(), seed=1)
+    network = Network([Dense(5, "tanh"), Dense(3)], (4,), dtype, Cpu(), seed=1)
     network.values[:] = numbers(network.layout.length, 0)
     settings = Sgd(momentum=0.9, form=form, weight_decay=0.01)
     optimizer = Optimizer(network, settings)
@@ -40,7 +40,7 @@ def test_the_digest_of_sgd_is_what_it_has_been(form: str, dtype: str) -> None:
 
 
 def test_the_state_of_another_optimizer_is_refused() -> None:
-    network = Network([Dense(2)], 3, "float32", Cpu(), seed=1)
+    network = Network([Dense(2)], (3,), "float32", Cpu(), seed=1)
     optimizer = Optimizer(network, Sgd())
     with pytest.raises(CheckpointError, match=r"another optimizer \(other, not velocity\).*kind"):
         optimizer.load({"other": network.tensors(network.values)})

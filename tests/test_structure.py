@@ -48,6 +48,8 @@ OWNERS = {
     "pydantic": {"config"},
     "matplotlib": {"report"},
     "PIL": {"data"},
+    "pandas": {"data"},
+    "pyarrow": {"data"},
     "typer": {"cli"},
     "rich": {"cli"},
     "numba": {"arrays"},
@@ -143,7 +145,7 @@ def test_the_public_names_are_frozen() -> None:
 def test_help_starts_without_the_slow_imports() -> None:
     code = (
         "import sys, disttrain.cli;"
-        "print([m for m in ('numpy', 'h5py', 'mpi4py', 'pydantic', 'matplotlib', 'rich')"
+        "print([m for m in ('numpy', 'h5py', 'mpi4py', 'pydantic', 'matplotlib', 'rich', 'pandas')"
         " if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

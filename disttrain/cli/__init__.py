@@ -25,6 +25,7 @@ from disttrain.cli import (
     predict,
     prepare,
     prepare_small,
+    prepare_tables,
     template,
     train,
     verify,
@@ -79,6 +80,7 @@ def start(
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
+prepare.app.add_typer(prepare_tables.app)
 prepare.app.add_typer(prepare_small.app)
 app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.command)

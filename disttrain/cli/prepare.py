@@ -1,6 +1,6 @@
-"""`disttrain prepare`: makes a data file from MNIST, IDX, CSV, numpy files or images.
+"""`disttrain prepare`: makes a data file from MNIST, IDX, numpy files or images.
 
-The sets that are small or generated are in prepare_small.py.
+Tables are in prepare_tables.py, the sets that are small or generated in prepare_small.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,33 +98,6 @@ def idx(
 
 
 @app.command()
-def csv(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The table, gzipped or plain.")],
-    out: Out,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Target column; several as a,b; by number (from 1) where there is no header. "
-            "Left out: label, target, class or y, else the last.",
-        ),
-    ] = None,
-    regression: Regression = False,
-    test_fraction: TestFraction = 0.0,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """A table: one row per sample, with or without a header."""
-    from disttrain.data.importers.csv import import_csv
-    from disttrain.data.importers.holdout import hold_out
-
-    with reading(out, source):
-        imported = import_csv(source, target=target, regression=regression)
-        imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json)
-
-
-@app.command()
 def npz(
     source: Annotated[Path, typer.Argument(metavar="IN", help=".npz, or .npy with --targets.")],
     out: Out,
@@ -185,8 +158,11 @@ def _height_and_width(size: str | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def reading(out: Path, *sources: Path) -> Iterator[None]:
-    """Refuse a bad OUT before time is spent on reading, and show that reading goes on."""
+def reading(out: Path, *sources: Path) -> Iterator[Callable[[int], None]]:
+    """Refuse a bad OUT before time is spent on reading, and show that reading goes on.
+
+    What it gives is to be called with the number of rows that were read.
+    """
     from rich.console import Console
 
     from disttrain.data.writer import check_replaceable
@@ -195,8 +171,11 @@ def reading(out: Path, *sources: Path) -> Iterator[None]:
         raise UsageError(f"{out} is also a file to read: name another OUT")
     check_replaceable(out)
     console = Console(stderr=True)
-    with console.status("reading") if console.is_terminal else _nothing():
-        yield
+    if not console.is_terminal:
+        yield lambda rows: None
+        return
+    with console.status("reading") as status:
+        yield lambda rows: status.update(f"reading: {rows:,} rows")
 
 
 def existing(out: Path) -> Path:
@@ -204,17 +183,15 @@ def existing(out: Path) -> Path:
     return next(parent for parent in out.absolute().parents if parent.exists())
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
 def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
     """Write the data file and say what is in it."""
     from disttrain.data.writer import write_data_file
 
     with _progress_bar() as progress:
-        write_data_file(out, imported.splits, imported.classes, seed=seed, progress=progress)
+        write_data_file(
+            out, imported.splits, imported.classes, preparation=imported.preparation, seed=seed,
+            progress=progress,
+        )  # fmt: skip
     facts = _facts(out, imported, seed)
     if as_json:
         print(json.dumps(facts))
@@ -237,20 +214,28 @@ def _progress_bar() -> Iterator[Progress | None]:
 
 
 def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:
-    inputs, targets = imported.splits["train"]
-    is_classes = targets.dtype.kind == "i"
+    inputs, targets = next(iter(imported.splits.values()))
+    is_classes, made = targets.dtype.kind == "i", imported.preparation
     return {
         "path": str(out),
         "rows": {split: len(pair[0]) for split, pair in imported.splits.items()},
         "input_shape": list(inputs.shape[1:]),
         "input_dtype": str(inputs.dtype),
         "target_dtype": str(targets.dtype),
-        "outputs": int(targets.max()) + 1 if is_classes else targets.shape[1],
+        "outputs": _outputs(imported),
         "task": "classification" if is_classes else "regression",
         "classes": None if imported.classes is None else list(imported.classes),
+        "target": None if made is None else list(made.targets),
         "seed": seed,
         "notes": list(imported.notes),
     }
+
+
+def _outputs(imported: Imported) -> int:
+    _, targets = next(iter(imported.splits.values()))
+    if targets.dtype.kind != "i":
+        return int(targets.shape[1])
+    return len(imported.classes) if imported.classes else int(targets.max()) + 1
 
 
 def _sentence(facts: dict[str, Any]) -> str:
@@ -263,4 +248,6 @@ def _sentence(facts: dict[str, Any]) -> str:
     if facts["classes"]:
         names = facts["classes"]
         targets += f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    if facts["target"]:
+        targets = f"target {', '.join(map(repr, facts['target']))}: {targets}"
     return f"{facts['path']}: {rows}; inputs {shape} {facts['input_dtype']}; {targets}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.format import FORMAT, SPLITS, VERSION
+from disttrain.data.format import CLASSES, FORMAT, PREPARATION, SPLITS, VERSION
+from disttrain.data.preparation import Preparation
 from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
 from disttrain.hdf5 import Array, Group, Refused, root_of
+
+LONGEST_TEXT = 16 << 20
+"""Of what is kept beside the rows: the names of a million classes, the columns of a wide table."""
 
 __all__ = ["DataFile", "SplitFacts", "looks_like_data", "open_file", "read_facts", "reading"]
 
@@ -62,6 +67,7 @@ class DataFile:
     names: tuple[str, str]
     splits: dict[str, SplitFacts]
     class_names: tuple[str, ...]
+    preparation: Preparation | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,7 +127,10 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
         if version != VERSION:
             raise DataError(f"data file {path} has version {version!r:.40}, not {VERSION}")
         found = {n: _facts(path, root.get(n), n, names) for n in SPLITS if n in root.names}
-        classes = root.attribute("classes", [])
+        classes = root.attribute(CLASSES, None)
+        preparation = _text(root, PREPARATION, path)
+        if classes is None:
+            classes = _list(_text(root, CLASSES, path), path)
     if not isinstance(classes, list):
         raise DataError(f"data file {path} has the classes {classes!r:.40}, which is not a list")
     if "train" not in found and "test" not in found:
@@ -133,7 +142,30 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
                 f"data file {path}: samples of {facts.name} are {facts.kind}, those of "
                 f"{first.name} {first.kind}: prepare them in one way"
             )
-    return DataFile(path, names, found, tuple(map(str, classes)))
+    return DataFile(
+        path, names, found, tuple(map(str, classes)),
+        Preparation.from_json(preparation) if preparation else None,
+    )  # fmt: skip
+
+
+def _text(root: Group, name: str, path: str) -> str:
+    """Return the text of an array of bytes, "" where there is none of that name."""
+    array = root.get(name) if name in root.names else None
+    if not isinstance(array, Array) or array.dtype != np.uint8 or len(array.shape) != 1:
+        return ""
+    if array.length > LONGEST_TEXT:
+        raise DataError(f"data file {path}: '{name}' is longer than {LONGEST_TEXT} bytes")
+    try:
+        return bytes(array.all()).decode()
+    except UnicodeDecodeError:
+        raise DataError(f"data file {path}: '{name}' is no text: prepare the data again") from None
+
+
+def _list(text: str, path: str) -> object:
+    try:
+        return json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        raise DataError(f"data file {path}: the names of its classes are damaged") from None
 
 
 def _facts(path: str, group: object, name: str, names: tuple[str, str]) -> SplitFacts:

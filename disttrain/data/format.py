@@ -2,6 +2,8 @@
 
     data.h5                      HDF5; attributes format = "disttrain-data", version = 1 and,
     │                            where classes have names, classes = those names by number
+    ├── classes                  those names, as JSON in bytes, where they are too long for that
+    ├── preparation              optional: how tables become such rows, as JSON in bytes
     ├── train/
     │   ├── inputs               (rows, ...) any integer or float dtype up to 8 bytes
     │   └── targets              (rows,) int64 class numbers from 0, or (rows, outputs) floats
@@ -23,13 +25,26 @@ from numpy.typing import NDArray
 
 from disttrain.errors import DataError
 
-__all__ = ["FORMAT", "INPUTS", "SPLITS", "TARGETS", "VERSION", "Array", "Splits", "check_splits"]
+__all__ = [
+    "CLASSES",
+    "FORMAT",
+    "INPUTS",
+    "PREPARATION",
+    "SPLITS",
+    "TARGETS",
+    "VERSION",
+    "Array",
+    "Splits",
+    "check_splits",
+]
 
 FORMAT = "disttrain-data"
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 INPUTS = "inputs"
 TARGETS = "targets"
+CLASSES = "classes"
+PREPARATION = "preparation"
 
 Array = NDArray[Any]
 Splits = Mapping[str, tuple[Array, Array]]
@@ -39,17 +54,20 @@ Splits = Mapping[str, tuple[Array, Array]]
 def check_splits(splits: Splits, source: object) -> None:
     """Refuse splits that don't fit the format or one another.
 
-    `source` is what the message names. Raises DataError. Values are not looked at, but for the
-    largest and smallest class number.
+    There is a split `train`, or `test` alone. `source` is what the message names. Raises DataError.
+    Values are not looked at, but for the largest and smallest class number.
     """
-    if "train" not in splits:
+    if "train" not in splits and list(splits) != ["test"]:
         raise DataError(f"{source} holds no training rows: a data file needs the split 'train'")
     for name, (inputs, targets) in splits.items():
         where = f"{source}, split '{name}'"
         if name not in SPLITS:
             raise DataError(f"{where}: splits are called {', '.join(SPLITS)}")
         _check_shapes(inputs, targets, where)
-        _check_fits_train(splits, name, where)
+    if "train" not in splits:
+        return
+    for name in splits:
+        _check_fits_train(splits, name, f"{source}, split '{name}'")
     targets = splits["train"][1]
     if targets.dtype == np.int64 and targets.min() == targets.max():
         raise DataError(

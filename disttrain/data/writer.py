@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +16,17 @@ import numpy as np
 
 from disttrain.arrays import permutation
 from disttrain.data.format import (
+    CLASSES,
     FORMAT,
     INPUTS,
+    PREPARATION,
     TARGETS,
     VERSION,
     Array,
     Splits,
     check_splits,
 )
+from disttrain.data.preparation import Preparation
 from disttrain.data.record import add_record
 from disttrain.disk import sync_directory
 from disttrain.errors import DataError
@@ -34,6 +38,8 @@ Progress = Callable[[int, int], None]
 
 BLOCK_BYTES = 8 << 20
 METADATA_BYTES = 64 << 10
+# An attribute of HDF5 holds less than 64 KiB; each name in a list takes as much as the longest.
+LONGEST_ATTRIBUTE = 4 << 10
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 ADVICE = {
@@ -74,12 +80,14 @@ def write_data_file(
     splits: Splits,
     classes: Sequence[str] | None = None,
     *,
+    preparation: Preparation | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> None:
     """Write `splits` to the data file `path`, the rows of `train` in an order drawn from `seed`.
 
-    Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py. The
+    Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py.
+    `classes` are names by number; `preparation` is how a table became these rows. The
     folder of `path` is created where there is none. A good file at `path` is replaced at the very
     end, in one move; after any error it is untouched and nothing else is left. Raises DataError
     where the splits are bad or the disk refuses.
@@ -91,7 +99,7 @@ def write_data_file(
     with _one_sentence(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(draft, splits, classes, seed, progress)
+            _write(draft, splits, _texts(classes, preparation), seed, progress)
             os.replace(draft, path)
         except BaseException:  # also Ctrl-C: a half-written file must never stay
             with suppress(OSError):
@@ -103,13 +111,13 @@ def write_data_file(
 def _write(
     draft: Path,
     splits: Splits,
-    classes: Sequence[str] | None,
+    texts: dict[str, str],
     seed: int,
     progress: Progress | None,
 ) -> None:
     total = sum(array.nbytes for pair in splits.values() for array in pair)
     _try_size(draft, total + METADATA_BYTES)
-    offsets = _lay_out(draft, splits, classes)
+    offsets = _lay_out(draft, splits, texts)
     done = 0
     with draft.open("r+b") as file:
         for name, pair in splits.items():
@@ -123,6 +131,16 @@ def _write(
     add_record(draft)
 
 
+def _texts(classes: Sequence[str] | None, preparation: Preparation | None) -> dict[str, str]:
+    """Return what the file holds besides rows, each as JSON."""
+    texts = {}
+    if classes is not None:
+        texts[CLASSES] = json.dumps(list(classes))
+    if preparation is not None:
+        texts[PREPARATION] = preparation.to_json()
+    return texts
+
+
 def _try_size(draft: Path, size: int) -> None:
     # HDF5 can't give up on a file that it fails to flush: the process then dies at its exit. So
     # the size and the first blocks are tried without it.
@@ -133,7 +151,7 @@ def _try_size(draft: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _lay_out(draft: Path, splits: Splits, classes: Sequence[str] | None) -> dict[str, int]:
+def _lay_out(draft: Path, splits: Splits, texts: dict[str, str]) -> dict[str, int]:
     """Write everything but the rows; return where in the file each array starts, in bytes.
 
     The rows are then written around HDF5, for the reason given in `_try_size`.
@@ -146,8 +164,11 @@ def _lay_out(draft: Path, splits: Splits, classes: Sequence[str] | None) -> dict
     with h5py.File(draft, "w", libver="earliest") as f:
         f.attrs["format"] = FORMAT
         f.attrs["version"] = VERSION
-        if classes is not None:
-            f.attrs["classes"] = list(classes)
+        for name, text in texts.items():
+            if name == CLASSES and len(text.encode()) <= LONGEST_ATTRIBUTE:
+                f.attrs[CLASSES] = json.loads(text)
+            else:
+                f[name] = np.frombuffer(text.encode(), np.uint8)
         for name, pair in splits.items():
             for part, array in zip((INPUTS, TARGETS), pair, strict=True):
                 dtype = array.dtype.newbyteorder("<")

@@ -36,7 +36,9 @@ def run(*arguments):
 def test_csv_says_what_it_made(table, out):
     result = run("csv", table, out)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{out}: train 20 rows; inputs 2 uint8; 2 classes (cat, dog)\n"
+    assert result.stdout == (
+        f"{out}: train 20 rows; inputs 2 float32; target 'label': 2 classes (cat, dog)\n"
+    )
     assert result.stderr == ""
     with h5py.File(out) as f:
         assert list(f.attrs["classes"]) == ["cat", "dog"]
@@ -49,11 +51,12 @@ def test_json_is_one_object_and_people_read_standard_error(table, out):
         "path": str(out),
         "rows": {"train": 16, "test": 4},
         "input_shape": [2],
-        "input_dtype": "uint8",
+        "input_dtype": "float32",
         "target_dtype": "int64",
         "outputs": 2,
         "task": "classification",
         "classes": ["cat", "dog"],
+        "target": ["label"],
         "seed": 4,
         "notes": [],
     }
@@ -71,7 +74,7 @@ def test_the_seed_decides_the_order(table, out, tmp_path):
 
 def test_regression_and_several_targets(table, out):
     result = run("csv", table, out, "--target", "b", "--regression")
-    assert isinstance(result.exception, DataError)  # 'label' is text and would be an input
+    assert "column 'label' gives 2 inputs" in result.stdout
     table.write_text("a,b,c\n1,2,3\n4,5,6\n")
     assert "2 regression targets of float32" in run("csv", table, out, "--target", "b,c").stdout
     assert "1 regression targets" in run("csv", table, out, "--regression").stdout
@@ -167,13 +170,17 @@ def test_help_needs_nothing_heavy():
         ("digits", "train 1438 rows, test 359 rows; inputs 8 x 8 float32; 10 classes"),
         (
             "iris",
-            "train 120 rows, test 30 rows; inputs 4 float32; "
+            "train 120 rows, test 30 rows; inputs 4 float32; target 'class': "
             "3 classes (setosa, versicolor, virginica)",
         ),
-        ("wine", "train 142 rows, test 36 rows; inputs 13 float32; 3 classes (class_0, "),
+        (
+            "wine",
+            "train 142 rows, test 36 rows; inputs 13 float32; target 'class': 3 classes (class_0, ",
+        ),
         (
             "breast-cancer",
-            "train 455 rows, test 114 rows; inputs 30 float32; 2 classes (benign, malignant)",
+            "train 455 rows, test 114 rows; inputs 30 float32; target 'class': "
+            "2 classes (benign, malignant)",
         ),
     ],
 )

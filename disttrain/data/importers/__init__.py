@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disttrain.data.format import Splits
+from disttrain.data.preparation import Preparation
 
 __all__ = ["Imported"]
 
@@ -18,9 +19,11 @@ __all__ = ["Imported"]
 class Imported:
     """The splits that were read, and the names of the classes by number where there are names.
 
-    `notes` say what was passed over or decided: sentences for the user.
+    `notes` say what was passed over or decided: sentences for the user. `preparation` is what was
+    learned from a table.
     """
 
     splits: Splits
     classes: Sequence[str] | None = None
     notes: Sequence[str] = ()
+    preparation: Preparation | None = None

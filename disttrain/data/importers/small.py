@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from disttrain.data.importers import Imported
-from disttrain.data.importers.csv import import_csv
 from disttrain.data.importers.download import unzipped_sha256
 from disttrain.data.importers.shipped import shipped_folders
+from disttrain.data.importers.tables import import_table
 from disttrain.errors import DataError
 
 __all__ = ["SHA256", "import_small"]
@@ -39,7 +39,7 @@ def import_small(name: str, folder: Path | None = None) -> Imported:
             f"{path} is not the {name} data that ships with disttrain, as its checksum differs: "
             "fetch it again, or use 'prepare csv' for a table of your own"
         )
-    imported = import_csv(path)
+    imported = import_table(path)
     return _as_images(imported) if name == "digits" else imported
 
 

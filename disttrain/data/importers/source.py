@@ -1,47 +1,101 @@
-"""Opens a file to import, gzipped or not, and turns whatever is wrong with it into one sentence."""
+"""Opens a file to import, packed or not, and turns whatever is wrong with it into one sentence."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import shutil
+import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from disttrain.errors import DataError
 
-__all__ = ["RATIO", "SMALL", "open_source", "reading"]
+__all__ = ["RATIO", "SMALL", "kept", "open_source", "reading"]
 
-GZIP_MAGIC = b"\x1f\x8b"
-# A gzip file may unpack to so many times its size (and a small one to more): tables of digits reach
-# 50, what was made to fill a memory 1000.
+# What the first bytes of a packed file are, by the way of packing.
+MAGICS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\x03\x04": "zip"}
+# A packed file may unpack to so many times its size (and a small one to more): tables of digits
+# reach 50, what was made to fill a memory 1000.
 RATIO, SMALL = 200, 1 << 20
+# An xz file says how much memory its reading needs; those of `xz -9` need 65 MiB.
+XZ_MEMORY = 256 << 20
 
 
 @contextmanager
 def open_source(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for reading bytes, unzipped where its first bytes say gzip, whatever its name.
+    """Open `path` for reading bytes, unpacked where its first bytes say gzip, bzip2, xz or zip.
 
-    Raises DataError, also for errors met later, inside the `with` block.
+    A zip file must hold one file. Raises DataError, also for errors met later, inside the `with`
+    block.
     """
-    with reading(path), path.open("rb") as raw:
-        zipped = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        raw.seek(0)
-        if zipped:
+    with reading(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path} is a pipe or a device: give a file")
+        with path.open("rb") as raw:
+            start = raw.read(max(map(len, MAGICS)))
+            raw.seek(0)
+            way = next((way for magic, way in MAGICS.items() if start.startswith(magic)), None)
+            if way is None:
+                yield raw
+                return
             most = max(SMALL, RATIO * os.fstat(raw.fileno()).st_size)
-            with gzip.open(raw, "rb") as unzipped, Bounded(unzipped, most, path) as bounded:
+            with _unpacked(raw, way, path) as stream, Bounded(stream, most, path) as bounded:
                 yield cast(BinaryIO, io.BufferedReader(bounded))
-        else:
-            yield raw
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[Path]:
+    """Give `path`, or where it is a pipe ("-": standard input) a file with what comes out of it."""
+    if str(path) != "-" and (not path.exists() or path.is_file() or path.is_dir()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="disttrain-") as folder, reading(path):
+        copy = Path(folder, "stdin" if str(path) == "-" else path.name)
+        with (
+            nullcontext(os.fdopen(0, "rb", closefd=False)) if str(path) == "-" else path.open("rb")
+        ) as pipe, copy.open("wb") as file:  # fmt: skip
+            shutil.copyfileobj(pipe, file)
+        yield copy
+
+
+def _unpacked(raw: BinaryIO, way: str, path: Path) -> Any:
+    if way == "gzip":
+        return gzip.open(raw, "rb")
+    if way == "bzip2":
+        return bz2.open(raw, "rb")
+    if way == "xz":
+        lzma.LZMADecompressor(memlimit=XZ_MEMORY).decompress(raw.read(1 << 16), max_length=1)
+        raw.seek(0)
+        return lzma.open(raw, "rb")
+    return _only_member(zipfile.ZipFile(raw), path)
+
+
+def _only_member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        names = ", ".join(repr(member.filename)[1:-1] for member in members[:5])
+        raise DataError(
+            f"{path} holds {len(members)} files ({names}): unzip it and give the one to read"
+        )
+    if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path} is packed in an unusual way: unzip it yourself if you trust it")
+    if members[0].flag_bits & 1:
+        raise DataError(f"{path} is locked with a password: unzip it first")
+    return archive.open(members[0])
 
 
 class Bounded(io.RawIOBase):
     """A stream that gives `most` bytes, and a DataError where there are more."""
 
-    def __init__(self, stream: gzip.GzipFile, most: int, path: Path) -> None:
+    def __init__(self, stream: IO[bytes], most: int, path: Path) -> None:
         self._stream, self._left, self._path = stream, most, path
 
     def readable(self) -> bool:
@@ -50,29 +104,30 @@ class Bounded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` as far as possible; return the number of bytes."""
-        count = self._stream.readinto(buffer)
-        self._left -= count
+        content = self._stream.read(len(buffer))
+        buffer[: len(content)] = content
+        self._left -= len(content)
         if self._left < 0:
             raise DataError(
                 f"{self._path} unpacks to more than {RATIO} times its size: unzip it yourself if "
                 "you trust it"
             )
-        return count
+        return len(content)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the operating system and gzip say about `path` into a DataError."""
+    """Turn what the operating system and the unpackers say about `path` into a DataError."""
     try:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: check the path") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a file: name a file") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}): fetch it again") from error
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is a damaged packed file ({error}): fetch it again") from error
     except EOFError as error:
-        raise DataError(f"{path} is a truncated gzip file: fetch it again") from error
+        raise DataError(f"{path} is a truncated packed file: fetch it again") from error
     except OSError as error:
         cause = os.strerror(error.errno) if error.errno else str(error)
         raise DataError(f"{path} can't be read ({cause}): check the path and its rights") from error

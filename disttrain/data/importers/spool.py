@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -15,53 +16,50 @@ from disttrain.errors import DataError
 __all__ = ["Spool", "taken"]
 
 BLOCK_BYTES = 8 << 20
+IN_MEMORY = 256 << 20
+"""Bytes of rows that stay in memory."""
 
 
 class Spool:
-    """Blocks of rows appended to a file; `rows` is all of them as one array, read when used.
+    """Blocks of rows, one after the other; `rows` is all of them as one array.
 
-    `shape` is that of one row. The file lies in `folder` (None: where temporary files go), has no
-    name there, and is gone with the last array that uses it.
+    `shape` is that of one row. Large ones lie in a file in `folder` (None: where temporary files
+    go), which has no name there and is gone with the last array that uses it.
     """
 
     def __init__(self, shape: Sequence[int], dtype: np.dtype, folder: Path | None = None) -> None:
         self.shape, self.dtype, self.count = tuple(shape), dtype, 0
-        self._folder = str(folder or tempfile.gettempdir())
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as its rows
+        self._folder, self._blocks, self._held = folder, list[Array](), 0
+        self._file: IO[bytes] | None = None
 
     def append(self, block: Array) -> None:
-        """Write rows behind the others. Raises DataError where the disk refuses them."""
+        """Add rows behind the others. Raises DataError where the disk refuses them."""
+        block = np.ascontiguousarray(block, self.dtype)
+        self.count += len(block)
+        self._held += block.nbytes
+        if self._file is None and self._held <= IN_MEMORY:
+            self._blocks.append(block)
+            return
         try:
-            self._file.write(np.ascontiguousarray(block, self.dtype).data)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            for each in (*self._blocks, block):
+                self._file.write(each.data)
+            self._file.flush()
+            self._blocks.clear()
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else str(error)
             raise DataError(
-                f"{self._folder} can't hold the rows while they are read ({cause}): free some "
-                "space there"
+                f"{self._folder or tempfile.gettempdir()} can't hold the rows while they are read "
+                f"({cause}): free some space there"
             ) from error
-        self.count += len(block)
 
     def rows(self) -> Array:
-        """Return all rows; read-only."""
-        self._file.flush()
+        """Return all rows; not to be written to."""
         shape = (self.count, *self.shape)
-        if not np.prod(shape):
-            return np.empty(shape, self.dtype)
-        return np.memmap(self._file, self.dtype, "r", shape=shape)
-
-    def narrow(self, dtype: np.dtype) -> None:
-        """Turn what was written into a smaller `dtype`, in its place."""
-        size = int(np.prod(self.shape))
-        step = max(1, BLOCK_BYTES // max(1, size * self.dtype.itemsize))
-        self._file.flush()
-        for low in range(0, self.count, step):
-            high = min(low + step, self.count)
-            self._file.seek(low * size * self.dtype.itemsize)
-            content = self._file.read((high - low) * size * self.dtype.itemsize)
-            self._file.seek(low * size * dtype.itemsize)
-            self._file.write(np.frombuffer(content, self.dtype).astype(dtype).data)
-        self._file.truncate(self.count * size * dtype.itemsize)
-        self.dtype = dtype
+        if self._file is not None:
+            return np.memmap(self._file, self.dtype, "r", shape=shape)
+        return np.concatenate([np.empty((0, *self.shape), self.dtype), *self._blocks])
 
 
 def taken(array: Array, rows: Array) -> Array:

@@ -173,7 +173,7 @@ def test_the_folder_is_made_and_a_link_still_leads_to_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "cause"),
     [
-        ({"test": (X, Y)}, "no training rows"),
+        ({"validation": (X, Y)}, "no training rows"),
         ({"train": (X, Y), "dev": (X, Y)}, "splits are called train, validation, test"),
         ({"train": (X, Y[:5])}, "100 rows of inputs but 5 targets"),
         ({"train": (X, Y.astype(np.float32))}, "need to be int64 class numbers, or floats"),

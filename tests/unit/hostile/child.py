@@ -35,8 +35,8 @@ from disttrain.config import Data
 from disttrain.data import open_dataset
 from disttrain.data.file import looks_like_data
 from disttrain.data.importers.arrays import import_npz, read_npy
-from disttrain.data.importers.csv import import_csv
 from disttrain.data.importers.idx import read_idx
+from disttrain.data.importers.tables import import_table
 from disttrain.errors import DisttrainError
 from disttrain.runs.trained import load_trained
 from disttrain.training.state import State
@@ -71,7 +71,7 @@ def read_archive(path: Path) -> list[Any]:
 
 
 def read_table(path: Path) -> list[Any]:
-    return [array for pair in import_csv(path).splits.values() for array in pair]
+    return [array for pair in import_table(path).splits.values() for array in pair]
 
 
 def open_another(path: Path) -> list[Any]:

@@ -1,0 +1,62 @@
+"""What a cell of a table stands for: a text, a number, a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disttrain.data.format import Array
+from disttrain.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Place", "as_numbers", "as_texts", "class_of", "number_in"]
+
+Place = Callable[[int, int], str]
+"""(Row, column) of a table → the words for it: file, line and name of the column."""
+
+
+def class_of(text: str) -> str:
+    """Return the name of the class that a cell stands for: "3.0" is 3."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else text
+
+
+def as_texts(cells: pandas.Series) -> list[str]:
+    """Return cells as text without blanks around it, "" where they are missing."""
+    missing = cells.isna().to_numpy()
+    values = cells.to_numpy(dtype=object)
+    return ["" if gone else str(cell).strip() for cell, gone in zip(values, missing, strict=True)]
+
+
+def as_numbers(cells: pandas.Series, column: int, place: Place, decimal: str = ".") -> Array:
+    """Return cells as float64, NaN where they are missing; True is 1 and False 0.
+
+    Raises DataError for text and for infinity.
+    """
+    if cells.dtype.kind in "biuf":
+        values: Array = cells.to_numpy(np.float64, na_value=np.nan, copy=True)
+    else:
+        values = np.empty(len(cells))
+        for row, text in enumerate(as_texts(cells)):
+            values[row] = number_in(text, decimal) if text else np.nan
+            if text and np.isnan(values[row]):
+                raise DataError(f"{place(row, column)}: '{text:.40}' is not a number: correct it")
+    if np.isinf(values).any():
+        row = int(np.flatnonzero(np.isinf(values))[0])
+        raise DataError(f"{place(row, column)}: {values[row]} is not a finite number: correct it")
+    return values
+
+
+def number_in(text: str, decimal: str = ".") -> float:
+    """Return the number that `text` is; truth values are 1 and 0, what is no number is NaN."""
+    try:
+        return float(text.replace(decimal, ".") if decimal != "." else text)
+    except ValueError:
+        return {"true": 1.0, "false": 0.0}.get(text.lower(), np.nan)

@@ -1,0 +1,150 @@
+"""How a table of text is written: its encoding, separator and header, found in its first lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disttrain.data.cells import number_in
+from disttrain.data.importers.source import open_source
+from disttrain.errors import DataError
+
+__all__ = ["TARGET_NAMES", "Dialect", "sniff"]
+
+TARGET_NAMES = ("label", "target", "class", "y")
+"""What the target column is called where nobody says, in order of preference."""
+
+HEAD_BYTES = 8 << 20
+"""A first line that is longer is no table's."""
+
+HEAD_ROWS = 50
+BLANKS = r"\s+"
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """`skip` lines stand before the rows; `header` tells whether the first row names the columns.
+
+    `names` are those of the columns: 1, 2, ... without a header. Where rows have one cell more than
+    the header, the first column is nameless: it numbers the rows.
+    """
+
+    encoding: str
+    separator: str
+    skip: int
+    header: bool
+    names: list[str]
+
+
+def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
+    """Find out how the table at `path` is written. Raises DataError for what is no table.
+
+    `target` is the column that was asked for, if any: a first row that holds it is a header.
+    """
+    with open_source(path) as stream:
+        start = stream.read(HEAD_BYTES)
+    if not start:
+        raise DataError(f"{path} is empty: a table needs at least one row")
+    encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
+    text = _decoded(start, encoding, path)
+    said = SAID.match(text)
+    if said:
+        text = text[said.end() :]
+    lines = text.splitlines(keepends=True)
+    if "\0" in lines[0] if lines else False:
+        raise DataError(f"{path} is not a table of text: check the path")
+    if len(start) == HEAD_BYTES and len(lines) <= 1:
+        raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
+    separator = said.group(1) if said else _separator(lines, decimal)
+    rows = list(_rows(lines[:-1] if len(start) == HEAD_BYTES else lines, separator))
+    if not rows:
+        raise DataError(f"{path} is empty: a table needs at least one row")
+    first, below = rows[0], rows[1:]
+    numbered = [str(number) for number in range(1, len(first) + 1)]
+    header = _is_header(first, below, numbered, target, decimal)
+    names = [name.strip() for name in first] if header else numbered
+    if header and below and all(len(row) == len(first) + 1 for row in below):
+        names = ["", *names]
+    return Dialect(encoding, separator, int(said is not None), header, names)
+
+
+def _decoded(start: bytes, encoding: str, path: Path) -> str:
+    try:
+        text = start.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.end < len(start) - 4 or len(start) < HEAD_BYTES:
+            raise DataError(
+                f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}): convert it, "
+                "as with iconv -f latin1 -t utf-8"
+            ) from error
+        text = start[: error.start].decode(encoding)
+    return text
+
+
+def _separator(lines: Sequence[str], decimal: str) -> str:
+    """Return the separator that all of the first lines have, outside quotes, equally often."""
+    outside = [re.sub(r'"[^"]*"', "_", line) for line in lines[:HEAD_ROWS] if line.strip()]
+    if not outside:
+        return ","
+    best, most = "", 0
+    for separator in (mark for mark in ";\t|," if mark != decimal):
+        counts = {line.count(separator) for line in outside}
+        if len(counts) == 1 and max(counts) > most:
+            best, most = separator, max(counts)
+    if best:
+        return best
+    words = {len(line.split()) for line in outside}
+    if len(words) == 1 and words != {1}:
+        return BLANKS
+    # Lines differ, as where one is wrong, or where rows are named: the first one decides.
+    return max((mark for mark in ";\t|," if mark != decimal), key=outside[0].count)
+
+
+def _rows(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
+    if separator == BLANKS:
+        found: Iterator[list[str]] = (line.split() for line in lines)
+    else:
+        stream = io.StringIO("".join(lines), newline="")
+        found = csv.reader(stream, delimiter=separator, skipinitialspace=True)
+    try:
+        for row in found:
+            if any(cell.strip() for cell in row):
+                yield row
+    except csv.Error:  # pandas says it better, with the line
+        return
+
+
+def _is_header(
+    first: list[str], below: list[list[str]], numbered: list[str], target: str | None, decimal: str
+) -> bool:
+    """Tell a header from a first row of data."""
+    below = [row for row in below[:HEAD_ROWS] if len(row) in (len(first), len(first) + 1)]
+
+    def is_number(cell: str) -> bool:
+        """Tell whether a cell is a number or a truth value."""
+        return number_in(cell.strip(), decimal) == number_in(cell.strip(), decimal)
+
+    texts = [column for column, cell in enumerate(first) if cell.strip() and not is_number(cell)]
+    wanted = [] if target is None else [target, *target.split(",")]
+    if any(first[column].strip() in wanted for column in texts):
+        return True
+    if any(first[column].strip().lower() in TARGET_NAMES for column in texts):
+        return True
+    expected = {numbered.index(name) for name in wanted if name in numbered} or {len(first) - 1}
+    for column in texts:
+        cells = [row[column] for row in below if row[column].strip()]
+        if column not in expected and cells and all(is_number(cell) for cell in cells):
+            return True
+    if len(texts) < len(first):
+        # A nameless first column numbers the rows; else numbers in it say that it is data.
+        return texts == list(range(1, len(first))) and not first[0].strip()
+    # All text: names, if they are all different and none of them comes again below.
+    return len(set(first)) == len(first) and not any(
+        first[column] == row[column] for row in below for column in texts
+    )

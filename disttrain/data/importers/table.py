@@ -1,0 +1,204 @@
+"""Tables of other programs, read block by block: text by pandas, Parquet by pyarrow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from disttrain.data.importers.dialect import BLANKS, Dialect, sniff
+from disttrain.data.importers.source import RATIO, SMALL, open_source, reading
+from disttrain.errors import DataError, DisttrainError, UsageError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Table", "open_table"]
+
+BLOCK_CELLS = 4 << 20
+"""Of a table that are read at once."""
+
+MOST_COLUMNS = 1 << 18
+NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
+"""Cells that say that a value is missing. In columns that are read as text only "" does."""
+
+PARQUET = b"PAR1"
+
+
+class Table(Protocol):
+    """Named columns of cells, which can be read as often as one likes."""
+
+    path: Path
+    names: list[str]
+
+    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
+        """Yield the rows block by block, the columns called by their numbers.
+
+        The columns `texts` are read as text. Raises DataError.
+        """
+
+    def place(self, row: int, column: int) -> str:
+        """Return the words for a cell: file, line or row, and column."""
+
+
+def open_table(path: Path, target: str | None, decimal: str, na: Sequence[str]) -> Table:
+    """Open the table at `path`; `target` is the column that was asked for. Raises DataError."""
+    with open_source(path) as stream:
+        parquet = stream.read(len(PARQUET)) == PARQUET
+    table = ParquetTable(path) if parquet else TextTable(path, target, decimal, na)
+    if len(table.names) > MOST_COLUMNS:
+        raise DataError(f"{path} has {len(table.names)} columns: at most {MOST_COLUMNS} are read")
+    return table
+
+
+class TextTable:
+    """A table of text, compressed or not; lines and blanks as in `Dialect`."""
+
+    def __init__(self, path: Path, target: str | None, decimal: str, na: Sequence[str]) -> None:
+        self.path, self._decimal, self._na = path, decimal, tuple(na)
+        self._dialect: Dialect = sniff(path, target, decimal)
+        self.names = self._dialect.names
+        self._whole = False
+
+    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
+        """Yield blocks of rows."""
+        import pandas
+
+        columns = range(len(self.names))
+        missing = {n: ["", *self._na] if n in texts else [*NA, *self._na] for n in columns}
+        with open_source(self.path) as stream, self._sentences(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
+            for block in pandas.read_csv(
+                stream, sep=self._dialect.separator, encoding=self._dialect.encoding,
+                header=0 if self._dialect.header else None, names=columns,
+                skiprows=self._dialect.skip, dtype=dict.fromkeys(texts, "str"), low_memory=False,
+                skipinitialspace=True, decimal=self._decimal, keep_default_na=False,
+                na_values=missing, chunksize=max(64, BLOCK_CELLS // len(columns)),
+            ):  # fmt: skip
+                # Cells that a line has too many become an index, those that it lacks are missing.
+                if not isinstance(block.index, pandas.RangeIndex) or (
+                    not self._whole and block[columns[-1]].isna().any()
+                ):
+                    self._refuse_widths()
+                yield block
+
+    def place(self, row: int, column: int) -> str:
+        """Return the words for a cell. Reads the file up to there."""
+        line = next((line for n, (line, _) in enumerate(self._rows()) if n == row), "?")
+        return f"{self.path}, line {line}, column '{self.names[column]:.60}'"
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line number and the cells of each row but the header, by a slower reader."""
+        with open_source(self.path) as stream:
+            text = io.TextIOWrapper(stream, encoding=self._dialect.encoding, newline="")
+            for _ in range(self._dialect.skip):
+                text.readline()
+            found: Iterator[tuple[int, list[str]]]
+            if self._dialect.separator == BLANKS:
+                found = ((n, line.split()) for n, line in enumerate(text, 1))
+            else:
+                reader = csv.reader(text, delimiter=self._dialect.separator, skipinitialspace=True)
+                found = ((reader.line_num, cells) for cells in reader)
+            there = ((line, cells) for line, cells in found if any(map(str.strip, cells)))
+            for number, (line, cells) in enumerate(there):
+                if number or not self._dialect.header:
+                    yield line + self._dialect.skip, cells
+            text.detach()
+
+    def _refuse_widths(self) -> None:
+        for line, cells in self._rows():
+            if len(cells) != len(self.names):
+                raise DataError(
+                    f"{self.path}, line {line}: {len(cells)} cells, but the table has "
+                    f"{len(self.names)} columns: correct the line"
+                )
+        self._whole = True
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        try:
+            yield
+        except DisttrainError:
+            raise
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path} is not text in UTF-8 ({error.reason}): convert it, as with iconv -f "
+                "latin1 -t utf-8"
+            ) from error
+        except (ValueError, csv.Error) as error:  # pandas' own are of the first kind
+            if "EOF inside string" not in str(error):
+                self._refuse_widths()
+            said = re.sub(r"\s+", " ", str(error))
+            raise DataError(f"{self.path} is not a readable table ({said:.200})") from error
+
+
+class ParquetTable:
+    """A Parquet file, its columns of numbers, truth values and text."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._sentences():
+            file = _pyarrow().ParquetFile(path)
+            self.names: list[str] = list(file.schema_arrow.names)
+            cells = file.metadata.num_rows * len(self.names)
+            nested = any(kind.num_fields for kind in file.schema_arrow.types)
+        if nested:
+            raise DataError(f"{path} has columns of lists or records: make a column of each value")
+        if not cells:
+            raise DataError(f"{path} has no rows or no columns: a table needs at least one")
+        if cells > max(SMALL, RATIO * path.stat().st_size):
+            raise DataError(
+                f"{path} holds {cells} cells, more than {RATIO} times its size: write it again "
+                "without compression if you trust it"
+            )
+
+    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
+        """Yield blocks of rows; `texts` is of no use, as each column has its type."""
+        start = 0
+        with self._sentences():
+            batches = (
+                _pyarrow()
+                .ParquetFile(self.path)
+                .iter_batches(max(64, BLOCK_CELLS // len(self.names)), use_threads=False)
+            )
+        while True:
+            with self._sentences():
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                block = batch.to_pandas(ignore_metadata=True)
+            block.columns = range(len(self.names))
+            block.index = range(start, start + len(block))
+            start += len(block)
+            yield block
+
+    def place(self, row: int, column: int) -> str:
+        """Return the words for a cell."""
+        return f"{self.path}, row {row}, column '{self.names[column]:.60}'"
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        try:
+            with reading(self.path):
+                yield
+        except DisttrainError:
+            raise
+        # pyarrow reports damage by errors of many classes.
+        except Exception as error:
+            said = re.sub(r"\s+", " ", str(error))
+            raise DataError(f"{self.path} is a damaged Parquet file ({said:.200})") from error
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError(
+            "reading Parquet needs pyarrow, which is not installed: pip install 'disttrain[tables]'"
+        ) from error
+    return pyarrow.parquet

@@ -1,0 +1,147 @@
+"""Imports tables, a row for each sample; others are read through what the first one taught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from disttrain.data.cells import Place
+from disttrain.data.format import Array, check_splits
+from disttrain.data.importers import Imported
+from disttrain.data.importers.learn import Options, learn
+from disttrain.data.importers.source import kept
+from disttrain.data.importers.spool import Spool
+from disttrain.data.importers.table import Table, open_table
+from disttrain.data.preparation import Preparation
+from disttrain.errors import DataError
+
+__all__ = ["Options", "Read", "import_table", "read_table"]
+
+Read = Callable[[int], None]
+"""Called with the number of rows that were read of a table."""
+
+
+def import_table(
+    path: Path,
+    options: Options | None = None,
+    *,
+    others: Mapping[str, Path] | None = None,
+    like: Preparation | None = None,
+    room: Path | None = None,
+    read: Read | None = None,
+) -> Imported:
+    """Read the training table at `path`, and `others` (split → path) through what it taught.
+
+    With `like` nothing is learned: the table is read as the one that `like` was learned from, and
+    becomes the split "test". Text may be compressed, and come from a pipe. Inputs are (rows,
+    inputs), float32 unless that would lose differences; targets as in `Splits`. Rows pass through a
+    file in the folder `room`. Raises DataError that names line and column, UsageError.
+    """
+    options = options or Options()
+    notes: list[str] = []
+    with kept(path) as source:
+        wanted = options.target if like is None else ",".join(like.targets)
+        table = open_table(source, wanted, options.decimal, options.na)
+        split = "train" if like is None else "test"
+        if like is None:
+            like, notes = learn(table, options)
+        splits = {split: _rows(table, like, room, notes, read)}
+    for split, other in (others or {}).items():
+        with kept(other) as source:
+            splits[split] = read_table(source, like, room=room, notes=notes, read=read)
+    splits = _with_small_targets(splits)
+    check_splits(splits, path)
+    return Imported(splits, like.named, tuple(notes), like)
+
+
+def read_table(
+    path: Path,
+    preparation: Preparation,
+    *,
+    labelled: bool = True,
+    room: Path | None = None,
+    notes: list[str] | None = None,
+    read: Read | None = None,
+) -> tuple[Array, Array]:
+    """Return inputs and targets of the table at `path`, read as the training table was, in order.
+
+    Columns are matched by name, classes too; without `labelled` there need be no targets, and none
+    are returned (rows, 0). Raises DataError for what the training table does not have.
+    """
+    table = open_table(path, ",".join(preparation.targets), preparation.decimal, preparation.na)
+    return _rows(table, preparation, room, notes if notes is not None else [], read, labelled)
+
+
+def _rows(
+    table: Table, preparation: Preparation, room: Path | None, notes: list[str],
+    read: Read | None, labelled: bool = True,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return inputs and targets of all rows of a table."""
+    places = preparation.places(table.names, table.path, labelled)
+    texts = [places[name] for name in preparation.texts if name in places]
+    spool = Spool((preparation.width,), np.dtype(preparation.dtype), room)
+    parts: list[Array] = []
+    start = 0
+    for block in table.blocks(texts):
+        place = partial(_place, table, start)
+        inputs = preparation.inputs_of(block, places, place)
+        targets = np.empty((len(block), 0))
+        if labelled:
+            targets = preparation.targets_of(block, places, place)
+        good = ~_gaps(preparation, inputs, targets, places, place, labelled)
+        spool.append(preparation.cast(inputs[good], places, place))
+        parts.append(targets[good])
+        start += len(block)
+        if read is not None:
+            read(start)
+    if not spool.count:
+        raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
+    if spool.count < start:
+        notes.append(f"{table.path}: {start - spool.count} of {start} rows with gaps were dropped")
+    return spool.rows(), np.concatenate(parts)
+
+
+def _place(table: Table, start: int, row: int, column: int) -> str:
+    """Return the words for a cell of the block that begins with row `start`."""
+    return table.place(start + row, column)
+
+
+def _gaps(
+    preparation: Preparation, inputs: Array, targets: Array, places: Mapping[str, int],
+    place: Place, labelled: bool,
+) -> Array:  # fmt: skip
+    """Return which rows to drop for their missing cells; refuse them where none may be dropped."""
+    gaps = np.isnan(inputs)
+    bad = np.asarray(gaps.any(axis=1))
+    lost = targets < 0 if targets.ndim == 1 else np.isnan(targets).any(axis=1)
+    if preparation.missing == "drop" and labelled:
+        return np.asarray(bad | lost)
+    if bad.any():
+        row = int(np.argmax(bad))
+        column = places[preparation.column_of(int(np.argmax(gaps[row]))).name]
+        raise DataError(
+            f"{place(row, column)}: the cell is empty, and nothing is known of the training table "
+            "that would fill it: fill it, or prepare all with --missing mean|median|indicator"
+        )
+    if lost.any():
+        row = int(np.argmax(lost))
+        raise DataError(
+            f"{place(row, places[preparation.targets[0]])}: the cell is empty: every row needs a "
+            "target (--missing drop leaves such rows out)"
+        )
+    return bad
+
+
+def _with_small_targets(splits: dict[str, tuple[Array, Array]]) -> dict[str, tuple[Array, Array]]:
+    """Return quantities as float32 where that loses none of the differences in training."""
+    targets = next(iter(splits.values()))[1]
+    if targets.dtype == np.int64:
+        return splits
+    size, spread = np.abs(targets).max(axis=0), np.ptp(targets, axis=0)
+    lost = (spread > 0) & (size * 2.0**-24 > 1e-4 * spread)
+    if lost.any() or size.max() > np.finfo(np.float32).max:
+        return splits
+    return {name: (inputs, own.astype(np.float32)) for name, (inputs, own) in splits.items()}

@@ -1,0 +1,232 @@
+"""What was learned from a training table, so that every other table is read in the same way.
+
+It is one JSON object, kept in the data file (dataset `preparation`):
+
+    {"version": 1, "columns": [{"name": "age", "kind": "number", "fill": 29.5, "indicator": true},
+     {"name": "sex", "kind": "categories", "categories": ["female", "male"]}], "targets": ["class"],
+     "classes": ["no", "yes"], "dtype": "float32", "missing": "mean", "decimal": ".", "na": []}
+
+Each number becomes one input, and a second one, 1 where the cell was missing, with an indicator;
+each category becomes an input that is 1 where the cell holds it, else 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from disttrain.data.cells import Place, as_numbers, as_texts, class_of
+from disttrain.data.format import Array
+from disttrain.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "MISSING",
+    "Column",
+    "Missing",
+    "Place",
+    "Preparation",
+    "as_numbers",
+    "as_texts",
+    "class_of",
+]
+
+VERSION = 1
+MISSING = "(missing)"
+"""The category of a cell that is empty, in columns that had empty cells."""
+
+Missing = Literal["refuse", "mean", "median", "drop", "indicator"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that gives inputs; `fill` stands for a missing number (None: refused)."""
+
+    name: str
+    kind: Literal["number", "categories"] = "number"
+    categories: tuple[str, ...] = ()
+    fill: float | None = None
+    indicator: bool = False
+
+    @property
+    def width(self) -> int:
+        """Inputs that it becomes."""
+        return len(self.categories) if self.kind == "categories" else 1 + self.indicator
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a table becomes inputs and targets. `classes` is empty where targets are quantities."""
+
+    columns: tuple[Column, ...]
+    targets: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    dtype: str = "float32"
+    missing: Missing = "refuse"
+    decimal: str = "."
+    na: tuple[str, ...] = ()
+    _numbers: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def width(self) -> int:
+        """Numbers in one sample."""
+        return sum(column.width for column in self.columns)
+
+    @property
+    def named(self) -> list[str] | None:
+        """The names of the classes, None where they are called by their numbers (or are none)."""
+        plain = list(map(str, range(len(self.classes))))
+        return None if list(self.classes) == plain else list(self.classes)
+
+    @property
+    def texts(self) -> list[str]:
+        """Names of the columns whose cells are taken as text."""
+        own = [column.name for column in self.columns if column.kind == "categories"]
+        return own + list(self.targets if self.classes else ())
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        facts = {name: value for name, value in asdict(self).items() if name != "_numbers"}
+        return json.dumps({"version": VERSION, **facts})
+
+    @classmethod
+    def from_json(cls, text: str) -> Preparation:
+        """Return what `to_json` made `text` of. Raises DataError for any other text."""
+        try:
+            facts: dict[str, Any] = json.loads(text)
+            if facts.pop("version") != VERSION:
+                raise ValueError("of another version")
+            columns = tuple(
+                Column(**column | {"categories": tuple(map(str, column["categories"]))})
+                for column in facts.pop("columns")
+            )
+            for name in ("targets", "classes", "na"):
+                facts[name] = tuple(map(str, facts[name]))
+            made = cls(columns=columns, **facts)
+            if made.dtype not in ("float32", "float64", "uint8") or made.width < 1:
+                raise ValueError("no such type or no columns")
+            if made.missing not in get_args(Missing) or len(made.decimal) != 1:
+                raise ValueError("no such way with missing cells")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DataError(
+                f"the preparation kept with the data is damaged ({error}): prepare them again"
+            ) from None
+        return made
+
+    def column_of(self, number: int) -> Column:
+        """Return the column from which input `number` comes."""
+        ends = np.cumsum([column.width for column in self.columns])
+        return self.columns[int(np.searchsorted(ends, number, "right"))]
+
+    def cast(self, inputs: Array, places: Mapping[str, int], place: Place) -> Array:
+        """Return inputs in the type that is stored. Raises DataError for what it can't hold."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = inputs.astype(self.dtype)
+        bad = made != inputs if self.dtype == "uint8" else ~np.isfinite(made)
+        if bad.any():
+            row, number = map(int, np.argwhere(bad)[0])
+            what = "a pixel (0 to 255)" if self.dtype == "uint8" else "a number of 4 bytes"
+            if not np.isfinite(inputs[row, number]):
+                what = "a finite number"
+            raise DataError(
+                f"{place(row, places[self.column_of(number).name])}: {inputs[row, number]:g} is "
+                f"not {what}, as the training table has them: correct it"
+            )
+        return made
+
+    def places(self, names: Sequence[str], source: object, labelled: bool) -> dict[str, int]:
+        """Return the number of each column that is needed in a table with these column names.
+
+        Other columns are passed over. Raises DataError that names the first one that is missing.
+        """
+        numbered = {name: number for number, name in enumerate(names)}
+        wanted = [column.name for column in self.columns]
+        for name in [*wanted, *(self.targets if labelled else ())]:
+            if name not in numbered:
+                some = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+                raise DataError(
+                    f"{source} has no column '{name}', which the training table has: its columns "
+                    f"are {some}"
+                )
+        return numbered
+
+    def inputs_of(self, table: pandas.DataFrame, places: Mapping[str, int], place: Place) -> Array:
+        """Return (rows, width) float64: NaN stands where a cell is missing and nothing fills it.
+
+        `table` has the columns by their numbers. Raises DataError for a cell that is no number and
+        a category that the training table does not have.
+        """
+        out = np.empty((len(table), self.width))
+        start = 0
+        plain = [places[c.name] for c in self.columns if c.width == 1 and c.kind == "number"]
+        if len(plain) == len(self.columns) and all(t.kind in "biuf" for t in table[plain].dtypes):
+            out[:] = table[plain].to_numpy(np.float64, na_value=np.nan)
+            self._fill(out)
+            return out
+        for column in self.columns:
+            number = places[column.name]
+            if column.kind == "categories":
+                codes = self._codes(table[number], column, number, place)[:, np.newaxis]
+                ones = np.where(codes < 0, np.nan, codes == np.arange(column.width))
+                out[:, start : start + column.width] = ones
+            else:
+                values = as_numbers(table[number], number, place, self.decimal)
+                if column.indicator:
+                    out[:, start + 1] = np.isnan(values)
+                if column.fill is not None:
+                    values[np.isnan(values)] = column.fill
+                out[:, start] = values
+            start += column.width
+        return out
+
+    def _fill(self, numbers: Array) -> None:
+        """Fill the missing numbers of a table that has only such columns."""
+        fills = np.array([np.nan if c.fill is None else c.fill for c in self.columns])
+        if not np.isnan(fills).all():
+            rows, columns = np.nonzero(np.isnan(numbers))
+            numbers[rows, columns] = fills[columns]
+
+    def _codes(self, cells: pandas.Series, column: Column, number: int, place: Place) -> Array:
+        known = {name: code for code, name in enumerate(column.categories)}
+        texts = as_texts(cells)
+        codes = np.array([known.get(text or MISSING, -1) for text in texts], dtype=np.int64)
+        for row in np.flatnonzero(codes < 0).tolist():
+            if texts[row]:
+                raise DataError(
+                    f"{place(row, number)}: '{texts[row]:.60}' is no category of the training "
+                    "table: correct it, or train with rows that have it"
+                )
+        return codes
+
+    def targets_of(self, table: pandas.DataFrame, places: Mapping[str, int], place: Place) -> Array:
+        """Return the classes (rows,) int64, -1 where a cell is missing, or (rows, outputs) float64.
+
+        Classes are matched by name. Raises DataError for an unknown one and for what is no number.
+        """
+        numbers = [places[name] for name in self.targets]
+        if not self.classes:
+            columns = [as_numbers(table[n], n, place, self.decimal) for n in numbers]
+            return np.stack(columns, axis=1)
+        if not self._numbers:
+            self._numbers.update({name: code for code, name in enumerate(self.classes)})
+        (number,) = numbers
+        texts = as_texts(table[number])
+        found = np.array([self._class(text) for text in texts], dtype=np.int64)
+        for row in np.flatnonzero(found < -1).tolist():
+            some = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
+            raise DataError(
+                f"{place(row, number)}: '{texts[row]:.60}' is no class of the training table, "
+                f"which has {some}"
+            )
+        return found
+
+    def _class(self, text: str) -> int:
+        if not text:
+            return -1
+        return self._numbers.get(text, self._numbers.get(class_of(text), -2))

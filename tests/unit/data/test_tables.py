@@ -1,0 +1,540 @@
+import bz2
+import gzip
+import io
+import lzma
+import os
+import threading
+import zipfile
+
+import numpy as np
+import pandas
+import pytest
+
+from disttrain.data.importers import dialect
+from disttrain.data.importers import table as table_of
+from disttrain.data.importers.holdout import hold_out
+from disttrain.data.importers.tables import Options, import_table, read_table
+from disttrain.data.preparation import Preparation
+from disttrain.errors import DataError, UsageError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text: str | bytes, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def train(path, **options):
+    return import_table(path, Options(**options)).splits["train"]
+
+
+def names(path, **options):
+    return list(import_table(path, Options(**options)).preparation.classes)
+
+
+def columns(path, **options):
+    return [c.name for c in import_table(path, Options(**options)).preparation.columns]
+
+
+def test_numbers_stay_numbers_and_pixels_are_asked_for(table):
+    path = table("a,b,label\n0,255,1\n3,4,0\n")
+    inputs, targets = train(path)
+    assert inputs.dtype == np.float32
+    np.testing.assert_array_equal(inputs, [[0, 255], [3, 4]])
+    np.testing.assert_array_equal(targets, [1, 0])
+    assert targets.dtype == np.int64
+    inputs, _ = train(path, pixels=True)
+    assert inputs.dtype == np.uint8
+    np.testing.assert_array_equal(inputs, [[0, 255], [3, 4]])
+    for cell in ("256", "-1", "0.5", "x"):
+        with pytest.raises(DataError, match="column 'b'"):
+            train(table(f"a,b,label\n0,{cell},1\n3,4,0\n"), pixels=True)
+
+
+@pytest.mark.parametrize("values", [range(20180130, 20180134), range(1511000000, 1511000004)])
+def test_differences_that_float32_loses_are_kept(table, values):
+    lines = "".join(f"{value},{value % 2}\n" for value in values)
+    imported = import_table(table(f"time,parity\n{lines}"))
+    inputs, targets = imported.splits["train"]
+    assert inputs.dtype == np.float64
+    np.testing.assert_array_equal(inputs[:, 0], list(values))
+    np.testing.assert_array_equal(targets, [value % 2 for value in values])
+    assert any("float64" in note and "'time'" in note for note in imported.notes)
+
+
+def test_targets_keep_their_differences_too(table):
+    lines = "".join(f"{i},{1e6 + i / 64}\n" for i in range(20))
+    targets = train(table(f"a,y\n{lines}"))[1]
+    assert targets.dtype == np.float64
+    np.testing.assert_array_equal(targets[:, 0], 1e6 + np.arange(20) / 64)
+
+
+@pytest.mark.parametrize("name", ["label", "Target", "CLASS", "y"])
+def test_the_target_is_known_by_its_name(table, name):
+    path = table(f"a,{name},b\n1,5,2\n3,6,4\n")
+    assert names(path) == ["5", "6"]
+    np.testing.assert_array_equal(train(path)[1], [0, 1])
+
+
+def test_else_the_target_is_the_last_column(table):
+    for text in ("a,b,c\n1,2,3\n4,5,6\n", "1,2,3\n4,5,6\n"):
+        assert names(table(text)) == ["3", "6"]
+        np.testing.assert_array_equal(train(table(text))[0], [[1, 2], [4, 5]])
+
+
+def test_y_beside_x_is_a_coordinate_where_the_last_column_is_text(table):
+    path = table("x,y,kind\n1,2,oak\n3,4,elm\n")
+    assert import_table(path).preparation.targets == ("kind",)
+    assert columns(path) == ["x", "y"]
+    assert import_table(table("x,y,z\n1,2.5,3\n3,4,4\n")).preparation.targets == ("y",)
+    assert import_table(table("x,y\n1,2.5\n3,4\n")).preparation.targets == ("y",)
+
+
+def test_a_header_is_not_taken_for_data_nor_data_for_a_header(table):
+    imported = import_table(table("5.1,3.5,setosa\n6,3,virginica\n"))
+    assert len(imported.splits["train"][0]) == 2
+    assert imported.classes == ["setosa", "virginica"]
+    assert len(train(table("0,1,label\n5,6,1\n7,8,0\n"))[0]) == 2
+    assert len(train(table("0,1,species\n5,6,1\n7,8,0\n"), target="species")[0]) == 2
+    assert len(train(table("colour,size,kind\nred,big,a\nblue,big,b\n"))[0]) == 2
+    assert len(train(table("red,big,a\nblue,big,b\nred,small,a\n"))[0]) == 3
+    assert len(train(table("12,0,A\n3,4,5\n7,8,A\n"))[0]) == 3
+
+
+def test_columns_without_a_header_are_called_by_number(table):
+    imported = import_table(table("b,1,2\na,3,4\nb,5,6\n"), Options(target="1"))
+    np.testing.assert_array_equal(imported.splits["train"][1], [1, 0, 1])
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1, 2], [3, 4], [5, 6]])
+    assert imported.classes == ["a", "b"]
+
+
+def test_several_targets_are_a_regression(table):
+    inputs, targets = train(table("a,b,c\n1,2,3\n4,5,6\n"), target="c,a")
+    assert targets.dtype == np.float32
+    np.testing.assert_array_equal(targets, [[3, 1], [6, 4]])
+    np.testing.assert_array_equal(inputs, [[2], [5]])
+
+
+@pytest.mark.parametrize(
+    ("cells", "regression"), [("0.5,1", False), ("1,10000", False), ("0,1", True), ("-1,1", False)]
+)
+def test_quantities_are_a_regression(table, cells, regression):
+    first, second = cells.split(",")
+    _, targets = train(table(f"a,y\n1,{first}\n2,{second}\n"), regression=regression)
+    assert targets.dtype == np.float32
+    np.testing.assert_array_equal(targets, np.float32([[first], [second]]))
+
+
+@pytest.mark.parametrize(
+    ("codes", "want"),
+    [
+        ((1, 2, 3), ["1", "2", "3"]),
+        ((10001, 10002), ["10001", "10002"]),
+        ((-1, 1), ["-1", "1"]),
+        ((1.0, 2.0), ["1", "2"]),
+        ((2, 10), ["2", "10"]),
+        (("A", "0", "9", "a"), ["0", "9", "A", "a"]),
+        (("True", "False"), ["False", "True"]),
+    ],
+)
+def test_class_codes_of_any_kind_train_as_many_classes(table, codes, want):
+    lines = "".join(f"{i},{codes[i % len(codes)]}\n" for i in range(60))
+    path = table(f"a,label\n{lines}")
+    assert names(path) == want
+    assert import_table(path).classes == want
+    targets = train(path)[1]
+    assert targets.min() == 0
+    assert targets.max() == len(want) - 1
+    assert want[targets[0]] == str(codes[0]).removesuffix(".0")
+
+
+def test_whole_numbers_of_which_each_is_rare_are_a_regression_and_that_is_said(table):
+    lines = "".join(f"{i},{i * 3}\n" for i in range(200))
+    imported = import_table(table(f"a,label\n{lines}"))
+    assert imported.splits["train"][1].dtype == np.float32
+    assert "the target has 200 different numbers: a regression" in imported.notes
+
+
+def test_classes_are_called_by_number_where_they_count_from_0(table):
+    imported = import_table(table("a,label\n" + "".join(f"{i},{i % 3}\n" for i in range(30))))
+    assert imported.classes is None
+    assert imported.preparation.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separator_quotes_byte_order_mark_and_blank_lines(table, separator):
+    text = "\ufeff" + 'a,b,label\r\n"1",2,x\r\n\r\n3,4,"y ""z"""\r\n'.replace(",", separator)
+    imported = import_table(table(text))
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1, 2], [3, 4]])
+    assert imported.classes == ["x", 'y "z"']
+
+
+def test_a_quoted_header_may_hold_separators(table):
+    text = '"size, in; cm; or m","weight, in; kg; or g","label"\n1,2,a\n3,4,b\n'
+    assert columns(table(text)) == ["size, in; cm; or m", "weight, in; kg; or g"]
+
+
+def test_a_blank_may_follow_the_comma(table):
+    imported = import_table(table('a, b, label\n1, 2, "x, y"\n3, 4 , "z"\n'))
+    assert columns(table('a, b, label\n1, 2, "x, y"\n3, 4 , "z"\n')) == ["a", "b"]
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1, 2], [3, 4]])
+    assert imported.classes == ["x, y", "z"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b label\n1 2 x\n3   4 y\n",
+        "a\tb  label\n1 \t2 x\n  3 4 y\n",
+        "1 2 x\n3 4 y\n",
+        "sep=;\na;b;label\n1;2;x\n3;4;y\n",
+        "sep=|\r\na|b|label\r\n1|2|x\r\n3|4|y\r\n",
+        '"","a","b","label"\n"1",1,2,"x"\n"2",3,4,"y"\n',
+        '"a","b","label"\n"1",1,2,"x"\n"2",3,4,"y"\n',
+        ",a,b,label\n0,1,2,x\n1,3,4,y\n",
+        "Unnamed: 0,a,b,label\n0,1,2,x\n1,3,4,y\n",
+        "a,b,label,\n1,2,x,\n3,4,y,\n",
+    ],
+)
+def test_the_ways_in_which_programs_write_tables(table, text):
+    options = {"target": "label"} if "label" in text else {}
+    inputs, targets = train(table(text), **options)
+    np.testing.assert_array_equal(inputs, [[1, 2], [3, 4]])
+    assert targets.tolist() == [0, 1]
+    assert names(table(text), **options) == ["x", "y"]
+
+
+def test_an_index_column_is_left_out_and_a_nameless_one_that_counts_nothing_is_not(table):
+    imported = import_table(table(",a,label\n0,5,x\n1,6,y\n"))
+    assert [c.name for c in imported.preparation.columns] == ["a"]
+    assert "left out the first column, which has no name and numbers the rows" in imported.notes
+    assert columns(table(",a,label\n7,5,x\n3,6,y\n")) == ["", "a"]
+
+
+def test_utf_16_as_excel_writes_it(table):
+    imported = import_table(table("größe\tlabel\n1,5\tä\n2,5\tö\n".encode("utf-16")),
+                            Options(decimal=","))  # fmt: skip
+    assert [c.name for c in imported.preparation.columns] == ["größe"]
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1.5], [2.5]])
+    assert imported.classes == ["ä", "ö"]
+
+
+def zipped(content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/table.csv", content)
+    return buffer.getvalue()
+
+
+PLAIN = b"a,b,label\n" + b"1,2,x\n3,4,y\n" * 30
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zipped])
+def test_compressed_tables(table, pack):
+    inputs, _ = train(table(pack(PLAIN), "anything"))
+    np.testing.assert_array_equal(inputs, [[1, 2], [3, 4]] * 30)
+
+
+def test_a_zip_file_of_several_names_them(table):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("one.csv", PLAIN)
+        archive.writestr("two.csv", PLAIN)
+    with pytest.raises(DataError, match=r"holds 2 files \(one.csv, two.csv\)"):
+        train(table(buffer.getvalue()))
+
+
+def test_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(PLAIN,))
+    writer.start()
+    inputs, _ = train(path)
+    writer.join()
+    assert len(inputs) == 60
+
+
+def test_decimal_commas(table):
+    path = table("a;b;y\n1,5;2;0,25\n3;4,5;0,75\n")
+    inputs, targets = train(path, decimal=",")
+    np.testing.assert_array_equal(inputs, [[1.5, 2], [3, 4.5]])
+    np.testing.assert_array_equal(targets, [[0.25], [0.75]])
+    with pytest.raises(DataError, match=r"'1,5' is not a number.*--decimal ,"):
+        train(path)
+
+
+def test_truth_values_are_numbers(table):
+    text = "a,b,label\nTrue,1,x\nFalse,2,y\n,3,x\n"
+    inputs, _ = train(table(text.replace("\n,3", "\nTRUE,3")))
+    np.testing.assert_array_equal(inputs, [[1, 1], [0, 2], [1, 3]])
+    inputs, _ = train(table(text), missing="drop")
+    np.testing.assert_array_equal(inputs, [[1, 1], [0, 2]])
+
+
+def test_text_of_few_values_becomes_inputs_and_that_is_said(table):
+    imported = import_table(table("a,c,label\n1,red,x\n2,blue,y\n3,red,x\n"))
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1, 0, 1], [2, 1, 0], [3, 0, 1]])
+    assert "column 'c' gives 2 inputs, one each for blue, red" in imported.notes
+
+
+def test_text_of_many_values_must_be_left_out(table):
+    path = table("a,name,label\n" + "".join(f"{i},n{i},{i % 2}\n" for i in range(60)))
+    with pytest.raises(DataError, match=r"60 different ones.*--drop 'name' or .*one-hot"):
+        train(path)
+    assert train(path, one_hot=True)[0].shape == (60, 61)
+    assert columns(path, drop="name") == ["a"]
+    assert columns(path, columns="a") == ["a"]
+    with pytest.raises(UsageError, match="names the target 'label'"):
+        train(path, columns="a,label")
+    with pytest.raises(DataError, match="no column 'z'"):
+        train(path, drop="z")
+    with pytest.raises(DataError, match="no column but the target"):
+        train(path, drop="a,name")
+
+
+def test_text_among_numbers_is_a_mistake_unless_it_is_said_to_be_a_category(table, monkeypatch):
+    monkeypatch.setattr(table_of, "BLOCK_CELLS", 3)
+    rows = "".join(f"{i % 3},{i},{i % 2}\n" for i in range(100))
+    path = table(f"c,a,label\n{rows}x,5,1\n")
+    with pytest.raises(DataError, match="line 102, column 'c': 'x' is not a number, but others"):
+        train(path)
+    inputs, _ = train(path, one_hot=True)
+    assert inputs[:, :4].sum(axis=0).tolist() == [34, 33, 33, 1]
+    assert np.isnan(inputs).sum() == 0
+    assert train(path, na=("x",), missing="drop")[0].shape == (100, 2)
+
+
+GAPS = "a,b,c,label\n1,10,u,x\n,20,,y\n4,NA,u,x\n100,30,v,y\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "want"),
+    [
+        ("mean", [[1, 10, 0, 1, 0], [35, 20, 1, 0, 0], [4, 20, 0, 1, 0], [100, 30, 0, 0, 1]]),
+        ("median", [[1, 10, 0, 1, 0], [4, 20, 1, 0, 0], [4, 20, 0, 1, 0], [100, 30, 0, 0, 1]]),
+        ("drop", [[1, 10, 1, 0], [100, 30, 0, 1]]),
+        (
+            "indicator",
+            [[1, 0, 10, 0, 0, 1, 0], [35, 1, 20, 0, 1, 0, 0], [4, 0, 20, 1, 0, 1, 0],
+             [100, 0, 30, 0, 0, 0, 1]],
+        ),
+    ],
+)  # fmt: skip
+def test_missing_cells_are_filled_as_asked(table, missing, want):
+    imported = import_table(table(GAPS), Options(missing=missing))
+    inputs = np.array(imported.splits["train"][0])
+    if missing != "drop":  # "(missing)" is the last category
+        width = inputs.shape[1]
+        inputs = inputs[:, [*range(width - 3), width - 1, width - 3, width - 2]]
+    np.testing.assert_array_equal(inputs, want)
+    if missing == "drop":
+        assert any("2 of 4 rows with gaps were dropped" in note for note in imported.notes)
+
+
+def test_missing_cells_are_never_filled_silently(table):
+    with pytest.raises(
+        DataError, match=r"line 3, column 'a': the cell is empty, as 1 of 4.*--miss"
+    ):
+        train(table(GAPS))
+    with pytest.raises(DataError, match="line 3, column 'label': the cell is empty"):
+        train(table("a,label\n1,x\n2,\n3,y\n"))
+    assert train(table("a,label\n1,x\n2,\n3,y\n"), missing="drop")[0].tolist() == [[1], [3]]
+
+
+def test_columns_without_any_cell_are_left_out_and_that_is_said(table):
+    imported = import_table(table("a,b,label\n1,,x\n2,,y\n"))
+    assert imported.splits["train"][0].tolist() == [[1], [2]]
+    assert "left out columns without any cell: 'b'" in imported.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,b,label\n", "holds a header but no rows"),
+        ("a,b,label\n1,2,0\n\n1,2\n", "line 4: 2 cells, but the table has 3 columns"),
+        ("a,b,label\n1,2,0\n1,2,3,4\n", "line 3: 4 cells, but the table has 3 columns"),
+        ("1,2,0,\n1,2,3,4,5\n", "line 2: 5 cells, but the table has 4 columns"),
+        ("a,b,label\n1,2,0\n1,x,0\n", "line 3, column 'b': 'x' is not a number"),
+        ("1,2,0\n1,,0\n", "line 2, column '2': the cell is empty"),
+        ("a,b,label\n1,nan,0\n2,1,1\n", "line 2, column 'b': the cell is empty"),
+        ("a,b,label\n1,1,0\n-inf,2,1\n", "line 3, column 'a': -inf is not a finite number"),
+        ("a,b,label\n1,2,0\n1,2,\n", "line 3, column 'label': the cell is empty"),
+        ("a,b,label\n1,2,inf\n1,2,1\n", "line 2, column 'label': inf is not a finite number"),
+        ("label\n1\n2\n", "has no column but the target"),
+        ("a,a,label\n1,2,3\n", "several columns 'a'"),
+        ('a,label\n1,"x\n2,y\n', "is not a readable table"),
+        ("a,label\n1,x\n2,x\n", "all training rows are of one class"),
+        (b"a,label\n1,x\n2,caf" + b"\xe9\n", "is not text in UTF-8"),
+        (b"\0\0\x08\x01", "is not a table of text"),
+        (gzip.compress(b"a,label\n" + b"1,2\n" * 100)[:-9], "is a truncated packed file"),
+        (bz2.compress(b"a,label\n" + b"1,2\n" * 100)[:-9], "is a truncated packed file"),
+        (lzma.compress(b"a,label\n" + b"1,2\n" * 100)[:-9], "packed file"),
+        (zipped(PLAIN)[:-9], "is a damaged packed file"),
+    ],
+)
+def test_a_bad_table_is_named_with_line_and_cause(table, text, cause):
+    path = table(text)
+    with pytest.raises(DataError) as caught:
+        import_table(path)
+    assert str(path) in str(caught.value)
+    assert cause in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_target_that_is_not_there_lists_the_columns(table):
+    with pytest.raises(DataError, match=r"no column 'z': the columns are a, b, label$"):
+        train(table("a,b,label\n1,2,3\n"), target="z")
+    with pytest.raises(DataError, match="names a column twice"):
+        train(table("a,b,label\n1,2,3\n"), target="a,a")
+
+
+def test_blocks_are_joined_and_lines_are_counted_over_them(table, monkeypatch):
+    monkeypatch.setattr(table_of, "BLOCK_CELLS", 3)
+    rows = "".join(f"{i},{i * 0.5},{'abc'[i % 3]}\n" for i in range(500))
+    inputs, targets = train(table(f"a,b,label\n{rows}"))
+    np.testing.assert_array_equal(inputs, np.arange(500)[:, None] * [1, 0.5])
+    np.testing.assert_array_equal(targets, np.arange(500) % 3)
+    with pytest.raises(DataError, match="line 502, column 'b': the cell is empty"):
+        train(table(f"a,b,label\n{rows}1,,c\n"))
+    with pytest.raises(DataError, match="line 502: 2 cells"):
+        train(table(f"a,b,label\n{rows}1,c\n"))
+
+
+LEARNED = "a,c,b,label\n1,red,5,ant\n2,blue,6,bee\n3,red,7,cow\n"
+
+
+def test_other_tables_go_through_what_the_training_table_taught(table):
+    path = table(LEARNED)
+    other = table("label,b,more,a,c\ncow,8,x,9,blue\nbee,1,y,2,red\nbee,3,z,4,red\n", "test.csv")
+    splits = import_table(path, others={"test": other}).splits
+    inputs, targets = splits["test"]
+    np.testing.assert_array_equal(inputs, [[9, 1, 0, 8], [2, 0, 1, 1], [4, 0, 1, 3]])
+    assert targets.tolist() == [2, 1, 1]
+    assert inputs.dtype == splits["train"][0].dtype
+
+
+def test_a_table_prepared_apart_has_the_same_classes_and_keeps_its_order(table):
+    made = import_table(table(LEARNED)).preparation
+    made = Preparation.from_json(made.to_json())
+    path = table("a,c,b,label\n9,blue,8,cow\n2,red,1,bee\n", "test.csv")
+    imported = import_table(path, like=made)
+    assert list(imported.splits) == ["test"]
+    assert imported.classes == ["ant", "bee", "cow"]
+    assert imported.splits["test"][1].tolist() == [2, 1]
+    inputs, targets = read_table(table("b,a,c\n8,9,blue\n", "new.csv"), made, labelled=False)
+    np.testing.assert_array_equal(inputs, [[9, 1, 0, 8]])
+    assert targets.shape == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("a,c,b,label\n1,red,5,dog\n", "line 2, column 'label': 'dog' is no class of the training"),
+        ("a,c,b,label\n1,green,5,ant\n", "line 2, column 'c': 'green' is no category of the train"),
+        ("a,c,label\n1,red,ant\n", "has no column 'b', which the training table has"),
+        ("a,c,b\n1,red,5\n", "has no column 'label'"),
+        ("a,c,b,label\n1,red,x,ant\n", "line 2, column 'b': 'x' is not a number"),
+        ("a,c,b,label\n1,red,,ant\n", "line 2, column 'b': the cell is empty"),
+        ("a,c,b,label\n1,,5,ant\n", "line 2, column 'c': the cell is empty"),
+        ("a,c,b,label\n1,red,1e39,ant\n", "line 2, column 'b': 1e+39 is not a number of 4 bytes"),
+    ],
+)
+def test_what_the_training_table_does_not_know_is_refused(table, text, cause):
+    made = import_table(table(LEARNED)).preparation
+    with pytest.raises(DataError, match=r"test.csv") as caught:
+        read_table(table(text, "test.csv"), made)
+    assert cause in str(caught.value)
+
+
+def test_gaps_of_another_table_are_filled_with_what_was_learned(table):
+    made = import_table(table(GAPS), Options(missing="indicator")).preparation
+    inputs, _ = read_table(table("a,b,c\n,,\n1,2,u\n", "test.csv"), made, labelled=False)
+    np.testing.assert_array_equal(inputs, [[35, 1, 20, 1, 0, 0, 1], [1, 0, 2, 0, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2}', "{" * 100_000, "null"])
+def test_a_damaged_preparation_is_one_sentence(text):
+    with pytest.raises(DataError, match="is damaged"):
+        Preparation.from_json(text)
+
+
+def test_parquet_says_the_same_as_text(table, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    frame = pandas.read_csv(table(LEARNED))
+    frame["yes"] = [True, False, True]
+    frame["kind"] = frame["c"].astype("category")
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    one, other = (import_table(tmp_path / name) for name in ("t.parquet", "t.csv"))
+    for mine, yours in zip(one.splits["train"], other.splits["train"], strict=True):
+        np.testing.assert_array_equal(mine, yours)
+    assert one.preparation == other.preparation
+    frame.loc[1, "a"] = None
+    frame.to_parquet(tmp_path / "gap.parquet")
+    with pytest.raises(DataError, match=r"gap.parquet, row 1, column 'a': the cell is empty"):
+        import_table(tmp_path / "gap.parquet")
+
+
+def test_parquet_that_is_damaged_or_holds_lists_is_one_sentence(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / "t.parquet"
+    pandas.DataFrame({"a": [[1, 2], [3]], "label": ["x", "y"]}).to_parquet(path)
+    with pytest.raises(DataError, match="columns of lists"):
+        import_table(path)
+    pandas.DataFrame({"a": range(1000), "label": ["x", "y"] * 500}).to_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="is a damaged Parquet file"):
+        import_table(path)
+
+
+def test_a_first_line_without_end_is_no_table(table, monkeypatch):
+    monkeypatch.setattr(dialect, "HEAD_BYTES", 1000)
+    with pytest.raises(DataError, match="has no line end"):
+        import_table(table(b"1," * 5000))
+
+
+def _many(table, rows=200):
+    lines = [
+        f"{row % 256},{row // 256},{'rare' if row % 10 == 0 else 'often'}" for row in range(rows)
+    ]
+    return import_table(table("a,b,label\n" + "\n".join(lines)))
+
+
+def test_test_rows_are_taken_from_every_class_and_depend_on_the_seed_alone(table):
+    imported = _many(table)
+    split = hold_out(imported, 0.25, seed=3)
+    assert np.bincount(split.splits["test"][1]).tolist() == [45, 5]
+    rows = np.concatenate([split.splits[name][0] for name in ("train", "test")])
+    assert sorted(rows[:, 0].tolist()) == list(range(200))
+    again = hold_out(imported, 0.25, seed=3).splits["test"][0]
+    np.testing.assert_array_equal(split.splits["test"][0], again)
+    assert not np.array_equal(again, hold_out(imported, 0.25, seed=4).splits["test"][0])
+    assert hold_out(imported, 0, seed=3) is imported
+    assert split.preparation is imported.preparation
+
+
+def test_the_last_row_of_a_class_stays_in_training(table):
+    imported = import_table(table("a,label\n" + "".join(f"{i},c{i // 2}\n" for i in range(20))))
+    assert any(note.startswith("classes with few rows: c0 (2), c1 (2)") for note in imported.notes)
+    split = hold_out(imported, 0.9, seed=0)
+    assert np.bincount(split.splits["train"][1]).tolist() == [1] * 10
+
+
+def test_a_regression_can_be_held_out_and_bad_fractions_are_refused(table):
+    imported = import_table(table("a,y\n" + "".join(f"{i},{i / 3}\n" for i in range(10))))
+    split = hold_out(imported, 0.3, seed=0)
+    assert len(split.splits["test"][0]) == 3
+    with pytest.raises(DataError, match="leaves none to test on"):
+        hold_out(imported, 0.01, seed=0)
+    with pytest.raises(UsageError, match="test rows already"):
+        hold_out(split, 0.3, seed=0)
+    with pytest.raises(UsageError, match="below 1"):
+        hold_out(imported, 1.0, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -53,6 +54,11 @@ class Optimizer:
                 kernels, w, slots, gradients[part], 1.0 / count, rate, decay, t
             )
             self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)
+
+    def finite(self) -> bool:
+        """Return whether all weights and slots are finite numbers. Takes a pass over each."""
+        vectors = (vector for vector in self.vectors.values() if vector.size)
+        return all(math.isfinite(end) for v in vectors for end in (float(v.min()), float(v.max())))
 
     def gradient_norm(self, gradients: Array, samples: float) -> float:
         """Return `‖∇L‖`, with `∇L = sum/samples + λ w` as in the last update."""

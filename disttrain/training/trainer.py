@@ -74,6 +74,7 @@ def train_stretch(run: Run) -> bool:
         warn(run, run.state.faults[-1])
     if divergence:
         raise divergence
+    refuse_overflow(run)
     return asked
 
 
@@ -110,7 +111,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     if totals.failures:
         comm.settle(phase, error)
     if not math.isfinite(totals.loss):
-        raise diverged(run, "loss", totals.loss, step)
+        raise diverged(run, f"the loss is {totals.loss}", step)
     comm.phase("update")
     with np.errstate(over="ignore", invalid="ignore"):
         run.optimizer.step(run.work.reducer.totals, rate, totals.samples, step + 1)
@@ -139,6 +140,19 @@ def compute_gradients(run: Run, step: int) -> None:
     comm.phase("backward")
 
 
+def refuse_overflow(run: Run) -> None:
+    """Raise Divergence, on all ranks, where a weight or a slot is not finite. Collective.
+
+    The loss may not show it: after the last step, or in a slot by which a step is divided. Rank 0
+    decides: where a replica has gone wrong, the ranks would else part ways.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = run.comm.is_root and run.optimizer.finite()
+    if not run.comm.share(finite):
+        what = "the weights or the optimizer's state are no longer finite numbers"
+        raise diverged(run, what, run.state.step)
+
+
 def is_flat(run: Run, rate: float, totals: Totals) -> bool:
     """Return True where the last update was as small as `training.epsilon`. Collective.
 
@@ -153,10 +167,10 @@ def separates(run: Run) -> bool:
     return run.score(run.dataset.splits["train"], "looking for mistakes").accuracy == 1
 
 
-def diverged(run: Run, what: str, value: float, step: int) -> Divergence:
-    """Return the error for a loss that is not finite, with the advice."""
+def diverged(run: Run, what: str, step: int) -> Divergence:
+    """Return the error for numbers that are not finite, with the advice."""
     return Divergence(
-        f"the {what} is {value} at step {step} (epoch {step / run.steps_per_epoch:.2f}): "
+        f"{what} at step {step} (epoch {step / run.steps_per_epoch:.2f}): "
         f"take a smaller schedule.learning_rate than {run.settings.schedule.learning_rate:g}, or "
         "normalize the inputs"
     )
@@ -170,7 +184,7 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         everyone = settings.validation.on == "all"
         score = run.score(run.dataset.splits["validation"], "validation", everyone)
         if not math.isfinite(score.loss):
-            raise diverged(run, "validation loss", score.loss, state.step)
+            raise diverged(run, f"the validation loss is {score.loss}", state.step)
     report = Report(
         step=state.step,
         epoch=run.epoch,

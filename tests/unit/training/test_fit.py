@@ -203,3 +203,14 @@ def test_rows_of_one_class_are_refused(build: Build, write_data) -> None:  # typ
     with pytest.raises(DataError, match="all training rows are of one class") as caught:
         build(f"data.path={path}")
     assert caught.value.exit_code == 3
+
+
+def test_what_overflows_after_the_last_loss_is_divergence_and_is_not_saved(build: Build) -> None:
+    class Overflow(Callback):
+        def on_step(self, run: Run, step: int) -> None:
+            if step == 6:
+                run.optimizer.slots["velocity"][3] = np.inf
+
+    run = build("training.epochs=1", "data.validation_fraction=0.0", callbacks=[Overflow()])
+    with pytest.raises(Divergence, match=r"state are no longer finite numbers at step 7 \(epoch"):
+        fit(run)

@@ -14,7 +14,7 @@ import numpy as np
 
 from disttrain.arrays import cpu_kernels
 
-__all__ = ["activate", "activation_gradient", "gather", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum"]
 
 Array = np.ndarray
 NUMBERS = {"f": ("f4", ctypes.c_float), "d": ("f8", ctypes.c_double)}
@@ -37,11 +37,13 @@ def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
             "gradient_relu": [size] * 2 + [pointer] * 3,
             "gather": [size] * 2 + [pointer] * 5,
             **{f"momentum_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
+            "adam": [size] + [pointer] * 4 + [number] * 10,
         }
         for name, arguments in shapes.items():
             function = library[f"{name}_{suffix}"]
             function.argtypes = arguments
-            function.restype = ctypes.c_uint64 if name.startswith("momentum") else None
+            counts = name.startswith(("momentum", "adam"))
+            function.restype = ctypes.c_uint64 if counts else None
             functions[name, dtype] = function
     return functions
 
@@ -105,4 +107,16 @@ def momentum(
     bits: int = _functions[f"momentum_{form}", w.dtype.char](
         len(w), _at(w), _at(v), _at(g), inverse, rate, beta, decay
     )
+    return bits
+
+
+def adam(
+    w: Array, m: Array, v: Array, g: Array, inverse: float, decay: float, keep: float,
+    beta1: float, beta2: float, rate: float, root: float, epsilon: float,
+) -> int:  # fmt: skip
+    """Apply one update to flat `w`, `m` and `v`; all is said at `cpu_kernels.adam`."""
+    bits: int = _functions["adam", w.dtype.char](
+        len(w), _at(w), _at(m), _at(v), _at(g), inverse, decay, keep,
+        beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon,
+    )  # fmt: skip
     return bits

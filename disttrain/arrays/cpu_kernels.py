@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-__all__ = ["activate", "activation_gradient", "gather", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum"]
 
 Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
@@ -105,5 +105,42 @@ def momentum(
             np.multiply(s, rate, out=s)
         else:
             np.multiply(vc, rate, out=s)
+        np.subtract(wc, s, out=wc)
+    return bits % (1 << 8 * whole.itemsize)
+
+
+def adam(
+    w: Array, m: Array, v: Array, g: Array, inverse: float, decay: float, keep: float,
+    beta1: float, beta2: float, rate: float, root: float, epsilon: float,
+) -> int:  # fmt: skip
+    """Apply one update of Adam to flat `w`, `m` and `v`; `g` is left as it is.
+
+    `g' = inverse g + decay w`; `m = β₁ m + (1-β₁) g'`; `v = β₂ v + (1-β₂) g'²`;
+    `w = keep w - rate m / (root √v + ε)`. Returns the sum of the bits of `w`, `m` and `v` as they
+    were before, like `momentum`.
+    """
+    step, part = _scratch(w.dtype)
+    whole = np.dtype(f"u{w.dtype.itemsize}")
+    bits = 0
+    for low in range(0, len(w), CHUNK):
+        wc, mc, vc = (vector[low : low + CHUNK] for vector in (w, m, v))
+        s, p = step[: len(wc)], part[: len(wc)]
+        bits += sum(int(np.add.reduce(vector.view(whole), dtype=whole)) for vector in (wc, mc, vc))
+        np.multiply(g[low : low + CHUNK], inverse, out=s)
+        np.multiply(wc, decay, out=p)
+        np.add(s, p, out=s)
+        np.multiply(s, 1 - beta1, out=p)
+        np.multiply(mc, beta1, out=mc)
+        np.add(mc, p, out=mc)
+        np.multiply(s, s, out=s)
+        np.multiply(s, 1 - beta2, out=s)
+        np.multiply(vc, beta2, out=vc)
+        np.add(vc, s, out=vc)
+        np.sqrt(vc, out=s)
+        np.multiply(s, root, out=s)
+        np.add(s, epsilon, out=s)
+        np.divide(mc, s, out=s)
+        np.multiply(s, rate, out=s)
+        np.multiply(wc, keep, out=wc)
         np.subtract(wc, s, out=wc)
     return bits % (1 << 8 * whole.itemsize)

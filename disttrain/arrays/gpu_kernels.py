@@ -9,7 +9,7 @@ from typing import Any
 
 import cupy
 
-__all__ = ["activate", "activation_gradient", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "momentum"]
 
 Array = Any
 
@@ -52,6 +52,18 @@ _momentum = {
     for name, code in DIRECTION.items()
 }
 
+_adam = cupy.ElementwiseKernel(
+    "T g, T inverse, T decay, T keep, T beta1, T rest1, T beta2, T rest2, T rate, T root, T eps",
+    "T w, T m, T v",
+    """
+    T s = inverse * g + decay * w;
+    m = beta1 * m + rest1 * s;
+    v = beta2 * v + rest2 * s * s;
+    w = keep * w - rate * m / (root * sqrt(v) + eps);
+    """,
+    "adam",
+)
+
 
 def activate(z: Array, bias: Array, activation: str) -> None:
     """Replace `z` (rows, units) by `f(z + bias)`."""
@@ -73,4 +85,16 @@ def momentum(
     Returns 0: to count bits would take a pass of its own.
     """
     _momentum[form](g, inverse, rate, beta, decay, w, v)
+    return 0
+
+
+def adam(
+    w: Array, m: Array, v: Array, g: Array, inverse: float, decay: float, keep: float,
+    beta1: float, beta2: float, rate: float, root: float, epsilon: float,
+) -> int:  # fmt: skip
+    """Apply one update to flat `w`, `m` and `v`; the formulas stand at the processor's `adam`.
+
+    Returns 0, as `momentum` does.
+    """
+    _adam(g, inverse, decay, keep, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon, w, m, v)
     return 0

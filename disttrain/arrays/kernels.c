@@ -1,8 +1,10 @@
 /* The hot elementwise work on the processor, each in one pass over memory; called by ctypes.
 
    Built with -O3 -ffp-contract=off: the operations and their order are those of cpu_kernels.py, so
-   the bits are the same, whatever the width of the vectors that the machine has. */
+   the bits are the same, whatever the width of the vectors that the machine has. With -fno-math-errno
+   square roots go by vectors too; they are rounded correctly everywhere. */
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,7 +24,7 @@
         sum += bits_;                                                                              \
     } while (0)
 
-#define KERNELS(T, U, NAME)                                                                        \
+#define KERNELS(T, U, NAME, SQRT)                                                                  \
     KERNEL void activate_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict z,               \
                                 const T *restrict bias) {                                          \
         for (ptrdiff_t r = 0; r < rows; r++, z += units)                                           \
@@ -96,7 +98,25 @@
             w[i] = wi - (s + vi * momentum) * rate;                                                \
         }                                                                                          \
         return (U)(of_w + of_v);                                                                   \
+    }                                                                                              \
+                                                                                                   \
+    /* All factors are cpu_kernels.adam's. */                                                      \
+    KERNEL uint64_t adam_##NAME(                                                                   \
+        ptrdiff_t n, T *restrict w, T *restrict m, T *restrict v, const T *restrict g, T inverse,  \
+        T decay, T keep, T beta1, T rest1, T beta2, T rest2, T rate, T root, T epsilon) {          \
+        U of_w = 0, of_m = 0, of_v = 0;                                                            \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            T wi = w[i], mi = m[i], vi = v[i];                                                     \
+            COUNT(U, of_w, wi);                                                                    \
+            COUNT(U, of_m, mi);                                                                    \
+            COUNT(U, of_v, vi);                                                                    \
+            T s = g[i] * inverse + wi * decay;                                                     \
+            m[i] = mi = mi * beta1 + s * rest1;                                                    \
+            v[i] = vi = vi * beta2 + s * s * rest2;                                                \
+            w[i] = wi * keep - mi / (SQRT(vi) * root + epsilon) * rate;                            \
+        }                                                                                          \
+        return (U)(of_w + of_m + of_v);                                                            \
     }
 
-KERNELS(float, uint32_t, f4)
-KERNELS(double, uint64_t, f8)
+KERNELS(float, uint32_t, f4, sqrtf)
+KERNELS(double, uint64_t, f8, sqrt)

@@ -6,12 +6,13 @@ kernel that does one pass over the weights, these and the gradients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from disttrain.arrays import Array
+from disttrain.config import Adam, Sgd
 from disttrain.config import Optimizer as Settings
-from disttrain.config import Sgd
 
 __all__ = ["Rule", "rule_of"]
 
@@ -57,8 +58,32 @@ class Momentum:
         return bits
 
 
+class Moments:
+    """Adam (Kingma and Ba, 2015); `g = sum/count + λ w`, α the rate, t the number of the update.
+
+    `m = β₁ m + (1-β₁) g`, `v = β₂ v + (1-β₂) g²`, `w = w - α m̂ / (√v̂ + ε)` with the bias
+    corrections `m̂ = m / (1-β₁^t)` and `v̂ = v / (1-β₂^t)`; as in PyTorch.
+    """
+
+    slots: tuple[str, ...] = ("first_moment", "second_moment")
+
+    def __init__(self, settings: Adam) -> None:
+        self._settings = settings
+
+    def update(
+        self, kernels: Any, w: Array, slots: Sequence[Array], g: Array, inverse: float,
+        rate: float, decay: float, t: int,
+    ) -> int:  # fmt: skip
+        """Apply an update."""
+        (m, v), settings = slots, self._settings
+        beta1, beta2 = settings.beta1, settings.beta2
+        bits: int = kernels.adam(
+            w, m, v, g, inverse, decay, 1.0, beta1, beta2,
+            rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), settings.epsilon,
+        )  # fmt: skip
+        return bits
+
+
 def rule_of(settings: Settings) -> Rule:
     """Return the rule that `[optimizer]` asks for."""
-    if not isinstance(settings, Sgd):
-        raise TypeError(settings.kind)
-    return Momentum(settings)
+    return Momentum(settings) if isinstance(settings, Sgd) else Moments(settings)

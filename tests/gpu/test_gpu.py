@@ -96,6 +96,18 @@ def test_update_agrees_with_numpy(form: str) -> None:
         np.testing.assert_allclose(card, host, rtol=1e-12)
 
 
+def test_adam_agrees_with_numpy() -> None:
+    random = np.random.default_rng(2)
+    w, m, v, g = random.standard_normal((4, 1000))
+    found = []
+    for device in (Cpu(), GPU):
+        arrays = [device.put(a.copy()) for a in (w, m, v * v, g)]
+        device.kernels.adam(*arrays, 0.01, 1e-3, 0.99, 0.9, 0.999, 0.1, 31.6, 1e-8)
+        found.append([device.get(a) for a in arrays])
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-12)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_ranks_on_one_card_agree_with_numpy(ranks: int, run_file: Path, tmp_path: Path) -> None:
     host = train(run_file, tmp_path / "cpu", "cpu")

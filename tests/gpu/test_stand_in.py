@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import disttrain
 from disttrain.data.writer import write_data_file
 from disttrain.training import build as build_module
 from tests.gpu.stand_in import StandIn
+
+OPTIMIZERS: list[dict[str, Any]] = [{"kind": "sgd"}, {"kind": "adam"}]
 
 
 @pytest.fixture
@@ -35,9 +38,12 @@ def settings(tmp_path: Path) -> disttrain.Settings:
 
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_same_bits_as_on_the_processor(
-    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str
-) -> None:
+    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str,
+    optimizer: dict[str, Any],
+) -> None:  # fmt: skip
+    settings = settings.replace(optimizer=optimizer, schedule={"learning_rate": 0.02})
     # What a GPU takes by itself: sharing products is for processors.
     settings = settings.replace(reproducibility={"mode": mode, "arithmetic": "leaves"})
     plain = disttrain.train(settings, tmp_path / "cpu")

@@ -9,7 +9,8 @@ import pytest
 
 from disttrain.arrays import Cpu, Workspace
 from disttrain.comm.alone import Alone
-from disttrain.config import Sgd
+from disttrain.config import Adam, Sgd
+from disttrain.config import Optimizer as Optimizing
 from disttrain.data import Batches, BlockShuffle, Feed, Shares, Split, measure
 from disttrain.data.source import ArrayRows
 from disttrain.model import Context, Dense, Network, Pass
@@ -18,15 +19,17 @@ from disttrain.training.optimizer import Optimizer
 
 torch = pytest.importorskip("torch")
 
-STEPS, RATE, INPUTS, HIDDEN, CLASSES = 100, 0.05, 12, 16, 5
+STEPS, RATE, ADAM_RATE, INPUTS, HIDDEN, CLASSES = 100, 0.05, 0.001, 12, 16, 5
 # 90 rows in batches of 32: the last one of each epoch has 26.
 ROWS, BATCH = 90, 32
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "plain": {"momentum": 0.0, "weight_decay": 0.0},
     "momentum": {"momentum": 0.9, "weight_decay": 0.0},
     "nesterov": {"momentum": 0.9, "weight_decay": 0.0, "form": "nesterov"},
     "decay": {"momentum": 0.9, "weight_decay": 0.01},
     "nesterov, decay": {"momentum": 0.8, "weight_decay": 0.01, "form": "nesterov"},
+    "adam": {"kind": "adam", "weight_decay": 0.0},
+    "adam, decay": {"kind": "adam", "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.01},
 }
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
 
@@ -39,31 +42,40 @@ def batches() -> Batches:
     return Batches(split, BlockShuffle(ROWS, 1, 16), BATCH, feed, Shares(0, 1))
 
 
-def ours(network: Network, loss_name: str, settings: Sgd) -> list[float]:
+def ours(network: Network, loss_name: str, settings: Optimizing) -> list[float]:
     gradients = np.zeros(network.layout.length, "f4")
     now = Pass(gradients=network.layout.views(gradients))
     loss, optimizer, data = built_in(loss_name), Optimizer(network, settings), batches()
+    rate = RATE if isinstance(settings, Sgd) else ADAM_RATE
     context, losses = Context("loss", Cpu(), "float32", Workspace(Cpu().empty), {}), []
     for step in range(STEPS):
         ((_, _, inputs, targets),) = data.parts_of(step)
         outputs, backward = network.forward(inputs, now)
         total, gradient = loss.forward(outputs, targets, context)
         backward(gradient())
-        optimizer.step(gradients, RATE, len(inputs), step + 1)
+        optimizer.step(gradients, rate, len(inputs), step + 1)
         losses.append(float(total.sum()) / len(inputs))
     return losses
 
 
-def theirs(model: Any, loss_name: str, settings: Sgd) -> list[float]:
+def their_optimizer(model: Any, settings: Optimizing) -> Any:
+    """Return PyTorch's optimizer with the same settings; biases have no weight decay."""
     named = list(model.named_parameters())
     groups = [
         {"params": [p for n, p in named if "weight" in n], "weight_decay": settings.weight_decay},
         {"params": [p for n, p in named if "bias" in n], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.SGD(
-        groups, lr=RATE, momentum=settings.momentum, nesterov=settings.form == "nesterov"
-    )
-    data, losses = batches(), []
+    if isinstance(settings, Sgd):
+        return torch.optim.SGD(
+            groups, lr=RATE, momentum=settings.momentum, nesterov=settings.form == "nesterov"
+        )
+    kind = {"adam": torch.optim.Adam}[settings.kind]
+    betas = (settings.beta1, settings.beta2)
+    return kind(groups, lr=ADAM_RATE, betas=betas, eps=settings.epsilon)
+
+
+def theirs(model: Any, loss_name: str, settings: Optimizing) -> list[float]:
+    optimizer, data, losses = their_optimizer(model, settings), batches(), []
     for step in range(STEPS):
         ((_, _, inputs, targets),) = data.parts_of(step)
         x, y = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
@@ -96,7 +108,8 @@ def test_a_hundred_steps(activation: str, loss: str, optimizer: str) -> None:
     with torch.no_grad():
         for parameter, tensor in zip(model.parameters(), tensors, strict=True):
             parameter.copy_(torch.from_numpy(tensor.copy()))
-    settings = Sgd(**OPTIMIZERS[optimizer])
+    given = OPTIMIZERS[optimizer]
+    settings = Adam(**given) if "kind" in given else Sgd(**given)
     losses = ours(network, loss, settings)
     np.testing.assert_allclose(losses, theirs(model, loss, settings), rtol=1e-5)
     for parameter, tensor in zip(model.parameters(), tensors, strict=True):

@@ -140,6 +140,24 @@ def test_every_flipped_bit_is_found_by_the_next_audit(comm, settings, way, dtype
 
 
 @several
+@pytest.mark.parametrize("vector", ["first_moment", "second_moment"])
+@pytest.mark.parametrize("bit", [0, 30])
+def test_a_flipped_bit_in_either_moment_of_adam_is_found(comm, settings, vector, bit):
+    adam = settings.replace(
+        reproducibility=WAYS["shared"], optimizer={"kind": "adam"}, schedule={"learning_rate": 0.01}
+    )
+    run = disttrain.build(adam, comm=comm)
+    last = comm.size - 1
+    act = (lambda: flip(run, vector, "dense1/weight", 5, bit)) if comm.rank == last else list
+    at(run, 6, "before the update", act)
+    text = check_found(comm, run, last, 6)
+    # The lowest bit may be gone from the moment two steps later.
+    wanted = (f"{vector} of dense1/weight", "rounded away since")
+    assert any(place in text for place in wanted[: 2 - bool(bit)])
+    run.close()
+
+
+@several
 def test_a_bit_that_is_rounded_away_before_the_audit_is_found(comm, settings):
     """Without momentum the velocity of one step is nowhere in the next one."""
     run = disttrain.build(settings.replace(optimizer={"momentum": 0.0}), comm=comm)

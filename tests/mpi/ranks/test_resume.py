@@ -41,12 +41,17 @@ keep = 99
 """
 STEPS = 8
 WAYS = {
-    "fast": {"mode": "fast"},
-    "leaves": {"mode": "exact", "arithmetic": "leaves"},
-    "shared": {"mode": "exact", "arithmetic": "shared"},
+    "fast": {"reproducibility": {"mode": "fast"}},
+    "leaves": {"reproducibility": {"mode": "exact", "arithmetic": "leaves"}},
+    "shared": {"reproducibility": {"mode": "exact", "arithmetic": "shared"}},
+    "adam": {
+        "reproducibility": {"mode": "exact", "arithmetic": "shared"},
+        "optimizer": {"kind": "adam"},
+        "schedule": {"learning_rate": 0.01},
+    },
 }
 # Where a run is stopped for the first time.
-AFTER = {"fast": (2, 5), "leaves": (1, 3, 4), "shared": range(1, STEPS - 1)}
+AFTER = {"fast": (2, 5), "leaves": (1, 3, 4), "shared": range(1, STEPS - 1), "adam": (1, 4)}
 CLOCK = ("seconds", "samples_per_second")
 
 
@@ -112,8 +117,8 @@ def whole(comm, settings, together_path):
     found = {}
     with comm.together("training alone"):
         if comm.is_root:
-            for way, values in WAYS.items():
-                made = settings.replace(reproducibility=values, checkpoint={"every_steps": 1})
+            for way, changes in WAYS.items():
+                made = settings.replace(**changes, checkpoint={"every_steps": 1})
                 folder = together_path / f"alone-{way}"
                 disttrain.train(made, folder, comm=Alone())
                 paths = all_checkpoints(folder / "checkpoints")
@@ -125,7 +130,7 @@ def whole(comm, settings, together_path):
 @pytest.mark.parametrize("way", WAYS)
 def test_after_every_step_on_other_ranks(comm, jobs, settings, together_path, whole, way):
     """Each run is stopped twice, and goes from size to size."""
-    made = settings.replace(reproducibility=WAYS[way])
+    made = settings.replace(**WAYS[way])
     for at in AFTER[way]:
         folder = together_path / f"parts-{way}-{at}"
         done = []
@@ -147,9 +152,9 @@ def test_after_every_step_on_other_ranks(comm, jobs, settings, together_path, wh
                         assert timeless(found)[1:] == timeless(whole[way][step])[1:]
 
 
-@pytest.mark.parametrize("way", ["leaves", "shared"])
+@pytest.mark.parametrize("way", ["leaves", "shared", "adam"])
 def test_a_checkpoint_knows_no_rank(comm, settings, together_path, whole, way):
-    made = settings.replace(reproducibility=WAYS[way], checkpoint={"every_steps": 1})
+    made = settings.replace(**WAYS[way], checkpoint={"every_steps": 1})
     folder = together_path / f"many-{way}"
     disttrain.train(made, folder, comm=comm)
     with comm.together("comparing"):

@@ -65,6 +65,52 @@ def test_update(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("decay", "keep"), [(0.0, 1.0), (1e-3, 1.0), (0.0, 0.999)])
+@pytest.mark.parametrize("length", [0, 1, 1000, (1 << 15) + 5])
+def test_adam(
+    random: np.random.Generator, dtype: str, decay: float, keep: float, length: int
+) -> None:
+    start = random.standard_normal((4, length)).astype(dtype)
+    start[2] *= start[2]
+    # Numbers that are too small, too large, or none.
+    odd = [[1] * 6, [0] * 6, [0, 0, 1e-38, 0, 0, 0], [0, 1e-30, 1e-22, 1e30, np.inf, np.nan]]
+    start[:, :6] = np.array(odd)[:, :length]
+    found = []
+    with np.errstate(all="ignore"):
+        for kernels in (cpu_kernels, compiled):
+            w, m, v, g = (part.copy() for part in start)
+            counts = [
+                kernels.adam(w, m, v, g, 1 / 128, decay, keep, 0.9, 0.999, 0.01, root, 1e-8)
+                for root in (31.6, 22.4, 18.3)
+            ]
+            found.append((w, m, v, g, np.array(counts, "u8")))
+    assert all(map(same_bits, *found))
+    assert same_bits(found[0][3], start[3]), "the summed gradients are left as they are"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("vector", [0, 1, 2])
+@pytest.mark.parametrize("kernels", [cpu_kernels, compiled])
+def test_adam_counts_the_bits_that_it_reads(
+    random: np.random.Generator, dtype: str, vector: int, kernels: ModuleType
+) -> None:
+    start = np.abs(random.standard_normal((4, 40))).astype(dtype)
+
+    def counted(vectors: np.ndarray) -> int:
+        w, m, v, g = (part.copy() for part in vectors)
+        with np.errstate(all="ignore"):
+            return kernels.adam(w, m, v, g, 1.0, 0.0, 1.0, 0.9, 0.999, 0.01, 1.0, 1e-8)
+
+    words = start.view(f"u{start.itemsize}")
+    plain = counted(start)
+    assert plain == int(words[:3].astype("O").sum()) % 2 ** (8 * start.itemsize)
+    for bit in range(8 * start.itemsize):
+        words[vector, 17] ^= words.dtype.type(1 << bit)
+        assert counted(start) != plain
+        words[vector, 17] ^= words.dtype.type(1 << bit)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("vector", [0, 1])
 @pytest.mark.parametrize("kernels", [cpu_kernels, compiled])
 def test_an_update_counts_the_bits_that_it_reads(

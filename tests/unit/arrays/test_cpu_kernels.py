@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from disttrain.arrays.cpu_kernels import CHUNK, activate, activation_gradient, momentum
+from disttrain.arrays.cpu_kernels import CHUNK, activate, activation_gradient, adam, momentum
 
 PLAIN = {
     "identity": lambda a: a,
@@ -107,3 +107,20 @@ def test_float32_stays_float32_and_close(form: str) -> None:
         momentum(form, *arrays, 0.25, 0.1, 0.9, 1e-4)
     assert single[0].dtype == np.float32
     np.testing.assert_allclose(single[0], double[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_adam_is_its_formula_for_every_element(length: int) -> None:
+    random = np.random.default_rng(length)
+    w, m, v, g = random.normal(size=(4, length))
+    v *= v
+    inverse, decay, keep, rate, root, epsilon = 1 / 7, 0.01, 0.98, 0.1, 1.5, 1e-3
+    s = g * inverse + decay * w
+    want_m = 0.8 * m + 0.2 * s
+    want_v = 0.95 * v + 0.05 * s**2
+    want_w = keep * w - rate * want_m / (root * np.sqrt(want_v) + epsilon)
+    given = g.copy()
+    adam(w, m, v, g, inverse, decay, keep, 0.8, 0.95, rate, root, epsilon)
+    for found, want in ((w, want_w), (m, want_m), (v, want_v)):
+        np.testing.assert_allclose(found, want, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(g, given)

@@ -59,10 +59,14 @@ class Momentum:
 
 
 class Moments:
-    """Adam (Kingma and Ba, 2015); `g = sum/count + λ w`, α the rate, t the number of the update.
+    """Adam and AdamW; α the rate, t the number of the update.
 
-    `m = β₁ m + (1-β₁) g`, `v = β₂ v + (1-β₂) g²`, `w = w - α m̂ / (√v̂ + ε)` with the bias
+    `m = β₁ m + (1-β₁) g`, `v = β₂ v + (1-β₂) g²`, `w = keep w - α m̂ / (√v̂ + ε)` with the bias
     corrections `m̂ = m / (1-β₁^t)` and `v̂ = v / (1-β₂^t)`; as in PyTorch.
+
+    - adam (Kingma and Ba, 2015): `g = sum/count + λ w`, `keep = 1`;
+    - adamw, whose decay is decoupled from the moments (Loshchilov and Hutter, 2019):
+      `g = sum/count`, `keep = 1 - α λ`.
     """
 
     slots: tuple[str, ...] = ("first_moment", "second_moment")
@@ -77,8 +81,9 @@ class Moments:
         """Apply an update."""
         (m, v), settings = slots, self._settings
         beta1, beta2 = settings.beta1, settings.beta2
+        decay, keep = (0.0, 1 - rate * decay) if settings.kind == "adamw" else (decay, 1.0)
         bits: int = kernels.adam(
-            w, m, v, g, inverse, decay, 1.0, beta1, beta2,
+            w, m, v, g, inverse, decay, keep, beta1, beta2,
             rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t), settings.epsilon,
         )  # fmt: skip
         return bits

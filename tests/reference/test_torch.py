@@ -30,6 +30,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "nesterov, decay": {"momentum": 0.8, "weight_decay": 0.01, "form": "nesterov"},
     "adam": {"kind": "adam", "weight_decay": 0.0},
     "adam, decay": {"kind": "adam", "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.01},
+    "adamw": {"kind": "adamw", "weight_decay": 0.1, "epsilon": 1e-6},
 }
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
 
@@ -69,7 +70,7 @@ def their_optimizer(model: Any, settings: Optimizing) -> Any:
         return torch.optim.SGD(
             groups, lr=RATE, momentum=settings.momentum, nesterov=settings.form == "nesterov"
         )
-    kind = {"adam": torch.optim.Adam}[settings.kind]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.kind]
     betas = (settings.beta1, settings.beta2)
     return kind(groups, lr=ADAM_RATE, betas=betas, eps=settings.epsilon)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from disttrain.arrays import cpu_kernels
 
-__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum", "square_sums"]
 
 Array = np.ndarray
 NUMBERS = {"f": ("f4", ctypes.c_float), "d": ("f8", ctypes.c_double)}
@@ -37,6 +37,7 @@ def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
             "gradient_relu": [size] * 2 + [pointer] * 3,
             "gather": [size] * 2 + [pointer] * 5,
             **{f"momentum_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
+            "square_sums": [size] + [pointer] * 2,
             "adam": [size] + [pointer] * 4 + [number] * 10,
         }
         for name, arguments in shapes.items():
@@ -120,3 +121,10 @@ def adam(
         beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon,
     )  # fmt: skip
     return bits
+
+
+def square_sums(x: Array) -> Array:
+    """Return the sum of squares of each block; all is said at `cpu_kernels.square_sums`."""
+    sums = np.empty(-(-len(x) // cpu_kernels.CHUNK))
+    _functions["square_sums", x.dtype.char](len(x), _at(x), _at(sums))
+    return sums

@@ -10,12 +10,14 @@ import functools
 
 import numpy as np
 
-__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum", "square_sums"]
 
 Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
 # (weights, velocity, gradient, two scratch) fit in a core's second-level cache.
 CHUNK = 1 << 15
+# Sums that go on side by side where squares are added: as many as wide vectors can hold.
+LANES = 64
 
 
 @functools.cache
@@ -144,3 +146,23 @@ def adam(
         np.multiply(wc, keep, out=wc)
         np.subtract(wc, s, out=wc)
     return bits % (1 << 8 * whole.itemsize)
+
+
+def square_sums(x: Array) -> Array:
+    """Return the sum of squares of each block of `CHUNK` elements of flat `x`, as float64.
+
+    In a block every `LANES`-th square is added in its order; then the second half of these sums is
+    added to the first, until there is one. So its bits depend on the block alone, and whoever holds
+    whole blocks can compute their part.
+    """
+    sums = np.zeros(-(-len(x) // CHUNK))
+    for number, low in enumerate(range(0, len(x), CHUNK)):
+        squares = np.zeros(CHUNK)
+        part = x[low : low + CHUNK]
+        np.square(part, out=squares[: len(part)], dtype=np.float64)
+        lanes = np.add.reduce(squares.reshape(-1, LANES), axis=0)
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = lanes[:half] + lanes[half:]
+        sums[number] = lanes[0]
+    return sums

@@ -9,7 +9,7 @@ from typing import Any
 
 import cupy
 
-__all__ = ["activate", "activation_gradient", "adam", "momentum"]
+__all__ = ["activate", "activation_gradient", "adam", "momentum", "square_sums"]
 
 Array = Any
 
@@ -64,6 +64,10 @@ _adam = cupy.ElementwiseKernel(
     "adam",
 )
 
+_square_sum = cupy.ReductionKernel(
+    "T x", "float64 y", "(double)x * (double)x", "a + b", "y = a", "0", "square_sum"
+)
+
 
 def activate(z: Array, bias: Array, activation: str) -> None:
     """Replace `z` (rows, units) by `f(z + bias)`."""
@@ -98,3 +102,8 @@ def adam(
     """
     _adam(g, inverse, decay, keep, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon, w, m, v)
     return 0
+
+
+def square_sums(x: Array) -> Array:
+    """Return the sum of squares of flat `x` as one float64: here one block is as good as many."""
+    return _square_sum(x).reshape(1)

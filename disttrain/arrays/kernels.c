@@ -16,6 +16,10 @@
 #define KERNEL
 #endif
 
+/* As in cpu_kernels.square_sums. */
+#define BLOCK 32768
+#define LANES 64
+
 /* Add the bits of a number to a sum, as a whole number. */
 #define COUNT(U, sum, number)                                                                      \
     do {                                                                                           \
@@ -116,6 +120,21 @@
             w[i] = wi * keep - mi / (SQRT(vi) * root + epsilon) * rate;                            \
         }                                                                                          \
         return (U)(of_w + of_m + of_v);                                                            \
+    }                                                                                              \
+                                                                                                   \
+    /* Write the sum of squares of each BLOCK of x; element i of a block goes to lane i % LANES. */\
+    KERNEL void square_sums_##NAME(ptrdiff_t n, const T *restrict x, double *restrict out) {       \
+        for (; n > 0; n -= BLOCK, x += BLOCK) {                                                    \
+            double lanes[LANES] = {0};                                                             \
+            ptrdiff_t size = n < BLOCK ? n : BLOCK, whole = size - size % LANES;                   \
+            for (ptrdiff_t i = 0; i < whole; i += LANES)                                           \
+                for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l] * (double)x[i + l];   \
+            for (int l = 0; l < size - whole; l++)                                                 \
+                lanes[l] += (double)x[whole + l] * (double)x[whole + l];                           \
+            for (int half = LANES / 2; half; half /= 2)                                            \
+                for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];                        \
+            *out++ = lanes[0];                                                                     \
+        }                                                                                          \
     }
 
 KERNELS(float, uint32_t, f4, sqrtf)

@@ -26,6 +26,11 @@ class Optimizer:
     parameters; `vectors` holds the same behind `weights`: all that an update changes.
     λ (weight decay) exempts biases.
 
+    With `clip_norm` c the mean gradient `g = sum/count` of a step, of all parameters, biases too,
+    and before weight decay, is shortened to it: `g = min(1, c / (‖g‖ + 10⁻⁶)) g`, as by PyTorch's
+    `clip_grad_norm_`. A norm that is not finite makes the weights NaN, so that all ranks see it in
+    the next loss.
+
     `checksum_read` is a running checksum of all that updates have read of these vectors: a bit that
     flips between two updates stays in it, also where the weights round it away later. (Not on a
     GPU: 0 there.)
@@ -47,13 +52,27 @@ class Optimizer:
 
         `gradients` are the sums over the `count` samples of all ranks.
         """
-        kernels = self._network.device.kernels
+        kernels, scale = self._network.device.kernels, self._scale(gradients, count)
         for part, decay in self._parts:
             w, slots = self._network.values[part], [slot[part] for slot in self.slots.values()]
-            bits = self._rule.update(
-                kernels, w, slots, gradients[part], 1.0 / count, rate, decay, t
-            )
+            bits = self._rule.update(kernels, w, slots, gradients[part], scale, rate, decay, t)
             self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)
+
+    def _scale(self, gradients: Array, count: float) -> float:
+        """Return the factor that makes summed gradients the mean, no longer than `clip_norm`."""
+        limit = self._settings.clip_norm
+        if limit is None:
+            return 1.0 / count
+        norm = self._norm(gradients) / count
+        return min(1.0, limit / (norm + 1e-6)) / count if math.isfinite(norm) else math.nan
+
+    def _norm(self, vector: Array) -> float:
+        """Return `‖vector‖`: squares in float64, by blocks, whose exact sum knows no order."""
+        device = self._network.device
+        try:
+            return math.sqrt(math.fsum(device.get(device.kernels.square_sums(vector))))
+        except OverflowError:
+            return math.inf
 
     def finite(self) -> bool:
         """Return whether all weights and slots are finite numbers. Takes a pass over each."""
@@ -62,10 +81,10 @@ class Optimizer:
 
     def gradient_norm(self, gradients: Array, samples: float) -> float:
         """Return `‖∇L‖`, with `∇L = sum/samples + λ w` as in the last update."""
-        cut, xp = self._network.layout.decayed, self._network.device.xp
+        cut = self._network.layout.decayed
         mean = gradients / samples
         mean[:cut] += self._settings.weight_decay * self._network.values[:cut]
-        return float(xp.sqrt(xp.square(mean, dtype="f8").sum()))
+        return self._norm(mean)
 
     def tensors(self) -> dict[str, dict[str, np.ndarray]]:
         """Return each slot's parts on the host, as "layer/parameter", in layer order."""

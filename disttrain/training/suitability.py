@@ -19,8 +19,6 @@ def refuse_what_does_not_fit(settings: Settings, ranks: int) -> None:
             f"reproducibility.leaves = {leaves}, but there are {ranks} ranks: a step can be shared "
             f"by at most as many; start {leaves} ranks, or give a new run leaves = {ranks}"
         )
-    if settings.optimizer.clip_norm is not None:
-        raise RunFileError("optimizer.clip_norm is not built yet: leave it out")
     layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
     if perceptron and (len(layers) > 1 or layers[0].activation != "sign" or layers[0].units != 1):
         raise RunFileError(

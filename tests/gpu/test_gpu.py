@@ -108,6 +108,13 @@ def test_adam_agrees_with_numpy() -> None:
         np.testing.assert_allclose(card, host, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_of_squares_agree_with_numpy(dtype: str) -> None:
+    x = np.random.default_rng(3).standard_normal(100_003).astype(dtype)
+    host, card = (d.get(d.kernels.square_sums(d.put(x))).sum() for d in (Cpu(), GPU))
+    assert card == pytest.approx(host, rel=1e-13)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_ranks_on_one_card_agree_with_numpy(ranks: int, run_file: Path, tmp_path: Path) -> None:
     host = train(run_file, tmp_path / "cpu", "cpu")

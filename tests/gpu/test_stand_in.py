@@ -13,7 +13,12 @@ from disttrain.data.writer import write_data_file
 from disttrain.training import build as build_module
 from tests.gpu.stand_in import StandIn
 
-OPTIMIZERS: list[dict[str, Any]] = [{"kind": "sgd"}, {"kind": "adam"}, {"kind": "adamw"}]
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"kind": "sgd"},
+    {"kind": "adam"},
+    {"kind": "adamw"},
+    {"clip_norm": 0.1},
+]
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "nesterov": {"momentum": 0.9, "weight_decay": 0.0, "form": "nesterov"},
     "decay": {"momentum": 0.9, "weight_decay": 0.01},
     "nesterov, decay": {"momentum": 0.8, "weight_decay": 0.01, "form": "nesterov"},
+    "clipped": {"weight_decay": 0.01, "clip_norm": 0.2},
     "adam": {"kind": "adam", "weight_decay": 0.0},
     "adam, decay": {"kind": "adam", "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.01},
     "adamw": {"kind": "adamw", "weight_decay": 0.1, "epsilon": 1e-6},
@@ -87,6 +88,8 @@ def theirs(model: Any, loss_name: str, settings: Optimizing) -> list[float]:
             loss = ((outputs - torch.nn.functional.one_hot(y, CLASSES)) ** 2).sum() / len(y)
         optimizer.zero_grad()
         loss.backward()
+        if settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses

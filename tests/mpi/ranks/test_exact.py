@@ -97,6 +97,7 @@ def test_it_is_the_training_of_fast_mode_up_to_rounding(comm, settings, way):
         {"model": {"loss": "squared"}, "schedule": {"kind": "step", "learning_rate": 0.01}},
         {"optimizer": {"form": "nesterov", "weight_decay": 1e-3}},
         {"optimizer": {"form": "averaged", "momentum": 0.5}},
+        {"optimizer": {"clip_norm": 0.05}},
         {"optimizer": {"kind": "adam"}, "schedule": {"learning_rate": 0.01}},
         {"optimizer": {"kind": "adamw", "weight_decay": 0.1}, "schedule": {"learning_rate": 0.01}},
         {"data": {"memory": "stream", "block_rows": 16}},

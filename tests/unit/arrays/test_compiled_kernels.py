@@ -132,6 +132,16 @@ def test_an_update_counts_the_bits_that_it_reads(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 63, 1000, 1 << 15, (1 << 16) + 65])
+def test_sums_of_squares(random: np.random.Generator, dtype: str, length: int) -> None:
+    x = (random.standard_normal(length) * 10.0 ** random.integers(-9, 9, length)).astype(dtype)
+    plain, fast = cpu_kernels.square_sums(x), compiled.square_sums(x)
+    assert same_bits(plain, fast)
+    blocks = [x[low : low + (1 << 15)].astype("f8") for low in range(0, length, 1 << 15)]
+    np.testing.assert_allclose(plain, [(b * b).sum() for b in blocks], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_gather(random: np.random.Generator, dtype: str) -> None:
     stored = random.integers(0, 256, (50, 33)).astype("u1")
     places = random.integers(0, 50, 20)

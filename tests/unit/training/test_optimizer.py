@@ -44,3 +44,29 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
     optimizer = Optimizer(network, Sgd())
     with pytest.raises(CheckpointError, match=r"another optimizer \(other, not velocity\).*kind"):
         optimizer.load({"other": network.tensors(network.values)})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_mean_gradient_is_shortened_before_weight_decay(dtype: str, scale: float) -> None:
+    network = Network([Dense(5, "tanh"), Dense(3)], 4, dtype, Cpu(), seed=1)
+    start = network.values.copy()
+    settings = Sgd(momentum=0.0, weight_decay=0.5, clip_norm=2.0)
+    gradients = numbers(network.layout.length, 1).astype(dtype) * scale * 24
+    Optimizer(network, settings).step(gradients, 0.1, 24, 1)
+    mean = gradients / 24
+    mean *= min(1, 2.0 / (np.linalg.norm(mean) + 1e-6))
+    mean[: network.layout.decayed] += 0.5 * start[: network.layout.decayed]
+    np.testing.assert_allclose(network.values, start - 0.1 * mean, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan, 1e200])
+def test_a_gradient_whose_norm_is_no_number_is_not_cut_to_one(wrong: float) -> None:
+    """Each square is infinite from 1e155 on: a step of length 0 would hide it for ever."""
+    network = Network([Dense(3)], 4, "float64", Cpu(), seed=1)
+    gradients = np.ones(network.layout.length)
+    gradients[5] = wrong
+    optimizer = Optimizer(network, Sgd(clip_norm=1.0))
+    assert optimizer.finite()
+    optimizer.step(gradients, 0.1, 2, 1)
+    assert not optimizer.finite()

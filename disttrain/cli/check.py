@@ -58,6 +58,7 @@ def command(
     from disttrain.advice.scale import odd_scales
     from disttrain.comm import connect
     from disttrain.training import build_run
+    from disttrain.training.suitability import doubts
 
     comm = connect()
     listen(verbose=verbose)
@@ -67,7 +68,7 @@ def command(
     run = build_run(settings, comm)
     facts = describe(run)
     with comm.together("looking at the data"):
-        facts["warnings"] = odd_scales(run) if comm.is_root else []
+        facts["warnings"] = doubts(settings) + odd_scales(run) if comm.is_root else []
     if comm.is_root and not as_json:
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
         for line in facts["warnings"]:

@@ -8,7 +8,9 @@ from disttrain.errors import RunFileError
 from disttrain.model import Perceptron, Softmax
 from disttrain.training.predictor import Predictor
 
-__all__ = ["check_fit", "refuse_what_does_not_fit"]
+__all__ = ["check_fit", "doubts", "refuse_what_does_not_fit"]
+
+LARGE_FOR_ADAM = 0.01
 
 
 def refuse_what_does_not_fit(settings: Settings, ranks: int) -> None:
@@ -32,6 +34,17 @@ def refuse_what_does_not_fit(settings: Settings, ranks: int) -> None:
                 'wherever there is one, so that no gradient reaches its weights: use "tanh", or '
                 'loss = "perceptron" for a single unit'
             )
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Return what in the settings can be trained but is likely a slip, a sentence each."""
+    kind, rate = settings.optimizer.kind, settings.schedule.learning_rate
+    if kind in ("adam", "adamw") and rate >= LARGE_FOR_ADAM:
+        return [
+            f"schedule.learning_rate = {rate:g} is large for optimizer.kind = {kind!r}, whose rate "
+            "is about the length of a step: 0.001 is usual"
+        ]
+    return []
 
 
 def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:

@@ -25,6 +25,15 @@ def test_a_sound_run_file_passes(shell, launch):
     assert lines[-1] == "ready to train"
 
 
+def test_a_large_rate_for_adam_is_a_warning(shell):
+    adam = ("--set", "optimizer.kind=adam", "--set")
+    for rate, warned in ((0.01, True), (0.009, False)):
+        result = shell.run("check", "run.toml", *STANDARD, *adam, f"schedule.learning_rate={rate}")
+        assert result.returncode == 0, result.stderr
+        assert ("warning: schedule.learning_rate = 0.01 is large for" in result.stdout) is warned
+        assert "weights, gradients, first moment, second moment" in result.stdout
+
+
 def test_everything_in_one_object_on_two_ranks(shell):
     found = []
     for launch in ((), LAUNCH):

@@ -49,7 +49,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_the_mean_gradient_is_shortened_before_weight_decay(dtype: str, scale: float) -> None:
-    network = Network([Dense(5, "tanh"), Dense(3)], 4, dtype, Cpu(), seed=1)
+    network = Network([Dense(5, "tanh"), Dense(3)], (4,), dtype, Cpu(), seed=1)
     start = network.values.copy()
     settings = Sgd(momentum=0.0, weight_decay=0.5, clip_norm=2.0)
     gradients = numbers(network.layout.length, 1).astype(dtype) * scale * 24
@@ -63,7 +63,7 @@ def test_the_mean_gradient_is_shortened_before_weight_decay(dtype: str, scale: f
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan, 1e200])
 def test_a_gradient_whose_norm_is_no_number_is_not_cut_to_one(wrong: float) -> None:
     """Each square is infinite from 1e155 on: a step of length 0 would hide it for ever."""
-    network = Network([Dense(3)], 4, "float64", Cpu(), seed=1)
+    network = Network([Dense(3)], (4,), "float64", Cpu(), seed=1)
     gradients = np.ones(network.layout.length)
     gradients[5] = wrong
     optimizer = Optimizer(network, Sgd(clip_norm=1.0))

@@ -1,0 +1,152 @@
+"""What the source of the GPU's kernels says, without a GPU: compiled for the processor.
+
+A module that stands for cupy makes a loop of each kernel's text; so formulas, the order of
+arguments and the numbers handed on are those of `gpu_kernels`. `test_gpu.py` runs them on a card.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.arrays import cpu_kernels
+
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+if COMPILER is None:
+    pytest.skip("no C++ compiler", allow_module_level=True)
+
+
+class Kernel:
+    """A kernel of cupy's, as a loop in C++ over float64."""
+
+    def __init__(self, inputs: str, outputs: str, code: str, name: str, folder: Path) -> None:
+        self._names = [part.split() for part in f"{inputs}, {outputs}".split(", ")]
+        self._count = len(inputs.split(", "))
+        arguments = ", ".join(f"T* {name}_, long {name}_step" for _, name in self._names)
+        bound = " ".join(f"T& {name} = {name}_[i * {name}_step];" for _, name in self._names)
+        source = folder / f"{name}.cpp"
+        source.write_text(
+            "#include <cmath>\nusing namespace std; typedef double T; typedef double float64;\n"
+            f'extern "C" void run(long n, {arguments}) '
+            f"{{ for (long i = 0; i < n; i++) {{ {bound} {code}; }} }}\n"
+        )
+        library = source.with_suffix(".so")
+        command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)]
+        subprocess.run(command, check=True, timeout=60)
+        self._run = ctypes.CDLL(str(library)).run
+
+    def __call__(self, *given: Any) -> None:
+        shape = given[-1].shape
+        arguments: list[Any] = [ctypes.c_long(given[-1].size)]
+        kept = []
+        for place, value in enumerate(given):
+            scalar = np.ndim(value) == 0
+            array = np.broadcast_to(np.asarray(value, "f8"), () if scalar else shape)
+            if place < self._count:
+                array = np.ascontiguousarray(array)
+            assert scalar or array.flags.c_contiguous
+            kept.append(array)
+            arguments += [array.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(not scalar)]
+        self._run(*arguments)
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """`gpu_kernels`, with a cupy that makes processor code."""
+    folder = tmp_path_factory.mktemp("kernels")
+    cupy: Any = ModuleType("cupy")
+    cupy.sum = np.sum
+    cupy.ElementwiseKernel = lambda inputs, outputs, code, name: Kernel(
+        inputs, outputs, code, name, folder
+    )
+
+    def reduction(
+        inputs: str, outputs: str, map_: str, reduce: str, after: str, zero: str, name: str
+    ) -> Any:
+        assert (inputs, reduce, after, zero) == ("T x", "a + b", "y = a", "0")
+        each = Kernel(inputs, outputs, f"y = {map_}", name, folder)
+
+        def run(x: np.ndarray) -> np.ndarray:
+            y = np.empty(x.shape)
+            each(x, y)
+            return y.sum()
+
+        return run
+
+    cupy.ReductionKernel = reduction
+    place = importlib.util.find_spec("disttrain.arrays.gpu_kernels")
+    assert place is not None
+    assert place.origin is not None
+    found = importlib.util.spec_from_file_location("kernels_of_the_gpu", place.origin)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    before = sys.modules.get("cupy")
+    sys.modules["cupy"] = cupy
+    try:
+        found.loader.exec_module(module)
+    finally:
+        sys.modules.pop("cupy")
+        if before is not None:
+            sys.modules["cupy"] = before
+    return module
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+@pytest.mark.parametrize("activation", ["identity", "sign", "relu", "tanh", "sigmoid"])
+def test_activations(kernels: Any, random: np.random.Generator, activation: str) -> None:
+    z, bias, dy = random.normal(size=(5, 7)), random.normal(size=7), random.normal(size=(5, 7))
+    found = []
+    for module in (cpu_kernels, kernels):
+        y, d, db = z.copy(), dy.copy(), np.empty(7)
+        module.activate(y, bias, activation)
+        module.activation_gradient(d, y, activation, db, np.empty_like(y))
+        found.append((y, d, db))
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("form", ["classical", "averaged", "nesterov"])
+def test_momentum(kernels: Any, random: np.random.Generator, form: str) -> None:
+    start = random.normal(size=(3, 50))
+    found = []
+    for module in (cpu_kernels, kernels):
+        w, v, g = (part.copy() for part in start)
+        for _ in range(3):
+            module.momentum(form, w, v, g, 0.25, 0.1, 0.9, 0.01)
+        found.append((w, v, g))
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("decay", "keep"), [(0.01, 1.0), (0.0, 0.98)])
+def test_adam(kernels: Any, random: np.random.Generator, decay: float, keep: float) -> None:
+    start = random.normal(size=(4, 50))
+    start[2] *= start[2]
+    found = []
+    for module in (cpu_kernels, kernels):
+        w, m, v, g = (part.copy() for part in start)
+        for _ in range(3):
+            module.adam(w, m, v, g, 0.25, decay, keep, 0.8, 0.95, 0.1, 1.5, 1e-3)
+        found.append((w, m, v, g))
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-12)
+
+
+def test_sums_of_squares(kernels: Any, random: np.random.Generator) -> None:
+    x = random.normal(size=100_000)
+    (found,) = kernels.square_sums(x)
+    assert found == pytest.approx(cpu_kernels.square_sums(x).sum(), rel=1e-13)

@@ -2,14 +2,17 @@
 
    Built with -O3 -ffp-contract=off: the operations and their order are those of cpu_kernels.py, so
    the bits are the same, whatever the width of the vectors that the machine has. With -fno-math-errno
-   square roots go by vectors too; they are rounded correctly everywhere. */
+   square roots go by vectors too, and with -fno-trapping-math comparisons do; neither changes a
+   number: only the flags that nobody reads. */
 
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef KERNEL
+/* Built for one kind of machine by whoever says -DKERNEL= (the tests, for each width of vectors). */
+#elif defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 /* One build for all machines of a cluster: each takes the widest vectors that it has. */
 #define KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
 #else

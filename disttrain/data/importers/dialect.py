@@ -13,13 +13,13 @@ from disttrain.data.cells import number_in
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
-__all__ = ["TARGET_NAMES", "Dialect", "sniff"]
+__all__ = ["BLANKS", "HEAD_BYTES", "TARGET_NAMES", "Dialect", "sniff", "words_of"]
 
 TARGET_NAMES = ("label", "target", "class", "y")
 """What the target column is called where nobody says, in order of preference."""
 
-HEAD_BYTES = 8 << 20
-"""A first line that is longer is no table's."""
+HEAD_BYTES = 4 << 20
+"""A line that is longer is no table's."""
 
 HEAD_ROWS = 50
 BLANKS = r"\s+"
@@ -94,21 +94,32 @@ def _separator(lines: Sequence[str], decimal: str) -> str:
         return ","
     best, most = "", 0
     for separator in (mark for mark in ";\t|," if mark != decimal):
-        counts = {line.count(separator) for line in outside}
-        if len(counts) == 1 and max(counts) > most:
-            best, most = separator, max(counts)
+        count = _everywhere([line.count(separator) for line in outside])
+        if count > most:
+            best, most = separator, count
     if best:
         return best
-    words = {len(line.split()) for line in outside}
-    if len(words) == 1 and words != {1}:
+    if _everywhere([len(line.split()) - 1 for line in outside]):
         return BLANKS
     # Lines differ, as where one is wrong, or where rows are named: the first one decides.
     return max((mark for mark in ";\t|," if mark != decimal), key=outside[0].count)
 
 
+def _everywhere(counts: list[int]) -> int:
+    """Return the number that all lines have, or all but a header that has one less; else 0."""
+    below = set(counts[1:] or counts)
+    most = below.pop()
+    return most if not below and counts[0] in (most, most - 1) else 0
+
+
+def words_of(line: str) -> list[str]:
+    """Return what stands in a line between blanks, or in quotes."""
+    return [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)]
+
+
 def _rows(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
     if separator == BLANKS:
-        found: Iterator[list[str]] = (line.split() for line in lines)
+        found: Iterator[list[str]] = map(words_of, lines)
     else:
         stream = io.StringIO("".join(lines), newline="")
         found = csv.reader(stream, delimiter=separator, skipinitialspace=True)
@@ -141,6 +152,8 @@ def _is_header(
         cells = [row[column] for row in below if row[column].strip()]
         if column not in expected and cells and all(is_number(cell) for cell in cells):
             return True
+    if _counts_on([cell.strip() for n, cell in enumerate(first) if n not in texts]):
+        return True
     if len(texts) < len(first):
         # A nameless first column numbers the rows; else numbers in it say that it is data.
         return texts == list(range(1, len(first))) and not first[0].strip()
@@ -148,3 +161,13 @@ def _is_header(
     return len(set(first)) == len(first) and not any(
         first[column] == row[column] for row in below for column in texts
     )
+
+
+def _counts_on(cells: list[str]) -> bool:
+    """Tell whether cells are 0, 1, 2, ... or 1, 2, ... or years, as names of columns may be."""
+    cells = cells[1:] if cells and not cells[0] else cells
+    if len(cells) < 3 or not all(cell.isdecimal() for cell in cells):
+        return False
+    first = int(cells[0])
+    likely = first == 0 or (first == 1 and len(cells) > 4) or 1800 <= first <= 2100
+    return likely and cells == [str(first + number) for number in range(len(cells))]

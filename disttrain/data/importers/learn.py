@@ -20,7 +20,12 @@ __all__ = ["Options", "learn"]
 CLASSES_BELOW = 10_000
 """Whole numbers from here on are quantities, unless there are many rows of each."""
 
-FEW_CLASSES, ROWS_OF_CLASS = 100, 10
+FEW_CLASSES, ROWS_OF_CLASS, ROWS_OF_CODE = 10, 5, 10
+"""Whole numbers are classes where there are so few, or so many rows of each."""
+
+UNIQUE = 10
+"""A text of which there are more than that, all different, tells nothing."""
+
 FEW_CATEGORIES, MOST_CATEGORIES = 50, 1000
 """Different cells of a column of text that become inputs of their own: unasked, and asked."""
 
@@ -147,7 +152,8 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
         )
     if number in found.texts:
         categories = sorted(found.texts[number])
-        if len(categories) > (MOST_CATEGORIES if options.one_hot else FEW_CATEGORIES):
+        unique = len(categories) == found.present[number] > UNIQUE and not options.one_hot
+        if unique or len(categories) > (MOST_CATEGORIES if options.one_hot else FEW_CATEGORIES):
             raise DataError(_odd(table, found, number, len(categories)))
         if options.pixels:
             raise DataError(_odd(table, found, number))
@@ -187,7 +193,7 @@ def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
     hint = ", or give --decimal ," if "," in cell and not cell.strip("0123456789,+-") else ""
     return (
         f"{where}: '{cell:.40}' is not a number, but others in the column are: correct it, give "
-        f"--na '{cell:.40}' if it says that a value is missing{hint}"
+        f"--na '{cell:.40}' if it says that a value is missing, or --drop the column{hint}"
     )
 
 
@@ -205,13 +211,20 @@ def _classes(
                 f"{table.path}: the target column '{name:.60}' holds over {MOST_TEXTS} classes"
             )
         names = sorted(counts)
+        if len(names) == found.present[number] > UNIQUE:
+            raise DataError(
+                f"{table.path}: the target column '{name:.60}' holds another text in every row: "
+                "say which column is the target with --target"
+            )
     elif not (np.isfinite(values) & (values == np.floor(values))).all():
         return ()
     else:
         names = sorted({class_of(text) for text in counts}, key=float)
-        many = found.rows >= ROWS_OF_CLASS * len(names) and len(names) < CLASSES_BELOW
+        each = found.rows / len(names)
         small = values.min() >= 0 and values.max() < CLASSES_BELOW
-        if not (many or (small and len(names) <= FEW_CLASSES)):
+        if not (each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW) and not (
+            small and (each >= ROWS_OF_CLASS or len(names) <= FEW_CLASSES)
+        ):
             notes.append(f"the target has {len(names)} different numbers: a regression")
             return ()
     rare = [text for text in sorted(counts) if counts[text] < RARE]

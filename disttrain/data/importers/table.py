@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from disttrain.data.importers.dialect import BLANKS, Dialect, sniff
+from disttrain.data.importers.dialect import BLANKS, HEAD_BYTES, Dialect, sniff, words_of
 from disttrain.data.importers.source import RATIO, SMALL, open_source, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
 
@@ -73,8 +73,9 @@ class TextTable:
         missing = {n: ["", *self._na] if n in texts else [*NA, *self._na] for n in columns}
         with open_source(self.path) as stream, self._sentences(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
+            lines = io.BufferedReader(_Lines(stream, self.path))
             for block in pandas.read_csv(
-                stream, sep=self._dialect.separator, encoding=self._dialect.encoding,
+                lines, sep=self._dialect.separator, encoding=self._dialect.encoding,
                 header=0 if self._dialect.header else None, names=columns,
                 skiprows=self._dialect.skip, dtype=dict.fromkeys(texts, "str"), low_memory=False,
                 skipinitialspace=True, decimal=self._decimal, keep_default_na=False,
@@ -100,7 +101,7 @@ class TextTable:
                 text.readline()
             found: Iterator[tuple[int, list[str]]]
             if self._dialect.separator == BLANKS:
-                found = ((n, line.split()) for n, line in enumerate(text, 1))
+                found = ((n, words_of(line)) for n, line in enumerate(text, 1))
             else:
                 reader = csv.reader(text, delimiter=self._dialect.separator, skipinitialspace=True)
                 found = ((reader.line_num, cells) for cells in reader)
@@ -135,6 +136,29 @@ class TextTable:
                 self._refuse_widths()
             said = re.sub(r"\s+", " ", str(error))
             raise DataError(f"{self.path} is not a readable table ({said:.200})") from error
+
+
+class _Lines(io.RawIOBase):
+    """A stream of text that refuses lines without end, which would fill the memory."""
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path, self._since = stream, path, 0
+
+    def readable(self) -> bool:
+        """Return True, as for all that can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` as far as possible; return the number of bytes."""
+        content = self._stream.read(len(buffer))
+        buffer[: len(content)] = content
+        last = max(content.rfind(b"\n"), content.rfind(b"\r"))
+        self._since = len(content) - last - 1 if last >= 0 else self._since + len(content)
+        if self._since > HEAD_BYTES:
+            raise DataError(
+                f"{self._path} has a line of over {HEAD_BYTES >> 20} MiB, which no table has"
+            )
+        return len(content)
 
 
 class ParquetTable:

@@ -105,6 +105,35 @@ def test_a_header_is_not_taken_for_data_nor_data_for_a_header(table):
     assert len(train(table("12,0,A\n3,4,5\n7,8,A\n"))[0]) == 3
 
 
+@pytest.mark.parametrize(
+    ("first", "want"),
+    [
+        ("0,1,2,3", ["0", "1", "2"]),
+        (",0,1,2,3", ["0", "1", "2"]),
+        ("0,1,2,label", ["0", "1", "2"]),
+        ("who,1999,2000,2001,2002", ["who", "1999", "2000", "2001"]),
+    ],
+)
+def test_names_of_columns_may_count_on(table, first, want):
+    row = {"0": "{a},5,6,7", ",": "{n},{a},5,6,7", "w": "{t},{a},5,6,7"}[first[0]]
+    rows = [row.format(n=n, a=n % 2 + 5.5, t="ab"[n % 2]) for n in range(4)]
+    if first.endswith("label"):
+        rows = [line[:-1] + "xy"[n % 2] for n, line in enumerate(rows)]
+    else:
+        rows = [line[:-1] + "78"[n % 2] for n, line in enumerate(rows)]
+    path = table("\n".join([first, *rows]))
+    assert columns(path) == want
+    assert len(train(path)[0]) == 4
+
+
+def test_a_text_of_its_own_in_every_row_is_neither_class_nor_input(table):
+    path = table("a,when\n" + "".join(f"{i},day {i}\n" for i in range(20)))
+    with pytest.raises(DataError, match=r"another text in every row.*--target"):
+        train(path)
+    with pytest.raises(DataError, match="20 different ones: leave the column out"):
+        train(path, target="a")
+
+
 def test_columns_without_a_header_are_called_by_number(table):
     imported = import_table(table("b,1,2\na,3,4\nb,5,6\n"), Options(target="1"))
     np.testing.assert_array_equal(imported.splits["train"][1], [1, 0, 1])
@@ -198,10 +227,12 @@ def test_a_blank_may_follow_the_comma(table):
         ",a,b,label\n0,1,2,x\n1,3,4,y\n",
         "Unnamed: 0,a,b,label\n0,1,2,x\n1,3,4,y\n",
         "a,b,label,\n1,2,x,\n3,4,y,\n",
+        '"a" "b c" "label"\n"row 1" 1 2 "x"\n"row 2" 3 4 "y"\n',
     ],
 )
 def test_the_ways_in_which_programs_write_tables(table, text):
     options = {"target": "label"} if "label" in text else {}
+    options |= {"columns": "a,b c"} if "b c" in text else {}
     inputs, targets = train(table(text), **options)
     np.testing.assert_array_equal(inputs, [[1, 2], [3, 4]])
     assert targets.tolist() == [0, 1]
@@ -499,6 +530,12 @@ def test_a_first_line_without_end_is_no_table(table, monkeypatch):
     monkeypatch.setattr(dialect, "HEAD_BYTES", 1000)
     with pytest.raises(DataError, match="has no line end"):
         import_table(table(b"1," * 5000))
+
+
+def test_a_line_without_end_further_down_is_refused_before_it_fills_the_memory(table, monkeypatch):
+    monkeypatch.setattr(table_of, "HEAD_BYTES", 100_000)
+    with pytest.raises(DataError, match="has a line of over"):
+        train(table(PLAIN + b"," * 1_000_000))
 
 
 def _many(table, rows=200):

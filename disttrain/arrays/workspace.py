@@ -14,21 +14,28 @@ class Workspace:
     """Named arrays whose first axis counts samples, made by `allocate(shape, dtype)`.
 
     For the same key and shape the same memory is returned; fewer samples get the head of it. So a
-    step allocates nothing once the largest batch has been seen.
+    step allocates nothing once the largest batch has been seen, and what was asked for last is
+    found by two comparisons.
     """
 
     def __init__(self, allocate: Callable[[tuple[int, ...], Any], Array]) -> None:
         self._allocate = allocate
-        self._arrays: dict[Hashable, Array] = {}
+        # What was asked for last: shape, type, the array; and the memory that it is the head of.
+        self._arrays: dict[Hashable, tuple[tuple[int, ...], Any, Array, Array]] = {}
 
     def array(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of `shape`; what it holds is what was left there."""
         have = self._arrays.get(key)
+        if have is not None and have[0] == shape and have[1] == dtype:
+            return have[2]
+        memory = have[3] if have else None
         if (
-            have is None
-            or len(have) < shape[0]
-            or have.shape[1:] != shape[1:]
-            or have.dtype != dtype
+            memory is None
+            or len(memory) < shape[0]
+            or memory.shape[1:] != shape[1:]
+            or memory.dtype != dtype
         ):
-            have = self._arrays[key] = self._allocate(shape, dtype)
-        return have[: shape[0]]
+            memory = self._allocate(shape, dtype)
+        head = memory[: shape[0]]
+        self._arrays[key] = shape, dtype, head, memory
+        return head

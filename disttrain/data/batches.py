@@ -38,7 +38,9 @@ class Feed:
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
             targets = targets.astype(self._dtype)
-        moved = self._moved("inputs", inputs).reshape(len(samples), *self._shape)
+        moved = self._moved("inputs", inputs)
+        if len(self._shape) != 1:
+            moved = moved.reshape(len(samples), *self._shape)
         return moved, self._moved("targets", targets)
 
     def _moved(self, name: str, host: np.ndarray) -> Array:

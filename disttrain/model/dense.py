@@ -51,7 +51,7 @@ class Dense(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return `f(x Wᵀ + b)` and its backward function."""
         kernels, weight, bias = ctx.device.kernels, ctx.values["weight"], ctx.values["bias"]
-        rows = x.reshape(len(x), weight.shape[1])
+        rows = x if x.ndim == 2 else x.reshape(len(x), weight.shape[1])
         h = ctx.product(rows, weight.T, ctx.array("output", (len(x), self.units)))
         kernels.activate(h, bias, self.activation)
 
@@ -62,6 +62,6 @@ class Dense(Layer):
             if not ctx.needs_input_gradient:
                 return None
             dx = ctx.product(dh, weight, ctx.array("input gradient", rows.shape))
-            return dx.reshape(x.shape)
+            return dx if x.ndim == 2 else dx.reshape(x.shape)
 
         return h, backward

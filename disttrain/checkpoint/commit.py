@@ -1,69 +1,100 @@
-"""The commit record: what stands behind the HDF5 file and says that all of it is there.
+"""The commit record: what stands behind the HDF5 file, says that all of it is there, and where.
 
     HDF5 file | table (JSON) | length of the table (8 bytes, little-endian)
               | b"disttrain-commit" | SHA-256 of the table and its length
 
-The table holds the length of the HDF5 file, place and SHA-256 of every data set in it, and the
-SHA-256 of all bytes between them. So the record, which is written last, covers every byte, names,
-shapes, types and attributes too, and says which tensor is damaged. HDF5 does not look behind its
-own end. The record is checked before anything else is looked at.
+    bytes         length of the HDF5 file
+    data sets     name → first byte, number of bytes, SHA-256
+    types         name → dtype ("<f4", or "|S31" for a text of 31 bytes), shape
+    attributes    group ("" for the root) → its attributes
+    structure     SHA-256 of all bytes that lie in no data set
+
+So the record, which is written last, covers every byte and says which tensor is damaged; and a
+checkpoint is read by it alone: no HDF5 library ever sees one. HDF5 does not look behind its own end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple
 
-__all__ = ["END", "STRUCTURE", "commit", "content_of", "damage", "has_record", "read_marked"]
+import numpy as np
+
+from disttrain.checkpoint import before
+
+__all__ = [
+    "END",
+    "STRUCTURE",
+    "Attributes",
+    "Content",
+    "Part",
+    "Record",
+    "commit",
+    "has_record",
+    "read_record",
+    "signed",
+]
 
 MARK = b"disttrain-commit"
 END = len(MARK) + hashlib.sha256().digest_size
 STRUCTURE = "the structure of the file"
-# Tens of thousands of data sets.
-MOST = 4 << 20
-Places = Mapping[str, tuple[int, int]]
-"""Name of a data set → its first byte in the file and how many there are."""
+# Tens of thousands of data sets: their table, and what HDF5 needs for them.
+MOST, STRUCTURE_BYTES = 8 << 20, 32 << 20
+DTYPE = re.compile(r"[<>]f[248]|\|S[1-9]\d{0,9}")
+DIMENSIONS = 32
+Attributes = dict[str, dict[str, Any]]
 
 
-def commit(content: bytes, places: Places = MappingProxyType({})) -> bytes:
-    """Return `content`, an HDF5 file with data sets at `places`, with its commit record."""
+class Part(NamedTuple):
+    """A data set: where its bytes lie, their SHA-256, and what they are."""
+
+    first: int
+    length: int
+    sha: str
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+
+class Content(NamedTuple):
+    """What was read by a record: the data sets, their attributes, and what of it is damaged."""
+
+    arrays: dict[str, np.ndarray]
+    attributes: Attributes
+    damaged: list[str]
+
+
+def commit(content: bytes, parts: Mapping[str, Part], attributes: Attributes) -> bytes:
+    """Return `content`, an HDF5 file with the data sets `parts`, with its commit record.
+
+    The digests are computed here.
+    """
+    view, between, done = memoryview(content), hashlib.sha256(), 0
+    for part in sorted(parts.values()):
+        between.update(view[done : part.first])
+        done = max(done, part.first + part.length)
+    between.update(view[done:])
     table = {
         "bytes": len(content),
-        "structure": _between(content, places.values()),
+        "structure": between.hexdigest(),
         "data sets": {
-            name: [first, length, _sha(memoryview(content)[first : first + length])]
-            for name, (first, length) in places.items()
+            name: [first, length, hashlib.sha256(view[first:][:length]).hexdigest()]
+            for name, (first, length, *_) in parts.items()
         },
+        "types": {name: [part.dtype, part.shape] for name, part in parts.items()},
+        "attributes": attributes,
     }
-    text = json.dumps(table).encode()
+    return b"".join([content, signed(json.dumps(table).encode())])
+
+
+def signed(text: bytes) -> bytes:
+    """Return the record that holds a table."""
     record = text + len(text).to_bytes(8, "little")
-    return b"".join([content, record, MARK, hashlib.sha256(record).digest()])
-
-
-def damage(written: bytes) -> list[str] | None:
-    """Return the data sets in `written` that are not what was committed, and perhaps STRUCTURE.
-
-    An empty list means that every byte is as it was committed; None that the record itself is
-    missing or damaged, or that the length is not the committed one: of such a file nothing is sure.
-    """
-    table = _table(written)
-    if table is None:
-        return None
-    view = memoryview(written)[: table["bytes"]]
-    sets = {name: (first, length, sha) for name, (first, length, sha) in table["data sets"].items()}
-    found = [n for n, (first, length, sha) in sets.items() if _sha(view[first:][:length]) != sha]
-    between = _between(view, [(first, length) for first, length, _ in sets.values()])
-    return found if between == table["structure"] else [*found, STRUCTURE]
-
-
-def content_of(written: bytes) -> memoryview:
-    """Return the HDF5 file of a whole checkpoint."""
-    table = _table(written)
-    return memoryview(written)[: table["bytes"] if table else 0]
+    return record + MARK + hashlib.sha256(record).digest()
 
 
 def has_record(end: bytes) -> bool:
@@ -71,62 +102,109 @@ def has_record(end: bytes) -> bool:
     return end[-END:].startswith(MARK)
 
 
-def read_marked(path: Path) -> bytes | None:
-    """Return what the file at `path` holds, or None where it does not end with a commit record.
+@dataclass(frozen=True)
+class Record:
+    """A record that is whole and stands where it says; its parts lie in the file, each apart.
 
-    A large file of another kind is not read for that. Raises OSError.
+    `attributes` is None in the first form of the record, which says no types either (before.py).
     """
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - END))
-        if not has_record(file.read(END)):
-            return None
-        file.seek(0)
-        return file.read()
+
+    size: int
+    structure: str
+    parts: Mapping[str, Part]
+    attributes: Attributes | None
+
+    def read(self, file: BinaryIO) -> Content:
+        """Return what the file holds, compared with the record. Raises OSError, ValueError."""
+        raw: dict[str, np.ndarray] = {}
+        damaged, between, done = [], bytearray(), 0
+        for name, part in sorted(self.parts.items(), key=lambda item: item[1]):
+            between += _bytes(file, done, part.first - done)
+            raw[name] = np.frombuffer(_bytes(file, part.first, part.length), np.uint8)
+            done = part.first + part.length
+            if hashlib.sha256(raw[name]).hexdigest() != part.sha:
+                damaged.append(name)
+        between += _bytes(file, done, self.size - done)
+        if hashlib.sha256(between).hexdigest() != self.structure:
+            damaged.append(STRUCTURE)
+        if damaged:
+            return Content({}, {}, damaged)
+        parts, attributes = self.parts, self.attributes
+        if attributes is None:
+            types, attributes = before.facts_in(bytes(between), parts)
+            parts = _typed(parts, types)
+        return Content(
+            {n: raw[n].view(p.dtype).reshape(p.shape) for n, p in parts.items()}, attributes, []
+        )
 
 
-def _table(written: bytes) -> dict[str, Any] | None:
-    """Return the table of a record that is whole, stands where it says and is of the right form.
+def read_record(file: BinaryIO) -> Record | None:
+    """Return the record of a file; None where there is none, or not a whole one. Raises OSError.
 
-    Anybody can write a right digest behind anything.
+    Raises ValueError for a record that is whole and states what can't be: anybody can sign anything.
     """
-    if not has_record(written):
+    size = file.seek(0, 2)
+    end = _bytes(file, max(0, size - END - 8), min(size, END + 8))
+    if len(end) < END + 8 or not has_record(end):
         return None
-    length = int.from_bytes(written[-END - 8 : -END], "little")
-    if length > min(MOST, len(written)):
+    length = int.from_bytes(end[:8], "little")
+    if length > min(MOST, size - END - 8):
         return None
-    record = written[max(0, len(written) - END - 8 - length) : -END]
-    if written[-END:] != MARK + hashlib.sha256(record).digest():
+    record = _bytes(file, size - END - 8 - length, length + 8)
+    if end[8:] != MARK + hashlib.sha256(record).digest():
         return None
     try:
         table = json.loads(record[:-8])
-        places = [(first, count) for first, count, _ in table["data sets"].values()]
-        if any(type(number) is not int for place in places for number in place):
-            return None
-        whole = table["bytes"] + len(record) + END == len(written)
-        return table if whole and _apart(places, table["bytes"]) else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        return _checked(table) if table["bytes"] == size - END - len(record) else None
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its record is of another form: {error!s:.40}") from None
 
 
-def _apart(places: Iterable[tuple[int, int]], size: int) -> bool:
-    """Return True where no two places overlap, or go beyond `size`."""
-    done = 0
-    for first, length in sorted(places):
-        if first < done or length < 0:
-            return False
-        done = first + length
-    return done <= size
+def _checked(table: dict[str, Any]) -> Record:
+    """Return what the table states, of which nothing lies outside of the file, or twice."""
+    size = table["bytes"]
+    parts = {name: Part(*place) for name, place in table["data sets"].items()}
+    numbers = [n for part in parts.values() for n in (part.first, part.length)]
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError("its record states places that are none")
+    done = between = 0
+    for part in sorted(parts.values()):
+        if part.first < done:
+            raise ValueError("its data sets share their bytes")
+        between, done = between + part.first - done, part.first + part.length
+    if done > size:
+        raise ValueError(f"it ends at byte {size}, but bytes up to {done} are named")
+    if between + size - done > STRUCTURE_BYTES:
+        raise ValueError(f"its structure takes more than {STRUCTURE_BYTES} bytes")
+    attributes = table.get("attributes")
+    return Record(
+        size,
+        table["structure"],
+        parts if attributes is None else _typed(parts, table["types"]),
+        None if attributes is None else {name: dict(own) for name, own in attributes.items()},
+    )
 
 
-def _between(content: bytes | memoryview, places: Iterable[tuple[int, int]]) -> str:
-    """Return SHA-256 over what of `content` is in none of `places`."""
-    sha, done, view = hashlib.sha256(), 0, memoryview(content)
-    for first, length in sorted(places):
-        sha.update(view[done:first])
-        done = first + length
-    sha.update(view[done:])
-    return sha.hexdigest()
+def _typed(parts: Mapping[str, Part], types: Mapping[str, Any]) -> dict[str, Part]:
+    """Return the parts with their types, which fit the bytes that are there."""
+    found = {}
+    for name, part in parts.items():
+        dtype, shape = types[name]
+        counts = len(shape) <= DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
+        if not counts or not DTYPE.fullmatch(dtype):
+            raise ValueError(f"{name:.40} is of type {dtype!s:.40} and shape {shape!s:.40}")
+        if math.prod(shape) * np.dtype(dtype).itemsize != part.length:
+            raise ValueError(
+                f"{name:.40} has shape {shape!s:.80} of {dtype}, not {part.length} bytes"
+            )
+        found[name] = part._replace(dtype=dtype, shape=tuple(shape))
+    return found
 
 
-def _sha(part: memoryview) -> str:
-    return hashlib.sha256(part).hexdigest()
+def _bytes(file: BinaryIO, first: int, count: int) -> bytearray:
+    """Return `count` bytes from `first` on, which can be written to. Raises OSError."""
+    content = bytearray(count)
+    file.seek(first)
+    if file.readinto(content) != count:  # type: ignore[attr-defined]
+        raise OSError(None, "it was cut off while it was read")
+    return content

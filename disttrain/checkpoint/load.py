@@ -1,28 +1,30 @@
 """Reading a checkpoint: whole and of this format, or one sentence that says what is wrong.
 
-The commit record guards against damage; anyone can write a right one behind anything. So all that
-stands before it is read as what a stranger wrote: by hdf5/, and checked to be of this form alone.
+A checkpoint is read by its commit record (commit.py), never as HDF5. The record guards against
+damage; anyone can write a right one behind anything. So what it states, and all that stands before
+it, is taken as what a stranger wrote, and checked to be of this form alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from disttrain.checkpoint.commit import content_of, damage, read_marked
+from disttrain.checkpoint.commit import Content, read_record
 from disttrain.checkpoint.save import FORMAT, VERSION
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.checkpoint.stated import run_file_of, state_of
 from disttrain.errors import CheckpointError, DamagedCheckpoint
-from disttrain.hdf5 import SIGNATURE, Array, Group, Memory, everything_in, root_of
 
 __all__ = ["load"]
 
 # What the optimizer kept before checkpoints named its state vectors.
 BEFORE_SLOTS = ["velocity"]
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def load(path: str | Path) -> Snapshot:
@@ -37,19 +39,21 @@ def load(path: str | Path) -> Snapshot:
         kind = "is not a file" if path.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {path} {kind}: give a .h5 file of a run folder")
     try:
-        written = read_marked(path)
-        damaged = None if written is None else damage(written)
-        if written is None or damaged is None:
-            _refuse_uncommitted(path)
-        if damaged:
+        with path.open("rb") as file:
+            record = read_record(file)
+            if record is None:
+                _refuse_uncommitted(path, file)
+            if record.size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+                raise MemoryError
+            content = record.read(file)
+        if content.damaged:
             raise DamagedCheckpoint(
-                f"checkpoint {path} is damaged in {', '.join(damaged)[:300]}: use another one of "
-                "its run"
+                f"checkpoint {path} is damaged in {', '.join(content.damaged)[:300]}: use another "
+                "one of its run"
             )
-        source = Memory(content_of(written))
-        root = root_of(source)
+        root = content.attributes[""]
         _refuse_other_format(path, root)
-        return _read(path, root, everything_in(root, source))
+        return _read(path, root, content)
     except CheckpointError:
         raise
     except (OSError, MemoryError) as error:
@@ -61,23 +65,24 @@ def load(path: str | Path) -> Snapshot:
     # Whatever a stranger's text or number leads to, also what nobody thought of.
     except Exception as error:
         reason = (str(error)[:300].splitlines() or [type(error).__name__])[0]
+        reason = "".join(c if c.isprintable() else "?" for c in reason)
         raise CheckpointError(
             f"checkpoint {path} is damaged ({reason}): use another one of its run"
         ) from None
 
 
-def _refuse_uncommitted(path: Path) -> NoReturn:
-    with path.open("rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            raise DamagedCheckpoint(f"{path} is not a checkpoint: give a .h5 file of a run folder")
+def _refuse_uncommitted(path: Path, file: BinaryIO) -> NoReturn:
+    file.seek(0)
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        raise DamagedCheckpoint(f"{path} is not a checkpoint: give a .h5 file of a run folder")
     raise DamagedCheckpoint(
         f"{path} is not a checkpoint, or is torn or was changed (its commit record does not "
         "match): use another one of its run"
     )
 
 
-def _refuse_other_format(path: Path, root: Group) -> None:
-    stated, version = root.attribute("format"), root.attribute("version")
+def _refuse_other_format(path: Path, root: Mapping[str, Any]) -> None:
+    stated, version = root.get("format"), root.get("version")
     if stated != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint (format {stated!r:.40}, not {FORMAT!r})")
     if version != VERSION:
@@ -87,22 +92,27 @@ def _refuse_other_format(path: Path, root: Group) -> None:
         )
 
 
-def _read(path: Path, root: Group, arrays: Mapping[str, Array]) -> Snapshot:
+def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
+    arrays = content.arrays
     state = state_of(_text(arrays, "state"))
     names = state.get("tensors", [])
-    step, epoch = root.attribute("step"), root.attribute("epoch")
-    if not isinstance(step, int) or not isinstance(epoch, float) or step < 0 or not epoch >= 0:
-        raise ValueError(f"step {step!r}, epoch {epoch!r}")
+    step, epoch = root.get("step"), root.get("epoch")
+    if type(step) is not int or type(epoch) is not float or step < 0 or not 0 <= epoch < np.inf:
+        raise ValueError(f"step {step!r:.40}, epoch {epoch!r:.40}")
+    normalization = {key: arrays.pop(f"normalization/{key}") for key in ("mean", "deviation")}
+    normalization |= content.attributes.get("normalization", {})
     snapshot = Snapshot(
         step=step,
         epoch=epoch,
         run_file=run_file_of(_text(arrays, "run_file")),
         parameters=_tensors(arrays, "parameters", names),
         slots={slot: _tensors(arrays, slot, names) for slot in state.get("slots", BEFORE_SLOTS)},
-        normalization=_normalization(root, arrays, state.get("data", {}).get("inputs")),
+        normalization=_checked(normalization, state.get("data", {}).get("inputs")),
         state=state,
     )
-    digest = root.attribute("digest")
+    if arrays:
+        raise ValueError(f"it holds {next(iter(arrays))!r:.40} too")
+    digest = root.get("digest")
     if digest != snapshot.digest:
         raise DamagedCheckpoint(
             f"checkpoint {path} does not hold what it was made of: its digest is "
@@ -112,31 +122,28 @@ def _read(path: Path, root: Group, arrays: Mapping[str, Array]) -> Snapshot:
     return snapshot
 
 
-def _text(arrays: Mapping[str, Array], name: str) -> bytes:
-    array = arrays[name]
+def _text(arrays: dict[str, np.ndarray], name: str) -> bytes:
+    array = arrays.pop(name)
     if array.dtype.kind != "S" or array.shape:
         raise ValueError(f"{name} is not a text")
-    return bytes(array.all()[()])
+    return bytes(array[()])
 
 
-def _tensors(arrays: Mapping[str, Array], group: str, names: list[str]) -> dict[str, np.ndarray]:
-    """Return the named tensors in their order: HDF5 itself lists names alphabetically."""
+def _tensors(
+    arrays: dict[str, np.ndarray], group: str, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Take the named tensors of a group in their order."""
     there = {path for path in arrays if path.startswith(f"{group}/")}
     if there != {f"{group}/{name}" for name in names} or len(there) != len(names):
         raise ValueError(f"the tensors in {group} are not those that the state lists")
-    tensors = {name: arrays[f"{group}/{name}"] for name in names}
-    if any(array.dtype.kind != "f" for array in tensors.values()):
+    tensors = {name: arrays.pop(f"{group}/{name}") for name in names}
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise ValueError(f"{group} does not hold floats")
-    # A copy, as what was read can't be written to.
-    return {name: np.array(array.all()) for name, array in tensors.items()}
+    return tensors
 
 
-def _normalization(root: Group, arrays: Mapping[str, Array], inputs: int | None) -> dict[str, Any]:
-    group = root.get("normalization")
-    if not isinstance(group, Group):
-        raise ValueError("it has no normalization")
-    facts: dict[str, Any] = {key: group.attribute(key) for key in group.attribute_names}
-    facts |= {key: np.array(arrays[f"normalization/{key}"].all()) for key in group.names}
+def _checked(facts: dict[str, Any], inputs: int | None) -> dict[str, Any]:
+    """Return the facts of a normalization, which are all there and as they should be."""
     good = (
         set(facts) == {"kind", "divisor", "mean", "deviation"}
         and isinstance(facts["kind"], str)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from disttrain.checkpoint.commit import commit
+from disttrain.checkpoint.commit import Attributes, Part, commit
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.disk import make_directory, sync_directory
 from disttrain.errors import CheckpointError
@@ -26,6 +26,7 @@ __all__ = ["FORMAT", "VERSION", "save", "write_atomically"]
 
 FORMAT = "disttrain-checkpoint"
 VERSION = 1
+Arrays = dict[str, np.ndarray | np.bytes_]
 
 
 def save(path: Path, snapshot: Snapshot) -> None:
@@ -38,47 +39,50 @@ def save(path: Path, snapshot: Snapshot) -> None:
 
 def image(snapshot: Snapshot) -> bytes:
     """Return the bytes of the checkpoint that holds `snapshot`: HDF5, and its commit record."""
-    with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
-        file.attrs.update(
-            format=FORMAT,
-            version=VERSION,
-            step=snapshot.step,
-            epoch=float(snapshot.epoch),
-            digest=snapshot.digest,
-        )
-        for group, tensors in {"parameters": snapshot.parameters, **snapshot.slots}.items():
-            for name, tensor in tensors.items():
-                file.create_dataset(f"{group}/{name}", data=tensor)
-        _write(file, "normalization", snapshot.normalization)
-        file["run_file"] = np.bytes_(snapshot.run_file.encode())
-        names = {"tensors": list(snapshot.parameters), "slots": list(snapshot.slots)}
-        state = {**snapshot.state, **names}
-        file["state"] = np.bytes_(json.dumps(state).encode())
-        file.flush()
-        return commit(file.id.get_file_image(), _places(file))
+    return written(*contents_of(snapshot))
 
 
-def _places(file: h5py.File) -> dict[str, tuple[int, int]]:
-    """Return where the bytes of each data set stand: contiguous, unfiltered."""
-    places = {}
-
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        # One without elements has no place.
-        if isinstance(item, h5py.Dataset) and item.nbytes:
-            places[name] = (item.id.get_offset(), item.nbytes)
-
-    file.visititems(visit)
-    return places
-
-
-def _write(file: h5py.File, name: str, facts: Mapping[str, Any]) -> None:
-    """Write arrays as datasets and the rest as attributes of a group."""
-    group = file.create_group(name)
-    for key, value in facts.items():
+def contents_of(snapshot: Snapshot) -> tuple[Arrays, Attributes]:
+    """Return what a checkpoint holds: arrays and texts by path, attributes by group."""
+    attributes: dict[str, dict[str, Any]] = {
+        "": {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": snapshot.step,
+            "epoch": float(snapshot.epoch),
+            "digest": snapshot.digest,
+        },
+        "normalization": {},
+    }
+    arrays: Arrays = {}
+    for group, tensors in {"parameters": snapshot.parameters, **snapshot.slots}.items():
+        arrays |= {f"{group}/{name}": tensor for name, tensor in tensors.items()}
+    for key, value in snapshot.normalization.items():
         if isinstance(value, np.ndarray):
-            group.create_dataset(key, data=value)
+            arrays[f"normalization/{key}"] = value
         else:
-            group.attrs[key] = value
+            attributes["normalization"][key] = value
+    arrays["run_file"] = np.bytes_(snapshot.run_file.encode())
+    names = {"tensors": list(snapshot.parameters), "slots": list(snapshot.slots)}
+    state = {**snapshot.state, **names}
+    arrays["state"] = np.bytes_(json.dumps(state).encode())
+    return arrays, attributes
+
+
+def written(arrays: Arrays, attributes: Attributes) -> bytes:
+    """Return an HDF5 file, its arrays contiguous and unfiltered, with its commit record."""
+    parts = {}
+    with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
+        for name, own in attributes.items():
+            group = file.require_group(name) if name else file
+            group.attrs.update(own)
+        for name, array in arrays.items():
+            made = file.create_dataset(name, data=array)
+            # One without elements has no place.
+            place = made.id.get_offset() or 0
+            parts[name] = Part(place, made.nbytes, "", made.dtype.str, made.shape)
+        file.flush()
+        return commit(file.id.get_file_image(), parts, attributes)
 
 
 def write_atomically(

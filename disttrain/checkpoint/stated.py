@@ -55,7 +55,7 @@ def state_of(text: bytes) -> Stated:
     """Return the state that `text` states."""
     if len(text) > STATE_BYTES:
         raise ValueError(f"its state has over {STATE_BYTES} bytes")
-    state = json.loads(text, object_hook=Stated)
+    state = json.loads(text.decode(), object_hook=Stated)
     _check(state, FORM, "its state")
     data = state.get("data", {})
     shape, inputs = data.get("shape", []), data.get("inputs")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from disttrain.checkpoint.commit import damage, has_record
+from disttrain.checkpoint.commit import has_record, read_record
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import NAME, step_of
 from disttrain.checkpoint.save import FORMAT
@@ -87,6 +87,8 @@ def is_checkpoint(path: Path) -> bool:
 
 def _damaged(path: Path) -> list[str]:
     try:
-        return damage(path.read_bytes()) or []
-    except (OSError, ValueError, KeyError):
+        with path.open("rb") as file:
+            record = read_record(file)
+            return record.read(file).damaged if record else []
+    except (OSError, ValueError, MemoryError):
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import h5py
 import pytest
 
 from disttrain.checkpoint import Snapshot, image, is_checkpoint, load, save, verify
-from disttrain.checkpoint.commit import MARK, STRUCTURE, commit, damage
+from disttrain.checkpoint.commit import MARK, STRUCTURE, commit, read_record
 from disttrain.cli import inspect
 from disttrain.errors import CheckpointError
 
@@ -29,6 +30,12 @@ def table(written: bytes) -> dict:
     end = written.rindex(MARK) - 8
     length = int.from_bytes(written[end : end + 8], "little")
     return json.loads(written[end - length : end])
+
+
+def damage(written: bytes) -> list[str] | None:
+    """Return what the record of a file finds damaged, None where there is no whole record."""
+    record = read_record(io.BytesIO(written))
+    return None if record is None else record.read(io.BytesIO(written)).damaged
 
 
 def flipped(written: bytes, place: int) -> bytes:
@@ -65,7 +72,7 @@ def test_two_damaged_data_sets_are_both_named(whole: bytes) -> None:
 def test_other_lengths_are_noticed(whole: bytes) -> None:
     for other in (b"", MARK, whole[:-1], whole + b"\0", b"\0" + whole, whole[:9] + whole[10:]):
         assert damage(other) is None
-    assert damage(commit(b"anything", {})) == []
+    assert damage(commit(b"anything", {}, {})) == []
 
 
 def test_weights_that_are_not_those_of_the_stated_digest(tmp_path: Path, make: Make) -> None:

@@ -1,7 +1,7 @@
 """Reads files that may be hostile, in a process that dies of what a reader must not do.
 
     python -m tests.unit.hostile.child VALID KIND each FILE...
-    python -m tests.unit.hostile.child VALID KIND mutate FLIPS FIRST EVERY RECOMMIT
+    python -m tests.unit.hostile.child VALID KIND mutate FLIPS FIRST EVERY SIGN
 
 Each prints one JSON object. Each FILE is read in a fork. Before that, after the imports and one
 reading of the whole file VALID, there are
@@ -29,7 +29,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from disttrain.checkpoint.commit import commit, content_of
+from disttrain.checkpoint.commit import signed
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
 from disttrain.data import open_dataset
@@ -40,6 +40,7 @@ from disttrain.data.importers.tables import import_table
 from disttrain.errors import DisttrainError
 from disttrain.runs.trained import load_trained
 from disttrain.training.state import State
+from tests.unit.hostile.signing import anew, parted
 
 MORE = 64 << 20
 # What tells how much memory is free.
@@ -173,36 +174,49 @@ def each(kind: str, valid: Path, paths: list[Path]) -> dict[str, Any]:
 
 
 def mutate(
-    kind: str, valid: Path, flips: list[int], first: int, every: int, recommit: bool
+    kind: str, valid: Path, flips: list[int], first: int, every: int, sign: str
 ) -> dict[str, Any]:
-    """Read `valid` with one byte changed at a time, and, with `recommit`, a record that is right.
+    """Read `valid` with one byte changed at a time.
 
-    Where the process dies, the byte is the last one in the file `<valid>.place`.
+    With `sign`, its record is right each time: "anew" changes the record's own table too, "first"
+    has the record of the first form. Where the process dies, the byte is the last one in the file
+    `<valid>.place`.
     """
     path = valid.with_suffix(".mutated")
+    written = valid.read_bytes()
+    content, table = parted(written) if sign else (written, {})
+    table = {"data sets": table["data sets"]} if sign == "first" else table
+    text = json.dumps(table).encode() if sign == "anew" else b""
     whole = close_the_doors(path, kind, valid)
-    content = valid.read_bytes()
-    content = bytes(content_of(content)) if recommit else content
     counts: dict[str, int] = {}
     bad: list[Any] = []
+
+    def changed(place: int, flip: int) -> bytes:
+        subject = bytearray(content + text)
+        subject[place] ^= flip
+        if not sign:
+            return bytes(subject)
+        if place < len(content):
+            return anew(bytes(subject[: len(content)]), table)
+        return content + signed(bytes(subject[len(content) :]))
+
     with (
         path.open("wb", buffering=0) as file,
         valid.with_suffix(".place").open("w") as note,
     ):
-        for place in range(first, len(content), every):
+        for place in range(first, len(content) + len(text), every):
             for flip in flips:
                 note.seek(0)
                 note.write(f"{place:9d} {flip:3d}\n")
                 note.flush()
-                changed = bytearray(content)
-                changed[place] ^= flip
                 file.seek(0)
-                file.write(commit(bytes(changed)) if recommit else changed)
-                word, text = outcome(kind, path)
+                file.truncate()
+                file.write(changed(place, flip))
+                word, said = outcome(kind, path)
                 counts[word] = counts.get(word, 0) + 1
-                ours = not word.startswith("not") and "MemoryError" not in text
-                if not ours or (word == "read" and not recommit and text != whole):
-                    bad.append([place, flip, word, text])
+                ours = not word.startswith("not") and "MemoryError" not in said
+                if not ours or (word == "read" and not sign and said != whole):
+                    bad.append([place, flip, word, said])
     places = {str(valid), str(valid.with_suffix(".place"))}
     return {"counts": counts, "bad": bad, "opened": [o for o in opened if o not in places]}
 
@@ -213,7 +227,7 @@ def main() -> None:
         result = each(kind, Path(valid), [Path(p) for p in more])
     else:
         flips = [int(flip) for flip in more[0].split(",")]
-        result = mutate(kind, Path(valid), flips, int(more[1]), int(more[2]), more[3] == "True")
+        result = mutate(kind, Path(valid), flips, int(more[1]), int(more[2]), more[3])
     print(json.dumps(result))
 
 

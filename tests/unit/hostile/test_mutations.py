@@ -19,7 +19,7 @@ ALL = pytest.param(1, id="all", marks=[pytest.mark.long, pytest.mark.timeout(600
 
 
 def mutated(
-    folder: Path, write: Callable[[Path], Path], kind: str, every: int, recommit: bool = False
+    folder: Path, write: Callable[[Path], Path], kind: str, every: int, sign: str = ""
 ) -> tuple[dict[str, int], list[Any]]:
     """Return how often each outcome was, and those that must not be, over all changed bytes."""
 
@@ -28,7 +28,7 @@ def mutated(
 
     def part(number: int) -> dict[str, Any]:
         first = number * every
-        return child(paths[number], kind, "mutate", FLIPS, first, step, recommit, limit=500)
+        return child(paths[number], kind, "mutate", FLIPS, first, step, sign, limit=500)
 
     with ThreadPoolExecutor(CHILDREN) as pool:
         parts = list(pool.map(part, range(CHILDREN)))
@@ -47,10 +47,11 @@ def test_a_checkpoint(tmp_path: Path, every: int) -> None:
     assert set(counts) == {"CheckpointError"}
 
 
+@pytest.mark.parametrize("sign", ["anew", "first"])
 @pytest.mark.parametrize("every", [SAMPLE, ALL])
-def test_a_checkpoint_that_is_committed_again(tmp_path: Path, every: int) -> None:
+def test_a_checkpoint_that_is_signed_again(tmp_path: Path, every: int, sign: str) -> None:
     """Anyone can write a right record: then nothing stands before the reader of what is inside."""
-    counts, bad = mutated(tmp_path, valid.checkpoint, "checkpoint", every, recommit=True)
+    counts, bad = mutated(tmp_path, valid.checkpoint, "checkpoint", every, sign)
     assert bad == []
     assert {"CheckpointError", "read"} <= set(counts) <= {"CheckpointError", "RunFileError", "read"}
 

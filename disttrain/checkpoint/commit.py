@@ -10,7 +10,8 @@
     structure     SHA-256 of all bytes that lie in no data set
 
 So the record, which is written last, covers every byte and says which tensor is damaged; and a
-checkpoint is read by it alone: no HDF5 library ever sees one. HDF5 does not look behind its own end.
+checkpoint is read by it alone: no HDF5 library ever sees one. HDF5 itself does not look behind its
+own end.
 """
 
 from __future__ import annotations
@@ -120,9 +121,9 @@ class Record:
         damaged, between, done = [], bytearray(), 0
         for name, part in sorted(self.parts.items(), key=lambda item: item[1]):
             between += _bytes(file, done, part.first - done)
-            raw[name] = np.frombuffer(_bytes(file, part.first, part.length), np.uint8)
-            done = part.first + part.length
-            if hashlib.sha256(raw[name]).hexdigest() != part.sha:
+            content = _bytes(file, part.first, part.length)
+            raw[name], done = np.frombuffer(content, np.uint8), part.first + part.length
+            if hashlib.sha256(content).hexdigest() != part.sha:
                 damaged.append(name)
         between += _bytes(file, done, self.size - done)
         if hashlib.sha256(between).hexdigest() != self.structure:
@@ -141,11 +142,11 @@ class Record:
 def read_record(file: BinaryIO) -> Record | None:
     """Return the record of a file; None where there is none, or not a whole one. Raises OSError.
 
-    Raises ValueError for a record that is whole and states what can't be: anybody can sign anything.
+    Raises ValueError for a whole record that states what can't be: anybody can sign anything.
     """
     size = file.seek(0, 2)
     end = _bytes(file, max(0, size - END - 8), min(size, END + 8))
-    if len(end) < END + 8 or not has_record(end):
+    if len(end) < END + 8 or not has_record(bytes(end)):
         return None
     length = int.from_bytes(end[:8], "little")
     if length > min(MOST, size - END - 8):

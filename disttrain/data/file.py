@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.format import CLASSES, FORMAT, PREPARATION, SPLITS, VERSION
+from disttrain.data.foreign import Foreign
+from disttrain.data.format import PREPARATION, SPLITS
 from disttrain.data.preparation import Preparation
-from disttrain.data.record import open_recorded
+from disttrain.data.record import Layout, layout_of, open_recorded
+from disttrain.data.stored import Array, Refused
 from disttrain.errors import DataError
-from disttrain.hdf5 import Array, Group, Refused, root_of
-
-LONGEST_TEXT = 16 << 20
-"""Of what is kept beside the rows: the names of a million classes, the columns of a wide table."""
 
 __all__ = ["DataFile", "SplitFacts", "looks_like_data", "open_file", "read_facts", "reading"]
 
@@ -93,21 +90,25 @@ def reading(path: str) -> Iterator[None]:
         raise DataError(f"data file {path} can't be read ({cause}): check the disk") from None
 
 
-def open_file(path: str) -> Group:
-    """Return the root group of the data file at `path`, which stays open as long as it is used."""
+def open_file(path: str) -> Layout | Foreign:
+    """Return what the data file at `path` holds; it stays open as long as that is used.
+
+    A file of ours is read by the layout behind it; HDF5's library is asked where there is none.
+    """
     if not Path(path).is_file():
         kind = "is not a file" if Path(path).exists() else "does not exist"
         raise DataError(f"data file {path} {kind}: make it with `disttrain prepare`")
     with reading(path):
-        return root_of(open_recorded(path))
+        source = open_recorded(path)
+        return layout_of(source) or Foreign(source)
 
 
 def looks_like_data(path: str) -> bool:
-    """Return True where `path` is an HDF5 file that says it holds data, or has a group `train`."""
+    """Return True where `path` is a data file of ours, or an HDF5 file with a group `train`."""
     try:
-        root = open_file(path)
+        held = open_file(path)
         with reading(path):
-            return root.attribute("format") == FORMAT or "train" in root.names
+            return held.ours or held.has("train")
     except DataError:
         return False
 
@@ -115,24 +116,13 @@ def looks_like_data(path: str) -> bool:
 def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> DataFile:
     """Return what the data file at `path` holds, from its headers alone.
 
-    Raises DataError for a file that is missing, no HDF5, of another format or version, without a
-    group `train`, or whose inputs and targets disagree; and for all that hdf5/ does not read.
+    Raises DataError for a file that is missing, no HDF5, of another version, without a group
+    `train` or `test`, or whose inputs and targets disagree; and for all that is not read.
     """
-    root = open_file(path)
+    held = open_file(path)
     with reading(path):
-        stated = root.attribute("format", FORMAT)
-        if stated != FORMAT:
-            raise DataError(f"{path} is a {stated!r:.40} file, not a data file")
-        version = root.attribute("version", VERSION)
-        if version != VERSION:
-            raise DataError(f"data file {path} has version {version!r:.40}, not {VERSION}")
-        found = {n: _facts(path, root.get(n), n, names) for n in SPLITS if n in root.names}
-        classes = root.attribute(CLASSES, None)
-        preparation = _text(root, PREPARATION, path)
-        if classes is None:
-            classes = _list(_text(root, CLASSES, path), path)
-    if not isinstance(classes, list):
-        raise DataError(f"data file {path} has the classes {classes!r:.40}, which is not a list")
+        found = {name: _facts(path, held, name, names) for name in SPLITS if held.has(name)}
+        preparation = held.text(PREPARATION)
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
     for facts in found.values():
@@ -143,38 +133,18 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
                 f"{first.name} {first.kind}: prepare them in one way"
             )
     return DataFile(
-        path, names, found, tuple(map(str, classes)),
+        path, names, found, held.classes,
         Preparation.from_json(preparation) if preparation else None,
     )  # fmt: skip
 
 
-def _text(root: Group, name: str, path: str) -> str:
-    """Return the text of an array of bytes, "" where there is none of that name."""
-    array = root.get(name) if name in root.names else None
-    if not isinstance(array, Array) or array.dtype != np.uint8 or len(array.shape) != 1:
-        return ""
-    if array.length > LONGEST_TEXT:
-        raise DataError(f"data file {path}: '{name}' is longer than {LONGEST_TEXT} bytes")
-    try:
-        return bytes(array.all()).decode()
-    except UnicodeDecodeError:
-        raise DataError(f"data file {path}: '{name}' is no text: prepare the data again") from None
-
-
-def _list(text: str, path: str) -> object:
-    try:
-        return json.loads(text or "[]")
-    except (ValueError, RecursionError):
-        raise DataError(f"data file {path}: the names of its classes are damaged") from None
-
-
-def _facts(path: str, group: object, name: str, names: tuple[str, str]) -> SplitFacts:
+def _facts(path: str, held: Layout | Foreign, name: str, names: tuple[str, str]) -> SplitFacts:
     arrays = []
     for part in names:
-        array = group.get(part) if isinstance(group, Group) else None
-        if not isinstance(array, Array):
+        array = held.get(f"{name}/{part}")
+        if array is None:
             raise DataError(f"data file {path} has no dataset '{name}/{part}'")
-        if array.dtype.kind not in "iufb" or not array.shape:
+        if not array.shape:
             raise DataError(f"data file {path}: {array.path} does not hold numbers in rows")
         arrays.append(array)
     inputs, targets = arrays

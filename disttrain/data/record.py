@@ -1,34 +1,59 @@
-"""The record behind a data file: a digest of each of its blocks, so that damage is found.
+"""What stands behind a data file of ours: where its arrays lie, and a digest of each of its blocks.
 
-    HDF5 file | SHA-256 of each block of 256 KiB | b"disttrain-blocks" | bytes of HDF5 | SHA-256
+    HDF5 file | layout (JSON) | length of the layout | b"disttrain-layout"
+              | SHA-256 of each block of 256 KiB of all that is before | b"disttrain-blocks"
+              | bytes of all that is before the digests | SHA-256
 
-The last digest is of the table, the mark and the length. HDF5 does not look behind its own end.
-A block is compared when it is first read: nothing else needs to be read before training starts,
-however large the file, and no byte is used that was not compared. It guards against damage, not
-against malice: whoever changes a file can also write its record.
+Lengths are of 8 bytes, little-endian. The last digest is of the block digests, the mark and the
+length. The layout holds `arrays`, path → dtype, shape, first byte, and `texts`, name → JSON: the
+names of the `classes`, the `preparation`. HDF5 does not look behind its own end, and is not asked:
+rows are read where they lie.
+
+A block is compared whenever it is read: with its SHA-256 the first time, then with the CRC-32 that
+it had then, which is found in less than half of the time. So a file of any size opens at once, and
+no byte is used that was not compared. It guards against damage, not against malice: whoever changes
+a file can also write its record.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from disttrain.data.format import CLASSES
+from disttrain.data.stored import Array, OpenFile, Plain, Refused, Source, numbers
 
-from disttrain.hdf5 import OpenFile, Refused, Source
+__all__ = [
+    "Layout",
+    "add_record",
+    "fingerprint",
+    "layout_of",
+    "names_in",
+    "open_recorded",
+    "read_all",
+]
 
-__all__ = ["add_record", "fingerprint", "open_recorded", "read_all"]
-
-MARK = b"disttrain-blocks"
+MARK, LAYOUT = b"disttrain-blocks", b"disttrain-layout"
 BLOCK = 256 << 10
 DIGEST = hashlib.sha256().digest_size
 END = len(MARK) + 8 + DIGEST
 
 
-def add_record(path: Path) -> None:
-    """Write the record of the HDF5 file at `path` behind it. Raises OSError."""
+def add_record(path: Path, arrays: Mapping[str, list[Any]], texts: Mapping[str, str]) -> None:
+    """Write the record of the HDF5 file at `path` behind it; `arrays` and `texts` as in the layout.
+
+    Raises OSError.
+    """
+    layout = json.dumps({"arrays": arrays, "texts": texts}).encode()
     with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(layout + len(layout).to_bytes(8, "little") + LAYOUT)
+        file.seek(0)
         table = bytearray()
         while block := file.read(BLOCK):
             table += hashlib.sha256(block).digest()
@@ -79,25 +104,87 @@ def read_all(path: str) -> bool:
 
 
 class Recorded(Source):
-    """The HDF5 part of a data file; a block is compared with its digest when it is first read."""
+    """All of a data file that its digests cover; each block is compared whenever it is read."""
 
     def __init__(self, file: OpenFile, length: int, table: bytes) -> None:
         self._file, self.size, self._table = file, length, table
-        self._compared = np.zeros(len(table) // DIGEST, bool)
+        self._sums: dict[int, int] = {}
 
-    def _read(self, place: int, count: int) -> bytes | memoryview:
+    def _read(self, place: int, count: int) -> memoryview:
         first, end = place // BLOCK, -(-(place + count) // BLOCK)
-        if self._compared[first:end].all():
-            return self._file.read(place, count)
         low, high = first * BLOCK, min(end * BLOCK, self.size)
         content = memoryview(self._file.read(low, high - low))
         for number in range(first, end):
             block = content[number * BLOCK - low : (number + 1) * BLOCK - low]
-            wanted = self._table[number * DIGEST : (number + 1) * DIGEST]
-            if hashlib.sha256(block).digest() != wanted:
+            if not self._is_as_written(number, block):
                 last = min((number + 1) * BLOCK, self.size)
                 raise Refused(
                     f"bytes {number * BLOCK} to {last} were damaged or changed since it was written"
                 )
-            self._compared[number] = True
         return content[place - low : place - low + count]
+
+    def _is_as_written(self, number: int, block: memoryview) -> bool:
+        if number in self._sums:
+            return zlib.crc32(block) == self._sums[number]
+        wanted = self._table[number * DIGEST : (number + 1) * DIGEST]
+        if hashlib.sha256(block).digest() != wanted:
+            return False
+        self._sums[number] = zlib.crc32(block)
+        return True
+
+
+class Layout:
+    """What a data file of ours holds: its arrays by path, the names of its classes, and texts."""
+
+    ours = True
+
+    def __init__(self, source: Source, table: dict[str, Any]) -> None:
+        places = sorted((place, name) for name, (_, _, place) in table["arrays"].items())
+        self._arrays: dict[str, Array] = {}
+        done = 0
+        for place, name in places:
+            dtype, shape, _ = table["arrays"][name]
+            if any(type(n) is not int or n < 0 for n in (*shape, place)) or place < done:
+                raise ValueError(f"{name:.40} has shape {shape!s:.40} at byte {place!s:.40}")
+            array = Plain(name, tuple(shape), numbers(dtype), source, place)
+            self._arrays[name], done = array, place + array.length
+        self._texts = table["texts"]
+        if not all(isinstance(text, str) for text in self._texts.values()):
+            raise ValueError("its texts are none")
+        self.classes = names_in(self.text(CLASSES))
+
+    def text(self, name: str) -> str:
+        """Return the text of that name, "" where there is none."""
+        return str(self._texts.get(name, ""))
+
+    def has(self, split: str) -> bool:
+        """Return True where there is a group `split`."""
+        return any(name.startswith(f"{split}/") for name in self._arrays)
+
+    def get(self, path: str) -> Array | None:
+        """Return the array at `path`, None where there is none."""
+        return self._arrays.get(path)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names of classes in a text; raise ValueError where it holds something else."""
+    names = json.loads(text or "[]")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its classes are no list of names")
+    return tuple(names)
+
+
+def layout_of(source: Source) -> Layout | None:
+    """Return the layout of a data file; None where it has none. Raises Refused."""
+    end = 8 + len(LAYOUT)
+    if not isinstance(source, Recorded) or source.size < end:
+        return None
+    last = bytes(source.read(source.size - end, end))
+    if not last.endswith(LAYOUT):
+        return None
+    length = int.from_bytes(last[:8], "little")
+    text = source.read(source.size - end - length, length)
+    try:
+        return Layout(source, json.loads(bytes(text)))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(f"its layout is not one: {error}") from None

@@ -49,6 +49,7 @@ class FileRows(Rows):
     def __init__(self, file: DataFile, split: str, rows: np.ndarray) -> None:
         self.file, self.split, self._rows = file, split, rows
         facts = file.splits[split]
+        self._stored = facts.stored_inputs
         # Truth values are stored and streamed as the bytes that they are.
         self.dtype = np.dtype("i1") if facts.dtype.kind == "b" else facts.dtype
         self.count, self.inputs = len(rows), facts.inputs
@@ -58,7 +59,7 @@ class FileRows(Rows):
         rows = self._rows[low:high]
         first, last = int(rows[0]), int(rows[-1]) + 1
         with reading(self.file.path):
-            stored = self.file.splits[self.split].stored_inputs.rows(first, last)
+            stored = self._stored.rows(first, last)
         part: np.ndarray = stored if len(stored) == len(rows) else stored[rows - first]
         part = part.reshape(len(rows), self.inputs)
         if part.dtype.kind == "b":
@@ -91,9 +92,10 @@ class SharedRows(FileRows):
         """Read this rank's part of the rows into the shared memory."""
         low = self.count * self._place // self._places
         end = self.count * (self._place + 1) // self._places
-        for first in range(low, end, block_rows):
+        step = max(block_rows, self._stored.together)
+        for first in range(low, end, step):
             comm.phase("reading data")
-            last = min(first + block_rows, end)
+            last = min(first + step, end)
             self._memory[first:last] = self._read(first, last)
 
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +108,13 @@ class StreamedRows(FileRows):
 
     def __init__(self, file: DataFile, split: str, rows: np.ndarray, block_rows: int) -> None:
         super().__init__(file, split, rows)
+        together = self._stored.together
+        if together > block_rows:
+            raise DataError(
+                f"data file {file.path}: {self._stored.path} lies in chunks of {together:,} rows, "
+                f"which would be unpacked again for every {block_rows:,} rows: write it again "
+                "(`h5repack -l CONTI -f NONE OLD NEW`), or use a node whose memory holds all of it"
+            )
         self._block_rows = block_rows
         self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
 

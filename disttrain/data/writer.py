@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -118,17 +118,20 @@ def _write(
     total = sum(array.nbytes for pair in splits.values() for array in pair)
     _try_size(draft, total + METADATA_BYTES)
     offsets = _lay_out(draft, splits, texts)
+    arrays: dict[str, list[Any]] = {}
     done = 0
     with draft.open("r+b") as file:
         for name, pair in splits.items():
             order = permutation(len(pair[0]), seed, "prepare") if name == "train" else None
             for part, array in zip((INPUTS, TARGETS), pair, strict=True):
-                file.seek(offsets[f"{name}/{part}"])
+                place = offsets[f"{name}/{part}"]
+                arrays[f"{name}/{part}"] = [_stored(array).str, list(array.shape), place]
+                file.seek(place)
                 for written in _write_rows(file, array, order):
                     done += written
                     if progress is not None:
                         progress(done, total)
-    add_record(draft)
+    add_record(draft, arrays, texts)
 
 
 def _texts(classes: Sequence[str] | None, preparation: Preparation | None) -> dict[str, str]:
@@ -160,7 +163,7 @@ def _lay_out(draft: Path, splits: Splits, texts: dict[str, str]) -> dict[str, in
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     offsets = {}
-    # The oldest form, whatever HDF5's version: every program reads it, and so does hdf5/.
+    # The oldest form, whatever HDF5's version: every program reads it.
     with h5py.File(draft, "w", libver="earliest") as f:
         f.attrs["format"] = FORMAT
         f.attrs["version"] = VERSION
@@ -171,16 +174,19 @@ def _lay_out(draft: Path, splits: Splits, texts: dict[str, str]) -> dict[str, in
                 f[name] = np.frombuffer(text.encode(), np.uint8)
         for name, pair in splits.items():
             for part, array in zip((INPUTS, TARGETS), pair, strict=True):
-                dtype = array.dtype.newbyteorder("<")
                 key = f"{name}/{part}"
-                f.create_dataset(key, shape=array.shape, dtype=dtype, dcpl=settings)
+                f.create_dataset(key, shape=array.shape, dtype=_stored(array), dcpl=settings)
                 offsets[key] = f[key].id.get_offset()
     return offsets
 
 
+def _stored(array: Array) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("<")
+
+
 def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[int]:
     """Write the rows of `array` in `order`, block by block; yield the bytes of each block."""
-    dtype = array.dtype.newbyteorder("<")
+    dtype = _stored(array)
     rows = max(1, BLOCK_BYTES // max(1, array.nbytes // len(array)))
     for start in range(0, len(array), rows):
         stop = start + rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import platform
 import time
+from importlib.metadata import version
 from typing import Any
 
-import h5py
 import numpy as np
 from threadpoolctl import threadpool_info
 
@@ -66,7 +66,7 @@ def environment(run: Run | None, comm: Communicator) -> dict[str, Any]:
         "disttrain": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "h5py": h5py.__version__,
+        "h5py": version("h5py"),
         "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
         "blas_threads": blas.get("num_threads"),
         "mpi": comm.library,

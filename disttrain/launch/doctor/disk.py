@@ -166,7 +166,7 @@ def _lock(trial: Path) -> None:
 def _hdf5(trial: Path) -> None:
     """Make a file with the HDF5 library as `disttrain prepare` does; nothing else writes with it.
 
-    Reading is by disttrain's own reader, and checkpoints are put together in memory.
+    Checkpoints are put together in memory, and what is read needs no lock.
     """
     path = trial / "rows.h5"
     # As there: HDF5 can't give up on a file that it fails to flush.

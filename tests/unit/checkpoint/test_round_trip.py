@@ -155,3 +155,39 @@ def test_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=r"does not exist|is not a file") as caught:
         load(tmp_path / name)
     assert caught.value.exit_code == 3
+
+
+def test_a_checkpoint_of_before_the_record_said_types_still_loads(tmp_path: Path) -> None:
+    """Written by the program of 2026-11-23, by `disttrain train`; see tests/unit/before."""
+    before = Path(__file__).parents[1] / "before" / "checkpoint.h5"
+    found = load(before)
+    assert (found.step, found.epoch) == (12, 2.0)
+    assert found.digest == "d38331d9295b323e9faf34581f7537f1fffcc3773e22e26b90124e2a7ac81716"
+    assert {name: tensor.shape for name, tensor in found.slots["velocity"].items()} == {
+        "dense1/weight": (5, 4), "dense1/bias": (5,), "dense2/weight": (3, 5), "dense2/bias": (3,),
+    }  # fmt: skip
+    with h5py.File(before) as file:
+        for name, tensor in found.parameters.items():
+            np.testing.assert_array_equal(tensor, file["parameters"][name][()])
+        np.testing.assert_array_equal(found.normalization["mean"], file["normalization/mean"][()])
+        assert found.normalization["kind"] == file["normalization"].attrs["kind"]
+        assert found.normalization["divisor"] == file["normalization"].attrs["divisor"]
+    save(tmp_path / "a.h5", found)
+    assert load(tmp_path / "a.h5").digest == found.digest
+
+
+def test_everything_in_the_file_is_what_the_record_says(tmp_path: Path, make: Make) -> None:
+    """What others read by h5py is what is loaded here, attributes too."""
+    save(tmp_path / "a.h5", make())
+    found = load(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert {name: file.attrs[name] for name in ("step", "epoch", "digest")} == {
+            "step": found.step, "epoch": found.epoch, "digest": found.digest,
+        }  # fmt: skip
+        for group, tensors in {"parameters": found.parameters, **found.slots}.items():
+            for name, tensor in tensors.items():
+                np.testing.assert_array_equal(file[group][name][()], tensor)
+        for key, value in file["normalization"].attrs.items():
+            assert found.normalization[key] == value
+        assert bytes(file["run_file"][()]).decode() == found.run_file
+        assert json.loads(bytes(file["state"][()])) == found.state

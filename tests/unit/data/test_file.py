@@ -52,7 +52,7 @@ def test_a_file_that_was_cut_off(write_data: Write) -> None:
 def test_a_checkpoint_is_not_data(tmp_path: Path) -> None:
     path = tmp_path / "step.h5"
     save(path, Snapshot(1, 0.5, "", {}, {}, {}))
-    refused(path, "disttrain-checkpoint.*not a data file")
+    refused(path, "is a checkpoint, not a data file")
 
 
 def test_another_version(write_data: Write) -> None:
@@ -93,9 +93,9 @@ def test_other_names_can_be_mapped(tmp_path: Path) -> None:
         (X, Y[:5], "6 inputs but 5 targets"),
         (X[:0], Y[:0], "train holds no samples"),
         (np.zeros((6, 0)), Y, "train holds no samples"),
-        (np.array([b"a"] * 6), Y, "/train/inputs does not hold numbers"),
-        (X, np.array([b"a"] * 6), "/train/targets does not hold numbers"),
-        (X.astype("c8"), Y, "/train/inputs does not hold numbers"),
+        (np.array([b"a"] * 6), Y, "train/inputs does not hold numbers"),
+        (X, np.array([b"a"] * 6), "train/targets does not hold numbers"),
+        (X.astype("c8"), Y, "train/inputs does not hold numbers"),
         (np.float64(3), np.int64(1), "does not hold numbers in rows"),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_split_that_can_not_be_used(
 def test_text_of_varying_length_is_no_number(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["train/inputs"], file["train/targets"] = X, ["a", "bc", "d", "e", "f", "g"]
-    refused(tmp_path / "a.h5", "/train/targets does not hold numbers")
+    refused(tmp_path / "a.h5", "train/targets does not hold numbers")
 
 
 def test_splits_of_samples_of_different_shape(write_data: Write) -> None:

@@ -1,4 +1,4 @@
-"""The record behind a data file: each block is compared when it is first read."""
+"""The record behind a data file: where arrays lie; a block is compared whenever it is read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Data
 from disttrain.data import open_dataset, read_facts
 from disttrain.data.record import BLOCK, END, MARK
+from disttrain.data.stored import Refused
 from disttrain.data.writer import write_data_file
 from disttrain.errors import DataError
 
@@ -69,8 +70,52 @@ def test_a_damaged_row_is_found_and_its_place_named(path: Path, memory: str) -> 
         read_all()
 
 
+def test_damage_that_comes_after_the_first_reading_is_found_at_the_next(path: Path) -> None:
+    inputs = read_facts(str(path)).splits["train"].stored_inputs
+    before = inputs.rows(0, 1000)
+    np.testing.assert_array_equal(inputs.rows(0, 1000), before)
+    spoil(path, 2 * BLOCK + 77)
+    with pytest.raises(Refused, match=f"bytes {2 * BLOCK} to {3 * BLOCK} were damaged or changed"):
+        inputs.rows(0, 1000)
+
+
+def test_streamed_rows_are_compared_at_every_reading(path: Path) -> None:
+    settings = Data(path=str(path), memory="stream", block_rows=4, validation_fraction=0.0)
+    rows = open_dataset(settings, 1, Alone()).splits["train"].rows
+    for _ in range(2):
+        rows.locate(np.arange(1000))
+    spoil(path, BLOCK + 5)
+    with pytest.raises(DataError, match=f"bytes {BLOCK} to {2 * BLOCK} were damaged or changed"):
+        rows.locate(np.arange(1000))
+
+
+def test_a_file_of_ours_is_read_without_hdf5(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its structure may be anything: the layout behind it says where its rows lie."""
+    with h5py.File(path) as file:
+        stored = file["train/inputs"][:]
+    monkeypatch.setattr(h5py, "File", None)
+    np.testing.assert_array_equal(rows(path, 0, 1000), stored)
+
+
+def test_a_data_file_of_before_the_layout_is_read_and_compared(tmp_path: Path) -> None:
+    """Written by the program of 2026-11-23, by `disttrain prepare iris`."""
+    before = Path(__file__).parents[1] / "before" / "iris.h5"
+    found = read_facts(str(before))
+    assert found.class_names == ("setosa", "versicolor", "virginica")
+    assert {name: split.rows for name, split in found.splits.items()} == {"train": 120, "test": 30}
+    with h5py.File(before) as file:
+        stored = file["train/inputs"][:]
+    np.testing.assert_array_equal(found.splits["train"].stored_inputs.all(), stored)
+    damaged = tmp_path / "damaged.h5"
+    for place in (0, 700, found.splits["train"].stored_inputs.place + 9):
+        damaged.write_bytes(before.read_bytes())
+        spoil(damaged, place)
+        with pytest.raises((DataError, Refused), match="were damaged or changed"):
+            read_facts(str(damaged)).splits["train"].stored_inputs.all()
+
+
 def test_only_what_is_read_is_compared(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of any size opens at once, and each block is compared once."""
+    """A file of any size opens at once, and of a row no more than its blocks are read."""
     read: list[int] = []
     real = os.pread
 
@@ -84,7 +129,7 @@ def test_only_what_is_read_is_compared(path: Path, monkeypatch: pytest.MonkeyPat
     inputs.rows(0, 1000)
     read.clear()
     inputs.rows(500, 501)
-    assert read == [800]
+    assert read == [BLOCK]
 
 
 def test_a_file_that_was_edited_by_h5py_is_one_without_a_record(path: Path) -> None:
@@ -103,7 +148,7 @@ def test_a_file_that_was_cut_off(path: Path, cut: int) -> None:
         # What is left is a data file as others write it, with all of its rows.
         np.testing.assert_array_equal(rows(path, 0, 1000), stored)
     else:
-        with pytest.raises(DataError, match="is cut off"):
+        with pytest.raises(DataError, match="truncated file"):
             rows(path, 0, 1000)
 
 

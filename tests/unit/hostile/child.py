@@ -6,12 +6,13 @@
 Each prints one JSON object. Each FILE is read in a fork. Before that, after the imports and one
 reading of the whole file VALID, there are
 
-    no pickle and no h5py          the modules are gone
+    no pickle, and h5py for data   the modules are gone
     64 MB more than now            of address space
     1 second                       of processor time for a file: then the process dies by SIGPROF
     no other file                  every `open` but that of the file itself is counted (audit hook)
 
-What the HDF5 library does by itself no audit hook sees: so it is made unusable.
+What the HDF5 library does by itself no audit hook sees: so it is made unusable, but for data files
+that other programs have written.
 """
 
 from __future__ import annotations
@@ -134,9 +135,10 @@ def outcome(kind: str, path: Path) -> tuple[str, str]:
 def close_the_doors(path: Path, kind: str, valid: Path) -> str:
     """Set the limits, and return the digest of the whole file."""
     whole = outcome(kind, valid)[1]
-    for name in [m for m in sys.modules if m.partition(".")[0] in ("pickle", "_pickle", "h5py")]:
+    shut = ("pickle", "_pickle") if kind == "data" else ("pickle", "_pickle", "h5py")
+    for name in [m for m in sys.modules if m.partition(".")[0] in shut]:
         sys.modules[name] = None  # type: ignore[assignment]
-    for name in ("File", "h5f"):
+    for name in ("File", "h5f") if kind != "data" else ():
         delattr(h5py, name)
 
     def watch(event: str, args: tuple[Any, ...]) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints that were made to harm, all with a commit record that is right.
 
-Its table is what is read, so most attacks are on the table. The HDF5 part counts where the record is
-of the first form, which says no types: there h5py does the harm, and the record is made of it.
+Its table is what is read, so most attacks are on the table. The HDF5 part counts where the record
+is of the first form, which says no types: there h5py does the harm, and the record is made of it.
 """
 
 from __future__ import annotations

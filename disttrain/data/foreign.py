@@ -1,0 +1,240 @@
+"""Data files of other programs: HDF5, read by h5py, after looking at what it is about to read.
+
+What leads out of the file or has no end is refused through h5py's low-level interface before a
+value is read: links to other files, external storage, virtual data sets, references, types that are
+no numbers, arrays that are larger than what is stored of them. Arrays that lie there as they are in
+memory are read by plain reads. The HDF5 library reads through `Stream`, so that no byte of a file
+with a record is used that was not compared, and no file is opened by its name.
+
+The library itself is trusted: a file that was made to harm it can crash or stop the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import math
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import h5py
+import numpy as np
+
+from disttrain.data.format import CLASSES, FORMAT, VERSION
+from disttrain.data.record import names_in
+from disttrain.data.stored import Array, Plain, Refused, Source
+
+__all__ = ["Foreign"]
+
+# Unpacked chunks that the library keeps, of each array.
+CACHE_BYTES = 32 << 20
+# An array may be so many times as large as what is stored of it (and a small one larger).
+RATIO, SMALL = 200, 1 << 20
+LINKS = 16
+ATTRIBUTE_BYTES = 1 << 20
+# Of what stands beside the rows: the names of a million classes, the columns of a wide table.
+TEXT_BYTES = 16 << 20
+KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)
+# What an error calls the classes of types that are not read here.
+OTHERS = {
+    h5py.h5t.TIME: "times", h5py.h5t.STRING: "text", h5py.h5t.BITFIELD: "bit fields",
+    h5py.h5t.OPAQUE: "opaque bytes", h5py.h5t.COMPOUND: "compound values",
+    h5py.h5t.REFERENCE: "references", h5py.h5t.VLEN: "values of varying length",
+    h5py.h5t.ARRAY: "arrays",
+}  # fmt: skip
+REPACK = "write it again without the filter (`h5repack -f NONE OLD NEW`)"
+
+
+class Stream(io.RawIOBase):
+    """A source as a file object."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._place = source, 0
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; return it, counted from the beginning."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._source.size}
+        self._place = base[whence] + place
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`; what lies behind the end, where HDF5 looks too, is left as it is."""
+        count = max(0, min(len(buffer), self._source.size - self._place))
+        buffer[:count] = self._source.read(self._place, count)
+        self._place += count
+        return count
+
+
+@contextmanager
+def library() -> Iterator[None]:
+    """Turn what the HDF5 library says into Refused."""
+    try:
+        yield
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refused(f"the HDF5 library says: {reason}") from None
+
+
+class Foreign:
+    """A file of another program. `close` is not needed: it is closed with the last of its arrays.
+
+    Raises Refused, for a data file of ours of another version too.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        with library():
+            # An interpreter that ends with such a file still open crashes: so it is closed before.
+            file = h5py.File(Stream(source), "r", rdcc_nbytes=CACHE_BYTES)
+            weakref.finalize(self, file.close)
+            self._root = h5py.h5g.open(file.id, b"/")
+        stated = self._attribute("format")
+        self.ours = stated == FORMAT
+        if stated == "disttrain-checkpoint":
+            raise Refused("it is a checkpoint, not a data file", "give the file with the samples")
+        version = self._attribute("version")
+        if self.ours and version != VERSION:
+            raise Refused(
+                f"it has version {version!r:.40}, not {VERSION}", "use the disttrain that wrote it"
+            )
+        self.classes = self._classes()
+
+    def _classes(self) -> tuple[str, ...]:
+        names = self._attribute(CLASSES)
+        if isinstance(names, list):
+            return tuple(map(str, names))
+        if self.ours and names is not None:
+            raise Refused(f"it has the classes {names!r:.40}, which is no list of names")
+        try:
+            return names_in(self.text(CLASSES))
+        except (ValueError, RecursionError):
+            raise Refused("the names of its classes are damaged") from None
+
+    def text(self, name: str) -> str:
+        """Return the text that `disttrain prepare` keeps under a name, "" where there is none."""
+        array = self.get(name) if self.ours else None
+        if array is None or array.dtype != np.uint8 or len(array.shape) != 1:
+            return ""
+        if array.length > TEXT_BYTES:
+            raise Refused(f"'{name}' is longer than {TEXT_BYTES} bytes")
+        try:
+            return bytes(array.all()).decode()
+        except UnicodeDecodeError:
+            raise Refused(f"'{name}' is no text") from None
+
+    def _attribute(self, name: str) -> Any:
+        """Return a number, a text or a list of them; None for anything else, and for nothing."""
+        with suppress(Exception):
+            found = h5py.h5a.open(self._root, name.encode())
+            small = len(found.shape) <= 1 and found.get_storage_size() <= ATTRIBUTE_BYTES
+            if small and found.get_type().get_class() in (*KINDS, h5py.h5t.STRING):
+                value = h5py.AttributeManager(h5py.Group(self._root))[name]
+                many = [v.decode() if isinstance(v, bytes) else v for v in np.ravel(value).tolist()]
+                return many if found.shape else many[0]
+        return None
+
+    def has(self, split: str) -> bool:
+        """Return True where there is something called `split`."""
+        with library():
+            return bool(self._root.links.exists(split.encode()))
+
+    def get(self, path: str) -> Array | None:
+        """Return the array at `path`, None where there is none; soft links inside are followed."""
+        with library():
+            here: Any = self._root
+            names, hops = path.split("/"), 0
+            while names:
+                name = names.pop(0)
+                if name in ("", "."):
+                    continue
+                if not isinstance(here, h5py.h5g.GroupID) or not here.links.exists(name.encode()):
+                    return None
+                kind = here.links.get_info(name.encode()).type
+                if kind == h5py.h5l.TYPE_SOFT:
+                    target, hops = here.links.get_val(name.encode()).decode(), hops + 1
+                    if hops > LINKS:
+                        raise Refused(f"{path} is reached over more than {LINKS} links")
+                    here = self._root if target.startswith("/") else here
+                    names = target.split("/") + names
+                elif kind == h5py.h5l.TYPE_HARD:
+                    here = h5py.h5o.open(here, name.encode())
+                else:
+                    raise Refused(
+                        f"{path} is a link to another file, which is not followed",
+                        "put the values there",
+                    )
+            return self._array(here, path) if isinstance(here, h5py.h5d.DatasetID) else None
+
+    def _array(self, found: h5py.h5d.DatasetID, path: str) -> Array:
+        made, kind = found.get_create_plist(), found.get_type()
+        layout = made.get_layout()
+        if made.get_external_count() or layout == h5py.h5d.VIRTUAL:
+            raise Refused(f"{path} keeps its values in other files", "put the values there")
+        if kind.get_class() not in KINDS:
+            what = OTHERS.get(kind.get_class(), "something that numpy has no type for")
+            raise Refused(f"{path} does not hold numbers but {what}")
+        # Without what h5py notes at the types of enumerations.
+        dtype = np.dtype(found.dtype.str)
+        if dtype.kind not in "iufb" or dtype.itemsize > 8:
+            raise Refused(f"{path} holds numbers of {dtype}, of over 8 bytes")
+        if found.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+            raise Refused(f"{path} holds no values")
+        place = found.get_offset()
+        if layout == h5py.h5d.CONTIGUOUS and kind.equal(h5py.h5t.py_create(found.dtype)):
+            if place is None and math.prod(found.shape):
+                raise Refused(f"{path} has shape {found.shape}, but was never written")
+            return Plain(path, found.shape, dtype, self._source, place or 0)
+        return Packed(path, found, dtype, self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._source.size
+
+
+class Packed(Array):
+    """An array that the library unpacks: in chunks, or of numbers in another form than numpy's."""
+
+    def __init__(
+        self, path: str, found: h5py.h5d.DatasetID, dtype: np.dtype[Any], file: Foreign
+    ) -> None:
+        super().__init__(path, found.shape, dtype)
+        self._found, self._file = h5py.Dataset(found), file
+        made, stored, unpacked = found.get_create_plist(), found.get_storage_size(), self.length
+        if made.get_layout() == h5py.h5d.CHUNKED and self.length:
+            chunk = made.get_chunk()
+            grid = [-(-n // c) for n, c in zip(self.shape, chunk, strict=True)]
+            if found.get_num_chunks() != math.prod(grid):
+                raise Refused(f"{path} has shape {self.shape}, but not all of it is stored")
+            band = math.prod(grid[1:]) * math.prod(chunk) * dtype.itemsize
+            unpacked = band * grid[0]
+            self.together = chunk[0] if band > CACHE_BYTES else 1
+            for number in range(made.get_nfilters()):
+                _refuse_unknown(made.get_filter(number), path)
+        if stored > file.size or unpacked > max(SMALL, RATIO * stored):
+            raise Refused(
+                f"{path} unpacks {stored} stored bytes to {unpacked}, over {RATIO} times as many",
+                REPACK,
+            )
+
+    def rows(self, first: int, end: int) -> np.ndarray:
+        """Return rows `first..end-1`."""
+        with library():
+            return np.asarray(self._found[first:end]).view(self.dtype)
+
+
+def _refuse_unknown(filtered: tuple[int, int, tuple[int, ...], bytes], path: str) -> None:
+    number, _, _, name = filtered
+    if not h5py.h5z.filter_avail(number):
+        # It registers the filters of its own when it is imported.
+        with suppress(ImportError):
+            importlib.import_module("hdf5plugin")
+    if not h5py.h5z.filter_avail(number):
+        raise Refused(
+            f"{path} has the filter {number} ({name.decode(errors='replace')}), which is not there",
+            f"pip install hdf5plugin, or {REPACK}",
+        )

@@ -5,11 +5,14 @@ Standard library only: this file is read before everything else.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = [
+    "ALIVE",
     "MARK",
     "MET",
     "STATUS",
@@ -19,10 +22,12 @@ __all__ = [
     "blas_threads",
     "crowded",
     "launched",
+    "leave_life",
     "leave_sign",
     "leave_status",
     "prepare_blas",
     "threads_are_ours",
+    "withdraw_life",
 ]
 
 VERSION = "0.1.0"
@@ -54,11 +59,13 @@ LOCAL_SIZES = (
     "SLURM_NTASKS_PER_NODE",
 )
 # What `disttrain launch` tells its ranks: which launch they belong to, where the exit code is to be
-# left (and, with MET behind the name, a sign that all ranks have found each other), and whether a
-# person watches (a rank under mpirun always sees a terminal).
+# left (with MET behind the name, a sign that all ranks have found each other; with ALIVE and a
+# host, the newest sign of life from there), and whether a person watches (a rank under mpirun
+# always sees a terminal).
 MARK = "DISTTRAIN_LAUNCH"
 STATUS = "DISTTRAIN_STATUS"
 MET = ".met"
+ALIVE = ".alive-"
 TERMINAL = "DISTTRAIN_TERMINAL"
 THREADS = "OMP_NUM_THREADS"
 # Set beside it where the number is this program's own choice.
@@ -143,6 +150,19 @@ def leave_sign() -> None:
     path = os.environ.get(STATUS)
     if path is not None:
         _write(path + MET, "")
+
+
+def leave_life(host: str) -> None:
+    """Have `disttrain launch` know that ranks of `host` live now."""
+    path = os.environ.get(STATUS)
+    if path is not None:
+        _write(f"{path}{ALIVE}{host}", str(time.time_ns()))
+
+
+def withdraw_life(host: str) -> None:
+    """Have `disttrain launch` expect no more signs from `host`, unless other ranks give some."""
+    with contextlib.suppress(OSError):
+        os.unlink(f"{os.environ[STATUS]}{ALIVE}{host}")
 
 
 def leave_status(code: int) -> bool:

@@ -32,6 +32,7 @@ FLOORS = {
     "arrays": 2,
     "config": 2,
     "environment": 1,
+    "stopped": 1,
     "preemption": 1,
     "disk": 1,
     "errors": 1,

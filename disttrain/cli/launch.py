@@ -59,10 +59,12 @@ def command(
     interface: Network = None,
 ) -> None:
     """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
+    from disttrain import stopped
     from disttrain.launch import find_launcher, supervise
     from disttrain.launch.given import check_here
 
     _check(arguments, restarts)
+    stopped.check()
     launcher, cluster = find_launcher(), None
     if hosts is not None or hostfile is not None:
         named = _named(hosts, hostfile)

@@ -62,7 +62,7 @@ class Ranks(Communicator):
         self.library = library()
         self._threads = self._cores_each()
         board = self.node_array((self.local_size,), BOARD)
-        board[self.local_rank] = (self.rank, 0.0, 0.0, b"starting")
+        board[self.local_rank] = (self.rank, 0, 0.0, 0.0, 0.0, b"starting")
         self._node.Barrier()
         self.watch = Watch(self.rank, self.host, board)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -9,23 +10,32 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from disttrain import journal
-from disttrain.environment import leave_status
+from disttrain.environment import STATUS, leave_life, leave_status, withdraw_life
 from disttrain.errors import LostRanks
+from disttrain.stopped import bearable, is_stopped
 
 __all__ = ["BOARD", "Watch"]
 
-# One row per rank of the node, in memory that they share: what it is doing, since when, and when
-# its watch last looked (monotonic clock, which all processes of a node share and nobody sets).
-BOARD = np.dtype([("rank", "i8"), ("since", "f8"), ("alive", "f8"), ("phase", "S64")])
+# One row per rank of the node, in memory that they share: its process, what it is doing, since
+# when, when its watch last looked, and when it last gave the node's sign of life to the launch
+# (monotonic clock, which all processes of a node share and nobody sets).
+BOARD = np.dtype([("rank", "i8"), ("pid", "i8"), ("since", "f8"), ("alive", "f8"),
+                  ("told", "f8"), ("phase", "S64")])  # fmt: skip
 # A waiting rank gives the one that it waits for time to speak first, which knows why, and the
 # launcher time to end all ranks then: Open MPI 4 and MPICH take more than a second.
 PATIENCE, LEAST = 1.25, 3.0
 WAITING = "waiting"
+ENDS = "the run ends here, --resume goes on from the newest checkpoint"
+# Seconds between a node's signs of life; and after which a nap of a second was too long: the
+# process was stopped meanwhile, alone or, as schedulers do, with the whole job.
+SIGN, LATE = 5.0, 3.0
+# Seconds after which a rank that waits looks whether another one has been stopped.
+WAITS = 2.0
 
 
 class Watch:
@@ -43,7 +53,10 @@ class Watch:
         self._board = np.zeros(1, BOARD) if board is None else board
         rows = np.flatnonzero(self._board["rank"] == rank)
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
+        self._row["pid"] = os.getpid()
         self._seconds, self._warned = 0.0, 0.0
+        # When a rank was first seen as stopped by a signal, by its place on the board.
+        self._stopped: dict[int, float] = {}
         self._phase, self._since = "starting", time.monotonic()
         self._thread: threading.Thread | None = None
         self.enter("starting")
@@ -69,6 +82,9 @@ class Watch:
         if seconds and self._thread is None:
             self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
             self._thread.start()
+            if STATUS in os.environ:
+                # At its end a process gives no signs, however long it then waits for others.
+                atexit.register(withdraw_life, self._host)
 
     @contextmanager
     def armed(self, seconds: float) -> Iterator[None]:
@@ -82,17 +98,39 @@ class Watch:
 
     def _look(self) -> None:
         while True:
-            self._row["alive"] = time.monotonic()
+            before = time.monotonic()
+            self._show_life(before)
             time.sleep(min(1.0, self._seconds / 10 or 1.0))
+            self._leave_out(before, time.monotonic())
             self._warn_when_near()
-            if self._seconds and self._is_late():
-                sentence = self._sentence()
-                journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
-                print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
-                # mpirun itself may not end where a host has gone, and MPICH's mpiexec gives the
-                # status of a rank that it killed: the supervisor looks here.
-                leave_status(LostRanks.exit_code)
-                os._exit(LostRanks.exit_code)
+            if self._seconds and (sentence := self._of_stopped() or self._of_late()):
+                self._end(sentence)
+
+    def _leave_out(self, before: float, now: float) -> None:
+        """Begin to count anew where the time since `before` was far too long for a nap."""
+        if now - before > LATE:
+            self._since = now
+            self._row["since"] = now
+            self._stopped.clear()
+
+    def _show_life(self, now: float) -> None:
+        """Tell the other ranks that this one lives, and now and then the launch that the node does.
+
+        Any rank of the node can: one may be inside a library that lets no other thread run.
+        """
+        self._row["alive"] = now
+        if now - self._board["told"].max() >= SIGN:
+            self._row["told"] = now
+            leave_life(self._host)
+
+    def _end(self, sentence: str) -> NoReturn:
+        """Say why this process ends, and end it with code 5."""
+        journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
+        print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
+        # mpirun itself may not end where a host has gone, and MPICH's mpiexec gives the
+        # status of a rank that it killed: the supervisor looks here.
+        leave_status(LostRanks.exit_code)
+        os._exit(LostRanks.exit_code)
 
     def _warn_when_near(self) -> None:
         """Write down, once a phase, that half of the time until the deadline has gone."""
@@ -118,13 +156,46 @@ class Watch:
         """Return the rows of the node's ranks that do something, so that others wait for them."""
         return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
 
+    def _of_stopped(self) -> str:
+        """Name a rank of this node that has been stopped by a signal for too long; "" for none.
+
+        Looked for only by a rank that has been waiting for a while.
+        """
+        now, limit = time.monotonic(), min(bearable(), self._seconds)
+        if not self._phase.startswith(WAITING) or now - self._since < WAITS:
+            self._stopped.clear()
+            return ""
+        for place, row in enumerate(self._board):
+            if not is_stopped(int(row["pid"])):
+                self._stopped.pop(place, None)
+            # The first rank that waits speaks alone, the next ones only where it could not.
+            elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
+                rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
+                return (
+                    f"rank {rank} on {self._host} was stopped by a signal (process {pid}) "
+                    f"in '{phase}', {now - self._stopped[place]:.0f} s ago, and nobody let it go "
+                    f"on; {ENDS}"
+                )
+        return ""
+
+    def _before(self) -> int:
+        """Return how many ranks of the node before this one can speak of one that is stopped."""
+        mine = int(self._row["rank"][0])
+        return sum(
+            int(row["rank"]) < mine and place not in self._stopped
+            for place, row in enumerate(self._board)
+        )
+
     def _frozen(self) -> list[Any]:
         """Return the rows of ranks whose own watch has stopped: they were stopped as a whole."""
         late = time.monotonic() - max(self._seconds / 2, 1.0)
         return [row for row in self._board if 0 < row["alive"] < late]
 
-    def _sentence(self) -> str:
-        """Name the rank that is stuck, its phase and since when."""
+    def _of_late(self) -> str:
+        """Name the rank that is stuck, its phase and since when; "" for none."""
+        # Of one that was stopped is spoken above, with the reason.
+        if self._stopped or not self._is_late():
+            return ""
         rank, phase, since, late = self._rank, self._phase, self._since, ""
         if phase.startswith(WAITING) and (busy := self._busy() or self._frozen()):
             rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
@@ -133,6 +204,5 @@ class Watch:
         clock = time.strftime("%H:%M:%S", time.localtime(time.time() - elapsed))
         return (
             f"rank {rank} on {self._host} has been in '{phase}' since {clock}, "
-            f"{elapsed:.0f} s, past the deadline of {self._seconds:g} s{late}; "
-            "the run ends here, --resume goes on from the newest checkpoint"
+            f"{elapsed:.0f} s, past the deadline of {self._seconds:g} s{late}; {ENDS}"
         )

@@ -7,18 +7,18 @@ import ctypes
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from disttrain.environment import MET
 from disttrain.launch.leftovers import kill
 from disttrain.launch.run_mark import RunMark
+from disttrain.launch.signs import Signs
+from disttrain.launch.watchdog import Watchdog
+from disttrain.preemption import ASKED
 
-__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "Signs", "judge", "run"]
+__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "judge", "run"]
 
 # Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
 DOCUMENTED = (2, 3, 4, 5, 75)
@@ -31,10 +31,8 @@ LAST_SIGNAL = 31
 PR_SET_PDEATHSIG = 1
 # Seconds in which a launcher that has just been started may miss a signal: MPICH's does.
 DEAF = 0.25
-# Seconds that mpirun may take to end once its ranks have, and between two looks.
-PATIENCE, LOOK = 10.0, 1.0
-# Seconds between two looks at whether a signal has come.
-NAP = 0.1
+# Seconds between two looks at whether a signal has come; of a wait for mpirun.
+NAP, TURN = 0.1, 1.0
 
 
 class Ending(NamedTuple):
@@ -42,32 +40,6 @@ class Ending(NamedTuple):
 
     code: int
     sentence: str = ""
-
-
-class Signs:
-    """What the ranks of one attempt leave in `folder`: that they have met, and the exit code.
-
-    A file for each attempt: a rank of an earlier one, on a host that comes back, changes nothing.
-    Without a folder that all hosts see there are none.
-    """
-
-    def __init__(self, folder: Path | None, number: int = 1) -> None:
-        self.path = folder / f"status-{number}" if folder else None
-
-    def can_come(self) -> bool:
-        """Return True where there is a place for them."""
-        return self.path is not None and self.path.parent.is_dir()
-
-    def met(self) -> bool:
-        """Return True where all ranks have found each other."""
-        return self.path is not None and Path(f"{self.path}{MET}").exists()
-
-    def code(self) -> int | None:
-        """Return the exit code that a rank has left, None where none has."""
-        try:
-            return int(self.path.read_text()) if self.path else None
-        except (OSError, ValueError):
-            return None
 
 
 class Asked:
@@ -90,6 +62,9 @@ class Asked:
         # Under nohup the terminal may go.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._take)
+        if ASKED.signal:
+            # It came before this program had read its own files.
+            self._take(signal.Signals[ASKED.signal], None)
 
     def pass_on_to(self, job: subprocess.Popen[bytes] | None) -> None:
         """Pass signals on to `job` from now on, one that has come already too."""
@@ -130,17 +105,13 @@ class Asked:
 def run(
     command: Sequence[str],
     environment: Mapping[str, str],
-    signs: Signs,
     asked: Asked,
-    starting: float,
-    has_ranks: Callable[[], bool] | None = None,
-) -> int:
-    """Start mpirun, wait for it, and return its exit status.
+    watch: Callable[[subprocess.Popen[bytes]], Watchdog],
+) -> tuple[int, str]:
+    """Start mpirun, wait for it, return its exit status, and why `watch` killed it, if it did.
 
-    It is killed where the ranks have not met after `starting` seconds, and where it stays longer
-    than they do: it waits for hosts that have gone. `has_ranks` says whether this host has any,
-    where that is needed. Once it is started again, where it could not start its daemons: that
-    happens once in many hundred times.
+    Once it is started again, where it could not start its daemons: that happens once in many
+    hundred times.
     """
     for once_more in (True, False):
         job = subprocess.Popen(
@@ -154,18 +125,31 @@ def run(
         with contextlib.suppress(subprocess.TimeoutExpired):
             job.wait(DEAF)
         asked.pass_on_to(job)
-        watch = threading.Thread(target=_end_if_forgotten, args=(job, signs, starting, has_ranks))
-        watch.daemon = True
-        watch.start()
-        code = job.wait()
+        watchdog = watch(job)
+        watchdog.start()
+        code = _wait_for(job)
         asked.pass_on_to(None)
         if not (once_more and code == UNREPORTED and asked.signal is None):
             break
-    return code
+    return code, watchdog.why
 
 
-def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked) -> Ending:
-    """Return what the ranks say, where they could; else what the launcher's status can mean."""
+def _wait_for(job: subprocess.Popen[bytes]) -> int:
+    """Return the status of `job` at its end.
+
+    In turns: a signal that came while this process was stopped may be given to another thread,
+    and what is to be done about it is done here, when this one wakes up.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return job.wait(TURN)
+
+
+def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str = "") -> Ending:
+    """Return what the ranks say, where they could; else what the launcher's status can mean.
+
+    `why` is the reason for which mpirun was killed.
+    """
     if asked.killed:
         return Ending(INTERRUPTED)
     said = signs.code()
@@ -176,9 +160,13 @@ def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked) -> Ending
     unmet = signs.can_come() and not signs.met()
     if asked.signal and (unmet or code in UNHEARD):
         return asked.ending("before the ranks were ready")
+    if why:
+        return Ending(LOST, why)
     if code in DOCUMENTED or (code == 0 and not mark and not signs.path):
         return Ending(code)
     how = f"signal {code - 128}" if 128 < code <= 128 + LAST_SIGNAL else f"status {code}"
+    if code == 128 + signal.SIGBUS:
+        how += ", as where /dev/shm is full"
     if code == -signal.SIGKILL:
         how = "did not end"
     if unmet:
@@ -187,29 +175,6 @@ def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked) -> Ending
         LOST,
         f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died",
     )
-
-
-def _end_if_forgotten(
-    job: subprocess.Popen[bytes],
-    signs: Signs,
-    starting: float,
-    has_ranks: Callable[[], bool] | None,
-) -> None:
-    """Kill mpirun where its ranks never meet, or where it does not end although they have."""
-    end, over, seen, met = time.monotonic() + starting, 0.0, False, False
-    while job.poll() is None:
-        time.sleep(LOOK)
-        here, now = has_ranks is not None and has_ranks(), time.monotonic()
-        seen, met, ended = seen or here, met or signs.met(), signs.code() is not None
-        # Somebody may have removed the folder of the signs: that is no sign either.
-        if now > end and not (ended or met) and signs.can_come():
-            job.kill()
-        elif not ended and (here or not seen):
-            over = 0.0
-        elif not over:
-            over = now
-        elif now - over > PATIENCE:
-            job.kill()
 
 
 def _die_with_parent() -> None:

@@ -7,19 +7,28 @@ of other hosts, as in `ssh n1 python - begin MARK BASE FOLDER`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
-__all__ = ["begin", "clean", "folders", "kill", "marked"]
+__all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "told"]
 
 # The variable that all processes of a launch carry; `disttrain.environment` has the same.
 MARK = "DISTTRAIN_LAUNCH"
 SHARED_MEMORY = "/dev/shm"
+NAME = re.compile("disttrain-[0-9a-f]{12}")
+# Seconds after which even an empty folder belongs to no launch that begins.
+OLD = 3600.0
 # Seconds that killed processes may take to go.
 GOING = 5.0
+# Bytes of shared memory without which a rank of Open MPI 5 does not start (it asks for 16 MiB), and
+# a little for the rest.
+NEEDED = 18 << 20
 # What `main` returns where the launch's working directory, or a place for its files, is not there.
 NOT_SHARED, NO_ROOM = 3, 4
 
@@ -35,15 +44,56 @@ def folders(mark: str, base: str) -> tuple[str, str]:
     return os.path.join(base, name), shared
 
 
-def begin(mark: str, base: str) -> None:
-    """Remove what an earlier attempt of this launch has left, and make its folders.
+def begin(mark: str, base: str, needed: int = NEEDED) -> None:
+    """Remove what an earlier attempt, and what killed launches, have left; make the folders.
 
-    Raises OSError where there can be none: no such place, no room.
+    Raises OSError where there can be none: no such place, no room, `needed` bytes of shared memory.
     """
     clean(mark, base)
+    remove_stale(base)
+    check_room(needed)
     for folder in filter(None, folders(mark, base)):
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, mode=0o700)
+
+
+def check_room(needed: int) -> None:
+    """Raise OSError where less than that many bytes of shared memory are free."""
+    try:
+        free = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return
+    if (have := free.f_bavail * free.f_frsize) < needed:
+        words = (
+            f"{have / 1e6:.0f} MB are free, and MPI needs {needed / 1e6:.0f} MB for ranks on one "
+            "host: remove what is left there, or give the container more, as in "
+            "`docker run --shm-size=1g`"
+        )
+        raise OSError(errno.ENOSPC, words, SHARED_MEMORY)
+
+
+def remove_stale(base: str) -> None:
+    """Remove folders of launches of this user that were killed before they could.
+
+    Only one that has files in it, and no process here: it had daemons or ranks, and they are gone.
+    An empty one may be of a launch that begins; an hour later it is of none.
+    """
+    for place in (base, SHARED_MEMORY):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place):
+                if NAME.fullmatch(name) and _is_stale(os.path.join(place, name)):
+                    shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+
+
+def _is_stale(folder: str) -> bool:
+    try:
+        found, used = os.lstat(folder), bool(os.listdir(folder))
+    except OSError:
+        return False
+    if found.st_uid != os.getuid() or not (used or time.time() - found.st_mtime > OLD):
+        return False
+    # After the look at its files: whoever made them was there before they were.
+    return not marked(os.path.basename(folder).partition("-")[2])
 
 
 def clean(mark: str, base: str) -> None:
@@ -67,8 +117,11 @@ def kill(mark: str) -> bool:
     return bool(pids)
 
 
-def marked(mark: str, also: bytes = b"") -> list[int]:
-    """Return the processes here that belong to the launch, and have `also` in their environment."""
+def marked(mark: str, also: Sequence[bytes] = (b"",)) -> list[int]:
+    """Return the processes here that belong to the launch, with one of `also` in their environment.
+
+    The first letters of a mark are enough.
+    """
     needle, found = f"{MARK}={mark}".encode(), []
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if not name.isdigit() or int(name) == os.getpid():
@@ -79,9 +132,24 @@ def marked(mark: str, also: bytes = b"") -> list[int]:
         except OSError:
             # It has ended meanwhile, or belongs to somebody else.
             continue
-        if needle in environment and also in environment:
+        if needle in environment and any(word in environment for word in also):
             found.append(int(name))
     return found
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 where it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def told(error: OSError) -> str:
+    """Return where there is no place for MPI's files, why, and what to do."""
+    cure = "" if error.filename == SHARED_MEMORY else "; give another TMPDIR"
+    return f"{error.filename}: {error.strerror}{cure}"
 
 
 def main(arguments: list[str]) -> int:
@@ -97,7 +165,7 @@ def main(arguments: list[str]) -> int:
     try:
         begin(mark, base)
     except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}; give another TMPDIR\n")
+        sys.stderr.write(f"{told(error)}\n")
         return NO_ROOM
     return 0
 

@@ -114,7 +114,7 @@ def _asked(path: str) -> Launcher:
     try:
         asked = subprocess.run(
             [path, "--version"], capture_output=True, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, timeout=ANSWER, check=False,
+            stdin=subprocess.DEVNULL, timeout=ANSWER, check=False, start_new_session=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LauncherError(

@@ -21,10 +21,13 @@ from disttrain.environment import MARK, STATUS, TERMINAL
 from disttrain.errors import LostRanks, Preempted, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Trouble
-from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, Signs, judge, run
+from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, judge, run
 from disttrain.launch.cluster import Cluster, told
 from disttrain.launch.mpirun import Launcher
 from disttrain.launch.run_mark import RunMark, resuming
+from disttrain.launch.sentinel import Sentinel
+from disttrain.launch.signs import FolderOfSigns, Signs
+from disttrain.launch.watchdog import Watchdog
 
 __all__ = ["supervise"]
 
@@ -40,7 +43,8 @@ STARTING, CONNECTING, CONNECT_SECONDS = 180.0, 300.0, "DISTTRAIN_CONNECT_SECONDS
 HURRIED = 5.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
 HEAD = 4
-A_RANK = b"OMPI_COMM_WORLD_RANK="
+# A rank of Open MPI, of MPICH.
+A_RANK = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
 GOES_ON = "a training goes on from its newest checkpoint with --resume"
 
 
@@ -88,16 +92,18 @@ class Launch:
         self._watched, self._cluster = watched, cluster
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
         self._mark = RunMark(program[HEAD:]) if saves else None
-        self._folder = _folder_of_signs(self._mark, cluster)
+        self._signs = FolderOfSigns(_places_of_signs(self._mark, cluster))
+        self._folder = self._signs.path
         self._attempts, self._gone = 0, dict[str, Trouble]()
         self.asked = Asked(self._id, saves)
         self.asked.listen()
+        self._sentinel = Sentinel(self._id, self._base, self._folder)
 
     def close(self) -> None:
         """Leave nothing on this host."""
         leftovers.clean(self._id, self._base)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._signs.remove()
+        self._sentinel.close()
 
     def attempt(self, ranks: int) -> Ending:
         """Start the program on as many of `ranks` as fit, wait for its end, clean up, judge."""
@@ -106,12 +112,12 @@ class Launch:
         if self._mark:
             self._mark.renew()
         missing = self._begin()
-        code = None
+        over = None
         if not missing and not self.asked.signal:
-            code = self._run(self._fitting(ranks), signs)
+            over = self._run(self._fitting(ranks), signs)
         self._gone = missing | self._clean(missing)
-        if code is not None:
-            ending = judge(code, signs, self._mark, self.asked)
+        if over is not None:
+            ending = judge(over[0], signs, self._mark, self.asked, over[1])
         elif self.asked.signal:
             return self.asked.ending("before the ranks were started")
         else:
@@ -120,8 +126,8 @@ class Launch:
             return Ending(LOST, "; ".join(filter(None, [told(self._gone), ending.sentence])))
         return ending
 
-    def _run(self, ranks: int, signs: Signs) -> int:
-        """Run mpirun to its end and return its status."""
+    def _run(self, ranks: int, signs: Signs) -> tuple[int, str]:
+        """Run mpirun to its end; return its status, and why it was killed, if it was."""
         environment = os.environ | self._launcher.environment(ranks, self._cluster is None)
         environment |= {MARK: self._id, TERMINAL: "1" if self._watched else "0"}
         if signs.path:
@@ -134,9 +140,11 @@ class Launch:
             leftovers.folders(self._id, self._base),
             self._cluster.options(self._id, environment) if self._cluster else None,
         )
-        has_ranks = self._has_ranks if self._cluster else None
         starting = _starting(environment.get(CONNECT_SECONDS, ""))
-        return run(command, environment, signs, self.asked, starting, has_ranks)
+        return run(command, environment, self.asked, lambda job: Watchdog(
+            job, signs, starting, lambda: leftovers.marked(self._id, A_RANK),
+            elsewhere=self._cluster is not None,
+        ))  # fmt: skip
 
     def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> Ending | None:
         """Say in one line why and how the run is started again; wait longer each time.
@@ -176,23 +184,19 @@ class Launch:
     def _fitting(self, ranks: int) -> int:
         return min(ranks, self._cluster.slots) if self._cluster else ranks
 
-    def _has_ranks(self) -> bool:
-        return bool(leftovers.marked(self._id, A_RANK))
-
     def _begin(self) -> dict[str, Trouble]:
         """Make the hosts ready; return those that do not answer or, in a restart, are of no use."""
         try:
             if self._cluster is None:
-                leftovers.begin(self._id, self._base)
+                modern = self._launcher.kind == "openmpi" and self._launcher.version >= 5
+                leftovers.begin(self._id, self._base, leftovers.NEEDED if modern else 0)
                 return {}
             asked, first = self.asked, self._attempts == 1
             return self._cluster.begin(
                 self._id, self._base, self._folder, lambda: asked.signal is not None, first
             )
         except OSError as error:
-            raise UsageError(
-                f"no place for MPI's files: {error.filename}: {error.strerror}; give another TMPDIR"
-            ) from None
+            raise UsageError(f"no place for MPI's files: {leftovers.told(error)}") from None
 
     def _clean(self, missing: dict[str, Trouble]) -> dict[str, Trouble]:
         """Leave nothing on any host; return those that do not answer."""
@@ -224,23 +228,19 @@ def _concluded(ending: Ending, saves: bool) -> int:
     return ending.code
 
 
-def _folder_of_signs(mark: RunMark | None, cluster: Cluster | None) -> Path | None:
-    """Make and return a folder in which any rank can leave a sign, wherever it runs.
+def _places_of_signs(mark: RunMark | None, cluster: Cluster | None) -> list[Path]:
+    """Return folders in which any rank can leave a sign, wherever it runs, the best first.
 
-    Returns None where there is none: then mpirun's status must do for what does not train. Raises
+    Where none of them can be written in, mpirun's status must do for what does not train. Raises
     UsageError where the working directory is gone.
     """
-    places: list[Path] = []
     try:
         places = [Path.cwd()] if cluster else [Path(tempfile.gettempdir())]
     except FileNotFoundError:
         raise UsageError("the working directory is not there any more: go to another") from None
     if mark and mark.folder:
         places += [next(folder for folder in mark.folder.parents if folder.is_dir())]
-    for place in places:
-        with contextlib.suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix=".disttrain-", dir=place))
-    return None
+    return places
 
 
 def _say(line: str) -> None:

@@ -1,13 +1,16 @@
 """One start of mpirun, by stand-ins for it that do what the real one does now and then."""
 
 import os
+import re
 import signal
 import sys
 
 import pytest
 
-from disttrain.launch import attempt
-from disttrain.launch.attempt import Asked, Signs, run
+from disttrain.launch import attempt, watchdog
+from disttrain.launch.attempt import Asked, run
+from disttrain.launch.signs import Signs
+from disttrain.launch.watchdog import Watchdog
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -16,16 +19,23 @@ COUNTED = "echo . >> starts; "
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """Return a function that runs a shell script as mpirun: its status, how often it began."""
+    """Return a function that runs a shell script as mpirun: its status, how often it began.
+
+    Its attribute `why` is then the watchdog's reason.
+    """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(attempt, "PATIENCE", 0.2)
-    monkeypatch.setattr(attempt, "LOOK", 0.05)
+    monkeypatch.setattr(watchdog, "PATIENCE", 0.2)
+    monkeypatch.setattr(watchdog, "LOOK", 0.05)
+    monkeypatch.setattr(watchdog, "FIRST_WORD", 0.2)
+    monkeypatch.setattr(watchdog, "SILENCE", 1.0)
     monkeypatch.setattr(attempt, "DEAF", 0.2)
 
-    def start(script, asked=None, has_ranks=None, starting=60.0, signs=tmp_path):
+    def start(script, asked=None, ranks=None, starting=60.0, signs=tmp_path):
         command = ["sh", "-c", COUNTED + script]
-        signs, asked = Signs(signs, 1), asked or Asked("mark", True)
-        code = run(command, os.environ, signs, asked, starting, has_ranks)
+        code, start.why = run(
+            command, os.environ, asked or Asked("mark", True),
+            lambda job: Watchdog(job, Signs(signs, 1), starting, ranks or list, ranks is not None),
+        )  # fmt: skip
         return code, (tmp_path / "starts").read_text().count(".")
 
     return start
@@ -54,12 +64,13 @@ def test_mpirun_that_outlives_its_ranks_is_killed(started):
 
 
 def test_mpirun_that_outlives_the_ranks_of_this_host_is_killed(started):
-    looks = iter([True, True, *[False] * 1000])
-    assert started("exec sleep 60", has_ranks=lambda: next(looks)) == (-signal.SIGKILL, 1)
+    looks = iter([[1], [1], *[[]] * 1000])
+    assert started("exec sleep 60", ranks=lambda: next(looks)) == (-signal.SIGKILL, 1)
+    assert "did not end when its ranks had" in started.why
 
 
 def test_mpirun_may_take_its_time_before_there_is_a_rank(started):
-    assert started("sleep 1", has_ranks=lambda: False) == (0, 1)
+    assert started("sleep 1", ranks=list) == (0, 1)
 
 
 def test_ranks_that_never_meet_are_not_waited_for(started):
@@ -72,6 +83,41 @@ def test_signs_that_were_removed_end_nothing(started, tmp_path):
     script = "touch status-1.met; sleep 0.6; rm status-1.met; sleep 1"
     assert started(script, starting=0.8)[0] == 0
     assert started("sleep 1", starting=0.3, signs=tmp_path / "removed")[0] == 0
+
+
+def test_a_stopped_mpirun_is_not_waited_for(started, monkeypatch):
+    monkeypatch.setenv("DISTTRAIN_STOPPED_SECONDS", "0.3")
+    assert started("kill -STOP $$; sleep 60") == (-signal.SIGKILL, 1)
+    assert re.search(r"a signal stopped mpirun \(process \d+\) over \d s ago", started.why)
+
+
+def test_a_stopped_rank_is_not_waited_for(started, monkeypatch, tmp_path):
+    """Neither is one of a program that has no deadlines of its own."""
+    monkeypatch.setenv("DISTTRAIN_STOPPED_SECONDS", "0.3")
+    script = "sh -c 'echo $$ > rank; kill -STOP $$' & wait"
+    rank = tmp_path / "rank"
+    said = started(script, ranks=lambda: [int(rank.read_text())] if rank.exists() else [])
+    assert said == (-signal.SIGKILL, 1)
+    assert f"a signal stopped a rank (process {rank.read_text().strip()}) over" in started.why
+    os.kill(int(rank.read_text()), signal.SIGKILL)
+
+
+def test_a_stopped_rank_may_be_let_go_on(started, monkeypatch):
+    monkeypatch.setenv("DISTTRAIN_STOPPED_SECONDS", "0")
+    assert started("(sleep 1; kill -CONT $$) & kill -STOP $$") == (0, 1)
+
+
+def test_a_host_that_gives_no_signs_any_more(started, monkeypatch):
+    monkeypatch.setenv("DISTTRAIN_STOPPED_SECONDS", "0.3")
+    live = "for i in 1 2 3 4 5 6 7 8; do echo $i > status-1.alive-n1; sleep 0.2; done; "
+    assert started(live) == (0, 1)
+    code, _ = started(live + "echo x > status-1.alive-n2; exec sleep 60")
+    assert code == -signal.SIGKILL
+    assert "the ranks on n1 have given no sign of life" in started.why
+
+
+def test_ranks_that_are_done_need_give_no_signs(started):
+    assert started("echo x > status-1.alive-n1; rm status-1.alive-n1; sleep 2") == (0, 1)
 
 
 def test_a_request_waits_until_mpirun_can_hear_it(started):

@@ -5,8 +5,9 @@ import signal
 
 import pytest
 
-from disttrain.launch.attempt import LOST, Asked, Signs, judge
+from disttrain.launch.attempt import LOST, Asked, judge
 from disttrain.launch.run_mark import RunMark, resuming
+from disttrain.launch.signs import Signs
 from disttrain.runs.folder import RunFolder
 
 

@@ -103,3 +103,11 @@ def test_slurm_starts_things_on_its_hosts_itself(monkeypatch):
     assert agent.words("n1", ["true"])[0] == "srun"
     assert "--nodelist=n1" in agent.words("n1", ["true"])
     assert Agent("ssh -p 22", "python", {"SLURM_JOB_ID": "7"}).options()[-1] == "ssh -p 22"
+
+
+def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match=r"MB are free, and MPI needs .* --shm-size") as caught:
+        leftovers.begin(uuid.uuid4().hex, str(tmp_path), needed=1 << 60)
+    assert "TMPDIR" not in leftovers.told(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,92 @@
+"""What the ranks of one attempt leave for their launch, in a folder that all of them see."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from disttrain.environment import ALIVE, MET
+
+__all__ = ["FolderOfSigns", "Signs"]
+
+PREFIX = ".disttrain-"
+
+
+class Signs:
+    """Signs in `folder`: that the ranks have met, that they live, and the exit code.
+
+    A file for each attempt: a rank of an earlier one, on a host that comes back, changes nothing.
+    Without a folder that all hosts see there are none.
+    """
+
+    def __init__(self, folder: Path | None, number: int = 1) -> None:
+        self.path = folder / f"status-{number}" if folder else None
+
+    def can_come(self) -> bool:
+        """Return True where there is a place for them."""
+        return self.path is not None and self.path.parent.is_dir()
+
+    def met(self) -> bool:
+        """Return True where all ranks have found each other."""
+        return self.path is not None and Path(f"{self.path}{MET}").exists()
+
+    def code(self) -> int | None:
+        """Return the exit code that a rank has left, None where none has."""
+        try:
+            return int(self.path.read_text()) if self.path else None
+        except (OSError, ValueError):
+            return None
+
+    def of_life(self) -> dict[str, str]:
+        """Return the newest sign of life from each host that has ever given one."""
+        found = {}
+        for path in self.path.parent.glob(f"{self.path.name}{ALIVE}*") if self.path else ():
+            with contextlib.suppress(OSError):
+                found[path.name.partition(ALIVE)[2]] = path.read_text()
+        return found
+
+
+class FolderOfSigns:
+    """A folder in the first of `places` that can have one; `path` is None where none can.
+
+    Its lock is held for as long as this process lives: so the next launch knows, on any host, what
+    a dead one has left, and removes it.
+    """
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self.path: Path | None = None
+        self._lock = -1
+        for place in places:
+            _remove_dead(place)
+            with contextlib.suppress(OSError):
+                self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+                self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.path:
+                break
+
+    def remove(self) -> None:
+        """Remove it and all in it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        if self.path:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _remove_dead(place: Path) -> None:
+    """Remove folders of signs in `place` whose launches, of this user, are dead."""
+    for folder in place.glob(f"{PREFIX}*"):
+        # Where there is no such lock, or locks do not work, nobody knows: it stays.
+        with contextlib.suppress(OSError):
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if os.fstat(lock).st_uid == os.getuid():
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -15,18 +15,22 @@ A page is Markdown. What counts of it:
 - a comment <!-- picture: MADE -> pictures/NAME.png -->: the file MADE by a command of the page is
   the picture that the page shows.
 
-Each page has a temporary folder of its own, in which its commands run in order.
+Each page has a temporary folder of its own, in which its commands run in order. What they print is
+also written, at once, to a log for each page (--logs), which stays.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +38,13 @@ from pathlib import Path
 from page import Command, Page, parse
 
 COURSE = Path(__file__).parent / "course"
-LIMIT_SECONDS = 120
+LOGS = Path(__file__).parent / ".logs"
+# A command takes seconds, minutes on a machine where much else runs; longer than this it hangs.
+LIMIT_SECONDS = 900.0
+# Of what a command that failed has printed so many lines are shown, and where the rest is.
+SHOWN_LINES = 40
+# Seconds that it may take to end when it is asked to.
+GRACE = 5.0
 ANY = "..."
 PICTURE_LIMIT = 250_000
 
@@ -84,35 +94,53 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def run(page: Page, folder: Path) -> dict[int, list[str]]:
+def run(page: Page, folder: Path, log: Path, limit: float) -> dict[int, list[str]]:
     """Run the page's commands in `folder`; return what each printed, by its line. Notes problems.
 
-    After a command with another exit status than it must have, no more are run.
+    After a command with another exit status than it must have, or that takes longer than `limit`
+    seconds, no more are run. All that is printed is in the file `log` too.
     """
     for name, text in page.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     printed: dict[int, list[str]] = {}
-    for command in page.commands:
-        shown = f"`{command.text}`"
-        try:
-            done = subprocess.run(
-                ["/bin/sh", "-c", command.text], cwd=folder, env=environment(), text=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=LIMIT_SECONDS, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            page.complain(command.line, f"{shown} takes more than {LIMIT_SECONDS} s")
-            break
-        lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
-        if done.returncode != command.status:
-            page.complain(
-                command.line,
-                f"{shown} has exit status {done.returncode}, not {command.status}\n"
-                + "\n".join(f"    {line}" for line in lines[-15:]),
-            )
-            break
-        printed[command.line] = lines
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w+", encoding="utf-8", errors="replace") as file:
+        for command in page.commands:
+            file.write(f"$ {command.text}\n")
+            file.flush()
+            begin, start = file.seek(0, os.SEEK_END), time.monotonic()
+            status = one(command.text, folder, file.fileno(), limit)
+            file.seek(begin)
+            lines = [line.rstrip() for line in file.read().strip("\n").splitlines()]
+            file.seek(0, os.SEEK_END)
+            file.write(f"# {time.monotonic() - start:.1f} s, exit status {status}\n")
+            if status != command.status:
+                how = f"has exit status {status}, not {command.status}"
+                if status is None:
+                    how = f"takes more than {limit:g} s"
+                last = "\n".join(f"    {line}" for line in lines[-SHOWN_LINES:])
+                page.complain(command.line, f"`{command.text}` {how}; its log is {log}\n{last}")
+                break
+            printed[command.line] = lines
     return printed
+
+
+def one(text: str, folder: Path, output: int, limit: float) -> int | None:
+    """Run a command of the shell and return its exit status; None where it had to be killed."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", text], cwd=folder, env=environment(), start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+    )  # fmt: skip
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        # With all that it has started in its own group: `disttrain launch` then ends its ranks.
+        os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(GRACE)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
 
 
 def compare(page: Page, printed: dict[int, list[str]]) -> None:
@@ -184,13 +212,13 @@ def copy(source: Path, target: Path) -> None:
         picture.convert("RGB").quantize(128).save(target, optimize=True)
 
 
-def build(path: Path, write: bool) -> list[str]:
+def build(path: Path, write: bool, logs: Path = LOGS, limit: float = LIMIT_SECONDS) -> list[str]:
     """Run a page, and write it again or compare; return what is wrong with it."""
     page = parse(path, path.read_text(encoding="utf-8"))
     if page.problems:
         return page.problems
     with tempfile.TemporaryDirectory(prefix="disttrain-course-") as folder:
-        printed = run(page, Path(folder))
+        printed = run(page, Path(folder), logs / f"{path.stem}.log", limit)
         if not page.problems:
             pictures(page, Path(folder), write)
     if write and not page.problems:
@@ -219,13 +247,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mode.add_argument("--check", action="store_true", help="compare the pages with the program")
     mode.add_argument("--write", action="store_true", help="write outputs and pictures")
     parser.add_argument("--jobs", type=int, default=2, help="pages at the same time [default: 2]")
+    parser.add_argument("--logs", type=Path, default=LOGS, help="where logs go [docs/.logs]")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS,
+                        help=f"seconds that a command may take [{LIMIT_SECONDS:g}]")  # fmt: skip
     parser.add_argument("pages", nargs="*", help="some pages only, as in 01 or 01-perceptron.md")
     given = parser.parse_args(arguments)
     paths = list(chosen(given.pages))
     bad = 0
     with ThreadPoolExecutor(given.jobs) as pool:
         for path, problems in zip(
-            paths, pool.map(lambda p: build(p, given.write), paths), strict=True
+            paths,
+            pool.map(lambda p: build(p, given.write, given.logs, given.limit), paths),
+            strict=True,
         ):
             print("\n".join(problems) if problems else f"{path.name}: ok", flush=True)
             bad += bool(problems)

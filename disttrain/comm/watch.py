@@ -34,7 +34,7 @@ ENDS = "the run ends here, --resume goes on from the newest checkpoint"
 # Seconds between a node's signs of life; and after which a nap of a second was too long: the
 # process was stopped meanwhile, alone or, as schedulers do, with the whole job.
 SIGN, LATE = 5.0, 3.0
-# Seconds after which a rank that waits looks whether another one has been stopped.
+# Seconds in one phase after which a rank looks whether another one has been stopped.
 WAITS = 2.0
 
 
@@ -159,16 +159,17 @@ class Watch:
     def _of_stopped(self) -> str:
         """Name a rank of this node that has been stopped by a signal for too long; "" for none.
 
-        Looked for only by a rank that has been waiting for a while.
+        Looked for only by a rank that has been in one phase for a while: it may wait, and steps take
+        no time for looks.
         """
         now, limit = time.monotonic(), min(bearable(), self._seconds)
-        if not self._phase.startswith(WAITING) or now - self._since < WAITS:
+        if now - self._since < WAITS:
             self._stopped.clear()
             return ""
         for place, row in enumerate(self._board):
             if not is_stopped(int(row["pid"])):
                 self._stopped.pop(place, None)
-            # The first rank that waits speaks alone, the next ones only where it could not.
+            # The first rank speaks alone, the next ones only where it could not.
             elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
                 rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
                 return (

@@ -159,8 +159,7 @@ class Watch:
     def _of_stopped(self) -> str:
         """Name a rank of this node that has been stopped by a signal for too long; "" for none.
 
-        Looked for only by a rank that has been in one phase for a while: it may wait, and steps take
-        no time for looks.
+        Looked for only by a rank that has been in one phase for a while: it may wait for that one.
         """
         now, limit = time.monotonic(), min(bearable(), self._seconds)
         if now - self._since < WAITS:

@@ -22,7 +22,7 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
 
     `equal` says that they are alike at all intervals that both have (`compared`). Else `step` is
     the first interval at which they differ, `tensor` the first tensor (in layer order), `vectors`
-    where it differs ("weights", slots of the optimizer), and `cause`:
+    where it differs ("weights", slots that both optimizers have), and `cause`:
 
     - "data": they read other samples;
     - "weights": they began with other weights;
@@ -43,14 +43,17 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         "cause": None, "settings": settings, "last": [max(run) for run in runs],
         "about": [run[min(run)].get("about", {}) for run in runs],
     }  # fmt: skip
+    vectors = [_vectors(run) for run in runs]
     for step in common:
-        one, other = (run[step] for run in runs)
-        if one["tensors"] == other["tensors"]:
+        one, other = (
+            _tensors(run[step], names, set.intersection(*map(set, vectors)))
+            for run, names in zip(runs, vectors, strict=True)
+        )
+        if one == other:
             continue
-        names = list(one["tensors"])
-        odd = [n for n in names if one["tensors"][n] != other["tensors"].get(n)]
-        tensor = odd[0] if odd else f"layers: {', '.join(other['tensors'])}"
-        held, there = (_vectors(run, step, tensor) for run in runs)
+        odd = [n for n in one if one[n] != other.get(n)]
+        tensor = odd[0] if odd else f"layers: {', '.join(other)}"
+        held, there = one.get(tensor, {}), other.get(tensor, {})
         orders = [sum(int(run[s]["order"], 16) for s in run if s <= step) for run in runs]
         order = (orders[0] - orders[1]) % (1 << 64) == 0
         return facts | {
@@ -79,11 +82,21 @@ def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[st
     return "settings" if settings else "arithmetic"
 
 
-def _vectors(run: dict[int, dict[str, Any]], step: int, tensor: str) -> dict[str, str]:
-    """Return the checksums of a tensor at a step by the vector in which it stands."""
+def _vectors(run: dict[int, dict[str, Any]]) -> list[str]:
+    """Return the vectors whose checksums are in a run's records, in their order."""
     # Before records named them there was one optimizer.
-    names = run[min(run)].get("vectors", ["weights", "velocity"])
-    return dict(zip(names, run[step]["tensors"].get(tensor, ()), strict=False))
+    names: list[str] = run[min(run)].get("vectors", ["weights", "velocity"])
+    return names
+
+
+def _tensors(
+    record: dict[str, Any], vectors: list[str], shared: set[str]
+) -> dict[str, dict[str, str]]:
+    """Return the checksums of each tensor by the vector in which it stands, where both have it."""
+    return {
+        tensor: {v: s for v, s in zip(vectors, sums, strict=False) if v in shared}
+        for tensor, sums in record["tensors"].items()
+    }
 
 
 def _records(path: Path) -> dict[int, dict[str, Any]]:

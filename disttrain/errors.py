@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from disttrain.shown import shown
+
 __all__ = [
     "CheckpointError",
     "Corruption",
@@ -42,9 +44,15 @@ __all__ = [
 
 
 class DisttrainError(Exception):
-    """Base of all errors raised on purpose: one sentence that says what, where and what to do."""
+    """Base of all errors raised on purpose: one sentence that says what, where and what to do.
+
+    What it quotes of files and names is escaped, and cut where it is long.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(shown(sentence))
 
 
 class UsageError(DisttrainError):
@@ -136,7 +144,7 @@ class RankFailure(DisttrainError):
         super().__init__(cause if common else f"rank {rank} failed in {phase}: {cause}{also}")
         self.rank = rank
         self.phase = phase
-        self.cause = cause
+        self.cause = shown(cause)
         self.exit_code = code
         self.details = details
 
@@ -160,7 +168,7 @@ def sentence_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, SystemExit):
         return f"left by sys.exit({error.code!r}); --resume goes on"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return shown(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 # The attribute of an exception that ended one rank, while the others raise the RankFailure in it.

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from disttrain.shown import shown
+
 __all__ = [
     "SLOW",
     "close",
@@ -155,7 +157,7 @@ def speak(text: str) -> None:
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"rank {_rank[0]} ({_rank[1]}): {text}\n")
+        sys.stderr.write(shown(f"rank {_rank[0]} ({_rank[1]}): {text}") + "\n")
         sys.stderr.flush()
     except (OSError, ValueError, RuntimeError):
         # Nobody reads it any more; or a signal came in the middle of another line.

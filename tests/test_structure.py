@@ -35,8 +35,10 @@ FLOORS = {
     "stopped": 1,
     "preemption": 1,
     "disk": 1,
+    "memory": 1,
     "errors": 0,
     "journal": 0,
+    "shown": -1,
 }
 OWNERS = {
     # In checkpoint for writing; launch tries out in the run folder whether HDF5 can write there.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.errors import DeviceError
+from disttrain.memory import free_memory
 
 
 def _host_kernels() -> Any:
@@ -70,6 +71,10 @@ class Device:
             return host
         np.copyto(out, host)
         return out
+
+    def free_memory(self) -> float:
+        """Return the bytes that are free here, for all ranks that use this device."""
+        return free_memory()
 
     def wait_for_copies(self) -> None:
         """Return when host arrays that were given to `put` may be written again."""

@@ -76,6 +76,10 @@ class Gpu(Device):
             self._copied.record()
         return out
 
+    def free_memory(self) -> float:
+        """Return the bytes that are free on this GPU."""
+        return float(cupy.cuda.runtime.memGetInfo()[0])
+
     def wait_for_copies(self) -> None:
         """Return when host arrays that were given to `put` may be written again."""
         self._copied.synchronize()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from disttrain.checkpoint.digest import digest
-from disttrain.errors import CheckpointError
+from disttrain.config import Settings, parse
+from disttrain.errors import CheckpointError, RunFileError
 
 __all__ = ["Snapshot"]
 
@@ -35,6 +36,18 @@ class Snapshot:
     def digest(self) -> str:
         """SHA-256 over parameters, slots and step."""
         return digest(self.parameters, self.slots, self.step)
+
+    def settings(self, source: object) -> Settings:
+        """Return the run file's settings; raise CheckpointError where it is none of this program.
+
+        `source` names the checkpoint in the error.
+        """
+        try:
+            return parse(self.run_file, source="its run file")
+        except RunFileError as error:
+            raise CheckpointError(
+                f"checkpoint {source} can't be used here ({error}): use the disttrain that wrote it"
+            ) from None
 
     def refuse_other_count(self, count: int, source: object) -> None:
         """Raise CheckpointError where there are not `count` parameters; `source` names the file."""

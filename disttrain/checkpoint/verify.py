@@ -55,6 +55,7 @@ def verify(path: Path) -> Verdict:
     """Return the verdict on the checkpoint at `path`: every digest in it is computed again."""
     try:
         snapshot = load(path)
+        snapshot.settings(path)
     except CheckpointError as error:
         return Verdict(path, str(error), _damaged(path))
     problem = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ from disttrain.cli import (
 )
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import DisttrainError, LauncherError
+from disttrain.shown import shown, shown_lines
 
 __all__ = ["app", "main"]
 
@@ -104,6 +106,9 @@ def main() -> None:
         # A crash in a library's C code says where Python was.
         faulthandler.enable()
     prepare_blas()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names that the terminal's character set lacks are shown in another way, and no crash.
+        sys.stdout.reconfigure(errors="backslashreplace")
     job = launched()
     if job and job.rank:
         # Rank 0 alone prints; the others speak only when they fail alone.
@@ -153,9 +158,9 @@ def _end(error: BaseException, details: str) -> None:
         where = "" if alone or collective else f"rank {rank} failed in {comm.watch.current}: "  # type: ignore[union-attr]
         # The sentence first, by itself: mpirun may lose what comes just before an abort.
         text = sentence_of(failure or error)
-        print(f"disttrain: {where}{text}", file=sys.stderr, flush=True)
+        print(shown(f"disttrain: {where}{text}"), file=sys.stderr, flush=True)
         if details := failure.details if failure else details:
-            print(details.rstrip(), file=sys.stderr, flush=True)
+            print(shown_lines(details), file=sys.stderr, flush=True)
     if comm is not None and not alone and not collective:
         comm.abort(code)
     _leave(code)

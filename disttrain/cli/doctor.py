@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,7 +67,7 @@ def command(
 
 def complain(finding: Finding) -> None:
     """Say a finding of a rank that does not speak otherwise, on standard error."""
-    print(f"disttrain doctor: {in_one_line(finding)}", file=sys.stderr, flush=True)
+    say(f"disttrain doctor: {in_one_line(finding)}", as_json=True)
 
 
 def print_report(facts: list[Facts], findings: list[Finding], as_json: bool) -> None:

@@ -63,12 +63,11 @@ def _data(file: Path) -> dict[str, Any]:
 
 
 def _checkpoint(file: Path) -> dict[str, Any]:
-    from disttrain import config
     from disttrain.checkpoint import find, load
 
     path = find(file)
     snapshot = load(path)
-    settings = config.parse(snapshot.run_file)
+    settings = snapshot.settings(path)
     progress = snapshot.state["progress"]
     return {
         "format": "disttrain-checkpoint",

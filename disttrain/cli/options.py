@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
+
+from disttrain.shown import shown
 
 __all__ = [
     "AsJson",
@@ -20,6 +23,7 @@ __all__ = [
     "Verbose",
     "listen",
     "print_json",
+    "put",
     "say",
 ]
 
@@ -62,15 +66,34 @@ def listen(quiet: bool = False, verbose: bool = False) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    say(json.dumps(value))
+    """Print one JSON object on standard output; numbers that are not finite as null."""
+    put(json.dumps(_finite(value), allow_nan=False))
 
 
 def say(line: str, as_json: bool = False) -> None:
     """Print a line for people: on standard error where standard output is for a program."""
-    stream = sys.stderr if as_json else sys.stdout
+    _print(shown(line), sys.stderr if as_json else sys.stdout)
+
+
+def put(text: str) -> None:
+    """Print a text for a program or a file, as it is; a terminal gets it with escapes."""
+    if sys.stdout.isatty():
+        text = "\n".join(shown(line, most=sys.maxsize) for line in text.split("\n"))
+    _print(text, sys.stdout)
+
+
+def _print(text: str, stream: TextIO) -> None:
     try:
-        print(line, file=stream, flush=True)
+        print(text, file=stream, flush=True)
     except BrokenPipeError:
         # Whoever read has gone, as `head` does: no failure, nor when Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with None for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_json, say
+from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_json, put, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: b
         write_atomically(output, buffer.getvalue(), error=DataError)
         say(f"{len(outputs)} predictions in {output}", as_json)
     elif not as_json:
-        say(table.getvalue().rstrip("\n"))
+        put(table.getvalue().rstrip("\n"))
     if as_json:
         print_json(
             {

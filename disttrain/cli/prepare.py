@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disttrain.cli.options import say
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts))
     for line in (_sentence(facts), *imported.notes):
-        print(line, file=sys.stderr if as_json else sys.stdout)
+        say(line, as_json)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from disttrain.advice.activity import silence
 from disttrain.cli.options import say
 from disttrain.environment import TERMINAL, launched
+from disttrain.shown import shown
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["Progress", "Warnings"]
@@ -58,7 +59,7 @@ class Progress(Callback):
         if self._gone:
             return
         try:
-            self._console.print(line, markup=False)
+            self._console.print(shown(line), markup=False)
         except BrokenPipeError:
             self._gone = True
             # Also for what Python flushes at its end.

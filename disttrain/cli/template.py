@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.options import say
+from disttrain.cli.options import put, say
 from disttrain.errors import UsageError
 
 __all__ = ["command"]
@@ -50,7 +50,7 @@ def command(
         raise UsageError(f"--output {output} is the run file itself: choose another name")
     text = fill(name, site, str(output) if output else None)
     if output is None:
-        say(text.rstrip("\n"))
+        put(text.rstrip("\n"))
         return
     try:
         output.write_text(text, encoding="utf-8")

@@ -25,6 +25,7 @@ from disttrain.errors import (
     raised_everywhere,
     sentence_of,
 )
+from disttrain.shown import shown_lines
 
 __all__ = ["connect", "connected"]
 
@@ -149,7 +150,7 @@ def _end_all_on_error(comm: Communicator) -> None:
                 text = sentence_of(failure_told(error) or error)
                 print(f"disttrain: {text}", file=sys.stderr, flush=True)
         else:
-            text = "".join(traceback.format_exception(kind, error, trace))
+            text = shown_lines("".join(traceback.format_exception(kind, error, trace)))
             if isinstance(error, KeyboardInterrupt):
                 text = sentence_of(error)
             print(f"disttrain: rank {comm.rank} failed in {comm.watch.current}:\n{text}",

@@ -14,9 +14,16 @@ from disttrain.config.section import keys_of_kind
 from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
 from disttrain.config.sentence import validated
 from disttrain.errors import RunFileError
+from disttrain.shown import quoted
 
 __all__ = ["parse", "read", "read_weights", "schema", "to_toml"]
 
+# A run file of a thousand layers; a file of given weights of a million numbers.
+RUN_FILE_BYTES, WEIGHTS_BYTES = 256 << 10, 32 << 20
+# tomllib takes memory with the square of a key's parts: 4 GB for a key of 64 KB.
+PARTS = 32
+PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)"""
+KEY = re.compile(rf"{PART}(?:[ \t]*+\.[ \t]*+{PART})*+")
 SETS_A_KIND = re.compile(r"[^=]*\bkind\s*=")
 
 
@@ -29,8 +36,8 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
     holds a key or a value that is not allowed.
     """
-    text = _text(path)
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_") or "run"
+    text = _text(path, RUN_FILE_BYTES)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_")[:200] or "run"
     settings = parse(text, changes, source=f"run file {path}", name=name)
     return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
 
@@ -43,7 +50,7 @@ def read_weights(path: str | Path) -> list[GivenLayer] | None:
     Raises RunFileError as `read` does.
     """
     source = f"weights file {path}"
-    table = _table(_text(path), source)
+    table = _table(_text(path, WEIGHTS_BYTES), source, WEIGHTS_BYTES)
     return validated(GivenNetwork, table, source).layers if "layers" in table else None
 
 
@@ -71,22 +78,38 @@ def schema() -> dict[str, Any]:
     return Settings.model_json_schema()
 
 
-def _text(path: str | Path) -> str:
+def _text(path: str | Path, most: int) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RunFileError(
-            f"run file {path}: {error.strerror or error}; give a TOML file"
-        ) from None
+        with open(path, "rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a zero byte in it.
+        reason = getattr(error, "strerror", None) or error
+        raise RunFileError(f"run file {path}: {reason}; give a TOML file") from None
+    if len(content) > most:
+        raise RunFileError(f"run file {path} has over {most >> 10} KiB; give a TOML file")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
 
 
-def _table(text: str, source: str) -> dict[str, Any]:
+def _table(text: str, source: str, most: int = RUN_FILE_BYTES) -> dict[str, Any]:
+    """Return what `text` states; refuse what would take the library's time or memory."""
+    if len(text) > most:
+        raise RunFileError(f"{source} has over {most >> 10} KiB; give a TOML file")
+    for found in KEY.finditer(text):
+        key = found.group()
+        if key.count(".") >= PARTS and len(re.findall(PART, key)) > PARTS:
+            raise RunFileError(f"{source}: key {quoted(key)} has over {PARTS} parts")
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise RunFileError(f"{source} is not valid TOML: it is nested too deep") from None
+    except tomllib.TOMLDecodeError as error:
         raise RunFileError(f"{source} is not valid TOML: {error}") from None
+    except ValueError:
+        raise RunFileError(f"{source} holds a number of more digits than Python reads") from None
 
 
 def _found(path: str, beside: Path) -> str:
@@ -104,8 +127,8 @@ def _apply(root: dict[str, Any], change: str) -> None:
     """
     key, equals, value = change.partition("=")
     names = key.strip().split(".")
-    if not equals or not all(names):
-        raise RunFileError(f"--set {change!r}: write it as section.key=value")
+    if not equals or not all(names) or len(names) > PARTS:
+        raise RunFileError(f"--set {quoted(change)}: write it as section.key=value")
     table: Any = root
     for number, name in enumerate(names[:-1]):
         part = _part(table, names[:number], name)
@@ -134,6 +157,6 @@ def _part(table: Any, path: Sequence[str], name: str) -> str | int:
 def _literal(value: str) -> Any:
     """Return what `value` is in TOML; as it stands where it is no literal."""
     try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _table(f"value = {value}", "--set")["value"]
+    except RunFileError:
         return value

@@ -17,9 +17,10 @@ __all__ = [
     "Fraction",
     "Location",
     "NotNegative",
+    "Part",
     "PositiveFloat",
-    "Ranks",
     "Section",
+    "Text",
     "keys_of_kind",
     "kind_or",
     "kinds_of",
@@ -30,14 +31,16 @@ __all__ = [
 Location = Sequence[int | str]
 # Counts of epochs, steps, samples.
 Count = Annotated[int, Field(ge=1, le=10**9)]
-# Counts of what each rank, or each part of a batch, costs something by itself.
-Ranks = Annotated[int, Field(ge=1, le=4096)]
 # What float32 can hold, with room to multiply.
 Finite = Annotated[float, Field(ge=-1e38, le=1e38, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(ge=1e-30, le=1e38, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e38, allow_inf_nan=False)]
 # Below 1 in float32 too.
 Fraction = Annotated[float, Field(ge=0, le=0.999999, allow_inf_nan=False)]
+# A part that something can be left out of: something must be left.
+Part = Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
+# A path, or the name of something in a file.
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class Section(BaseModel):

@@ -11,11 +11,10 @@ from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd, Step
 from disttrain.config.section import (
     Count,
     Finite,
-    Fraction,
-    NotNegative,
+    Part,
     PositiveFloat,
-    Ranks,
     Section,
+    Text,
     keys_of_kind,
     kinds_of,
 )
@@ -46,11 +45,11 @@ Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
 class Data(Section):
     """Where the samples are and what is done to them before the network sees them."""
 
-    path: str = Field(min_length=1)
+    path: Text
     normalize: Literal["none", "mean-image", "standardize", "range"] = "mean-image"
-    validation_fraction: Fraction = 0.1
-    inputs: str = "inputs"
-    targets: str = "targets"
+    validation_fraction: Part = 0.1
+    inputs: Text = "inputs"
+    targets: Text = "targets"
     memory: Literal["auto", "shared", "stream"] = "auto"
     block_rows: Count = 1024
 
@@ -63,19 +62,19 @@ class Layer(Section):
     """
 
     kind: Literal["dense"] = "dense"
-    units: Count
+    units: Annotated[int, Field(ge=1, le=2**24)]
     activation: Activation = "identity"
     initializer: Initializer = "auto"
     scale: PositiveFloat = 0.01
     bias: Finite = 0.0
-    dropout: Fraction = 0.0
+    dropout: Part = 0.0
 
 
 class Model(Section):
     """The network, its loss and the type of its numbers."""
 
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, strict=False)]
-    input_dropout: Fraction = 0.0
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000, strict=False)]
+    input_dropout: Part = 0.0
     loss: Literal["softmax", "squared", "perceptron"] = "softmax"
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -143,9 +142,9 @@ class Reproducibility(Section):
     """
 
     mode: Literal["fast", "exact"] = "fast"
-    leaves: Ranks = 8
+    leaves: Annotated[int, Field(ge=1, le=256)] = 8
     arithmetic: Literal["auto", "leaves", "shared"] = "auto"
-    blas_threads: Ranks = 1
+    blas_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     audit: Literal["stop", "redo", "off"] = "stop"
 
 
@@ -159,15 +158,15 @@ class Communication(Section):
     """How gradients are summed over ranks, and how long a rank may stay in one phase."""
 
     sum: Literal["auto", "window", "allreduce", "buckets", "ring"] = "auto"
-    bucket_mib: PositiveFloat = 4.0
-    deadline_seconds: NotNegative = 600.0
+    bucket_mib: Annotated[float, Field(ge=2**-10, le=2**16)] = 4.0
+    deadline_seconds: Annotated[float, Field(ge=0, le=10**7)] = 600.0
 
 
 class GivenLayer(Section):
     """A layer whose weights somebody wrote down: `W` of shape (units, inputs), `b` (units,)."""
 
-    W: Annotated[list[list[float]], Field(min_length=1)]
-    b: Annotated[list[float], Field(min_length=1)]
+    W: Annotated[list[list[Finite]], Field(min_length=1)]
+    b: Annotated[list[Finite], Field(min_length=1)]
     activation: Activation = "identity"
 
 
@@ -181,7 +180,7 @@ class Settings(Section):
     """A whole run file."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)] = "run"
     plot: bool = False
     data: Data
     model: Model

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from disttrain.config.section import Location, kinds_of, place
 from disttrain.errors import RunFileError
+from disttrain.shown import quoted, shown
 
 __all__ = ["validated"]
 
@@ -28,26 +29,39 @@ def validated(kind: type[S], table: Mapping[str, Any], source: str) -> S:
 def _sentence(root: type[BaseModel], error: ValidationError) -> str:
     """Return the first problem as one sentence, an unknown key before all others."""
     problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A list whose items are wrong counts as too short besides.
+    problems = [e for e in problems if e["type"] != "too_short"] or problems
     first, more = problems[0], len(problems) - 1
     path, tables = place(root, first["loc"])
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
+    key, given, kind = quoted(".".join(path)), first["input"], first["type"]
+    if kind == "extra_forbidden":
         text = _unknown(root, first["loc"])
-    elif first["type"] == "missing":
+    elif kind == "missing":
         fields = tables[0].model_fields.items() if tables else ()
         inner = [name for name, field in fields if field.is_required()]
-        text = f"{'.'.join([key, *inner[:1]])!r} is missing and has no default"
-    elif first["type"] == "union_tag_invalid":
+        text = f"{quoted('.'.join([*path, *inner[:1]]))} is missing and has no default"
+    elif kind == "union_tag_invalid":
         kinds = [kind for table in tables for kind in kinds_of(table)]
-        given = first["input"]["kind"]
-        text = f"'{key}.kind' is {given!r}; {_near(str(given), kinds, 'known kinds')}"
-    elif first["type"] in NO_TABLE:
-        text = f"{key!r} is {first['input']!r}: input should be a table of keys"
-    elif first["type"] == "value_error":
-        text = f"{key!r}: {first['ctx']['error']}"
+        key = quoted(".".join([*path, "kind"]))
+        text = f"{key} is {quoted(given['kind'])}; {_near(given['kind'], kinds, 'known kinds')}"
+    elif kind in NO_TABLE:
+        text = f"{key} is {quoted(given)}: input should be a table of keys"
+    elif kind == "value_error":
+        text = f"{key}: {first['ctx']['error']}"
     else:
-        text = f"{key!r} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        says = _limit(first.get("ctx", {})) or f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        text = f"{key} is {quoted(given)}: {says}"
     return text + (f" (and {more} more)" if more else "")
+
+
+def _limit(facts: Mapping[str, Any]) -> str:
+    """Return which limit of a number was passed; "" where it was something else."""
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return "".join(f"input should be {words[k]} {_number(facts[k])}" for k in words if k in facts)
+
+
+def _number(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 def _unknown(root: type[BaseModel], location: Location) -> str:
@@ -60,10 +74,10 @@ def _unknown(root: type[BaseModel], location: Location) -> str:
     having = [kind for t in others if key in t.model_fields for kind in kinds_of(t)]
     if having:
         kinds = " or ".join(f'"{kind}"' for kind in having)
-        return f'{whole!r} is a key of kind = {kinds}, and kind is "{location[-2]}" here'
-    return f"unknown key {whole!r}; {_near(key, list(table.model_fields), 'known keys')}"
+        return f'{quoted(whole)} is a key of kind = {kinds}, and kind is "{location[-2]}" here'
+    return f"unknown key {quoted(whole)}; {_near(key, list(table.model_fields), 'known keys')}"
 
 
-def _near(given: str, known: list[str], title: str) -> str:
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+def _near(given: object, known: list[str], title: str) -> str:
+    near = difflib.get_close_matches(shown(given, 80), known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"{title}: {', '.join(known)}"

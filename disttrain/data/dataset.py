@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.source import Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
 from disttrain.errors import DataError
+from disttrain.memory import free_memory
 
 __all__ = ["Dataset", "Split", "open_dataset"]
 
@@ -83,7 +83,7 @@ def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None
         if only is not None:
             rows = {name: row for name, row in rows.items() if name == only}
         needed = sum(_bytes(file, split, r) for split, r in rows.values())
-        fits = needed < min(_room(), comm.shared_room)
+        fits = needed < min(MEMORY_FRACTION * free_memory(), comm.shared_room)
         if settings.memory == "shared" and needed >= comm.shared_room:
             raise DataError(
                 f"data file {file.path} needs {needed:,.0f} bytes of shared memory and this node "
@@ -108,10 +108,10 @@ def _targets(file: DataFile, split: str) -> np.ndarray:
     """Return all targets of a split: int64 classes, or float64 of shape (rows, outputs)."""
     facts = file.splits[split]
     needed = facts.rows * (np.dtype(np.int64).itemsize + facts.outputs * TARGET_BYTES)
-    if needed > _room():
+    if needed > (room := MEMORY_FRACTION * free_memory()):
         raise DataError(
             f"data file {file.path}: the {facts.rows} targets of {split} need {needed:,.0f} bytes "
-            f"of memory, and this node has {_room():,.0f} for them: use a node with more"
+            f"of memory, and this node has {room:,.0f} for them: use a node with more"
         )
     with reading(file.path):
         targets = facts.stored_targets.all()
@@ -147,14 +147,3 @@ def _classes(file: DataFile, targets: dict[str, np.ndarray]) -> int:
 def _bytes(file: DataFile, split: str, rows: np.ndarray) -> int:
     facts = file.splits[split]
     return len(rows) * facts.inputs * facts.dtype.itemsize
-
-
-def _room() -> float:
-    """Return how many bytes a data set may take on this node."""
-    pages = os.sysconf("SC_AVPHYS_PAGES")
-    try:
-        with open("/proc/meminfo") as meminfo:
-            free = next(int(line.split()[1]) for line in meminfo if line.startswith("MemAvail"))
-        return MEMORY_FRACTION * free * 1024
-    except (OSError, StopIteration, ValueError):
-        return MEMORY_FRACTION * pages * os.sysconf("SC_PAGE_SIZE")

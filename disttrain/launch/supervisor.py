@@ -28,6 +28,7 @@ from disttrain.launch.run_mark import RunMark, resuming
 from disttrain.launch.sentinel import Sentinel
 from disttrain.launch.signs import FolderOfSigns, Signs
 from disttrain.launch.watchdog import Watchdog
+from disttrain.shown import shown
 
 __all__ = ["supervise"]
 
@@ -246,4 +247,4 @@ def _places_of_signs(mark: RunMark | None, cluster: Cluster | None) -> list[Path
 def _say(line: str) -> None:
     """Print a line on standard error, where there is one: a terminal may have gone."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"disttrain: {line}", file=sys.stderr, flush=True)
+        print(shown(f"disttrain: {line}"), file=sys.stderr, flush=True)

@@ -149,7 +149,8 @@ class Network:
     def penalty(self, weight_decay: float) -> float:
         """Return `λ/2 ‖w‖²` over the parameters that decay."""
         decayed = self.values[: self.layout.decayed]
-        return 0.5 * weight_decay * float((decayed * decayed).sum(dtype="f8"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return 0.5 * weight_decay * float((decayed * decayed).sum(dtype="f8"))
 
 
 def _checked(what: str, shape: Shape) -> Shape:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from disttrain import config
 from disttrain.checkpoint import Snapshot, newest_whole
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError
@@ -131,7 +130,7 @@ def arithmetic_of(snapshot: Snapshot) -> Arithmetic | None:
 
 def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
     """Return the keys that are not what they were when `snapshot` was saved: old and new value."""
-    old = flat(config.parse(snapshot.run_file).model_dump())
+    old = flat(snapshot.settings(f"of step {snapshot.step}").model_dump())
     new = flat(settings.model_dump())
     keys = sorted(k for k in old | new if old.get(k) != new.get(k))
     return {key: (old.get(key), new.get(key)) for key in keys}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +28,7 @@ from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.run import Run
-from disttrain.training.trainer import fit
+from disttrain.training.trainer import diverged, fit
 
 __all__ = ["train"]
 
@@ -88,16 +89,17 @@ def _to_the_end(
     warn: Callable[[str], None],
 ) -> tuple[Run, dict[str, Any]]:
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
-    begin, run = time.time(), None
+    begin, run, digest = time.time(), None, None
     try:
         with comm.watch.armed(settings.communication.deadline_seconds):
             run = build()
             _begin(run, folder, snapshot, warn)
             fit(run, folder)
-            return run, _finish(run, folder, begin)
+            digest = run.digest()
+            return run, _finish(run, folder, begin, digest)
     except BaseException as error:
         if comm.is_root:
-            _mark(run, comm, folder, begin, error)
+            _mark(run, comm, folder, begin, error, digest)
         raise
 
 
@@ -129,15 +131,18 @@ def _tell_the_end(run: Run, summary: dict[str, Any]) -> None:
             callback.on_end(run, summary)
 
 
-def _finish(run: Run, folder: RunFolder, begin: float) -> dict[str, Any]:
+def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str, Any]:
     """Score the best weights, write the summary and return it. Collective."""
-    digest = run.digest()
     run.use_best()
-    scores = {
-        name: run.score(run.dataset.splits[name], f"scoring the {name} split")._asdict()
-        for name in ("validation", "test")
-        if name in run.dataset.splits
-    }
+    scores = {}
+    for name in ("validation", "test"):
+        if name in run.dataset.splits:
+            score = run.score(run.dataset.splits[name], f"scoring the {name} split")
+            if not math.isfinite(score.loss):
+                raise diverged(
+                    run, f"the {name} loss of the best weights is {score.loss}", run.state.step
+                )
+            scores[name] = score._asdict()
     status = "stopped-early" if run.state.stopped_early else "completed"
     summary = summarize(run, run.comm, begin, status, digest) | scores
     with run.comm.together("saving"):
@@ -156,10 +161,11 @@ def _diagnosis(run: Run) -> list[str]:
 
 
 def _mark(
-    run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: BaseException
-) -> None:
-    """Write down how the run ended (rank 0)."""
-    digest = run.digest() if run else None
+    run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: BaseException,
+    digest: str | None,
+) -> None:  # fmt: skip
+    """Write down how the run ended (rank 0); `digest` is that of a training that is done."""
+    digest = digest or (run.digest() if run else None)
     summary = summarize(run, comm, begin, status_of(error), digest)
     summary["failures"].append(sentence_of(failure_told(error) or error))
     # Where this fails too, the error that is being raised is the better one to show.

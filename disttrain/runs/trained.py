@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from disttrain import config
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
 from disttrain.comm import Communicator
@@ -19,7 +19,7 @@ from disttrain.data import (
     interchangeable,
     open_dataset,
 )
-from disttrain.errors import CheckpointError, DataError, UsageError
+from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor
@@ -75,8 +75,18 @@ class Trained(Predictor):
             )
 
     def evaluate(self, data: str | None = None, split: str = "test") -> Score:
-        """Return loss and accuracy on a split. Collective."""
-        return self.score(self.split(split, data), f"scoring the {split} split")
+        """Return loss and accuracy on a split. Collective.
+
+        Raises Divergence on all ranks where the loss is not a finite number.
+        """
+        score = self.score(self.split(split, data), f"scoring the {split} split")
+        if not math.isfinite(score.loss):
+            raise Divergence(
+                f"the loss of {self.path} on the {split} split is {score.loss}: its outputs are "
+                "too large for its targets; look for wild numbers in the data, or train it anew "
+                "with a smaller schedule.learning_rate"
+            )
+        return score
 
 
 def load_trained(
@@ -93,7 +103,7 @@ def load_trained(
     with comm.together("loading the checkpoint"):
         file = find(Path(path))
         snapshot = load(file)
-        settings = config.parse(snapshot.run_file, source=f"the run file in {file}")
+        settings = snapshot.settings(file)
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]})
         # A network that was trained on a GPU can be used anywhere.
         kind = "cpu" if settings.device.kind == "cpu" else "auto"

@@ -15,9 +15,13 @@ from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide, pin_threads
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.predictor import build_predictor
+from disttrain.training.predictor import build_predictor, stacked
 from disttrain.training.run import Run
-from disttrain.training.suitability import check_fit, refuse_what_does_not_fit
+from disttrain.training.suitability import (
+    check_fit,
+    refuse_what_does_not_fit,
+    refuse_what_memory_cannot_hold,
+)
 from disttrain.training.work import divide
 
 __all__ = ["build_run"]
@@ -48,6 +52,9 @@ def build_run(
         train = dataset.splits["train"]
         normalization = measure(settings.data.normalize, train.rows, comm)
         with comm.together("building the network"):
+            if layers is None:
+                layers = list(stacked(settings))
+                refuse_what_memory_cannot_hold(layers, settings, dataset, device, comm)
             model = build_predictor(
                 settings, comm, normalization, dataset.shape, device, layers, loss
             )

@@ -59,7 +59,8 @@ def evaluate(
     everything: dict[int, tuple[float, int]] = {}
     for chunk in range(0, blocks, CHUNK_BLOCKS * workers):
         sums: dict[int, tuple[float, int]] = {}
-        with comm.together(phase):
+        # What overflows is found in the loss.
+        with comm.together(phase), np.errstate(over="ignore", invalid="ignore"):
             last = min(chunk + CHUNK_BLOCKS * workers, blocks)
             for block in range(chunk + comm.rank, last, workers) if comm.rank < workers else ():
                 comm.phase(phase)

@@ -16,7 +16,7 @@ from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape
 from disttrain.model.losses import built_in
 from disttrain.training.evaluation import Score, evaluate, outputs_of
 
-__all__ = ["Predictor", "build_predictor"]
+__all__ = ["Predictor", "build_predictor", "stacked"]
 
 
 @dataclass

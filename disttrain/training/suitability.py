@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from disttrain.arrays import Device
+from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import Dataset
+from disttrain.data import PIECE_ROWS, Dataset
 from disttrain.errors import RunFileError
-from disttrain.model import Perceptron, Softmax
+from disttrain.model import Layer, Perceptron, Softmax
+from disttrain.model.flat import Layout
+from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 
-__all__ = ["check_fit", "doubts", "refuse_what_does_not_fit"]
+__all__ = ["check_fit", "doubts", "refuse_what_does_not_fit", "refuse_what_memory_cannot_hold"]
 
 LARGE_FOR_ADAM = 0.01
 
@@ -70,4 +79,33 @@ def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
         raise RunFileError(
             f"model.layers: the last layer has {units} units, but the targets of {path} are "
             f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
+        )
+
+
+def refuse_what_memory_cannot_hold(
+    stack: Sequence[Layer], settings: Settings, dataset: Dataset, device: Device, comm: Communicator
+) -> None:
+    """Raise RunFileError, before memory is asked for, where the network needs more than is free.
+
+    Each rank needs its weights, their gradients and a state of the optimizer; and what layers put
+    out, for its share of a batch (and the gradients of that) and for a block of a validation: the
+    least that a training can do with.
+    """
+    shapes, parameters = [dataset.shape], []
+    for layer in stack:
+        parameters.append(layer.parameters(shapes[-1]))
+        shapes.append(layer.outputs(shapes[-1]))
+    count, outputs = Layout(parameters).length, sum(math.prod(shape) for shape in shapes[1:])
+    most = max(split.count for split in dataset.splits.values())
+    share = min(settings.training.batch_size or most, most, PIECE_ROWS) // comm.size
+    # Exact mode tries out a whole block.
+    block = BLOCK_ROWS if settings.reproducibility.mode == "exact" else min(BLOCK_ROWS, most)
+    numbers = 3 * count + max(2 * share, block) * outputs
+    needed = numbers * np.dtype(settings.model.dtype).itemsize
+    ranks = comm.local_size if device.kind == "cpu" else 1
+    if needed * ranks > (free := device.free_memory()):
+        each = f" for each of the {ranks} ranks of a host" if ranks > 1 else ""
+        raise RunFileError(
+            f"model.layers: {count:,} parameters need at least {needed / 1e9:,.1f} GB of memory"
+            f"{each}, and {free / 1e9:,.1f} GB are free on {comm.host}: give the layers fewer units"
         )

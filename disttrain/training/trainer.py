@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 
@@ -17,7 +18,7 @@ from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
 from disttrain.training.state import Report
 
-__all__ = ["fit", "train_step"]
+__all__ = ["diverged", "fit", "train_step"]
 
 
 def fit(run: Run, keeper: Keeper | None = None) -> None:
@@ -183,8 +184,6 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
     if "validation" in run.dataset.splits:
         everyone = settings.validation.on == "all"
         score = run.score(run.dataset.splits["validation"], "validation", everyone)
-        if not math.isfinite(score.loss):
-            raise diverged(run, f"the validation loss is {score.loss}", state.step)
     report = Report(
         step=state.step,
         epoch=run.epoch,
@@ -198,6 +197,10 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         seconds=state.seconds,
     )
     report = comm.share(report)
+    for name, value in dataclasses.asdict(report).items():
+        if value is not None and not math.isfinite(value):
+            # Not the losses alone: finite weights can have a penalty that is not.
+            raise diverged(run, f"the {name.replace('_', ' ')} is {value}", state.step)
     improved = state.close_interval(report, settings.validation.patience)
     if isinstance(run.loss, Perceptron) and separates(run):
         state.stop("separated")

@@ -1,5 +1,9 @@
+import math
 import tomllib
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -340,3 +344,117 @@ def test_a_run_file_that_can_not_be_read(tmp_path: Path, what: str) -> None:
 
 def test_the_schema_knows_every_section() -> None:
     assert set(schema()["properties"]) == set(Settings.model_fields)
+
+
+def numeric_keys(
+    table: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Yield each numeric key of the schema, its facts there, and what it needs beside it."""
+    if "$ref" in table:
+        table = schema()["$defs"][table["$ref"].rpartition("/")[2]]
+    kind = table.get("properties", {}).get("kind", {})
+    tag = kind.get("const") or kind.get("enum", [""])[0]
+    needs = (f"{'.'.join(path)}.kind={tag}",) if tag and path[-1] != "0" else ()
+    for name, value in table.get("properties", {}).items():
+        inner = (*path, name)
+        if "$ref" in value or "oneOf" in value:
+            for one in value.get("oneOf", [value]):
+                yield from numeric_keys(one, inner)
+        elif "$ref" in value.get("items", {}):
+            yield from numeric_keys(value["items"], (*inner, "0"))
+        for one in [value, *value.get("anyOf", [])]:
+            if one.get("type") in ("integer", "number"):
+                yield ".".join(inner), one, needs
+
+
+NUMERIC = list(numeric_keys(schema()))
+
+
+def limits(facts: dict[str, Any]) -> tuple[Any, Any]:
+    low = facts.get("minimum", facts.get("exclusiveMinimum"))
+    return low, facts.get("maximum", facts.get("exclusiveMaximum"))
+
+
+def test_the_schema_shows_every_number() -> None:
+    names = {key for key, _, _ in NUMERIC}
+    assert {"seed", "model.layers.0.units", "optimizer.beta2", "schedule.final_rate"} <= names
+    assert len(names) > 25
+
+
+@pytest.mark.parametrize(("key", "facts", "needs"), NUMERIC, ids=[k for k, _, _ in NUMERIC])
+def test_every_number_has_two_limits(
+    key: str, facts: dict[str, Any], needs: tuple[str, ...]
+) -> None:
+    low, high = limits(facts)
+    assert low is not None
+    assert high is not None
+    beyond = [
+        -1e308,
+        1e308,
+        math.nan,
+        math.inf,
+        10**40,
+        -(10**40),
+        low - abs(low) - 1,
+        2 * high + 1,
+    ]
+    for value in [*beyond, "0x" + "f" * 100_000, "[1]", "'1'", "true"]:
+        assert f"'{key}'" in refused(*needs, f"{key}={value}")
+    assert "digits" in refused(text=f"{SHORTEST}[training]\nepochs = {'1' * 100_000}\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model.layers.0.units=1000000000", "'model.layers.0.units' is 1000000000: input should "
+         "be at most 16777216"),
+        ("model.layers.0.dropout=0.99999999999", "should be at most 0.99"),
+        ("communication.bucket_mib=1e308", "should be at most 65536"),
+        ("reproducibility.leaves=100000", "should be at most 256"),
+        ("training.protocol=[]", "'training.protocol' is []: input should be 'mini-batch'"),
+        ("a" + ".a" * 32_000 + "=1", "write it as section.key=value"),
+        ("seed=" + "[" * 100_000, "'seed' is '[[["),
+        ("seed=" + "{a=" * 50_000, "'seed' is '{a={a="),
+        ("name=" + "a" * 100_000, "'name' is 'aaa"),
+        ("name=\x1b[2J\nx", "'name' is '\\x1b[2J\\nx'"),
+        ("data.path=a\x00b", "'data.path' is 'a\\x00b'"),
+        ("data.path=\udcff", "'data.path' is '\\udcff'"),
+        ("x" * 100_000 + "=1", "unknown key 'xxx"),
+        ("model.layers=[" + "{units=1}," * 1001 + "]", "'model.layers' is [{'units': 1}, "),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_wild_values_are_one_short_sentence(change: str, words: str) -> None:
+    text = refused(change)
+    assert words in text
+    assert text.isprintable()
+    assert len(text) < 700
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a." * 32_000 + "b", "'a'." * 9_000 + "b", '"a\\"." . ' * 5_000 + "b", "a . " * 9_000 + "b"],
+    ids=range(4),
+)
+@pytest.mark.parametrize("form", ["{} = 1", "[{}]", "[[{}]]", "x = {{ {} = 1 }}"])
+def test_a_key_of_thousands_of_parts_costs_nothing(key: str, form: str) -> None:
+    begin = tracemalloc.get_traced_memory()
+    tracemalloc.start()
+    try:
+        assert "has over 32 parts" in refused(text=SHORTEST + form.format(key))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000, begin
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_with_many_dots_are_no_keys() -> None:
+    dots = "x/../" * 200 + "a.b.c d.e.f" * 20
+    assert make(f"data.path='{dots}'").data.path == dots
+    assert "over 256 KiB" in refused(text=SHORTEST + "#" * 300_000)
+    assert "nested too deep" in refused(text=SHORTEST + "[training]\nepochs = " + "[" * 100_000)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SHORTEST.replace("\n", "\r\n").encode())
+    assert read(path).name == "run"

@@ -111,6 +111,37 @@ def test_a_divergence_in_the_last_step_is_one_too(build: Build) -> None:
         fit(run)
 
 
+def regression(scale: float, write_data: Callable[..., str]) -> str:
+    x = np.random.default_rng(0).normal(size=(80, 2))
+    y = scale * (x @ [1.0, -2.0] + 0.5)
+    return write_data("line.h5", train=(x[:60], y[:60]), validation=(x[60:], y[60:]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # The loss is finite, the penalty of the weights is not.
+        ["schedule.learning_rate=1e6", "training.protocol=batch", "training.epochs=1"],
+        # The loss is finite in every step, and their sum is not.
+        ["schedule.learning_rate=1e-30", "model.dtype=float64"],
+        ["schedule.learning_rate=10.0"],
+        ["schedule.learning_rate=10.0", "reproducibility.mode=exact", "model.dtype=float64"],
+    ],
+    ids=["penalty", "sum", "linear", "exact"],
+)
+def test_whatever_is_not_finite_is_a_divergence(
+    build: Build, write_data: Callable[..., str], changes: list[str]
+) -> None:
+    scale = 1e153 if "float64" in changes[-1] else 1e17
+    path = regression(scale, write_data)
+    run = build(f"data.path={path}", "model.layers=[{units=1}]", "model.loss=squared",
+                "training.epochs=300", *changes)  # fmt: skip
+    with pytest.raises(Divergence, match=r"is (inf|nan) at step") as caught:
+        fit(run)
+    assert caught.value.exit_code == 4
+    assert all(np.isfinite(v) for r in run.state.history for v in r.values() if v is not None)
+
+
 @pytest.mark.parametrize("when", ["on_step", "on_interval"])
 def test_an_error_in_a_callback_ends_the_run_and_names_the_phase(build: Build, when: str) -> None:
     class Bad(Callback):

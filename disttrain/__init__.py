@@ -2,16 +2,18 @@
 
     import disttrain
 
-    settings = disttrain.read("run.toml", ["training.epochs=3"])
-    summary = disttrain.train(settings, "runs/mine")          # as `disttrain train` does
-    model = disttrain.load("runs/mine")                       # its best weights
-    print(model.evaluate(split="test"), model.predict(images))
+    data = disttrain.Data(X, y, test=(X_test, y_test))
+    model = disttrain.train(data, layers=[disttrain.Dense(100, "relu"), 10], epochs=5)
+    print(model.evaluate(), model.predict(X_new))
 
-    run = disttrain.build(settings)                           # the same in memory, no folder
+    model = disttrain.train("run.toml", "runs/mine", epochs=3)    # as `disttrain train` does
+    model = disttrain.load("runs/mine")                           # its best weights
+
+    run = disttrain.build("run.toml")                             # step by step, no folder
     disttrain.fit(run)
 
 The same script runs alone or under mpirun; then every rank calls the same functions in the same
-order. `layers=`, `loss=` and `callbacks=` of `build` and `train` take objects of your own classes.
+order. docs/python.md has the whole of it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,27 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from disttrain.environment import VERSION as __version__
+
 if TYPE_CHECKING:
     from disttrain.advice.gradient_check import gradient_check
-    from disttrain.api import build, connect, load, train
+    from disttrain.api import Data, build, connect, load, train
     from disttrain.config import Settings, parse, read
-    from disttrain.errors import DisttrainError
+    from disttrain.errors import (
+        CheckpointError,
+        Corruption,
+        DamagedCheckpoint,
+        DataError,
+        DeviceError,
+        DisttrainError,
+        Divergence,
+        LauncherError,
+        LostRanks,
+        Preempted,
+        RankFailure,
+        RunFileError,
+        UsageError,
+    )
     from disttrain.model import (
         Context,
         Dense,
@@ -39,17 +57,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Callback",
+    "CheckpointError",
     "Context",
+    "Corruption",
+    "DamagedCheckpoint",
+    "Data",
+    "DataError",
     "Dense",
+    "DeviceError",
     "DisttrainError",
+    "Divergence",
     "Dropout",
+    "LauncherError",
     "Layer",
     "Loss",
+    "LostRanks",
     "Parameter",
+    "Preempted",
+    "RankFailure",
     "Report",
+    "RunFileError",
     "Settings",
     "Softmax",
     "Squared",
+    "UsageError",
+    "__version__",
     "build",
     "connect",
     "fit",
@@ -62,9 +94,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "disttrain.api": ("build", "connect", "load", "train"),
+    "disttrain.api": ("Data", "build", "connect", "load", "train"),
     "disttrain.config": ("Settings", "parse", "read"),
-    "disttrain.errors": ("DisttrainError",),
+    "disttrain.errors": (
+        "CheckpointError",
+        "Corruption",
+        "DamagedCheckpoint",
+        "DataError",
+        "DeviceError",
+        "DisttrainError",
+        "Divergence",
+        "LauncherError",
+        "LostRanks",
+        "Preempted",
+        "RankFailure",
+        "RunFileError",
+        "UsageError",
+    ),
     "disttrain.model": (
         "Context",
         "Dense",
@@ -87,3 +133,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'disttrain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

@@ -51,17 +51,12 @@ class Print(disttrain.Callback):
         print(f"epoch {report.epoch:.0f}: validation accuracy {report.validation_accuracy:.3f}")
 
 
-settings = disttrain.parse(f"""
-    [data]
-    path = "{sys.argv[1]}"
-    [model]
-    layers = [{{ units = 100 }}, {{ units = 10 }}]
-    [training]
-    epochs = 2
-    [schedule]
-    learning_rate = 0.02
-""")
-run = disttrain.build(
-    settings, layers=[LeakyDense(100), disttrain.Dense(10)], loss=Hinge(), callbacks=[Print()]
+model = disttrain.train(
+    sys.argv[1],
+    layers=[LeakyDense(100), 10],
+    loss=Hinge(),
+    epochs=2,
+    learning_rate=0.02,
+    callbacks=[Print()],
 )
-disttrain.fit(run)
+print(f"best weights: validation accuracy {model.summary['validation']['accuracy']:.3f}")

@@ -11,7 +11,7 @@ import disttrain
 
 model = disttrain.load(sys.argv[1])
 print(f"{model.path}: step {model.snapshot.step}, digest {model.snapshot.digest[:12]}")
-print(f"test accuracy {model.evaluate(split='test').accuracy:.4f}")
+print(f"test accuracy {model.evaluate().accuracy:.4f}")
 
 # Raw inputs, as they stand in the data file: the model brings its own normalization.
 black = np.zeros((1, *model.network.shapes[0]), "uint8")

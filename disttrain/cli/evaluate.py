@@ -25,7 +25,7 @@ def command(
     comm = connect()
     listen(verbose=verbose)
     trained = load_trained(file, comm)
-    score = trained.evaluate(data, split)
+    score = trained.evaluate(data, split=split)
     if not comm.is_root:
         return
     if as_json:

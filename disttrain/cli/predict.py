@@ -57,7 +57,7 @@ def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
         return trained.predict_split(trained.split(split, str(inputs)))
     with trained.comm.together("reading inputs"):
         array = read_npy(inputs)
-    return trained.predict(array)
+    return trained.predict(array, everywhere=False)
 
 
 def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: bool) -> None:

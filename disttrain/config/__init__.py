@@ -4,6 +4,7 @@ Every key has a default but `data.path` and `model.layers`; unknown keys are err
 nearest known one.
 """
 
+from disttrain.config.keywords import from_keywords
 from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd
 from disttrain.config.reading import parse, read, read_weights, schema, to_toml
 from disttrain.config.sections import Communication, Data, Interval, Layer, Settings
@@ -18,6 +19,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "Sgd",
+    "from_keywords",
     "parse",
     "read",
     "read_weights",

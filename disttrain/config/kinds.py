@@ -24,6 +24,7 @@ __all__ = [
     "Exponential",
     "InverseTime",
     "Optimizer",
+    "Rates",
     "Schedule",
     "Sgd",
     "Step",
@@ -104,6 +105,19 @@ class Cosine(Rate):
     final_rate: NotNegative = 0.0
 
 
+class Rates(Section):
+    """The rate of each epoch, the last one for all that follow: what a script's function gave."""
+
+    kind: Literal["rates"]
+    rates: Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=10_000, strict=False)]
+    warmup_epochs: NotNegative = 0.0
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the first epoch."""
+        return self.rates[0]
+
+
 # An earlier disttrain, whose kinds had no keys of their own, wrote all of these in each table.
 ONCE_ALL = {"kind", "learning_rate", "warmup_epochs", "factor", "every_epochs", "k", "final_rate"}
 
@@ -118,7 +132,7 @@ def _without_keys_of_other_kinds(given: Any) -> Any:
 
 
 Schedule = Annotated[
-    Constant | Step | Exponential | InverseTime | Cosine,
+    Constant | Step | Exponential | InverseTime | Cosine | Rates,
     Field(discriminator="kind"),
     kind_or("step"),
     BeforeValidator(_without_keys_of_other_kinds),

@@ -158,7 +158,7 @@ class Communication(Section):
     """How gradients are summed over ranks, and how long a rank may stay in one phase."""
 
     sum: Literal["auto", "window", "allreduce", "buckets", "ring"] = "auto"
-    bucket_mib: Annotated[float, Field(ge=2**-10, le=2**16)] = 4.0
+    bucket_mib: Annotated[float, Field(ge=1e-6, le=2**16)] = 4.0
     deadline_seconds: Annotated[float, Field(ge=0, le=10**7)] = 600.0
 
 
@@ -215,13 +215,16 @@ class Settings(Section):
                 whole[name] = {**keys, **whole.get(name, {})}
         return whole
 
-    def replace(self, **sections: Mapping[str, Any]) -> Self:
+    def replace(self, **sections: Any) -> Self:
         """Return a copy with some keys of some sections changed, validated again.
 
         Another `kind` leaves out the keys of the kind before.
         """
         plain = self.model_dump(exclude_none=True)
         for name, keys in sections.items():
+            if not isinstance(keys, Mapping) or not isinstance(plain.get(name), dict):
+                plain[name] = keys
+                continue
             own = keys_of_kind(type(self), [name], keys.get("kind", plain[name].get("kind")))
             kept = {key: value for key, value in plain[name].items() if not own or key in own}
             plain[name] = {**kept, **keys}

@@ -82,15 +82,20 @@ class RunFolder:
             ) from None
         if resume:
             return
-        if self.holds_a_run() and not overwrite:
-            raise UsageError(
-                f"run folder {self.path} holds a run: go on with it by --resume, replace it by "
-                "--overwrite, or choose another --output"
-            )
+        if not overwrite:
+            self.refuse_to_replace()
         self.clear()
         # Not by `clear`: what was written before there was a checkpoint is for whoever resumes.
         for log in self.path.glob("logs/rank-*.jsonl"):
             log.unlink(missing_ok=True)
+
+    def refuse_to_replace(self) -> None:
+        """Raise UsageError where the folder holds a run."""
+        if self.holds_a_run():
+            raise UsageError(
+                f"run folder {self.path} holds a run: go on with it by --resume, replace it by "
+                "--overwrite, or choose another --output"
+            )
 
     def clear(self) -> None:
         """Remove the files of a run, and nothing else."""

@@ -69,6 +69,10 @@ def accepted(
     """
     changed = changes(settings, snapshot)
     breaking = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    old, new = changed.get("schedule.rates", (None, None))
+    if old and new and all(a == b for a, b in zip(old, new, strict=False)):
+        # A longer run has more of them.
+        breaking.remove("schedule.rates")
     if settings.schedule.kind == "cosine" and "training.epochs" in changed:
         # The cosine's every rate depends on the length of the run.
         breaking.append("training.epochs")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
@@ -19,20 +23,27 @@ from disttrain.data import (
     interchangeable,
     open_dataset,
 )
+from disttrain.data.labels import class_numbers, numbers_of
 from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
-from disttrain.training.predictor import Predictor, build_predictor
+from disttrain.training.predictor import Predictor, build_predictor, checked_rows
 
 __all__ = ["Trained", "load_trained"]
 
 
 @dataclass
 class Trained(Predictor):
-    """A network with the weights of a checkpoint, and its normalization."""
+    """A network with the weights of a checkpoint, and its normalization.
+
+    After a training in the same program `summary` is what `summary.json` holds, and `history` its
+    intervals, as in `metrics.jsonl`.
+    """
 
     path: Path
     snapshot: Snapshot
+    summary: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def split(self, name: str, path: str | None = None) -> Split:
         """Return a split of the data of the training, or of the file at `path`. Collective.
@@ -74,19 +85,62 @@ class Trained(Predictor):
                 f"{outputs} outputs of {self.path} do not fit: give the data that it was made for"
             )
 
-    def evaluate(self, data: str | None = None, split: str = "test") -> Score:
-        """Return loss and accuracy on a split. Collective.
+    def evaluate(self, data: Any = None, targets: Any = None, *, split: str | None = None) -> Score:
+        """Return loss and accuracy. Collective.
 
-        Raises Divergence on all ranks where the loss is not a finite number.
+        `evaluate(X, y)` is for arrays, `evaluate("data.h5")` for another file, `evaluate()` for the
+        data of the training: there the rows of `split`, "test" where nothing is said. Raises
+        Divergence on all ranks where the loss is not a finite number.
         """
-        score = self.score(self.split(split, data), f"scoring the {split} split")
+        with self.comm.together("opening data"):
+            if targets is not None and split is not None:
+                raise UsageError(f"split={split!r} is for files: arrays are used whole")
+            if targets is None and not isinstance(data, str | os.PathLike | None):
+                raise UsageError("evaluate(X) is without targets: give evaluate(X, y)")
+            samples = None if targets is None else self._samples(data, targets)
+        if samples is None:
+            samples = self.split(split or "test", data and os.fspath(data))
+        score = self.score(samples, f"scoring the {samples.name} split")
         if not math.isfinite(score.loss):
             raise Divergence(
-                f"the loss of {self.path} on the {split} split is {score.loss}: its outputs are "
-                "too large for its targets; look for wild numbers in the data, or train it anew "
-                "with a smaller schedule.learning_rate"
+                f"the loss of {self.path} on the {samples.name} split is {score.loss}: its outputs "
+                "are too large for its targets; look for wild numbers in the data, or train it "
+                "anew with a smaller schedule.learning_rate"
             )
         return score
+
+    def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
+        """Return what the network says of raw `inputs` (samples first). Collective.
+
+        Class probabilities where it was trained with the softmax loss, else its outputs; on every
+        rank, or where not `everywhere` on rank 0 alone.
+        """
+        outputs = super().predict(inputs)
+        if not everywhere or self.comm.size == 1:
+            return outputs
+        shape = self.comm.share(outputs.shape if outputs is not None else None)
+        found = np.empty(shape, self.network.dtype) if outputs is None else outputs
+        found = np.ascontiguousarray(found, self.network.dtype)
+        self.comm.broadcast(found)
+        return found
+
+    def _samples(self, inputs: Any, targets: Any) -> Split:
+        """Return arrays as samples; raise DataError where they do not fit the network."""
+        rows = checked_rows(inputs, self.network.shapes[0], self.normalization)
+        facts = self.snapshot.state["data"]
+        if facts["classes"]:
+            found = class_numbers(targets, facts["class_names"])
+            wrong = found.size and not 0 <= found.min() <= found.max() < facts["classes"]
+        else:
+            found = numbers_of(targets)
+            wrong = found.shape[1] != self.network.outputs
+        if wrong or len(found) != rows.count:
+            raise DataError(
+                f"targets of shape {np.shape(targets)} do not fit {rows.count} samples and the "
+                f"network of {self.path}, which has {facts['classes'] or 'no'} classes and "
+                f"{self.network.outputs} outputs"
+            )
+        return Split("inputs", rows, found)
 
 
 def load_trained(

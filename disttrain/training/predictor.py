@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape
 from disttrain.model.losses import built_in
 from disttrain.training.evaluation import Score, evaluate, outputs_of
 
-__all__ = ["Predictor", "build_predictor", "stacked"]
+__all__ = ["Predictor", "build_predictor", "checked_rows", "stacked"]
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Predictor:
                 everyone,
             )  # fmt: skip
 
-    def predict(self, inputs: np.ndarray) -> np.ndarray | None:
+    def predict(self, inputs: Any) -> np.ndarray | None:
         """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
 
         Images may also be given flat, or the other way round.
@@ -60,8 +61,12 @@ class Predictor:
         return probabilities
 
 
-def checked_rows(inputs: np.ndarray, shape: Shape, normalization: Normalization) -> ArrayRows:
-    """Return `inputs` as samples like those of the training, or raise DataError."""
+def checked_rows(given: Any, shape: Shape, normalization: Normalization) -> ArrayRows:
+    """Return `given` as samples like those of the training, or raise DataError."""
+    try:
+        inputs = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"the inputs are no array ({error}): give rows of one length") from None
     if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
         raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
     if not interchangeable(inputs.shape[1:], shape):

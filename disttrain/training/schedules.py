@@ -14,8 +14,8 @@ def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int, total_ste
 
     constant `α`; step `α factor^floor(t / every_epochs)`; exponential `α e^(-k t)`; inverse-time
     `α / (1 + k t)`; cosine from `α` down to `final_rate` over the run (Loshchilov and Hutter,
-    2017). During the first `warmup_epochs` it is multiplied by a line from `1/w` to 1, where `w`
-    is their number of steps (Goyal et al., 2017).
+    2017); rates: that of the epoch. During the first `warmup_epochs` it is multiplied by a line
+    from `1/w` to 1, where `w` is their number of steps (Goyal et al., 2017).
     """
     t = step / steps_per_epoch
     rate = schedule.learning_rate
@@ -25,6 +25,8 @@ def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int, total_ste
         rate *= math.exp(-schedule.k * t)
     elif schedule.kind == "inverse-time":
         rate /= 1 + schedule.k * t
+    elif schedule.kind == "rates":
+        rate = schedule.rates[min(step // steps_per_epoch, len(schedule.rates) - 1)]
     elif schedule.kind == "cosine":
         part = step / max(total_steps, 1)
         rate = schedule.final_rate + (rate - schedule.final_rate) * (

@@ -51,11 +51,11 @@ def test_same_bits_as_on_the_processor(
     settings = settings.replace(optimizer=optimizer, schedule={"learning_rate": 0.02})
     # What a GPU takes by itself: sharing products is for processors.
     settings = settings.replace(reproducibility={"mode": mode, "arithmetic": "leaves"})
-    plain = disttrain.train(settings, tmp_path / "cpu")
+    plain = disttrain.train(settings, tmp_path / "cpu").summary
     monkeypatch.setattr(build_module, "choose", lambda *_: StandIn())
     if mode == "exact":
         settings = settings.replace(reproducibility={"mode": mode})
-    moved = disttrain.train(settings, tmp_path / "gpu")
+    moved = disttrain.train(settings, tmp_path / "gpu").summary
     assert moved["environment"]["device"] == "stand-in"
     for key in ("digest", "validation", "test", "best_step"):
         assert moved[key] == plain[key]
@@ -64,10 +64,10 @@ def test_same_bits_as_on_the_processor(
 def test_a_checkpoint_moves_between_devices(
     settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    straight = disttrain.train(settings, tmp_path / "cpu")
+    straight = disttrain.train(settings, tmp_path / "cpu").summary
     short = settings.replace(training={"epochs": 1})
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "choose", lambda *_: StandIn())
         disttrain.train(short, tmp_path / "moved")
-    longer = disttrain.train(settings, tmp_path / "moved", resume=True)
+    longer = disttrain.train(settings, tmp_path / "moved", resume=True).summary
     assert longer["digest"] == straight["digest"]

@@ -355,6 +355,8 @@ def numeric_keys(
     kind = table.get("properties", {}).get("kind", {})
     tag = kind.get("const") or kind.get("enum", [""])[0]
     needs = (f"{'.'.join(path)}.kind={tag}",) if tag and path[-1] != "0" else ()
+    if "rates" in table.get("required", []):
+        needs += (f"{'.'.join(path)}.rates=[0.1]",)
     for name, value in table.get("properties", {}).items():
         inner = (*path, name)
         if "$ref" in value or "oneOf" in value:

@@ -242,7 +242,9 @@ def test_a_flip_does_not_part_ranks_that_stop_where_the_gradient_is_flat(comm, s
 @pytest.mark.parametrize("way", WAYS)
 def test_done_again_it_is_the_undisturbed_run(comm, settings, together_path, way):
     made = settings.replace(reproducibility=WAYS[way] | {"audit": "redo"})
-    whole = disttrain.train(made, together_path / f"undisturbed-{way}", comm=comm, overwrite=True)
+    whole = disttrain.train(
+        made, together_path / f"undisturbed-{way}", comm=comm, overwrite=True
+    ).summary
     run, last = disttrain.build(made, comm=comm), comm.size - 1
     for step, rank in ((1, last), (6, 0), (7, last), (11, last)):
         act = lambda: flip(run, "weights", "dense2/weight", 2, 20)  # noqa: E731
@@ -297,7 +299,7 @@ def lines(folder, comm):
 def test_nothing_of_a_bad_interval_is_saved(comm, settings, together_path, way):
     made = settings.replace(reproducibility=WAYS[way])
     whole_at, folder = (together_path / f"{name}-{way}" for name in ("plain", "stopped"))
-    whole = disttrain.train(made, whole_at, comm=comm, overwrite=True)
+    whole = disttrain.train(made, whole_at, comm=comm, overwrite=True).summary
     for upset, step in ((Upset(6), 4), (Upset(9), 8), (Upset(interval=12), 8)):
         more = {"overwrite": True} if step == 4 else {"resume": True}
         with pytest.raises(disttrain.DisttrainError) as caught:
@@ -309,7 +311,7 @@ def test_nothing_of_a_bad_interval_is_saved(comm, settings, together_path, way):
         assert saved[-1] == f"step-{step:08d}.h5"
         assert str(caught.value) in (folder / "summary.json").read_text()
         comm.barrier()
-    resumed = disttrain.train(made, folder, comm=comm, resume=True)
+    resumed = disttrain.train(made, folder, comm=comm, resume=True).summary
     for key in ("digest", "best_step", "validation", "test"):
         assert resumed[key] == whole[key]
     assert lines(folder, comm) == lines(whole_at, comm)
@@ -319,8 +321,10 @@ def test_nothing_of_a_bad_interval_is_saved(comm, settings, together_path, way):
 def test_the_summary_says_what_was_done_again(comm, settings, together_path):
     made = settings.replace(reproducibility={"audit": "redo"})
     whole_at, folder = (together_path / name for name in ("plain-redo", "redone"))
-    whole = disttrain.train(made, whole_at, comm=comm, overwrite=True)
-    summary = disttrain.train(made, folder, comm=comm, callbacks=[Upset(2, 6)], overwrite=True)
+    whole = disttrain.train(made, whole_at, comm=comm, overwrite=True).summary
+    summary = disttrain.train(
+        made, folder, comm=comm, callbacks=[Upset(2, 6)], overwrite=True
+    ).summary
     assert summary["status"] == "completed"
     assert summary["digest"] == whole["digest"]
     assert len(summary["failures"]) == 2

@@ -21,7 +21,7 @@ def make(step: int = 7, dtype: str = "f4") -> Snapshot:
     return Snapshot(
         step,
         step / 3,
-        'name = "ä"\n',
+        'data.path = "ä"\nmodel.layers = [{ units = 2 }]\n',
         parameters,
         {"velocity": velocity},
         {"kind": "standardize", "divisor": 255.0, "mean": np.arange(3.0), "deviation": np.ones(3)},

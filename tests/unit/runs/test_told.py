@@ -56,9 +56,9 @@ def test_equal_weights_are_warned_about_with_the_reason(
 
 
 def test_a_diagnosis_stands_in_the_summary(settings: disttrain.Settings, tmp_path: Path) -> None:
-    calm = disttrain.train(settings, tmp_path / "calm")
+    calm = disttrain.train(settings, tmp_path / "calm").summary
     assert calm["diagnosis"], "at least one sentence"
     slow = settings.replace(schedule={"learning_rate": 1e-6, "kind": "constant"})
-    sentences = disttrain.train(slow, tmp_path / "slow")["diagnosis"]
+    sentences = disttrain.train(slow, tmp_path / "slow").summary["diagnosis"]
     assert any("learning_rate" in sentence or "rate" in sentence for sentence in sentences)
     assert sentences != calm["diagnosis"]

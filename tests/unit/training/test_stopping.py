@@ -43,14 +43,14 @@ def perceptron(path: str, *changes: str) -> disttrain.Settings:
 
 def test_the_perceptron_rule_stops_on_separable_data(write, tmp_path: Path) -> None:
     path = write(XOR, np.array([0, 0, 0, 1]))
-    summary = disttrain.train(perceptron(path), tmp_path / "run")
+    summary = disttrain.train(perceptron(path), tmp_path / "run").summary
     assert summary["status"] == "stopped-early"
     assert summary["reason"] == "separated"
     assert "linearly separable" in summary["diagnosis"][0]
     assert summary["epochs"] < 50
     model = disttrain.load(tmp_path / "run")
     assert model.evaluate(split="train").accuracy == 1
-    again = disttrain.train(perceptron(path), tmp_path / "run", resume=True)
+    again = disttrain.train(perceptron(path), tmp_path / "run", resume=True).summary
     assert again == summary, "a run that has stopped by itself is finished"
 
 
@@ -73,7 +73,9 @@ def test_the_updates_are_those_of_the_rule(write, tmp_path: Path) -> None:
 
 
 def test_xor_is_not_separated(write, tmp_path: Path) -> None:
-    summary = disttrain.train(perceptron(write(XOR, np.array([0, 1, 1, 0]))), tmp_path / "run")
+    summary = disttrain.train(
+        perceptron(write(XOR, np.array([0, 1, 1, 0]))), tmp_path / "run"
+    ).summary
     assert summary["status"] == "completed"
     assert summary["epochs"] == 200
     assert "not linearly separable" in summary["diagnosis"][0]

@@ -1,0 +1,172 @@
+"""The functions that a script calls: each does what the command of its name does.
+
+Under mpirun every rank calls the same functions in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from disttrain import config, runs, training
+from disttrain.api.data import Data, remove_others
+from disttrain.api.given import Given, as_objects, as_tables, rates_of
+from disttrain.comm import Communicator, connect
+from disttrain.config import Settings, from_keywords
+from disttrain.errors import UsageError
+from disttrain.model import Layer, Loss
+from disttrain.runs.folder import RunFolder
+from disttrain.runs.trained import Trained, load_trained
+from disttrain.training import Callback, Run
+
+__all__ = ["Data", "build", "connect", "load", "train"]
+
+
+def train(
+    data: Data | Settings | str | Path,
+    output: str | Path | None = None,
+    *,
+    layers: Sequence[Given] | None = None,
+    loss: str | Loss | None = None,
+    schedule: Any = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    accept_changes: bool = False,
+    comm: Communicator | None = None,
+    **keywords: Any,
+) -> Trained:
+    """Train a network and return it with its best weights. Collective.
+
+    `data` are arrays (`Data(X, y)`), the path of a data file or of a run file (`.toml`), or
+    settings. All keys of a run file are keywords: `epochs=3`, `learning_rate=0.1`,
+    `optimizer="adam"`, `validation={"every_steps": 100}`. `schedule` may also be a function that
+    returns the learning rate of epoch 0, 1, ...; `layers` are numbers of units, tables as in a run
+    file, or objects; `loss` is a name or an object.
+
+    The run is in the folder `output`, to be resumed, compared and reported; without one it is in a
+    temporary folder, which goes with the network that is returned. Ranks on several hosts need an
+    `output` that all of them see. Raises what the command `disttrain train` ends with.
+    """
+    comm = comm or connect()
+    folder, keep = _folder(output, comm)
+    path = _stored(data, folder, comm, resume or overwrite)
+    settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
+    own_loss = loss if isinstance(loss, Loss) else None
+    summary = runs.train(
+        settings, folder, comm, resume=resume, overwrite=overwrite,
+        accept_changes=accept_changes, layers=objects, loss=own_loss, callbacks=callbacks,
+    )  # fmt: skip
+    model = load_trained(folder, comm, objects, own_loss)
+    with comm.together("reading the history"):
+        if comm.is_root and isinstance(data, Data):
+            remove_others(Path(settings.data.path))
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        model.summary, model.history = summary, [json.loads(line) for line in lines]
+    if keep:
+        weakref.finalize(model, keep.cleanup)
+    return model
+
+
+def build(
+    settings: Settings | str | Path,
+    *,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    callbacks: Sequence[Callback] = (),
+    comm: Communicator | None = None,
+) -> Run:
+    """Return a run in memory, ready for `fit`: what `train` does step by step. Collective.
+
+    After `fit(run)`, `run.state.history` holds its intervals, `run.use_best()` takes the weights
+    with the least validation loss and `run.predict(inputs)` uses them. `settings` may be the path
+    of a run file; `layers` and `loss` replace those of the settings.
+    """
+    comm = comm or connect()
+    with comm.together("configuration"):
+        settings = settings if isinstance(settings, Settings) else config.read(settings)
+    run = training.build_run(settings, comm, layers=layers, loss=loss, callbacks=callbacks)
+    run.restore(None)
+    return run
+
+
+def load(
+    path: str | Path,
+    *,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    comm: Communicator | None = None,
+) -> Trained:
+    """Return the network in a checkpoint, or the best one of a run folder. Collective.
+
+    Give the `layers` and the `loss` of your own that it was trained with, if any.
+    """
+    return load_trained(path, comm or connect(), layers, loss)
+
+
+def _folder(
+    output: str | Path | None, comm: Communicator
+) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+    """Return the run folder, and what removes a temporary one (rank 0). Collective."""
+    if output is not None:
+        return Path(output).absolute(), None
+    keep = None
+    with comm.together("making a folder"):
+        if comm.is_root:
+            # Other hosts see the working directory rather than /tmp.
+            where = None if comm.local_size == comm.size else "."
+            keep = tempfile.TemporaryDirectory(prefix=".disttrain-", dir=where)
+    made: str = comm.share(str(Path(keep.name).absolute()) if keep else None)
+    return Path(made), keep
+
+
+def _stored(data: Any, folder: Path, comm: Communicator, again: bool) -> str | None:
+    """Return the path of the data file: written from arrays, or as given. Collective.
+
+    Unless it is trained `again`, nothing is written into the folder of another run.
+    """
+    path = None
+    with comm.together("preparing the data"):
+        if comm.is_root and not again:
+            RunFolder(folder).refuse_to_replace()
+        if isinstance(data, Data) and comm.is_root:
+            path = str(data.write(folder))
+        elif not isinstance(data, Data | Settings | str | Path):
+            raise UsageError(
+                f"data are {type(data).__name__}: give disttrain.Data(X, y), the path of a data "
+                "file or of a run file, or settings"
+            )
+        elif isinstance(data, str | Path) and Path(data).suffix != ".toml":
+            path = str(Path(data).absolute())
+    return comm.share(path)
+
+
+def _settings(
+    data: Any, path: str | None, layers: Sequence[Given] | None, loss: str | Loss | None,
+    schedule: Any, keywords: dict[str, Any], comm: Communicator,
+) -> tuple[Settings, list[Layer] | None]:  # fmt: skip
+    """Return the settings, and the layers that are objects of the user's own. Collective."""
+    rates: list[float] | None = None
+    with comm.together("configuration"):
+        base = data if isinstance(data, Settings) else None if path else config.read(data)
+        keys = dict(keywords) | ({"path": path} if path else {})
+        if isinstance(loss, str):
+            keys["loss"] = loss
+        elif loss is None and isinstance(data, Data) and not data.has_classes():
+            keys["loss"] = "squared"
+        if layers is not None:
+            keys |= as_tables(layers)
+        if schedule is not None and not callable(schedule):
+            keys["schedule"] = schedule
+        settings = from_keywords(base, keys)
+        if callable(schedule) and comm.is_root:
+            rates = rates_of(schedule, settings)
+    if callable(schedule):
+        rates = comm.share(rates)
+        with comm.together("configuration"):
+            settings = settings.replace(schedule={"kind": "rates", "rates": rates})
+    return settings, as_objects(layers) if layers is not None else None

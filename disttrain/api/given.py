@@ -1,0 +1,88 @@
+"""What a script gives, as settings: layers in any form, a schedule as a function of the epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from disttrain.config import Layer as LayerSettings
+from disttrain.config import Settings
+from disttrain.errors import UsageError
+from disttrain.model import Dense, Dropout, Layer
+from disttrain.shown import quoted
+
+__all__ = ["as_objects", "as_tables", "rates_of"]
+
+Given = int | Mapping[str, Any] | LayerSettings | Layer
+
+
+def as_objects(layers: Sequence[Given]) -> list[Layer] | None:
+    """Return the layers as objects where one is of the user's own class, else None."""
+    _refuse_no_list(layers)
+    if all(type(layer) in (Dense, Dropout) or not isinstance(layer, Layer) for layer in layers):
+        return None
+    return [layer if isinstance(layer, Layer) else _dense(layer) for layer in layers]
+
+
+def as_tables(layers: Sequence[Given]) -> dict[str, Any]:
+    """Return the keys of the section `model` for `layers`.
+
+    For a layer of the user's own class it is a dense layer of as many units, which only says so in
+    the run file: the object is given besides.
+    """
+    _refuse_no_list(layers)
+    keys: dict[str, Any] = {"layers": []}
+    for layer in layers:
+        if type(layer) is Dropout:
+            _last(keys)["dropout" if keys["layers"] else "input_dropout"] = layer.rate
+        elif type(layer) is Dense:
+            keys["layers"].append(vars(layer))
+        elif isinstance(layer, Layer):
+            keys["layers"].append({"units": getattr(layer, "units", 1)})
+        else:
+            keys["layers"].append({"units": layer} if isinstance(layer, int) else layer)
+    return keys
+
+
+def rates_of(schedule: Callable[[int], float], settings: Settings) -> list[float]:
+    """Return the learning rate of each epoch: `schedule(0)`, `schedule(1)`, ..."""
+    rates = []
+    for epoch in range(settings.training.epochs):
+        rate = schedule(epoch)
+        if not _is_rate(rate):
+            raise UsageError(
+                f"schedule({epoch}) returned {rate!r}: it must return the learning rate of epoch "
+                f"{epoch} (the first is 0), a number that is not negative"
+            )
+        rates.append(float(rate))
+    return rates
+
+
+def _is_rate(rate: Any) -> bool:
+    try:
+        return math.isfinite(rate) and rate >= 0
+    except TypeError:
+        return False
+
+
+def _refuse_no_list(layers: Any) -> None:
+    if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
+        raise UsageError(
+            f"layers are {quoted(layers)}: give a list, one entry a layer, such as [800, 10] or "
+            "[disttrain.Dense(800, 'relu'), disttrain.Dense(10)]"
+        )
+
+
+def _last(keys: dict[str, Any]) -> dict[str, Any]:
+    if not keys["layers"]:
+        return keys
+    keys["layers"][-1] = last = dict(keys["layers"][-1])
+    return last
+
+
+def _dense(given: Any) -> Layer:
+    layer = given if isinstance(given, LayerSettings) else LayerSettings(
+        **({"units": given} if isinstance(given, int) else given)
+    )  # fmt: skip
+    return Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)

@@ -1,0 +1,82 @@
+"""Settings from keywords: each key of a run file by its name, or a section at once.
+
+from_keywords(None, {"path": "data.h5", "layers": [{"units": 10}], "epochs": 3,
+                     "optimizer": "adam", "validation": {"every_steps": 100}})
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from disttrain.config.section import place
+from disttrain.config.sections import Settings
+from disttrain.config.sentence import validated
+from disttrain.errors import RunFileError
+from disttrain.shown import quoted
+
+__all__ = ["from_keywords"]
+
+
+def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Settings:
+    """Return `base`, or without one the defaults, with what the keywords say.
+
+    A keyword is a key that one section alone has (`epochs`), a section with a table of its keys, or
+    a section with its kind alone (`optimizer="adam"`). Raises RunFileError, one sentence.
+    """
+    homes = _homes()
+    table: dict[str, Any] = {}
+    for name, given in keywords.items():
+        value = _plain(given)
+        if name not in Settings.model_fields:
+            table.setdefault(_home(name, homes), {})[name] = value
+        elif _is_section(name) and isinstance(value, str):
+            table.setdefault(name, {})["kind"] = value
+        elif _is_section(name) and isinstance(value, dict):
+            table.setdefault(name, {}).update(value)
+        else:
+            table[name] = value
+    return base.replace(**table) if base else validated(Settings, table, "settings")
+
+
+def _is_section(name: str) -> bool:
+    return bool(place(Settings, [name])[1])
+
+
+def _homes() -> dict[str, list[str]]:
+    """Return the sections that have each key."""
+    homes: dict[str, list[str]] = {}
+    for section in Settings.model_fields:
+        keys = {key for table in place(Settings, [section])[1] for key in table.model_fields}
+        for key in keys - {"kind"}:
+            homes.setdefault(key, []).append(section)
+    return homes
+
+
+def _home(name: str, homes: Mapping[str, list[str]]) -> str:
+    sections = homes.get(name, [])
+    if len(sections) == 1:
+        return sections[0]
+    if sections:
+        ways = " or ".join(f"{section}={{{name!r}: ...}}" for section in sorted(sections))
+        raise RunFileError(f"{name!r} is a key of several sections: write {ways}")
+    near = difflib.get_close_matches(name, [*homes, *Settings.model_fields], n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "the keys are those of a run file"
+    raise RunFileError(f"unknown setting {quoted(name)}; {hint}")
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as TOML has it: numpy's numbers, paths and tuples as Python's own."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value

@@ -1,0 +1,74 @@
+"""Targets as scripts have them: names, truth values or numbers of classes; or numbers to be fitted.
+
+Whole numbers are classes, as in scikit-learn; floats are numbers to be fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from disttrain.errors import DataError
+
+__all__ = ["class_names", "class_numbers", "numbers_of"]
+
+
+def class_names(labels: Any) -> list[str] | None:
+    """Return the names of the classes in `labels`, sorted; None where they are numbers from 0.
+
+    None too where `labels` are floats. Whole numbers of which some between 0 and the largest do not
+    occur are names.
+    """
+    labels = _flat(labels)
+    if labels.dtype.kind == "f":
+        return None
+    found = np.unique(labels)
+    counted = labels.dtype.kind in "iu" and np.array_equal(found, np.arange(len(found)))
+    return None if counted else [str(name) for name in found.tolist()]
+
+
+def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:
+    """Return `labels` as int64 class numbers: their places in `names`, or themselves without any.
+
+    Raises DataError for a name that is not there.
+    """
+    labels = _flat(labels)
+    if not names:
+        if labels.dtype.kind not in "iu":
+            raise DataError(
+                f"targets are {labels.dtype}, but the classes have no names: give whole numbers "
+                "from 0"
+            )
+        counted: np.ndarray = labels.astype(np.int64)
+        return counted
+    found, places = np.unique(labels, return_inverse=True)
+    known = {name: number for number, name in enumerate(names)}
+    for name in found.tolist():
+        if str(name) not in known:
+            raise DataError(f"targets hold the class {name!r}, which is none of the {len(names)}")
+    numbers = np.array([known[str(name)] for name in found.tolist()], np.int64)
+    found_numbers: np.ndarray = numbers[places.reshape(-1)]
+    return found_numbers
+
+
+def numbers_of(targets: Any) -> np.ndarray:
+    """Return numbers to be fitted as floats of shape (rows, outputs)."""
+    array: np.ndarray = np.asarray(targets)
+    return np.reshape(array, (len(array), -1))
+
+
+def _flat(labels: Any) -> np.ndarray:
+    array = np.asarray(labels)
+    if array.dtype.kind == "O":
+        # Texts in a table of pandas.
+        array = np.array([str(label) for label in array.reshape(-1)]).reshape(array.shape)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind != "f" and array.ndim != 1:
+        raise DataError(
+            f"targets of shape {array.shape} are not one class for each sample: give class numbers "
+            "or names in one column, or floats to be fitted"
+        )
+    return array

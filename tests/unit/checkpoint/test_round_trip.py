@@ -191,3 +191,15 @@ def test_everything_in_the_file_is_what_the_record_says(tmp_path: Path, make: Ma
             assert found.normalization[key] == value
         assert bytes(file["run_file"][()]).decode() == found.run_file
         assert json.loads(bytes(file["state"][()])) == found.state
+
+
+@pytest.mark.parametrize("slots", ["velocity", [1], ["other"], [], ["velocity", "parameters"]])
+def test_slots_that_are_not_those_in_the_file_are_refused(
+    tmp_path: Path, make: Make, slots: object
+) -> None:
+    arrays, attributes = contents_of(make())
+    state = json.loads(bytes(arrays["state"]))
+    arrays["state"] = np.bytes_(json.dumps(state | {"slots": slots}).encode())
+    (tmp_path / "a.h5").write_bytes(written(arrays, attributes))
+    with pytest.raises(CheckpointError, match="use another one of its run"):
+        load(tmp_path / "a.h5")

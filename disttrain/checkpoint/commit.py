@@ -165,6 +165,8 @@ def _checked(table: dict[str, Any]) -> Record:
     """Return what the table states, of which nothing lies outside of the file, or twice."""
     size = table["bytes"]
     parts = {name: Part(*place) for name, place in table["data sets"].items()}
+    if not all(name.isprintable() for name in parts):
+        raise ValueError("its record names what no terminal can show")
     numbers = [n for part in parts.values() for n in (part.first, part.length)]
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError("its record states places that are none")

@@ -113,6 +113,8 @@ def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
     if arrays:
         raise ValueError(f"it holds {next(iter(arrays))!r:.40} too")
     digest = root.get("digest")
+    if not isinstance(digest, str) or not digest.isprintable():
+        raise ValueError(f"digest {digest!r:.40}")
     if digest != snapshot.digest:
         raise DamagedCheckpoint(
             f"checkpoint {path} does not hold what it was made of: its digest is "

@@ -86,7 +86,7 @@ class Foreign:
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self._source, self.size = source, source.size
         with library():
             # An interpreter that ends with such a file still open crashes: so it is closed before.
             file = h5py.File(Stream(source), "r", rdcc_nbytes=CACHE_BYTES)
@@ -189,11 +189,6 @@ class Foreign:
                 raise Refused(f"{path} has shape {found.shape}, but was never written")
             return Plain(path, found.shape, dtype, self._source, place or 0)
         return Packed(path, found, dtype, self)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._source.size
 
 
 class Packed(Array):

@@ -226,6 +226,11 @@ CORPUS: dict[str, Make] = {
     "a tensor of a type that is a list": typed(["<f4"], [5, 4]),
     "a tensor of a shape that is text": typed("<f4", "54"),
     "a tensor without a type": with_table(lambda t: t["types"].pop("parameters/dense1/weight")),
+    "a tensor with a name that a terminal obeys": with_table(
+        lambda t: t["data sets"].update({"\x1b[31m": [0, 8, "0"]})
+    ),
+    "a digest that a terminal obeys": with_attribute("", "digest", "\x1b[31m" * 20),
+    "a digest of nothing": with_attribute("", "digest", None),
     "no types": with_table(lambda t: t.pop("types")),
     "no attributes": with_table(lambda t: t["attributes"].clear()),
     "attributes are a list": with_table(lambda t: t.update(attributes=[1])),

@@ -19,31 +19,34 @@ from disttrain.errors import DataError, DisttrainError, UsageError
 
 __all__ = ["import_npy", "import_npz", "read_npy"]
 
-NAMES = {
-    "train": (
-        ("inputs", "targets"),
-        ("train_inputs", "train_targets"),
-        ("x_train", "y_train"),
-        ("x", "y"),
-    ),
-    "validation": (
-        ("validation_inputs", "validation_targets"),
-        ("x_validation", "y_validation"),
-        ("x_val", "y_val"),
-        ("x_valid", "y_valid"),
-    ),
-    "test": (("test_inputs", "test_targets"), ("x_test", "y_test")),
+PAIRS = (("inputs", "targets"), ("x", "y"), ("images", "labels"), ("data", "labels"))
+WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing"),
 }
+NAMES = {
+    split: tuple(
+        (f"{word}_{x}", f"{word}_{y}") if first else (f"{x}_{word}", f"{y}_{word}")
+        for word in words
+        for x, y in PAIRS
+        for first in (True, False)
+    )
+    for split, words in WORDS.items()
+}
+NAMES["train"] += (*PAIRS, ("data", "target"), ("features", "labels"), ("arr_0", "arr_1"))
 """What the two arrays of each split may be called, in capitals or not."""
 
 
 def import_npz(path: Path, *, regression: bool = False) -> Imported:
     """Read the arrays of an .npz file.
 
-    Inputs are (rows, ...) of any numeric dtype; targets of whole numbers are classes, floats are
-    for regression. Raises DataError that says which arrays are there if the needed ones are not.
+    Inputs are (rows, ...) of any numeric dtype; targets of whole numbers or text are classes, as
+    are rows with a single 1 among zeros; other floats are for regression. Raises DataError that
+    says which arrays are there if the needed ones are not.
     """
     splits: dict[str, tuple[Array, Array]] = {}
+    classes: list[str] = []
     with _refusals(path):
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -53,10 +56,10 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
             for split, (inputs, targets) in _names_in(file.files, path).items():
                 splits[split] = (
                     checked_inputs(file[inputs], path, inputs),
-                    checked_targets(file[targets], path, targets, regression=regression),
+                    _numbered(file[targets], path, targets, regression, classes),
                 )
     check_splits(splits, path)
-    return Imported(splits)
+    return Imported(splits, classes or None)
 
 
 def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Imported:
@@ -65,14 +68,27 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
     Shapes and errors are as in `import_npz`.
     """
     arrays = [read_npy(path) for path in (inputs, targets)]
-    splits = {
-        "train": (
-            checked_inputs(arrays[0], inputs),
-            checked_targets(arrays[1], targets, regression=regression),
-        )
-    }
+    classes: list[str] = []
+    numbered = _numbered(arrays[1], targets, "targets", regression, classes)
+    splits = {"train": (checked_inputs(arrays[0], inputs), numbered)}
     check_splits(splits, f"{inputs} with {targets}")
-    return Imported(splits)
+    return Imported(splits, classes or None)
+
+
+def _numbered(
+    array: Array, path: Path, name: str, regression: bool, classes: list[str]
+) -> Array:  # fmt: skip
+    """Return targets; names of classes become numbers by `classes`, which the first ones fill."""
+    if array.dtype.kind not in "US" or regression:
+        return checked_targets(array, path, name, regression=regression)
+    texts = [str(text.decode() if isinstance(text, bytes) else text) for text in array.ravel()]
+    if not classes:
+        classes += sorted(set(texts))
+    numbers = {text: number for number, text in enumerate(classes)}
+    unknown = next((text for text in texts if text not in numbers), None)
+    if unknown is not None:
+        raise DataError(f"{path}: {name} holds the class '{unknown:.40}', which training has not")
+    return checked_targets(np.array([numbers[text] for text in texts]), path, name)
 
 
 def read_npy(path: Path) -> Array:
@@ -97,13 +113,13 @@ def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
     spelled = {name.lower(): name for name in files}
     found: dict[str, tuple[str, str]] = {}
     for split, pairs in NAMES.items():
-        for pair in pairs:
-            there = [name for name in pair if name in spelled]
-            if len(there) == 1:
-                (missing,) = set(pair) - set(there)
-                raise DataError(f"{path} holds '{spelled[there[0]]}' but no '{missing}': add it")
-            if there and split not in found:
-                found[split] = (spelled[pair[0]], spelled[pair[1]])
+        halves = [pair for pair in pairs if any(name in spelled for name in pair)]
+        whole = [pair for pair in halves if all(name in spelled for name in pair)]
+        if whole:
+            found[split] = (spelled[whole[0][0]], spelled[whole[0][1]])
+        elif halves:
+            here, missing = sorted(halves[0], key=lambda name: name not in spelled)
+            raise DataError(f"{path} holds '{spelled[here]}' but no '{missing}': add it")
     if "train" not in found:
         raise DataError(
             f"{path} holds no inputs and targets under a known name; it holds "
@@ -144,7 +160,9 @@ def _refuse_promises(file: IO[bytes], length: int) -> None:
     elif version == (2, 0):
         shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     else:
-        raise ValueError(f"its version {version} is for arrays of Python objects and records")
+        raise ValueError(f"its version {version} is for arrays of records")
+    if dtype.hasobject:
+        raise ValueError("Python objects")
     if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > length:
         raise ValueError(f"an array of shape {shape} is larger than the file")
 
@@ -166,6 +184,7 @@ def _refusals(path: Path) -> Iterator[None]:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise DataError(
                 f"{path} is not an array file or holds Python objects, which could run code and "
-                "are not loaded: save plain numbers with numpy.save or numpy.savez"
+                "are not loaded: save plain numbers, and labels as text (labels.astype(str)), with "
+                "numpy.save or numpy.savez"
             ) from error
         raise DataError(f"{path} is damaged or truncated ({error}): save it again") from error

@@ -39,13 +39,16 @@ def checked_targets(
 ) -> Array:
     """Return `array` as targets: whole-number dtypes become classes, floats stay for regression.
 
-    Classes are (rows,) int64; regression targets (rows, outputs) float32 or float64. Raises
-    DataError, naming the row of the first bad value.
+    Rows of a single 1 among zeros become the class that it stands for. Classes are (rows,) int64;
+    regression targets (rows, outputs) float32 or float64. Raises DataError, naming the row of the
+    first bad value.
     """
     where = f"{source}: {name}"
     _refuse_unless_numbers(array, where)
     if array.size == 0:
         raise DataError(f"{where} of shape {array.shape} hold no rows: check the file")
+    if not regression and array.ndim == 2 and array.shape[1] > 1 and _one_hot(array):
+        array = array.argmax(axis=1)
     if array.dtype.kind == "f" or regression:
         return _floats(array, where)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -63,6 +66,11 @@ def checked_targets(
                 "number the classes from 0, or ask for regression"
             )
     return array.astype(np.int64)
+
+
+def _one_hot(array: Array) -> bool:
+    """Tell whether each row is a single 1 among zeros."""
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
 
 
 def _floats(array: Array, where: str) -> Array:

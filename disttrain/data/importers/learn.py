@@ -72,7 +72,8 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
         made = _with_medians(table, made, found)
     if options.pixels:
         return replace(made, dtype="uint8"), notes
-    wide = [n for n in inputs if found.needs_float64[n] and n not in found.texts]
+    lossy = found.needs_float64()
+    wide = [n for n in inputs if lossy[n] and n not in found.texts]
     if wide:
         notes.append(
             f"float64, as float32 would lose differences in column '{table.names[wide[0]]}'"
@@ -143,7 +144,7 @@ def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:
 
 def _column(table: Table, options: Options, found: Survey, number: int, notes: list[str]) -> Column:
     """Return how a column becomes inputs."""
-    name, missing = table.names[number], int(found.missing[number])
+    name, missing = table.names[number], found.missing(number)
     if missing and options.missing == "refuse":
         raise DataError(
             f"{table.place(int(found.first_missing[number]), number)}: the cell is empty, as "
@@ -242,7 +243,7 @@ def _quantity(text: str, decimal: str) -> float:
 def _with_medians(table: Table, made: Preparation, found: Survey) -> Preparation:
     """Return `made` with the medians of its columns of numbers as what fills gaps."""
     places = {c.name: table.names.index(c.name) for c in made.columns if c.kind == "number"}
-    numbers = [number for number in places.values() if found.missing[number]]
+    numbers = [number for number in places.values() if found.missing(number)]
     if not numbers:
         return made
     parts: list[list[Array]] = [[] for _ in numbers]

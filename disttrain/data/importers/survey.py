@@ -48,18 +48,16 @@ class Survey:
     odd: dict[int, int] = field(default_factory=dict)
     counting: bool = True
 
-    @property
-    def missing(self) -> Array:
-        """Missing cells of each column."""
-        return np.asarray(self.rows - self.present)
+    def missing(self, number: int) -> int:
+        """Return how many cells of a column are missing."""
+        return int(self.rows - self.present[number])
 
     def mixed(self, number: int) -> bool:
         """Tell whether a column holds numbers and also cells that are none."""
         return number in self.odd and bool(self.numbers[number])
 
-    @property
     def needs_float64(self) -> Array:
-        """Whether float32 would lose what tells the numbers of a column apart."""
+        """Return of which columns float32 would lose what tells their numbers apart."""
         with np.errstate(invalid="ignore", over="ignore"):
             size = np.maximum(np.abs(self.least), np.abs(self.most))
             lost = size / EXACT > 1e-4 * (self.most - self.least)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "open_table"]
 
-BLOCK_CELLS = 4 << 20
-"""Of a table that are read at once."""
+BLOCK_CELLS, MOST_ROWS = 8 << 20, 1 << 16
+"""Cells of a table, and rows, read at once: each column of a block costs time of its own."""
 
 MOST_COLUMNS = 1 << 18
 NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
@@ -79,7 +79,7 @@ class TextTable:
                 header=0 if self._dialect.header else None, names=columns,
                 skiprows=self._dialect.skip, dtype=dict.fromkeys(texts, "str"), low_memory=False,
                 skipinitialspace=True, decimal=self._decimal, keep_default_na=False,
-                na_values=missing, chunksize=max(64, BLOCK_CELLS // len(columns)),
+                na_values=missing, chunksize=_rows_at_once(len(columns)),
             ):  # fmt: skip
                 # Cells that a line has too many become an index, those that it lacks are missing.
                 if not isinstance(block.index, pandas.RangeIndex) or (
@@ -138,6 +138,10 @@ class TextTable:
             raise DataError(f"{self.path} is not a readable table ({said:.200})") from error
 
 
+def _rows_at_once(columns: int) -> int:
+    return max(64, min(MOST_ROWS, BLOCK_CELLS // columns))
+
+
 class _Lines(io.RawIOBase):
     """A stream of text that refuses lines without end, which would fill the memory."""
 
@@ -188,7 +192,7 @@ class ParquetTable:
             batches = (
                 _pyarrow()
                 .ParquetFile(self.path)
-                .iter_batches(max(64, BLOCK_CELLS // len(self.names)), use_threads=False)
+                .iter_batches(_rows_at_once(len(self.names)), use_threads=False)
             )
         while True:
             with self._sentences():

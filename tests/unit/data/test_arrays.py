@@ -26,6 +26,11 @@ def saved(path, **arrays):
         (("test_inputs", "test_targets"), "test"),
         (("x_val", "y_val"), "validation"),
         (("validation_inputs", "validation_targets"), "validation"),
+        (("train_images", "train_labels"), "train"),
+        (("test_images", "test_labels"), "test"),
+        (("data", "target"), "train"),
+        (("images_train", "labels_train"), "train"),
+        (("arr_0", "arr_1"), "train"),
     ],
 )
 def test_known_names_become_splits(tmp_path, names, split):
@@ -54,16 +59,23 @@ BAD_X[2, 1, 1] = np.inf
 @pytest.mark.parametrize(
     ("arrays", "cause"),
     [
-        ({"images": X, "numbers": Y}, "no inputs and targets under a known name; it holds images"),
+        (
+            {"pictures": X, "numbers": Y},
+            "no inputs and targets under a known name; it holds pictures",
+        ),
         ({"x_train": X}, "holds 'x_train' but no 'y_train'"),
         ({"x": X, "y": Y[:3]}, "4 rows of inputs but 3 targets"),
         ({"x": BAD_X, "y": Y}, "x: row 2, column 4 is inf"),
         ({"x": X, "y": np.float32([0, 1, np.nan, 3])}, "y: row 2, column 0 is nan"),
         ({"x": X, "y": Y - 1}, "y: class number -1 in row 0 is negative"),
         ({"x": X, "y": Y + 2**30}, "y: class number 1073741824 in row 0 is out of range"),
-        ({"x": X, "y": np.eye(4, dtype=int)}, "class numbers are one per row"),
+        ({"x": X, "y": np.eye(4, dtype=int) * 2}, "class numbers are one per row"),
         ({"x": X.astype(complex), "y": Y}, "x have dtype complex128"),
-        ({"x": X, "y": np.array(list("abca"))}, "y have dtype <U1"),
+        (
+            {"x": X, "y": np.array(list("abca")), "x_test": X, "y_test": np.array(list("abcd"))},
+            "y_test holds the class 'd', which training has not",
+        ),
+        ({"x": X, "y": Y.astype("M8[s]")}, "y have dtype datetime64"),
         ({"x": X[:0], "y": Y[:0]}, "hold no rows"),
         ({"x": np.float32(1), "y": Y}, "hold no rows|need rows|rows of inputs"),
         ({"x": X, "y": Y, "x_test": X[:, :1], "y_test": Y}, r"rows of shape \(1, 3\)"),
@@ -143,3 +155,27 @@ def test_npy_and_npz_taken_for_one_another_say_what_to_do(tmp_path):
     path = saved(tmp_path / "a.npz", x=X, y=Y)
     with pytest.raises(UsageError, match="give it alone"):
         import_npy(path, path)
+
+
+def test_labels_may_be_text_and_are_matched_by_name(tmp_path):
+    path = saved(
+        tmp_path / "a.npz", x=X, y=np.array(["cow", "ant", "bee", "ant"]),
+        x_test=X[:2], y_test=np.array([b"cow", b"bee"]),
+    )  # fmt: skip
+    imported = import_npz(path)
+    assert imported.classes == ["ant", "bee", "cow"]
+    assert imported.splits["train"][1].tolist() == [2, 0, 1, 0]
+    assert imported.splits["test"][1].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool])
+def test_rows_of_a_single_1_are_classes(tmp_path, dtype):
+    path = saved(tmp_path / "a.npz", x=X, y=np.eye(3)[[2, 0, 1, 0]].astype(dtype))
+    assert import_npz(path).splits["train"][1].tolist() == [2, 0, 1, 0]
+    assert import_npz(path, regression=True).splits["train"][1].shape == (4, 3)
+
+
+def test_labels_that_are_python_objects_are_told_so(tmp_path):
+    path = saved(tmp_path / "a.npz", x=X, y=np.array(["a", "b", "a", "b"], dtype=object))
+    with pytest.raises(DataError, match=r"Python objects.*labels.astype\(str\)"):
+        import_npz(path)

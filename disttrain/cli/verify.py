@@ -94,6 +94,8 @@ def _verdict(file: Path) -> dict[str, Any]:
 def _print(facts: dict[str, Any]) -> None:
     for one in facts.get("files", [facts]):
         known = [f"{key} {one[key]}" for key in ("step", "epoch", "digest") if key in one]
+        if one["whole"] and not one.get("recorded", True):
+            known = ["without a record: damage among its values would not be seen"]
         more = f" ({', '.join(known)})" if known else ""
         say(f"{one['path']}: {'whole' if one['whole'] else 'WRONG'}{more}")
         if "files" in facts and not one["whole"]:

@@ -53,6 +53,8 @@ def test_a_whole_checkpoint_and_a_whole_data_file(trained):
     assert facts["whole"] is True
     assert facts["rows"] == {"train": 150, "test": 50}
     assert facts["recorded"] is False
+    said = trained.run("verify", "blobs.h5").stdout
+    assert "blobs.h5: whole (without a record: damage among its values would not be seen)" in said
 
 
 def test_a_data_file_that_was_prepared_is_compared_as_a_whole(shell):

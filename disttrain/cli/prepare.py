@@ -5,7 +5,6 @@ Tables are in prepare_tables.py, the sets that are small or generated in prepare
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import say
+from disttrain.cli.options import print_json, say
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
         )  # fmt: skip
     facts = _facts(out, imported, seed)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
     for line in (_sentence(facts), *imported.notes):
         say(line, as_json)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.data.foreign import Foreign
-from disttrain.data.format import PREPARATION, SPLITS
+from disttrain.data.format import ALIASES, PREPARATION, SPLITS
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import Layout, layout_of, open_recorded
 from disttrain.data.stored import Array, Refused
@@ -53,7 +53,7 @@ class SplitFacts:
     @property
     def has_classes(self) -> bool:
         """True where targets are classes, False where they are numbers to be fitted."""
-        return self.target_dtype.kind in "iu" and not self.target_shape
+        return self.target_dtype.kind in "iub" and not self.target_shape
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def looks_like_data(path: str) -> bool:
     try:
         held = open_file(path)
         with reading(path):
-            return held.ours or held.has("train")
+            return held.ours or bool(_group(held, "train"))
     except DataError:
         return False
 
@@ -121,7 +121,8 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
     """
     held = open_file(path)
     with reading(path):
-        found = {name: _facts(path, held, name, names) for name in SPLITS if held.has(name)}
+        groups = {split: _group(held, split) for split in SPLITS}
+        found = {s: _facts(path, held, s, group, names) for s, group in groups.items() if group}
         preparation = held.text(PREPARATION)
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
@@ -138,12 +139,20 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
     )  # fmt: skip
 
 
-def _facts(path: str, held: Layout | Foreign, name: str, names: tuple[str, str]) -> SplitFacts:
+def _group(held: Layout | Foreign, split: str) -> str:
+    """Return what a file calls a split, "" where it has none."""
+    names = (name for alias in ALIASES[split] for name in (alias, alias.capitalize()))
+    return next((name for name in names if held.has(name)), "")
+
+
+def _facts(
+    path: str, held: Layout | Foreign, name: str, group: str, names: tuple[str, str]
+) -> SplitFacts:
     arrays = []
     for part in names:
-        array = held.get(f"{name}/{part}")
+        array = held.get(f"{group}/{part}")
         if array is None:
-            raise DataError(f"data file {path} has no dataset '{name}/{part}'")
+            raise DataError(f"data file {path} has no dataset '{group}/{part}'")
         if not array.shape:
             raise DataError(f"data file {path}: {array.path} does not hold numbers in rows")
         arrays.append(array)
@@ -155,7 +164,7 @@ def _facts(path: str, held: Layout | Foreign, name: str, names: tuple[str, str])
     if not inputs.length or not targets.length:
         raise DataError(f"data file {path}: {name} holds no samples")
     target_shape = targets.shape[1:]
-    if targets.dtype.kind in "iu" and target_shape == (1,):
+    if targets.dtype.kind in "iub" and target_shape == (1,):
         target_shape = ()
     return SplitFacts(
         name, inputs.shape[0], inputs.shape[1:], inputs.dtype, target_shape, targets.dtype,

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from disttrain.errors import DataError
 
 __all__ = [
+    "ALIASES",
     "CLASSES",
     "FORMAT",
     "INPUTS",
@@ -41,6 +42,13 @@ __all__ = [
 FORMAT = "disttrain-data"
 VERSION = 1
 SPLITS = ("train", "validation", "test")
+ALIASES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""What files and folders of others call the splits, in capitals or not."""
+
 INPUTS = "inputs"
 TARGETS = "targets"
 CLASSES = "classes"

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from disttrain.cli.prepare import app
+from disttrain.data import read_facts
 from disttrain.errors import DataError, UsageError
 
 SHIPPED = Path(__file__).parents[2] / "data" / "mnist"
@@ -250,3 +251,41 @@ def test_mistakes_in_generated_sets_end_with_2(words, cause, out):
     assert cause in str(result.exception)
     assert not out.parent.exists()
     assert run("fish", out, "--noise", -1).exit_code == 2
+
+
+def test_thousands_of_class_names_are_kept(tmp_path, out):
+    path = tmp_path / "many.csv"
+    names = [f"a class with the long name {number:05d}" for number in range(6000)]
+    path.write_text("a,label\n" + "".join(f"{n % 7},{name}\n" for n, name in enumerate(names * 2)))
+    facts = json.loads(run("csv", path, out, "--json").stdout)
+    assert facts["classes"] == names
+    assert list(read_facts(str(out)).class_names) == names
+
+
+def test_what_was_learned_is_kept_and_a_table_to_test_on_goes_through_it(tmp_path, table, out):
+    run("csv", table, out)
+    made = read_facts(str(out)).preparation
+    assert [column.name for column in made.columns] == ["a", "b"]
+    assert made.classes == ("cat", "dog")
+    other = tmp_path / "other.csv"
+    other.write_text("label,b,a\ndog,1,2\ndog,3,4\n")
+    result = run("csv", other, tmp_path / "test.h5", "--like", out)
+    assert "test 2 rows; inputs 2 float32; target 'label': 2 classes (cat, dog)" in result.stdout
+    with h5py.File(tmp_path / "test.h5") as f:
+        assert f["test/inputs"][:].tolist() == [[2, 1], [4, 3]]
+        assert f["test/targets"][:].tolist() == [1, 1]
+    assert isinstance(run("csv", other, out, "--like", out).exception, UsageError)
+    bad = run("csv", other, tmp_path / "b.h5", "--like", out, "--pixels").exception
+    assert "leave the other options out" in str(bad)
+
+
+def test_names_outside_the_character_set_of_the_terminal(tmp_path, out):
+    path = tmp_path / "t.csv"
+    path.write_text("größe,label\n1,ä\n2,日本\n")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "disttrain", "prepare", "csv", str(path), str(out)],
+        capture_output=True, env=environment, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert rb"2 classes (\xe4, \u65e5\u672c)" in done.stdout

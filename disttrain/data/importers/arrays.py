@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from disttrain.data.format import Array, check_splits
+from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets
 from disttrain.data.importers.source import RATIO, SMALL, reading
@@ -20,11 +20,6 @@ from disttrain.errors import DataError, DisttrainError, UsageError
 __all__ = ["import_npy", "import_npz", "read_npy"]
 
 PAIRS = (("inputs", "targets"), ("x", "y"), ("images", "labels"), ("data", "labels"))
-WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test", "testing"),
-}
 NAMES = {
     split: tuple(
         (f"{word}_{x}", f"{word}_{y}") if first else (f"{x}_{word}", f"{y}_{word}")
@@ -32,7 +27,7 @@ NAMES = {
         for x, y in PAIRS
         for first in (True, False)
     )
-    for split, words in WORDS.items()
+    for split, words in ALIASES.items()
 }
 NAMES["train"] += (*PAIRS, ("data", "target"), ("features", "labels"), ("arr_0", "arr_1"))
 """What the two arrays of each split may be called, in capitals or not."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.format import Array, check_splits
+from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.source import RATIO, reading
 from disttrain.data.importers.spool import Spool
@@ -26,10 +26,7 @@ SUFFIXES = frozenset(
 # What a file may hold, whatever its name. Pillow has readers of 30 more formats: one of them starts
 # Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
+SPLIT_FOLDERS = {name: split for split, names in ALIASES.items() for name in names}
 # Images may unpack to so many bytes, or to RATIO times the bytes of their files.
 SMALL = 256 << 20
 

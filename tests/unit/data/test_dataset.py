@@ -148,3 +148,21 @@ def test_streamed_data_make_the_same_batches_bit_for_bit(
             ]
         )
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev"])
+def test_groups_of_other_programs_are_splits_under_the_names_that_they_have(
+    write_data: Write, name: str
+) -> None:
+    path = write_data(**{"train": (X, Y), name: (X[:9], Y[:9]), "Test": (X[:6], Y[:6])})
+    dataset = opened(path)
+    assert {split: part.count for split, part in dataset.splits.items()} == {
+        "train": 30, "validation": 9, "test": 6,
+    }  # fmt: skip
+
+
+def test_truth_values_are_two_classes(write_data: Write) -> None:
+    dataset = opened(write_data(train=(X, Y > 1)))
+    assert dataset.classes == 2
+    targets = np.concatenate([split.targets for split in dataset.splits.values()])
+    assert np.bincount(targets).tolist() == [20, 10]

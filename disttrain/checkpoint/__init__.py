@@ -13,10 +13,13 @@ from disttrain.checkpoint.rotate import (
 )
 from disttrain.checkpoint.save import image, save, write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
+from disttrain.checkpoint.state import Report, State
 from disttrain.checkpoint.verify import Verdict, is_checkpoint, verify
 
 __all__ = [
+    "Report",
     "Snapshot",
+    "State",
     "Verdict",
     "all_checkpoints",
     "digest",

@@ -17,6 +17,7 @@ import numpy as np
 from disttrain.checkpoint.commit import Content, read_record
 from disttrain.checkpoint.save import FORMAT, VERSION
 from disttrain.checkpoint.snapshot import Snapshot
+from disttrain.checkpoint.state import State
 from disttrain.checkpoint.stated import run_file_of, state_of
 from disttrain.errors import CheckpointError, DamagedCheckpoint
 
@@ -95,6 +96,8 @@ def _refuse_other_format(path: Path, root: Mapping[str, Any]) -> None:
 def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
     arrays = content.arrays
     state = state_of(_text(arrays, "state"))
+    progress = State.from_json(state["progress"])
+    del state["progress"]
     names = state.get("tensors", [])
     step, epoch = root.get("step"), root.get("epoch")
     if type(step) is not int or type(epoch) is not float or step < 0 or not 0 <= epoch < np.inf:
@@ -109,6 +112,7 @@ def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
         slots={slot: _tensors(arrays, slot, names) for slot in state.get("slots", BEFORE_SLOTS)},
         normalization=_checked(normalization, state.get("data", {}).get("inputs")),
         state=state,
+        progress=progress,
     )
     if arrays:
         raise ValueError(f"it holds {next(iter(arrays))!r:.40} too")

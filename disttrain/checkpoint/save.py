@@ -64,7 +64,7 @@ def contents_of(snapshot: Snapshot) -> tuple[Arrays, Attributes]:
             attributes["normalization"][key] = value
     arrays["run_file"] = np.bytes_(snapshot.run_file.encode())
     names = {"tensors": list(snapshot.parameters), "slots": list(snapshot.slots)}
-    state = {**snapshot.state, **names}
+    state = {**snapshot.state, "progress": snapshot.progress.to_json(), **names}
     arrays["state"] = np.bytes_(json.dumps(state).encode())
     return arrays, attributes
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.checkpoint.digest import digest
+from disttrain.checkpoint.state import State
 from disttrain.config import Settings, parse
 from disttrain.errors import CheckpointError, RunFileError
 
@@ -20,8 +21,8 @@ class Snapshot:
 
     `parameters` maps "layer/parameter" to host arrays, in layer order, and `slots` the name of each
     state vector of the optimizer to the same; `run_file` is the resolved run file (TOML);
-    `normalization` holds `kind`, `divisor`, `mean`, `deviation`;
-    `state` is the trainer's own, as JSON values.
+    `normalization` holds `kind`, `divisor`, `mean`, `deviation`; `progress` is how far the run is,
+    `state` what else the trainer knows, as JSON values: of the data, the loss, the arithmetic.
     """
 
     step: int
@@ -31,6 +32,7 @@ class Snapshot:
     slots: dict[str, dict[str, np.ndarray]]
     normalization: dict[str, Any]
     state: dict[str, Any] = field(default_factory=dict)
+    progress: State = field(default_factory=State)
 
     @property
     def digest(self) -> str:

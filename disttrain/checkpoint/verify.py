@@ -10,6 +10,7 @@ from disttrain.checkpoint.commit import has_record, read_record
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import NAME, step_of
 from disttrain.checkpoint.save import FORMAT
+from disttrain.checkpoint.state import State
 from disttrain.errors import CheckpointError
 
 __all__ = ["Verdict", "is_checkpoint", "verify"]
@@ -22,7 +23,7 @@ BEGINNING = 1 << 20
 class Verdict:
     """What was found of one file: `problem` is a sentence, or "" where the file is whole.
 
-    Of a checkpoint that is whole `step`, `epoch`, `digest` and `progress` (the trainer's state) are
+    Of a checkpoint that is whole `step`, `epoch`, `digest` and `progress` are
     known; of a damaged one, where that can be told, which data sets are.
     """
 
@@ -32,7 +33,7 @@ class Verdict:
     step: int | None = None
     epoch: float | None = None
     digest: str | None = None
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: State = field(default_factory=State)
 
     @property
     def whole(self) -> bool:
@@ -63,7 +64,7 @@ def verify(path: Path) -> Verdict:
         problem = f"checkpoint {path} is of step {snapshot.step}: give it back its own name"
     return Verdict(
         path, problem, [], snapshot.step, snapshot.epoch, snapshot.digest,
-        snapshot.state.get("progress", {}),
+        snapshot.progress,
     )  # fmt: skip
 
 

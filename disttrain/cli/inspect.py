@@ -68,7 +68,7 @@ def _checkpoint(file: Path) -> dict[str, Any]:
     path = find(file)
     snapshot = load(path)
     settings = snapshot.settings(path)
-    progress = snapshot.state["progress"]
+    progress = snapshot.progress
     return {
         "format": "disttrain-checkpoint",
         "path": str(path),
@@ -82,8 +82,8 @@ def _checkpoint(file: Path) -> dict[str, Any]:
         },
         "normalization": snapshot.normalization["kind"],
         "data": snapshot.state["data"],
-        "best_validation_loss": progress["best_loss"],
-        "best_step": progress["best_step"] if progress["best_loss"] is not None else None,
-        "intervals": len(progress["history"]),
-        "last": progress["history"][-1] if progress["history"] else None,
+        "best_validation_loss": progress.best_loss,
+        "best_step": progress.best_step if progress.best_loss is not None else None,
+        "intervals": len(progress.history),
+        "last": progress.history[-1] if progress.history else None,
     }

@@ -72,7 +72,7 @@ def _title(model: Trained) -> str:
     """Return the epoch, and how training and validation stood in it."""
     snapshot = model.snapshot
     title = f"epoch {snapshot.epoch:.4g}"
-    history = snapshot.state["progress"]["history"]
+    history = snapshot.progress.history
     if not history or history[-1]["step"] != snapshot.step:
         return title
     parts = []

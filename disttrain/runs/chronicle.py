@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from disttrain import journal
+from disttrain.checkpoint.state import Report
 from disttrain.comm import Communicator
 from disttrain.environment import VERSION, launched
 from disttrain.errors import (
@@ -27,7 +28,6 @@ from disttrain.errors import (
 )
 from disttrain.training.callbacks import Callback
 from disttrain.training.run import Run
-from disttrain.training.state import Report
 
 __all__ = ["Chronicle", "chronicled", "note_ready", "teller"]
 

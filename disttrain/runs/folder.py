@@ -133,7 +133,7 @@ class RunFolder:
         an older checkpoint one that is newer: neither is believed. The state is then among the
         checkpoints, as a rule `snapshot` itself; else the return value is None, and that is said.
         """
-        step = snapshot.state["progress"]["best_step"]
+        step = snapshot.progress.best_step
         source = path_of(self.checkpoints, step)
         (held, problem), (kept, _) = _load_step(self.best, step), _load_step(source, step)
         if kept is None and held is not None:

@@ -110,7 +110,7 @@ def refuse_what_cannot_be_repeated(
     """Raise UsageError where the run file is not what the run was trained by from `begin` on."""
     if newest is None:
         return
-    changed = newest.state["progress"].get("changed_at", 0)
+    changed = newest.progress.changed_at
     if changed > begin:
         raise UsageError(
             f"the run went on with accepted changes at step {changed}: replay it --from {changed} "

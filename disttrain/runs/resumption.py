@@ -10,7 +10,6 @@ from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
-from disttrain.training.state import State
 
 if TYPE_CHECKING:
     from disttrain.training.run import Run
@@ -45,16 +44,15 @@ def look_back(
             say("no checkpoint to resume from: starting from the beginning")
             folder.clear()
         return done, None, None
-    state = State.from_json(snapshot.state["progress"])
-    state.reconsider(settings.validation.patience)
-    if done is not None and (state.stopped_early or snapshot.epoch >= settings.training.epochs):
+    progress = snapshot.progress
+    progress.reconsider(settings.validation.patience)
+    if done is not None and (progress.stopped_early or snapshot.epoch >= settings.training.epochs):
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
         return done, None, None
-    progress = snapshot.state["progress"]
     if new := accepted(settings, snapshot, say, accept):
-        progress["changes"] += new
-        progress["changed_at"] = snapshot.step
+        progress.changes += new
+        progress.changed_at = snapshot.step
     # From here on the folder holds a run that is not finished.
     folder.summary.unlink(missing_ok=True)
     return None, snapshot, None if accept else arithmetic_of(snapshot)
@@ -97,17 +95,17 @@ def adapt(run: Run, snapshot: Snapshot) -> None:
     Where samples come in another order from here on, the epoch under way counts as if it had begun
     in that order. Where exact mode computes other bits, that is one of the changes.
     """
-    progress = snapshot.state["progress"]
+    progress = snapshot.progress
     if ORDER & changes(run.settings, snapshot).keys():
-        progress["used"], progress["used_count"] = run.work.ledger.up_to(snapshot.step)
+        progress.used, progress.used_count = run.work.ledger.up_to(snapshot.step)
     old, new = snapshot.state.get("arithmetic"), run.arithmetic
     if old and new and old.get("probe") != new.probe:
         now, before = (
             f"{facts.get('kind')}, {facts.get('blas')}, probe {str(facts.get('probe'))[:12]}"
             for facts in (new.to_json(), old)
         )
-        progress["changed_at"] = snapshot.step
-        progress["changes"].append(f"arithmetic from step {snapshot.step}: {now}, was {before}")
+        progress.changed_at = snapshot.step
+        progress.changes.append(f"arithmetic from step {snapshot.step}: {now}, was {before}")
 
 
 def refuse_other_loss(snapshot: Snapshot | None, kind: str) -> None:

@@ -111,7 +111,7 @@ def _begin(
     with run.comm.together("restoring"):
         if snapshot:
             adapt(run, snapshot)
-            if snapshot.state["progress"]["best_loss"] is not None:
+            if snapshot.progress.best_loss is not None:
                 best = folder.load_best(snapshot, warn)
     run.restore(snapshot, best)
     if snapshot is None and (names := equal_units(run.network)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from disttrain import config
-from disttrain.checkpoint import Verdict, all_checkpoints, verify
+from disttrain.checkpoint import State, Verdict, all_checkpoints, verify
 from disttrain.errors import CheckpointError, DisttrainError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.integrity.chain import read
@@ -32,13 +32,13 @@ def verify_run(path: Path) -> dict[str, Any]:
     found = (verify(p) for p in reversed(all_checkpoints(folder.checkpoints)))
     ring = [v for v in found if v.whole or v.path.exists()]
     newest = next((v for v in ring if v.whole), None)
-    progress = newest.progress if newest else {}
+    progress = newest.progress if newest else State()
     files = [
         *ring,
         *_best(folder, ring, progress),
         Verdict(folder.run_file, _run_file(folder.run_file)),
-        Verdict(folder.metrics, _metrics(folder.metrics, progress.get("history", []))),
-        Verdict(folder.digests, _digests(folder.digests, progress.get("digests", []))),
+        Verdict(folder.metrics, _metrics(folder.metrics, progress.history)),
+        Verdict(folder.digests, _digests(folder.digests, progress.digests)),
     ]
     if folder.summary.exists():
         files.append(Verdict(folder.summary, _summary(folder.summary, ring)))
@@ -51,15 +51,15 @@ def verify_run(path: Path) -> dict[str, Any]:
     }
 
 
-def _best(folder: RunFolder, ring: list[Verdict], progress: dict[str, Any]) -> list[Verdict]:
+def _best(folder: RunFolder, ring: list[Verdict], progress: State) -> list[Verdict]:
     """Return the verdict on `best.h5`, none where there is neither a best state nor that file."""
-    known = progress.get("best_loss") is not None
+    known = progress.best_loss is not None
     if not known and not folder.best.exists():
         return []
     found = verify(folder.best)
     if not known or not found.whole:
         return [found]
-    step, again = progress["best_step"], "--resume sees to it"
+    step, again = progress.best_step, "--resume sees to it"
     same = next((v.digest for v in ring if v.whole and v.step == step), found.digest)
     if found.step != step:
         problem = f"{found.path} is of step {found.step}, but the best so far is step {step}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from disttrain.training.state import Report
+from disttrain.checkpoint.state import Report
 
 __all__ = ["Callback"]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from disttrain.arrays import checksum
 from disttrain.checkpoint import Snapshot, digest
+from disttrain.checkpoint.state import State
 from disttrain.config import Interval, to_toml
 from disttrain.data import Dataset, interchangeable
 from disttrain.data.record import fingerprint
@@ -23,7 +24,6 @@ from disttrain.training.exact.arithmetic import Arithmetic, blas
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.schedules import learning_rate
-from disttrain.training.state import State
 from disttrain.training.work import Work
 
 __all__ = ["Run"]
@@ -112,12 +112,12 @@ class Run(Predictor):
             slots=self.optimizer.tensors(),
             normalization=self.normalization.facts(),
             state={
-                "progress": self.state.to_json(),
                 "data": facts,
                 "loss": self.loss.kind,
                 "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,
                 "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": blas()},
             },
+            progress=self.state.copy(),
         )
 
     def use_best(self) -> None:
@@ -140,7 +140,7 @@ class Run(Predictor):
                 self.refuse_other_data(snapshot)
                 network.load(snapshot.parameters, network.values)
                 self.optimizer.load(snapshot.slots)
-                self.state = State.from_json(snapshot.state["progress"])
+                self.state = snapshot.progress
                 self.state.reconsider(self.settings.validation.patience)
                 if best is not None:
                     self.best = np.zeros(network.layout.length, network.dtype)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from disttrain.checkpoint.state import Report
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
@@ -16,7 +17,6 @@ from disttrain.training.integrity.chain import record
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
-from disttrain.training.state import Report
 
 __all__ = ["diverged", "fit", "train_step"]
 
@@ -84,7 +84,8 @@ def train_steps(run: Run, rates: list[float]) -> bool:
     for rate in rates:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
-        run.state.add(totals, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        run.state.add(totals.loss, totals.correct, totals.samples, seconds)
         if run.state.step % run.steps_per_epoch == 0:
             run.work.ledger.close_epoch(run.state)
         if run.settings.training.epsilon and is_flat(run, rate, totals):

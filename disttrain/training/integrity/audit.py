@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import checksum
+from disttrain.checkpoint.state import State
 from disttrain.comm import Communicator
 from disttrain.errors import Corruption
 from disttrain.model import Network
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.state import State
 
 __all__ = ["Audit", "Sums", "tensor_sums"]
 

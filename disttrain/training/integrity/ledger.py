@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from disttrain.checkpoint.state import State
 from disttrain.comm import Communicator
 from disttrain.data import Batches
 from disttrain.errors import Corruption
-from disttrain.training.state import State
 
 __all__ = ["Ledger"]
 

@@ -4,6 +4,8 @@ Smaller jobs on the first ranks of this one stand for other numbers; `tests/mpi/
 starts real ones.
 """
 
+import dataclasses
+
 import pytest
 
 import disttrain
@@ -88,11 +90,14 @@ def go(job, settings, folder, after=0, **more):
 
 def timeless(snapshot):
     """Return the facts of a checkpoint, without what the clock says."""
-    progress = snapshot.state["progress"] | {"seconds": 0}
-    history = [{k: v for k, v in row.items() if k not in CLOCK} for row in progress["history"]]
-    state = snapshot.state | {"progress": progress | {"history": history}}
+    history = [
+        {k: v for k, v in row.items() if k not in CLOCK} for row in snapshot.progress.history
+    ]
+    progress = dataclasses.replace(snapshot.progress, seconds=0.0, history=history)
     facts = {k: str(v) for k, v in snapshot.normalization.items()}
-    return (snapshot.run_file, snapshot.step, snapshot.epoch, facts, state, snapshot.digest)
+    state = snapshot.state
+    return (snapshot.run_file, snapshot.step, snapshot.epoch, facts, state, progress,
+            snapshot.digest)  # fmt: skip
 
 
 def close(found, wanted):
@@ -102,7 +107,7 @@ def close(found, wanted):
     for mine, other in zip(*(group.values() for group in groups), strict=True):
         for name, tensor in other.items():
             assert mine[name] == pytest.approx(tensor, rel=1e-3, abs=1e-5), name
-    mine, other = (s.state["progress"] for s in (found, wanted))
+    mine, other = (vars(s.progress) for s in (found, wanted))
     for key in ("best_step", "idle", "stopped_early", "reason", "used", "used_count"):
         assert mine[key] == other[key], key
     assert [r["order"] for r in mine["digests"]] == [r["order"] for r in other["digests"]]

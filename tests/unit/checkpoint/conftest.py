@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from disttrain.checkpoint import Snapshot
+from disttrain.checkpoint import Snapshot, State
 
 ODD = [0.0, -0.0, np.nan, np.inf, 5e-324, -1.5]
 
@@ -25,7 +25,8 @@ def make(step: int = 7, dtype: str = "f4") -> Snapshot:
         parameters,
         {"velocity": velocity},
         {"kind": "standardize", "divisor": 255.0, "mean": np.arange(3.0), "deviation": np.ones(3)},
-        {"progress": {"history": [{"loss": 0.1, "accuracy": None}]}, "data": {"path": "/a b"}},
+        {"data": {"path": "/a b"}},
+        State(step, history=[{"loss": 0.1, "accuracy": None}]),
     )
 
 
@@ -44,6 +45,7 @@ def same(one: Snapshot, two: Snapshot) -> bool:
             snapshot.epoch,
             snapshot.run_file,
             {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
+            snapshot.progress,
             list(snapshot.slots),
             *(
                 [

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from disttrain.checkpoint import Snapshot, load, newest_whole
+from disttrain.checkpoint import Snapshot, State, load, newest_whole
 from disttrain.comm.alone import Alone
 from disttrain.runs.folder import RunFolder
 from tests.unit.checkpoint.crash_disk import read
@@ -29,7 +29,7 @@ class Saver:
         run: Any = SimpleNamespace(
             comm=Alone(),
             snapshot=lambda: snapshot,
-            audit=SimpleNamespace(refuse_unaudited=lambda: None),
+            work=SimpleNamespace(audit=SimpleNamespace(refuse_unaudited=lambda: None)),
             settings=SimpleNamespace(checkpoint=SimpleNamespace(keep=self.keep)),
         )
         self.folder.save(run, improved)
@@ -37,7 +37,7 @@ class Saver:
     def know(self, step: int, best: int) -> Snapshot:
         """Return the state of `step`, whose best state so far is that of step `best`."""
         snapshot = self.make(step)
-        snapshot.state["progress"] = {"best_step": best, "best_loss": 0.5}
+        snapshot.progress = State(best_step=best, best_loss=0.5)
         self.best[step], self.digests[step] = best, snapshot.digest
         return snapshot
 

@@ -40,7 +40,6 @@ from disttrain.data.importers.idx import read_idx
 from disttrain.data.importers.tables import import_table
 from disttrain.errors import DisttrainError
 from disttrain.runs.trained import load_trained
-from disttrain.training.state import State
 from tests.unit.hostile.signing import anew, parted
 
 MORE = 64 << 20
@@ -62,7 +61,6 @@ def read_data(path: Path) -> list[Any]:
 
 def read_checkpoint(path: Path) -> list[Any]:
     snapshot = load_trained(path, ALONE).snapshot
-    State.from_json(snapshot.state["progress"])
     groups = (snapshot.parameters, *snapshot.slots.values(), snapshot.normalization)
     tensors = [part for group in groups for pair in group.items() for part in pair]
     return [snapshot.step, snapshot.epoch, snapshot.run_file, snapshot.state, *tensors]

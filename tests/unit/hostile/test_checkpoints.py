@@ -66,7 +66,8 @@ def with_text(name: str, text: bytes) -> Make:
 
 def with_state(change: Callable[[dict[str, Any]], object]) -> Make:
     def make(path: Path) -> None:
-        state = json.loads(json.dumps(valid.snapshot().state))
+        snapshot = valid.snapshot()
+        state = json.loads(json.dumps({**snapshot.state, "progress": snapshot.progress.to_json()}))
         state["tensors"] = list(valid.SHAPES)
         change(state)
         with_text("state", json.dumps(state).encode())(path)

@@ -10,7 +10,6 @@ import numpy as np
 from disttrain.checkpoint import Snapshot, save
 from disttrain.config import parse, to_toml
 from disttrain.data.writer import write_data_file
-from disttrain.training.state import State
 
 X = np.random.default_rng(3).normal(size=(12, 4)).astype("f4")
 Y = np.arange(12) % 3
@@ -52,7 +51,7 @@ def snapshot() -> Snapshot:
     normalization = {
         "kind": "standardize", "divisor": 1.0, "mean": np.zeros(4), "deviation": np.ones(4),
     }  # fmt: skip
-    state = {"progress": State().to_json(), "data": data, "loss": "softmax", "disttrain": "0"}
+    state = {"data": data, "loss": "softmax", "disttrain": "0"}
     slots = {"velocity": velocity}
     return Snapshot(3, 0.5, to_toml(parse(RUN_FILE)), parameters, slots, normalization, state)
 

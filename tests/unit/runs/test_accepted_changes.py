@@ -42,7 +42,7 @@ def test_a_changed_key_is_named_with_both_values_and_then_accepted(
     assert "resuming with optimizer.momentum = 0.5 (was 0.9)" in listener.messages
     assert listener.steps[0] == 4
     assert summary["digest"] != go(settings(), "whole")["digest"]
-    assert load(newest(tmp_path)).state["progress"]["changes"] == summary["changes"]
+    assert load(newest(tmp_path)).progress.changes == summary["changes"]
 
 
 def test_changes_are_remembered_over_further_stops(settings: Make, go: Go, interrupted: Go) -> None:

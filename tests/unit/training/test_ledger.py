@@ -177,8 +177,8 @@ def test_a_checkpoint_with_another_ledger_is_noticed(
     newest = all_checkpoints(tmp_path / "run/checkpoints")[-1]
     snapshot = load(newest)
     assert snapshot.step == 9
-    assert snapshot.state["progress"]["used_count"] == 32
-    snapshot.state["progress"][key] += 1
+    assert snapshot.progress.used_count == 32
+    setattr(snapshot.progress, key, getattr(snapshot.progress, key) + 1)
     save(newest, snapshot)
     with pytest.raises(Corruption, match="epoch 2 "):
         go(settings(), resume=True)

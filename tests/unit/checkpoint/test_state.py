@@ -3,9 +3,7 @@ from typing import Any
 
 import pytest
 
-from disttrain.training import Report
-from disttrain.training.reducers import Totals
-from disttrain.training.state import State
+from disttrain.checkpoint import Report, State
 
 
 def report(step: int, loss: float | None) -> Report:
@@ -53,8 +51,8 @@ def test_without_validation_nothing_is_best() -> None:
 
 def test_an_interval_sums_its_steps_and_starts_anew() -> None:
     state = State()
-    state.add(Totals(loss=2.0, correct=3.0, samples=8.0), 0.5)
-    state.add(Totals(loss=1.0, correct=4.0, samples=5.0), 0.25)
+    state.add(2.0, 3.0, 8.0, 0.5)
+    state.add(1.0, 4.0, 5.0, 0.25)
     assert (state.step, state.loss, state.correct) == (2, 3.0, 7.0)
     assert (state.samples, state.seconds) == (13.0, 0.75)
     state.close_interval(report(2, 1.0), None)
@@ -63,7 +61,7 @@ def test_an_interval_sums_its_steps_and_starts_anew() -> None:
 
 def test_a_state_goes_through_json_unchanged() -> None:
     state, _ = run([3, 2, 2.5], 5)
-    state.add(Totals(loss=0.1 + 0.2, correct=1.0, samples=3.0), 1 / 3)
+    state.add(0.1 + 0.2, 1.0, 3.0, 1 / 3)
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 

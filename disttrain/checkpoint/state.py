@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 from disttrain.errors import CheckpointError
-from disttrain.training.reducers import Totals
 
 __all__ = ["Report", "State"]
 
@@ -62,12 +62,12 @@ class State:
     changes: list[str] = field(default_factory=list)
     changed_at: int = 0
 
-    def add(self, totals: Totals, seconds: float) -> None:
-        """Count one step in."""
+    def add(self, loss: float, correct: float, samples: float, seconds: float) -> None:
+        """Count one step in, with the sums of its global batch."""
         self.step += 1
-        self.loss += totals.loss
-        self.correct += totals.correct
-        self.samples += totals.samples
+        self.loss += loss
+        self.correct += correct
+        self.samples += samples
         self.seconds += seconds
 
     def close_interval(self, report: Report, patience: int | None) -> bool:
@@ -94,6 +94,14 @@ class State:
         if self.reason in ("", "patience"):
             impatient = patience is not None and self.idle >= patience
             self.stopped_early, self.reason = impatient, "patience" * impatient
+
+    def copy(self) -> State:
+        """Return the state as it is now, for who keeps it while the run goes on."""
+        found = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                setattr(found, name, [*value])
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON values: of the chain only its end, the rest is in its file."""

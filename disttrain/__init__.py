@@ -25,7 +25,7 @@ from disttrain.environment import VERSION as __version__
 
 if TYPE_CHECKING:
     from disttrain.advice.gradient_check import gradient_check
-    from disttrain.api import Data, build, connect, load, train
+    from disttrain.api import Data, build, connect, in_groups, load, train
     from disttrain.config import Settings, parse, read
     from disttrain.errors import (
         CheckpointError,
@@ -86,6 +86,7 @@ __all__ = [
     "connect",
     "fit",
     "gradient_check",
+    "in_groups",
     "load",
     "network_of",
     "parse",
@@ -94,7 +95,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "disttrain.api": ("Data", "build", "connect", "load", "train"),
+    "disttrain.api": ("Data", "build", "connect", "in_groups", "load", "train"),
     "disttrain.config": ("Settings", "parse", "read"),
     "disttrain.errors": (
         "CheckpointError",

@@ -127,7 +127,8 @@ class RankFailure(DisttrainError):
     `rank` and `phase` say where it happened, `cause` is the text of the original error, and
     `exit_code` is the original's: 1 for an unexpected exception. `details` is the traceback of an
     unexpected one, else empty. `others` are the further ranks that failed; where all ranks found
-    the same mistake of the user's, `common`, the text is the cause alone.
+    the same mistake of the user's, `common`, the text is the cause alone. `group` names the group
+    of ranks in which `rank` counts, where it is not the whole job.
     """
 
     def __init__(
@@ -139,9 +140,11 @@ class RankFailure(DisttrainError):
         details: str = "",
         others: Sequence[int] = (),
         common: bool = False,
+        group: str = "",
     ) -> None:
         also = f" (also on ranks {', '.join(map(str, others))})" if others else ""
-        super().__init__(cause if common else f"rank {rank} failed in {phase}: {cause}{also}")
+        who = f"rank {rank} of {group}" if group else f"rank {rank}"
+        super().__init__(cause if common else f"{who} failed in {phase}: {cause}{also}")
         self.rank = rank
         self.phase = phase
         self.cause = shown(cause)

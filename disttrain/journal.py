@@ -13,6 +13,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,10 @@ from disttrain.shown import shown
 
 __all__ = [
     "SLOW",
-    "close",
     "is_open",
+    "kept_in",
     "listen",
     "note",
-    "open_in",
     "path_of",
     "wants_everything",
     "who",
@@ -66,25 +67,37 @@ def path_of(folder: Path, rank: int) -> Path:
     return folder / "logs" / f"rank-{rank:04d}.jsonl"
 
 
-def open_in(folder: Path) -> None:
-    """Write this rank's journal into a run folder too, behind what is there, until `close`."""
-    close()
-    file = JournalFile(path_of(folder, _rank[0]))
-    for logger in (LOG, PYTHON):
-        logger.addHandler(file)
+@contextmanager
+def kept_in(folder: Path, rank: int) -> Iterator[None]:
+    """Write the journal of the run's `rank` into its folder too, behind what is there.
+
+    Only of the body, and of this run alone: an event of a run inside it goes into that one's file.
+    """
+    file, outer = JournalFile(path_of(folder, rank), rank), _files()
+    _exchange(outer, [file])
+    try:
+        yield
+    finally:
+        _exchange([file], outer)
+        file.close()
 
 
 def is_open() -> bool:
     """Return True where this rank has a file."""
-    return any(isinstance(handler, JournalFile) for handler in LOG.handlers)
+    return bool(_files())
 
 
-def close() -> None:
-    """Close this rank's file, if there is one."""
-    for handler in [h for h in LOG.handlers if isinstance(h, JournalFile)]:
-        for logger in (LOG, PYTHON):
+def _files() -> list[logging.Handler]:
+    return [handler for handler in LOG.handlers if isinstance(handler, JournalFile)]
+
+
+def _exchange(old: list[logging.Handler], new: list[logging.Handler]) -> None:
+    """Have both loggers write to `new` instead of `old`."""
+    for logger in (LOG, PYTHON):
+        for handler in old:
             logger.removeHandler(handler)
-        handler.close()
+        for handler in new:
+            logger.addHandler(handler)
 
 
 def listen(verbose: bool) -> None:
@@ -104,9 +117,9 @@ def listen(verbose: bool) -> None:
 class JournalFile(logging.Handler):
     """A file of JSON lines: each is written at once and whole, and a full disk ends no run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rank: int) -> None:
         super().__init__()
-        self._path, self._file = path, -1
+        self._path, self._rank, self._file = path, rank, -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -117,7 +130,7 @@ class JournalFile(logging.Handler):
         """Write one line."""
         if self._file < 0:
             return
-        line = as_json(record).encode()
+        line = as_json(record, self._rank).encode()
         try:
             if os.write(self._file, line) < len(line):
                 raise OSError(0, "only a part of a line could be written")
@@ -164,12 +177,12 @@ def speak(text: str) -> None:
         return
 
 
-def as_json(record: logging.LogRecord) -> str:
+def as_json(record: logging.LogRecord, rank: int) -> str:
     """Return an event as a line: when (with the zone), who, how grave, what, and its fields."""
     moment = datetime.datetime.fromtimestamp(record.created).astimezone()
     fact = {
         "time": moment.isoformat(timespec="milliseconds"),
-        "rank": _rank[0],
+        "rank": rank,
         "host": _rank[1],
         "level": record.levelname.lower(),
         "event": _event(record),

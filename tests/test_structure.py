@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,6 +86,29 @@ def test_imports_go_downward_and_libraries_have_one_owner(path: Path) -> None:
             assert rest[0] == here or FLOORS[rest[0]] < FLOORS[here], f"{path} imports {name}"
 
 
+def at_run_time(path: Path) -> Iterator[ast.AST]:
+    """Yield the statements of a file but those for type checkers alone."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            waiting += ast.iter_child_nodes(node)
+            yield node
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Also not in a function: that hides a circle, and does not break it."""
+    files = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = [node for node in at_run_time(path) if isinstance(node, ast.ImportFrom)]
+        found = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        found |= {node.module or "" for node in nodes}
+        graph[name] = found & files.keys()
+    # Raises CycleError, which names the circle.
+    graphlib.TopologicalSorter(graph).prepare()
+
+
 def test_layers_losses_and_the_optimizer_never_see_a_communicator() -> None:
     for path in [*(PACKAGE / "model").glob("*.py"), PACKAGE / "training" / "optimizer.py"]:
         assert not any(name.startswith("disttrain.comm") for name in imports(path)), path
@@ -148,6 +172,7 @@ def test_the_public_names_are_frozen() -> None:
         "connect",
         "fit",
         "gradient_check",
+        "in_groups",
         "load",
         "network_of",
         "parse",

@@ -11,6 +11,7 @@ import numpy as np
 
 from disttrain.errors import Divergence, UsageError
 from disttrain.model import Perceptron
+from disttrain.training.limits import within_limits
 from disttrain.training.run import Run
 from disttrain.training.trainer import train_step
 
@@ -80,7 +81,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
     before = [vector.copy() for vector in vectors]
     losses: list[float] = []
     broken = False
-    with run.comm.watch.armed(run.settings.communication.deadline_seconds):
+    with within_limits(run.settings, run.comm):
         # The last step only shows what the one before it has done.
         for step, rate in enumerate([*rates, low]):
             try:

@@ -10,12 +10,12 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disttrain import config, runs, training
 from disttrain.api.data import Data, remove_others
 from disttrain.api.given import Given, as_objects, as_tables, rates_of
-from disttrain.comm import Communicator, connect
+from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
 from disttrain.model import Layer, Loss
@@ -23,7 +23,10 @@ from disttrain.runs.folder import RunFolder
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
 
-__all__ = ["Data", "build", "connect", "load", "train"]
+if TYPE_CHECKING:
+    from disttrain.comm.world import AnyCommunicator
+
+__all__ = ["Data", "build", "connect", "in_groups", "load", "train"]
 
 
 def train(
@@ -37,7 +40,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     accept_changes: bool = False,
-    comm: Communicator | None = None,
+    comm: AnyCommunicator | None = None,
     **keywords: Any,
 ) -> Trained:
     """Train a network and return it with its best weights. Collective.
@@ -52,7 +55,7 @@ def train(
     temporary folder, which goes with the network that is returned. Ranks on several hosts need an
     `output` that all of them see. Raises what the command `disttrain train` ends with.
     """
-    comm = comm or connect()
+    comm = connect(comm)
     folder, keep = _folder(output, comm)
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
@@ -78,7 +81,7 @@ def build(
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
-    comm: Communicator | None = None,
+    comm: AnyCommunicator | None = None,
 ) -> Run:
     """Return a run in memory, ready for `fit`: what `train` does step by step. Collective.
 
@@ -86,7 +89,7 @@ def build(
     with the least validation loss and `run.predict(inputs)` uses them. `settings` may be the path
     of a run file; `layers` and `loss` replace those of the settings.
     """
-    comm = comm or connect()
+    comm = connect(comm)
     with comm.together("configuration"):
         settings = settings if isinstance(settings, Settings) else config.read(settings)
     run = training.build_run(settings, comm, layers=layers, loss=loss, callbacks=callbacks)
@@ -99,13 +102,13 @@ def load(
     *,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
-    comm: Communicator | None = None,
+    comm: AnyCommunicator | None = None,
 ) -> Trained:
     """Return the network in a checkpoint, or the best one of a run folder. Collective.
 
     Give the `layers` and the `loss` of your own that it was trained with, if any.
     """
-    return load_trained(path, comm or connect(), layers, loss)
+    return load_trained(path, connect(comm), layers, loss)
 
 
 def _folder(

@@ -1,7 +1,8 @@
 """Arrays and who computes on them: the only room that knows numpy from cupy."""
 
 from disttrain.arrays.checksum import checksum
-from disttrain.arrays.device import Array, Cpu, Device, Mirror, choose
+from disttrain.arrays.choose import choose
+from disttrain.arrays.device import Array, Cpu, Device, Mirror
 from disttrain.arrays.draws import field, generator, permutation
 from disttrain.arrays.workspace import Workspace
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from disttrain.errors import DeviceError
 from disttrain.memory import free_memory
 
 
@@ -23,7 +21,7 @@ def _host_kernels() -> Any:
     return compiled_kernels
 
 
-__all__ = ["Array", "Cpu", "Device", "Mirror", "choose"]
+__all__ = ["Array", "Cpu", "Device", "Mirror"]
 
 # A numpy or a cupy array; layers are written once for both.
 Array = Any
@@ -89,25 +87,3 @@ class Device:
 
 
 Cpu = Device
-
-
-def choose(kind: str, local_rank: int, say: Callable[[str], None] = lambda line: None) -> Device:
-    """Return the device for this rank: GPU number `local_rank` modulo the GPUs of the node.
-
-    `kind` is "cpu", "gpu" or "auto". "auto" falls back to the processor and says in one line why;
-    "gpu" raises DeviceError with the cure where there is none that works.
-    """
-    if kind == "cpu":
-        return Device()
-    try:
-        from disttrain.arrays.gpu import Gpu
-
-        return Gpu(local_rank)
-    except ImportError as error:
-        problem = f"CuPy can't be loaded ({error}): pip install 'disttrain[cuda13]' or [cuda12]"
-    except DeviceError as error:
-        problem = str(error)
-    if kind == "gpu":
-        raise DeviceError(f'device.kind = "gpu", but {problem}, or use "auto" or "cpu"')
-    say(f"device: the processor, because {problem}")
-    return Device()

@@ -44,7 +44,7 @@ class GpuFacts:
         return bool(self.driver or self.driver_cuda)
 
 
-def gpu_facts(local_rank: int) -> GpuFacts:
+def gpu_facts(host_rank: int) -> GpuFacts:
     """Return what this rank would compute on. Starts CUDA where CuPy is installed."""
     driver, serves, wheels = _driver(), _driver_cuda(), _wheels()
     try:
@@ -61,7 +61,7 @@ def gpu_facts(local_rank: int) -> GpuFacts:
     try:
         from disttrain.arrays.gpu import Gpu
 
-        device = Gpu(local_rank).name
+        device = Gpu(host_rank).name
         bus = cupy.cuda.runtime.deviceGetPCIBusId(cupy.cuda.runtime.getDevice())
         if (part := os.environ.get("CUDA_VISIBLE_DEVICES", "")).startswith("MIG-"):
             # Parts of one GPU have its place on the bus.

@@ -17,7 +17,7 @@ __all__ = ["Gpu"]
 
 
 class Gpu(Device):
-    """GPU number `local_rank` modulo the GPUs that this process sees.
+    """GPU number `host_rank` modulo the GPUs that this process sees.
 
     Raises DeviceError where the driver is missing or too old, there is no GPU, or a small product
     on it fails (a wheel for another CUDA, a GPU without memory left).
@@ -26,12 +26,12 @@ class Gpu(Device):
     kind = "gpu"
     xp = cupy
 
-    def __init__(self, local_rank: int) -> None:
+    def __init__(self, host_rank: int) -> None:
         try:
             count = cupy.cuda.runtime.getDeviceCount()
             if not count:
                 raise DeviceError("there is no GPU that this process can see")
-            self._device = cupy.cuda.Device(local_rank % count)
+            self._device = cupy.cuda.Device(host_rank % count)
             self._device.use()
             probe = cupy.ones((8, 8), np.float32)
             if float((probe @ probe).sum()) != 512.0:

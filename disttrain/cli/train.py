@@ -49,9 +49,9 @@ def command(
     if comm.is_root:
         callbacks.append(Warnings() if quiet else Progress(folder, as_json))
     if settings.plot and comm.is_root:
-        from disttrain.report.curves import Curves
+        from disttrain.report.at_the_end import Pictures
 
-        callbacks.insert(0, Curves(folder))
+        callbacks.insert(0, Pictures(folder))
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
         accept_changes=accept_changes, callbacks=callbacks, preemption=ASKED,

@@ -8,8 +8,8 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
-from disttrain.comm.communicator import Communicator
-from disttrain.comm.mosaic import AloneMosaic, Mosaic
+from disttrain.comm.communicator import Communicator, group_name
+from disttrain.comm.gathers.base import AllGather, AloneGather
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, NoSum, Sum
 from disttrain.comm.watch import Watch
 
@@ -19,15 +19,16 @@ T = TypeVar("T")
 
 
 class Alone(Communicator):
-    """The world of a command that was started without a launcher: rank 0 of 1."""
+    """The ranks of a command that was started without a launcher: rank 0 of 1."""
 
-    def __init__(self) -> None:
-        self.rank = self.local_rank = 0
-        self.size = self.local_size = 1
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.rank = self.local_rank = self.host_rank = 0
+        self.size = self.local_size = self.host_size = 1
         self.host = socket.gethostname()
         self.hosts = [self.host]
         self.library = "none"
-        self.watch = Watch(0, self.host)
+        self.watch = Watch(0, self.host, group=name)
 
     @property
     def shared_room(self) -> float:
@@ -69,9 +70,18 @@ class Alone(Communicator):
         """Return the sum of one rank, which has the whole tree."""
         return AloneLeaves(length, dtype, header)
 
-    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
+    def all_gather(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> AllGather:
         """Return ordinary arrays."""
-        return AloneMosaic(shapes, dtypes)
+        return AloneGather(shapes, dtypes)
+
+    def split(self, colour: int) -> Communicator:
+        """Return a group of this one rank."""
+        return Alone(group_name(self.name, colour))
+
+    def close(self) -> None:
+        """End the watch."""
+        self.closed = True
+        self.watch.close()
 
     def abort(self, code: int) -> NoReturn:
         """End this process with `code`."""

@@ -1,4 +1,4 @@
-"""The ranks of a job as the rest of the program sees them: a world of one is one of these too."""
+"""The ranks of a job, or a group of them, as the rest of the program sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from disttrain.comm.mosaic import Mosaic
+from disttrain.comm.gathers.base import AllGather
 from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
@@ -22,23 +22,31 @@ from disttrain.errors import (
     sentence_of,
 )
 
-__all__ = ["Communicator"]
+__all__ = ["Communicator", "group_name"]
 
 T = TypeVar("T")
 
 
 class Communicator(ABC):
-    """A group of ranks.
+    """The ranks of a job, or of a group of it; a single rank is one of these too.
 
     Methods that other ranks take part in are collective: all ranks call them, in the same order.
     Only `phase`, `abort` and the properties are not. Methods on Python objects (`share`, `collect`,
     `gather`) are for small facts; arrays travel in `broadcast` and in a `Sum`.
+
+    `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
+    inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
+    all ranks of the job there: by it each takes a GPU of its own.
     """
 
+    name: str = ""
+    closed: bool = False
     rank: int
     size: int
     local_rank: int
     local_size: int
+    host_rank: int
+    host_size: int
     host: str
     hosts: list[str]
     library: str
@@ -106,8 +114,23 @@ class Communicator(ABC):
         """
 
     @abstractmethod
-    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
-        """Return arrays, filled with zeros, that all ranks fill together."""
+    def all_gather(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> AllGather:
+        """Return arrays, filled with zeros, of which each rank writes some rows and reads all."""
+
+    @abstractmethod
+    def split(self, colour: int) -> Communicator:
+        """Return the group of the ranks that gave the same `colour`, in the order of their ranks.
+
+        A group has a watch, windows and failures of its own: what `together`, a step or a loss that
+        is not finite raise in a group, its ranks raise and no other. `close` it when it is done.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back the memory, the thread and the communicators that this one holds.
+
+        Sums and arrays that were made by it can't be used any more.
+        """
 
     @abstractmethod
     def abort(self, code: int) -> NoReturn:
@@ -146,12 +169,17 @@ class Communicator(ABC):
             others = [other[0] for other in failures[1:]]
             known = not failures[0][4]
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
-            failure = RankFailure(*failures[0], others, common)
+            failure = RankFailure(*failures[0], others, common, self.name)
             if error is not None and is_exit:
                 remember_failure(error, failure)
                 raise error
             raise failure from error
         self.phase(phase)
+
+
+def group_name(above: str, colour: int) -> str:
+    """Return the name of the group of `colour` in the communicator named `above`."""
+    return f"{above}.{colour}" if above else f"group {colour}"
 
 
 def _outcome(

@@ -19,22 +19,27 @@ tune()
 import numpy as np  # noqa: E402
 from mpi4py import MPI  # noqa: E402
 
-from disttrain.comm.communicator import Communicator  # noqa: E402
-from disttrain.comm.mosaic import Mosaic  # noqa: E402
-from disttrain.comm.sharing import mosaic  # noqa: E402
+from disttrain.comm.communicator import Communicator, group_name  # noqa: E402
+from disttrain.comm.gathers.base import AllGather  # noqa: E402
+from disttrain.comm.gathers.ways import all_gather  # noqa: E402
 from disttrain.comm.sums.base import Held, LeafSum, Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
 from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
-from disttrain.comm.sums.window import room, shared_array  # noqa: E402
+from disttrain.comm.topology import Topology  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
 from disttrain.environment import leave_status  # noqa: E402
 from disttrain.errors import UsageError  # noqa: E402
 
-__all__ = ["Ranks", "library", "world_size"]
+__all__ = ["Ranks", "connected_to", "library", "world", "world_size"]
 
 T = TypeVar("T")
 # Bytes of one broadcast: a larger count does not fit MPI-3's int.
 LARGEST = 1 << 30
+
+
+def world() -> MPI.Comm:
+    """Return the communicator of all ranks that were started together."""
+    return MPI.COMM_WORLD
 
 
 def world_size() -> int:
@@ -47,24 +52,54 @@ def library() -> str:
     return MPI.Get_library_version().splitlines()[0].split(",")[0].strip("\0 ")
 
 
-class Ranks(Communicator):
-    """All ranks of the job, on a communicator of their own."""
+# Where an mpi4py communicator keeps what `connected_to` made of it.
+OURS = MPI.Comm.Create_keyval()
 
-    def __init__(self) -> None:
-        self._comm: MPI.Comm = MPI.COMM_WORLD.Dup()
-        self._node: MPI.Comm = self._comm.Split_type(MPI.COMM_TYPE_SHARED, self._comm.rank)
-        self._windows: dict[int, MPI.Win] = {}
+
+def connected_to(comm: Any) -> Ranks:
+    """Return the ranks of an mpi4py communicator, the same object at every call until `close`.
+
+    Collective over `comm`, which stays the caller's and is used for nothing else.
+    """
+    if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+        raise UsageError(
+            f"comm={comm!r} is no communicator that a training can have: give an intracommunicator "
+            "of mpi4py, as MPI.COMM_WORLD, or what disttrain.connect() returned"
+        )
+    found = comm.Get_attr(OURS)
+    if not isinstance(found, Ranks) or found.closed:
+        found = Ranks(comm)
+        comm.Set_attr(OURS, found)
+    return found
+
+
+class Ranks(Communicator):
+    """The ranks of an mpi4py communicator, on a duplicate of it: messages never mix.
+
+    Collective over `comm`. `above` and `name` are those of a group. `node` are the ranks that share
+    memory with this one; where it is not given, those on the same host.
+    """
+
+    def __init__(
+        self, comm: MPI.Comm, *, node: MPI.Comm | None = None, above: Ranks | None = None,
+        name: str = "",
+    ) -> None:  # fmt: skip
+        self.name = name
+        self._topology = Topology(comm.Dup(), node)
+        self._comm, self._node = self._topology.comm, self._topology.node
         self.rank, self.size = self._comm.rank, self._comm.size
         # The launcher's own local rank can differ from this order; both number a node's ranks.
         self.local_rank, self.local_size = self._node.rank, self._node.size
+        self.host_rank = above.host_rank if above else self.local_rank
+        self.host_size = above.host_size if above else self.local_size
         self.host = socket.gethostname()
         self.hosts = sorted(set(self._comm.allgather(self.host)))
         self.library = library()
-        self._threads = self._cores_each()
+        self._threads = above.blas_threads if above else self._cores_each()
         board = self.node_array((self.local_size,), BOARD)
         board[self.local_rank] = (self.rank, 0, 0.0, 0.0, 0.0, b"starting")
         self._node.Barrier()
-        self.watch = Watch(self.rank, self.host, board)
+        self.watch = Watch(self.rank, self.host, board, name, above.watch if above else None)
 
     def _cores_each(self) -> int:
         """Return the cores of this rank: those it may use, shared with whoever may use them too."""
@@ -74,6 +109,20 @@ class Ranks(Communicator):
         sharing = [cores for cores in self._node.allgather(mine) if cores & mine]
         return max(1, len(mine) // len(sharing))
 
+    def split(self, colour: int) -> Communicator:
+        """Return the group of the ranks that gave the same `colour`, in their order."""
+        part = self._comm.Split(colour, self.rank)
+        try:
+            return Ranks(part, above=self, name=group_name(self.name, colour))
+        finally:
+            part.Free()
+
+    def close(self) -> None:
+        """End the watch, free the windows in the order of their making, then communicators."""
+        self.closed = True
+        self.watch.close()
+        self._topology.close()
+
     @property
     def blas_threads(self) -> int:
         """BLAS threads for this rank: ranks that may use the same cores divide them."""
@@ -82,7 +131,7 @@ class Ranks(Communicator):
     @property
     def shared_room(self) -> float:
         """Bytes that are free where shared windows live, with some left for MPI itself."""
-        return room()
+        return self._topology.memory.room
 
     def share(self, value: T | None = None) -> T:
         """Return rank 0's `value` on every rank."""
@@ -109,23 +158,21 @@ class Ranks(Communicator):
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """Return an array that all ranks of this node share, until `free_node_array`."""
         try:
-            array, window = shared_array(self._node, shape, np.dtype(dtype))
+            return self._topology.memory.array(shape, np.dtype(dtype))
         except MPI.Exception as error:
             raise UsageError(
                 f"{self.host} grants no shared memory for an array of shape {shape} ({error}): "
                 'make room in /dev/shm, or use data.memory = "stream"'
             ) from None
-        self._windows[array.ctypes.data] = window
-        return array
 
     def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
         """Give an array of `node_array` back. Collective over the node."""
-        self._windows.pop(array.ctypes.data).Free()
+        self._topology.memory.free(array)
 
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
         """Return the sum over ranks by the named way, or by the fastest."""
         try:
-            return summation(self._comm, self._node, length, np.dtype(dtype), header, way)
+            return summation(self._topology, length, np.dtype(dtype), header, way)
         except UsageError as error:
             # All ranks find the same; one of them shall say it.
             self.settle("choosing how to sum", error)
@@ -135,14 +182,14 @@ class Ranks(Communicator):
         self, held: Held, width: int, length: int, dtype: Any, header: int
     ) -> LeafSum:
         """Return the sum over leaves in the order of their tree."""
-        return leaf_summation(self._comm, self._node, held, width, length, np.dtype(dtype), header)
+        return leaf_summation(self._topology, held, width, length, np.dtype(dtype), header)
 
-    def mosaic(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> Mosaic:
-        """Return arrays, filled with zeros, that all ranks fill together."""
-        return mosaic(self._comm, self._node, shapes, dtypes)
+    def all_gather(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> AllGather:
+        """Return arrays, filled with zeros, of which each rank writes some rows and reads all."""
+        return all_gather(self._topology, shapes, dtypes)
 
     def abort(self, code: int) -> NoReturn:
-        """End all ranks at once, from one of them, with `code`. Not collective."""
+        """End all ranks of the job at once, from one of them, with `code`. Not collective."""
         sys.stdout.flush()
         sys.stderr.flush()
         leave_status(code)

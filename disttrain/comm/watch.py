@@ -41,15 +41,20 @@ WAITS = 2.0
 class Watch:
     """What this rank is doing and since when; `arm` starts the thread that enforces the deadline.
 
-    `board` is a row per rank of the node in shared memory, or None. A rank in a phase that starts
-    with "waiting" looks there for the rank that it waits for, and has patience with one that makes
-    progress. After `seconds` in one phase the process prints one sentence that names the rank, the
-    phase and since when, and exits with code 5; the launcher then ends the others, or their own
-    deadlines do.
+    `board` is a row per rank of the node in shared memory, or None; `group` names the ranks where
+    they are not the whole job, and `above` is the watch of the ranks that they are a part of: it
+    sees that this rank makes progress. A rank in a phase that starts with "waiting" looks on the
+    board for the rank that it waits for, and has patience with one that makes progress. After
+    `seconds` in one phase the process prints one sentence that names the rank, the phase and since
+    when, and exits with code 5; the launcher then ends the others, or their own deadlines do.
     """
 
-    def __init__(self, rank: int, host: str, board: np.ndarray[Any, Any] | None = None) -> None:
-        self._rank, self._host = rank, host
+    def __init__(
+        self, rank: int, host: str, board: np.ndarray[Any, Any] | None = None, group: str = "",
+        above: Watch | None = None,
+    ) -> None:  # fmt: skip
+        self._rank, self._host, self._above = rank, host, above
+        self._of = f" of {group}" if group else ""
         self._board = np.zeros(1, BOARD) if board is None else board
         rows = np.flatnonzero(self._board["rank"] == rank)
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
@@ -59,6 +64,7 @@ class Watch:
         self._stopped: dict[int, float] = {}
         self._phase, self._since = "starting", time.monotonic()
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
         self.enter("starting")
 
     @property
@@ -74,6 +80,8 @@ class Watch:
         self._phase, self._since = phase, now
         self._row["phase"] = phase.encode()[:64]
         self._row["since"] = self._since
+        if self._above is not None:
+            self._above.enter(phase)
 
     def arm(self, seconds: float) -> None:
         """Enforce a deadline of `seconds` for every phase from now on; 0 lifts it."""
@@ -96,11 +104,19 @@ class Watch:
         finally:
             self.arm(before)
 
+    def close(self) -> None:
+        """End the thread, and leave the shared board alone from now on."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._board = self._row = self._row.copy()
+
     def _look(self) -> None:
         while True:
             before = time.monotonic()
             self._show_life(before)
-            time.sleep(min(1.0, self._seconds / 10 or 1.0))
+            if self._closed.wait(min(1.0, self._seconds / 10 or 1.0)):
+                return
             self._leave_out(before, time.monotonic())
             self._warn_when_near()
             if self._seconds and (sentence := self._of_stopped() or self._of_late()):
@@ -172,7 +188,7 @@ class Watch:
             elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
                 rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
                 return (
-                    f"rank {rank} on {self._host} was stopped by a signal (process {pid}) "
+                    f"rank {rank}{self._of} on {self._host} was stopped by a signal (process {pid}) "
                     f"in '{phase}', {now - self._stopped[place]:.0f} s ago, and nobody let it go "
                     f"on; {ENDS}"
                 )
@@ -203,6 +219,6 @@ class Watch:
         elapsed = time.monotonic() - since
         clock = time.strftime("%H:%M:%S", time.localtime(time.time() - elapsed))
         return (
-            f"rank {rank} on {self._host} has been in '{phase}' since {clock}, "
+            f"rank {rank}{self._of} on {self._host} has been in '{phase}' since {clock}, "
             f"{elapsed:.0f} s, past the deadline of {self._seconds:g} s{late}; {ENDS}"
         )

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from disttrain import journal
 from disttrain.comm.alone import Alone
@@ -26,6 +27,11 @@ from disttrain.errors import (
     sentence_of,
 )
 from disttrain.shown import shown_lines
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
+
+    AnyCommunicator = Communicator | Intracomm
 
 __all__ = ["connect", "connected"]
 
@@ -43,19 +49,38 @@ def connected() -> Communicator | None:
     return _joined[0] if _joined else None
 
 
-def connect() -> Communicator:
-    """Return the communicator of this job, the same object at every call.
+def connect(comm: AnyCommunicator | None = None) -> Communicator:
+    """Return the communicator of this job, or of the ranks of `comm`, which mpi4py made.
 
-    MPI is imported only where a launcher's variables are there: a command alone starts faster and
-    needs no MPI. Raises LauncherError where the launcher started N processes and MPI shows this
-    one a world of another size: each of them would train alone, N times the same.
+    The same object at every call; what this function returned may be given again. Collective over
+    the ranks of `comm`, which stays the caller's: `close` frees only what was made here.
+
+    Without `comm` MPI is imported only where a launcher's variables are there: a command alone
+    starts faster and needs no MPI. Raises LauncherError where the launcher started N processes and
+    MPI shows this one a world of another size: each of them would train alone, N times the same.
     """
+    if isinstance(comm, Communicator):
+        return comm
+    if comm is not None:
+        return _given(comm)
+    if _joined and _joined[0].closed:
+        _joined.clear()
     if not _joined:
         _joined.append(_join())
         journal.who(_joined[0].rank, _joined[0].host)
         if _joined[0].is_root:
             leave_sign()
     return _joined[0]
+
+
+def _given(comm: Intracomm) -> Communicator:
+    from disttrain.comm.ranks import connected_to, world, world_size
+
+    ranks = connected_to(comm)
+    journal.who(world().rank, ranks.host)
+    if world_size() > 1:
+        _end_all_on_error(connected() or ranks)
+    return ranks
 
 
 def _join() -> Communicator:
@@ -116,7 +141,7 @@ def ended_after(seconds: float, last: Callable[[], None]) -> Iterator[None]:
 
 def _connected(job: Launched) -> Communicator:
     try:
-        from disttrain.comm.ranks import Ranks, library, world_size
+        from disttrain.comm.ranks import Ranks, library, world, world_size
     except ImportError as error:
         if job.size == 1:
             return Alone()
@@ -126,7 +151,7 @@ def _connected(job: Launched) -> Communicator:
         ) from None
     if job.size not in (0, world_size()):
         raise LauncherError(mismatch(job, world_size(), library()))
-    comm = Ranks()
+    comm = Ranks(world())
     if comm.size > 1:
         _end_all_on_error(comm)
     return comm
@@ -142,7 +167,12 @@ def mismatch(job: Launched, size: int, mpi: str) -> str:
 
 
 def _end_all_on_error(comm: Communicator) -> None:
-    """Install the abort hook: an exception that nobody catches on one rank ends every rank."""
+    """Install the abort hook: an exception that nobody catches on one rank ends every rank.
+
+    A process has one: it belongs to the job, whichever communicator was connected first.
+    """
+    if getattr(sys.excepthook, "ends_all_ranks", False):
+        return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if raised_everywhere(error):
@@ -157,4 +187,5 @@ def _end_all_on_error(comm: Communicator) -> None:
                   file=sys.stderr, flush=True)  # fmt: skip
         comm.abort(exit_code_of(error))
 
+    hook.ends_all_ranks = True  # type: ignore[attr-defined]
     sys.excepthook = hook

@@ -5,45 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below, require, save
+from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below, save
 from disttrain.report.subject import Subject
-from disttrain.training import Callback, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "Curves", "draw", "figure", "why_not"]
+__all__ = ["NAME", "draw", "figure", "why_not"]
 
 NAME = "curves.png"
-
-
-class Curves(Callback):
-    """Draws all pictures when the run has ended; `plot = true` in the run file asks for it.
-
-    One that can't be drawn is said, and fails nothing: the training is done.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def on_start(self, run: Run) -> None:
-        """Refuse before the training, not after it, where matplotlib is missing."""
-        require()
-
-    def on_end(self, run: Run, summary: dict[str, Any]) -> None:
-        """Draw."""
-        from disttrain.report.pictures import draw_all
-
-        try:
-            pictures = list(draw_all(self._folder, self._folder, careful=True))
-            wanting = [(p.reason, p.name) for p in pictures if p.failed]
-        except Exception as error:
-            wanting = [(str(error), "all pictures")]
-        for reason in dict(wanting):
-            names = ", ".join(name for why, name in wanting if why == reason)
-            for callback in run.callbacks:
-                callback.on_message(f"not drawn: {names}: {reason}")
 
 
 def why_not(subject: Subject) -> str | None:

@@ -41,18 +41,16 @@ def chronicled(folder: Path, comm: Communicator, early: Sequence[str]) -> Iterat
 
     `early` are the lines that people were told before the journal could be opened.
     """
-    journal.open_in(folder)
-    try:
-        journal.note("start", **facts(comm))
-        for line in early:
-            journal.note("said", told=True, text=line)
-        yield
-        journal.note("end", memory_mib=memory())
-    except BaseException as error:
-        note_error(error, comm)
-        raise
-    finally:
-        journal.close()
+    with journal.kept_in(folder, comm.rank):
+        try:
+            journal.note("start", **facts(comm))
+            for line in early:
+                journal.note("said", told=True, text=line)
+            yield
+            journal.note("end", memory_mib=memory())
+        except BaseException as error:
+            note_error(error, comm)
+            raise
 
 
 def facts(comm: Communicator) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from disttrain.training.build import build_run
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.integrity.audit import tensor_sums
 from disttrain.training.integrity.chain import read, sums_of
+from disttrain.training.limits import within_limits
 from disttrain.training.run import Run
 from disttrain.training.trainer import train_steps
 
@@ -59,7 +60,7 @@ def replay(
     begin, compared, odd = run.state.step, [], ""
     if comm.is_root:
         say(f"replaying from step {begin} on {comm.size} ranks")
-    with comm.watch.armed(settings.communication.deadline_seconds):
+    with within_limits(settings, comm):
         for number, step in enumerate(steps):
             steps_to(run, step)
             if stretch:

@@ -18,7 +18,7 @@ from disttrain.advice.separability import perceptron_says
 from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, failure_told, sentence_of
+from disttrain.errors import CheckpointError, failure_told, raised_everywhere, sentence_of
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
@@ -27,6 +27,7 @@ from disttrain.runs.resumption import adapt, look_back, refuse_other_loss
 from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
+from disttrain.training.limits import within_limits
 from disttrain.training.run import Run
 from disttrain.training.trainer import diverged, fit
 
@@ -71,8 +72,8 @@ def train(
                         preemption=preemption, recorded=recorded)  # fmt: skip
         with chronicled(output, comm, chronicle.early):
             run, summary = _to_the_end(settings, folder, comm, snapshot, build, warn)
-            _tell_the_end(run, summary)
-        run.close()
+            with contextlib.closing(run):
+                _tell_the_end(run, summary)
         return summary
     finally:
         folder.release()
@@ -91,7 +92,7 @@ def _to_the_end(
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
     begin, run, digest = time.time(), None, None
     try:
-        with comm.watch.armed(settings.communication.deadline_seconds):
+        with within_limits(settings, comm):
             run = build()
             _begin(run, folder, snapshot, warn)
             fit(run, folder)
@@ -100,6 +101,8 @@ def _to_the_end(
     except BaseException as error:
         if comm.is_root:
             _mark(run, comm, folder, begin, error, digest)
+        if run and raised_everywhere(error):
+            run.close()
         raise
 
 

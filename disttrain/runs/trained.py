@@ -161,7 +161,7 @@ def load_trained(
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]})
         # A network that was trained on a GPU can be used anywhere.
         kind = "cpu" if settings.device.kind == "cpu" else "auto"
-        device = choose(kind, comm.local_rank)
+        device = choose(kind, comm.host_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
         # Checkpoints of before have no shape: their networks took each sample as a vector.

@@ -8,12 +8,12 @@ from disttrain.arrays import Cpu, Device, choose
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset, batch_sizes, measure, open_dataset
-from disttrain.environment import threads_are_ours
 from disttrain.errors import DataError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
-from disttrain.training.exact.arithmetic import Arithmetic, decide, pin_threads
+from disttrain.training.exact.arithmetic import Arithmetic, decide
+from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import build_predictor, stacked
 from disttrain.training.run import Run
@@ -43,8 +43,7 @@ def build_run(
     exact run that goes on. Raises on all ranks for data that can't be used (code 3), a network that
     does not fit them or a device that is not there (2).
     """
-    with comm.watch.armed(settings.communication.deadline_seconds):
-        set_threads(settings, comm)
+    with within_limits(settings, comm):
         with comm.together("configuration"):
             refuse_what_does_not_fit(settings, comm.size)
         device = choose_together(settings, comm, callbacks)
@@ -72,14 +71,6 @@ def build_run(
         )  # fmt: skip
 
 
-def set_threads(settings: Settings, comm: Communicator) -> None:
-    """Set the BLAS threads: in exact mode a fixed number, else a share of the node's cores."""
-    if settings.reproducibility.mode == "exact":
-        pin_threads(settings.reproducibility.blas_threads)
-    elif comm.local_size > 1 and threads_are_ours():
-        pin_threads(comm.blas_threads)
-
-
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
     """Return the data set of the settings, which has rows to train on. Collective."""
     dataset = open_dataset(settings.data, settings.seed, comm)
@@ -103,7 +94,7 @@ def choose_together(
     """Return this rank's device; all ranks take the processor where one has no GPU. Collective."""
     said: list[str] = []
     with comm.together("choosing a device"):
-        device = choose(settings.device.kind, comm.local_rank, said.append)
+        device = choose(settings.device.kind, comm.host_rank, said.append)
     everyone = comm.collect((device.kind, said))
     if len({kind for kind, _ in everyone}) > 1:
         device = Cpu()

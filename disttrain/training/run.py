@@ -14,13 +14,15 @@ from disttrain.arrays import checksum
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.checkpoint.state import State
 from disttrain.config import Interval, to_toml
-from disttrain.data import Dataset, interchangeable
+from disttrain.data import Dataset, Split, interchangeable
 from disttrain.data.record import fingerprint
 from disttrain.environment import VERSION
 from disttrain.errors import DataError
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
+from disttrain.training.evaluation import Score
 from disttrain.training.exact.arithmetic import Arithmetic, blas
+from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.schedules import learning_rate
@@ -79,6 +81,11 @@ class Run(Predictor):
             steps = interval.steps(self.steps_per_epoch)
             ends.append(here // steps * steps + steps)
         return min(ends)
+
+    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
+        """Return loss and accuracy on a split, with the bits that `fit` would find. Collective."""
+        with within_limits(self.settings, self.comm):
+            return super().score(split, phase, everyone)
 
     def rates(self, first: int, end: int) -> list[float]:
         """Return the learning rates of steps `first..end-1`: rank 0 evaluates, all know."""

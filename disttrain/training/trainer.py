@@ -12,9 +12,9 @@ from disttrain.checkpoint.state import Report
 from disttrain.errors import Divergence, Preempted
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
-from disttrain.training.exact.arithmetic import pin_threads
 from disttrain.training.integrity.chain import record
 from disttrain.training.keeper import Keeper, KeepNothing
+from disttrain.training.limits import within_limits
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
 
@@ -28,7 +28,7 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     keeper = keeper or KeepNothing()
-    with run.comm.watch.armed(run.settings.communication.deadline_seconds):
+    with within_limits(run.settings, run.comm):
         begin(run, keeper)
         while not run.is_over:
             asked = train_stretch(run)
@@ -43,10 +43,6 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
 
 def begin(run: Run, keeper: Keeper) -> None:
     """Compare the replicas that the run begins with, and write down what they hold."""
-    exact = run.settings.reproducibility
-    if exact.mode == "exact":
-        # Another run of this process may have set others.
-        pin_threads(exact.blas_threads)
     run.work.audit.begin(run.state)
     with run.comm.together("opening the run folder"):
         if run.comm.is_root and not run.state.digests:

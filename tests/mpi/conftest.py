@@ -1,10 +1,13 @@
+import os
+
 import pytest
 
 from disttrain.environment import launched
 from tests.cli.shell import a_shell, blobs
+from tests.mpi.suite import COLLECT
 
 # Those are collective: every rank of a job runs them, see run.py.
-collect_ignore = [] if launched() else ["ranks"]
+collect_ignore = [] if launched() or COLLECT in os.environ else ["ranks"]
 
 
 @pytest.fixture

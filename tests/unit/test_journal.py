@@ -16,9 +16,8 @@ def rank(tmp_path):
     """Rank 3 with its journal in a folder."""
     before = logging.captureWarnings, journal.LOG.level, journal.LOG.propagate
     journal.who(3, "node7")
-    journal.open_in(tmp_path)
-    yield journal.path_of(tmp_path, 3)
-    journal.close()
+    with journal.kept_in(tmp_path, 3):
+        yield journal.path_of(tmp_path, 3)
     journal.who(0, "vm")
     logging.captureWarnings(False)
     for logger in (journal.LOG, journal.PYTHON):
@@ -44,16 +43,29 @@ def test_each_line_says_when_who_and_what(rank):
 def test_a_line_is_on_the_disk_at_once_and_the_next_start_goes_on_behind_it(rank, tmp_path):
     journal.note("one")
     assert [line["event"] for line in lines(rank)] == ["one"]
-    journal.open_in(tmp_path)
-    journal.note("two")
+    with journal.kept_in(tmp_path, 3):
+        journal.note("two")
     assert [line["event"] for line in lines(rank)] == ["one", "two"]
 
 
-def test_nothing_is_written_without_a_folder(rank):
-    journal.close()
+def test_nothing_is_written_without_a_folder(tmp_path):
+    with journal.kept_in(tmp_path, 0):
+        assert journal.is_open()
     journal.note("lost")
     assert not journal.is_open()
-    assert lines(rank) == []
+    assert lines(journal.path_of(tmp_path, 0)) == []
+
+
+def test_a_run_inside_another_has_its_own_journal_and_its_own_rank(rank, tmp_path):
+    journal.note("before")
+    with journal.kept_in(tmp_path / "inner", 0):
+        journal.note("inside")
+    journal.note("after")
+    assert [(line["rank"], line["event"]) for line in lines(rank)] == [(3, "before"), (3, "after")]
+    inner = lines(journal.path_of(tmp_path / "inner", 0))
+    assert [(line["rank"], line["host"], line["event"]) for line in inner] == [
+        (0, "node7", "inside")
+    ]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -61,10 +73,9 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, capfd):
     (tmp_path / "logs").mkdir()
     journal.path_of(tmp_path, 0).symlink_to("/dev/full")
     journal.who(0, "vm")
-    journal.open_in(tmp_path)
-    journal.note("one")
-    journal.note("two")
-    journal.close()
+    with journal.kept_in(tmp_path, 0):
+        journal.note("one")
+        journal.note("two")
     said = capfd.readouterr().err
     assert said.count("\n") == 1
     assert "rank 0 (vm)" in said
@@ -73,9 +84,8 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, capfd):
 
 def test_a_folder_that_can_not_be_made_is_said_once(tmp_path, capfd):
     (tmp_path / "logs").write_text("a file in the way")
-    journal.open_in(tmp_path)
-    journal.note("one")
-    journal.close()
+    with journal.kept_in(tmp_path, 0):
+        journal.note("one")
     assert capfd.readouterr().err.count("can't be written") == 1
 
 

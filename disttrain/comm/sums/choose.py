@@ -12,7 +12,8 @@ from mpi4py import MPI
 from disttrain.comm.sums.allreduce import Allreduce, Buckets
 from disttrain.comm.sums.base import Sum, Vector
 from disttrain.comm.sums.ring import Ring
-from disttrain.comm.sums.window import Window, room
+from disttrain.comm.sums.window import Window
+from disttrain.comm.topology import Topology
 from disttrain.errors import UsageError
 
 __all__ = ["summation"]
@@ -25,61 +26,56 @@ FLAT: dict[str, Callable[[MPI.Comm, Vector, Vector], Sum]] = {
 ROUNDS = 5
 
 
-def summation(
-    world: MPI.Comm, node: MPI.Comm, length: int, dtype: np.dtype, header: int, way: str
-) -> Sum:
+def summation(topology: Topology, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
     """Return the sum by `way`: "window", "allreduce", "buckets", "ring" or "auto". Collective.
 
     "auto" is the window where all ranks are on one node. On several nodes it is the fastest of the
     ways, timed on the message itself: median of a few rounds, slowest rank, judged by rank 0.
     """
-    local_sizes = world.allgather(node.size)
+    comm = topology.comm
+    local_sizes = comm.allgather(topology.node.size)
     even = min(local_sizes) == max(local_sizes)
-    one_node = node.size == world.size
     if way == "window" and not even:
         raise UsageError(
             'communication.sum = "window" needs as many ranks on every node; use "auto" or "ring"'
         )
     if way in FLAT:
-        return flat(world, length, dtype, header, way)
-    if one_node:
-        return _window(world, node, length, dtype, header, None)
+        return flat(comm, length, dtype, header, way)
+    if topology.one_node:
+        return by_window(topology, length, dtype, header)
     ways: list[Callable[[], Sum]] = []
     if max(local_sizes) > 1 and even:
-        peers: MPI.Comm = world.Split(node.rank, world.rank)
         for name in ("ring", "allreduce"):
-            ways.append(lambda n=name: _window(world, node, length, dtype, header, (peers, n)))  # type: ignore[misc]
+            ways.append(lambda n=name: by_window(topology, length, dtype, header, n))  # type: ignore[misc]
     if way == "auto":
         for name in ("ring", "allreduce"):
-            ways.append(lambda n=name: flat(world, length, dtype, header, n))  # type: ignore[misc]
-    return fastest(world, ways or [lambda: flat(world, length, dtype, header, "ring")])
+            ways.append(lambda n=name: flat(comm, length, dtype, header, n))  # type: ignore[misc]
+    return fastest(comm, ways or [lambda: flat(comm, length, dtype, header, "ring")])
 
 
-def flat(world: MPI.Comm, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
+def flat(comm: MPI.Comm, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
     """Return a sum that knows nothing of nodes."""
-    return FLAT[way](world, np.zeros(length, dtype), np.zeros(header))
+    return FLAT[way](comm, np.zeros(length, dtype), np.zeros(header))
 
 
-def _window(
-    world: MPI.Comm,
-    node: MPI.Comm,
-    length: int,
-    dtype: np.dtype,
-    header: int,
-    across: tuple[MPI.Comm, str] | None,
+def by_window(
+    topology: Topology, length: int, dtype: np.dtype, header: int, across: str = ""
 ) -> Sum:
-    """Return the window, or on all ranks an allreduce where a node has no room for it."""
+    """Return the window, with the way `across` nodes where there are several. Collective.
+
+    Where a node has no room for it, all ranks take an allreduce.
+    """
     made: Sum | None = None
-    needed = (node.size + 1) * length * dtype.itemsize
-    if not world.allreduce(needed < room(), MPI.LAND):
-        return flat(world, length, dtype, header, "allreduce")
+    comm, node = topology.comm, topology.node
+    over = (lambda m, h: FLAT[across](topology.peers, m, h)) if across else None
+    if not topology.fits((node.size + 1) * length * dtype.itemsize):
+        return flat(comm, length, dtype, header, "allreduce")
     try:
-        over = (lambda m, h: FLAT[across[1]](across[0], m, h)) if across else None
-        made = Window(node, length, dtype, header, over)
+        made = Window(topology.memory, length, dtype, header, over)
     except MPI.Exception:
         made = None
-    if world.allreduce(made is None, MPI.LOR):
-        return flat(world, length, dtype, header, "allreduce")
+    if comm.allreduce(made is None, MPI.LOR):
+        return flat(comm, length, dtype, header, "allreduce")
     assert made is not None
     return made
 

@@ -12,9 +12,11 @@ from abc import abstractmethod
 import numpy as np
 from mpi4py import MPI
 
+from disttrain.comm.memory import SharedMemory
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
 from disttrain.comm.sums.tree import TOTAL, additions
-from disttrain.comm.sums.window import CHUNK, pages_of, room, shared_array
+from disttrain.comm.sums.window import CHUNK, pages_of
+from disttrain.comm.topology import Topology
 
 __all__ = ["leaf_summation"]
 
@@ -45,14 +47,17 @@ class WindowLeaves(_Completed):
     """All ranks of one node: nodes and total lie in a window that all of them share."""
 
     def __init__(
-        self, node: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype, header: int
-    ) -> None:
+        self, memory: SharedMemory, held: Held, width: int, length: int, dtype: np.dtype,
+        header: int,
+    ) -> None:  # fmt: skip
         super().__init__(held, width)
         self.way = "tree+window"
-        self._node = node
+        self._memory, self._node = memory, memory.node
+        node = memory.node
         padded, edges = pages_of(length, dtype, node.size)
-        rows, self._memory = shared_array(node, (node.size * width + 1, padded), dtype)
-        self._headers, self._header_memory = shared_array(node, (node.size, header), np.dtype("f8"))
+        rows = memory.array((node.size * width + 1, padded), dtype)
+        self._headers = memory.array((node.size, header), np.dtype("f8"))
+        self._arrays = (rows, self._headers)
         mine = slice(node.rank * width, (node.rank + 1) * width)
         rows[mine], self._headers[node.rank] = 0, 0
         self._rows, self.messages = rows[:-1], rows[mine, :length]
@@ -73,8 +78,8 @@ class WindowLeaves(_Completed):
 
     def close(self) -> None:
         """Free the window. Collective."""
-        self._memory.Free()
-        self._header_memory.Free()
+        for array in self._arrays:
+            self._memory.free(array)
 
 
 class MessageLeaves(_Completed):
@@ -119,14 +124,12 @@ class MessageLeaves(_Completed):
 
 
 def leaf_summation(
-    world: MPI.Comm, node: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype,
-    header: int,
-) -> LeafSum:  # fmt: skip
+    topology: Topology, held: Held, width: int, length: int, dtype: np.dtype, header: int
+) -> LeafSum:
     """Return the sum over leaves: in shared memory where all ranks are on one node. Collective."""
-    if world.size == 1:
+    if topology.comm.size == 1:
         return AloneLeaves(length, dtype, header)
-    needed = (node.size * width + 1) * length * dtype.itemsize
-    here = node.size == world.size and needed < room()
-    if world.allreduce(here, MPI.LAND):
-        return WindowLeaves(node, held, width, length, dtype, header)
-    return MessageLeaves(world, held, width, length, dtype, header)
+    needed = (topology.node.size * width + 1) * length * dtype.itemsize
+    if topology.fits(needed) and topology.one_node:
+        return WindowLeaves(topology.memory, held, width, length, dtype, header)
+    return MessageLeaves(topology.comm, held, width, length, dtype, header)

@@ -7,50 +7,17 @@ then add their slices by another way: `1/local_size` of the message each.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
-from mpi4py import MPI
 
+from disttrain.comm.memory import PAGE, SharedMemory
 from disttrain.comm.sums.base import Sum, Vector
 
-__all__ = ["Window", "pages_of", "room", "shared_array"]
+__all__ = ["Window", "pages_of"]
 
-# Slices begin at multiples of a page, so that no two ranks write to one cache line or page.
-PAGE = 4096
 # What a rank adds before it goes on to the next part of its slice: stays in the cache.
 CHUNK = 1 << 15
-# Where Open MPI and MPICH keep shared windows, and what they take there for their own messages.
-SHARED_MEMORY = "/dev/shm"
-RESERVE = 16 << 20
-
-
-def shared_array(
-    node: MPI.Comm, shape: tuple[int, ...], dtype: np.dtype
-) -> tuple[np.ndarray, MPI.Win]:
-    """Return one array that all ranks of `node` see, and the window that keeps it alive.
-
-    Local rank 0 owns the memory. Raises MPI.Exception on all ranks where there is no room.
-    """
-    length = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    window = MPI.Win.Allocate_shared(max(length, 1) if node.rank == 0 else 0, 1, comm=node)  # type: ignore[arg-type]
-    memory, _ = window.Shared_query(0)
-    raw = np.frombuffer(memory, np.uint8, length)  # type: ignore[call-overload]
-    return raw.view(dtype).reshape(shape), window
-
-
-def room(where: str = SHARED_MEMORY) -> float:
-    """Return how many bytes of shared windows this node has room for.
-
-    A window that is larger than the file system behind it is granted all the same, and ends the
-    process by SIGBUS when it is written to: containers often have 64 MB.
-    """
-    try:
-        free = os.statvfs(where)
-    except OSError:
-        return float("inf")
-    return max(0.0, float(free.f_bavail) * free.f_frsize - RESERVE)
 
 
 def pages_of(length: int, dtype: np.dtype, ranks: int) -> tuple[int, list[int]]:
@@ -67,16 +34,18 @@ class Window(Sum):
 
     def __init__(
         self,
-        node: MPI.Comm,
+        memory: SharedMemory,
         length: int,
         dtype: np.dtype,
         header: int,
         across: Callable[[Vector, Vector], Sum] | None,
     ) -> None:
-        self._node = node
+        self._memory, self._node = memory, memory.node
+        node = memory.node
         padded, edges = pages_of(length, dtype, node.size)
-        rows, self._memory = shared_array(node, (node.size + 1, padded), dtype)
-        headers, self._header_memory = shared_array(node, (node.size, header), np.dtype("f8"))
+        rows = memory.array((node.size + 1, padded), dtype)
+        headers = memory.array((node.size, header), np.dtype("f8"))
+        self._arrays = (rows, headers)
         rows[node.rank + 1] = 0
         headers[node.rank] = 0
         self._messages, self._headers = rows[1:, :length], headers
@@ -90,8 +59,8 @@ class Window(Sum):
 
     def close(self) -> None:
         """Free the window. Collective over the node."""
-        self._memory.Free()
-        self._header_memory.Free()
+        for array in self._arrays:
+            self._memory.free(array)
 
     def finish(self) -> None:
         """Wait for all messages, add this rank's slice of them, wait for all slices."""

@@ -33,7 +33,7 @@ def observe(
         "machine": host.machine,
         "processor": lambda: host.processor(comm.blas_threads),
         "software": software.software,
-        "gpu": lambda: gpu_facts(comm.local_rank),
+        "gpu": lambda: gpu_facts(comm.host_rank),
         "network": interfaces.network,
     }
     if looks_at_disk:

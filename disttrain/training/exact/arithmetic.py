@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from disttrain.comm import Communicator
 from disttrain.data import PIECE_ROWS, Leaves
@@ -23,7 +23,7 @@ from disttrain.training.exact.probe import Probe, synthetic
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
-__all__ = ["Arithmetic", "blas", "decide", "pin_threads"]
+__all__ = ["Arithmetic", "blas", "decide"]
 
 # `shared` moves the inputs and gradients of every layer for the whole batch; where these are more
 # than so many times the parameters, `leaves` moves less.
@@ -54,11 +54,6 @@ class Arithmetic:
         """Return what `to_json` wrote."""
         alone, grid, tiled, grids = values["plan"]
         return cls(**{**values, "plan": Plan(alone, grid, tiled, tuple(grids))})
-
-
-def pin_threads(threads: int) -> None:
-    """Have this process use so many BLAS threads, whatever the environment says."""
-    threadpool_limits(threads, "blas")
 
 
 def blas() -> str:

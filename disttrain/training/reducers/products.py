@@ -68,8 +68,8 @@ class ProductReducer(Reducer):
         self._tile = plan.tile
         shapes = [(sizes[0], width) for p in self._products for width in (p.inputs, p.units)]
         self._at_once = comm.size == 1 and not plan.alone
-        self._rows = None if self._at_once else comm.mosaic(shapes, [dtype] * len(shapes))
-        self._sums = comm.mosaic([(length,), (comm.size, self._tally.length)], [dtype, "f8"])
+        self._rows = None if self._at_once else comm.all_gather(shapes, [dtype] * len(shapes))
+        self._sums = comm.all_gather([(length,), (comm.size, self._tally.length)], [dtype, "f8"])
         self.way = "none" if comm.size == 1 else "products"
 
     @property

@@ -1,10 +1,11 @@
 """Every test here is collective, and so is its outcome: it passes on all ranks or fails on all."""
 
+import json
+import os
 import sys
 import time
 import traceback
-from types import SimpleNamespace
-from unittest import mock
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,8 @@ COMM = disttrain.connect()
 
 from mpi4py import MPI  # noqa: E402
 
-from disttrain.comm import ranks  # noqa: E402
-from disttrain.comm.alone import Alone  # noqa: E402
 from tests.cli.shell import blobs  # noqa: E402
+from tests.mpi.suite import CHOSEN, COLLECT, REPORTS  # noqa: E402
 
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
@@ -30,16 +30,12 @@ def comm():
 
 
 @pytest.fixture(scope="session")
-def jobs(comm, outcomes):
-    """Smaller jobs on the first ranks of this one, by their size: None on the other ranks."""
+def jobs(comm):
+    """Groups of the first ranks, by their size, as smaller jobs: None on the other ranks."""
     found = {comm.size: comm}
     for size in range(1, comm.size):
-        part = outcomes.Split(comm.rank < size, comm.rank)
-        found[size] = None
-        if comm.rank < size:
-            world = SimpleNamespace(**vars(MPI) | {"COMM_WORLD": part})
-            with mock.patch.object(ranks, "MPI", world):
-                found[size] = ranks.Ranks() if size > 1 else Alone()
+        group = comm.split(int(comm.rank >= size))
+        found[size] = group if comm.rank < size else None
     return found
 
 
@@ -119,3 +115,38 @@ def pytest_pyfunc_call(pyfuncitem):
     if error is not None:
         raise error
     return result
+
+
+def name_of(nodeid):
+    """The name of a test in `tests/mpi/suite.py`, as in "test_sums.py::test_a[ring]"."""
+    return nodeid.rsplit("/", 1)[-1]
+
+
+def pytest_collection_modifyitems(config, items):
+    if path := os.environ.get(COLLECT):
+        found = [
+            {"name": name_of(item.nodeid), "long": item.get_closest_marker("long") is not None}
+            for item in items
+        ]
+        Path(path).write_text(json.dumps(found))
+    if path := os.environ.get(CHOSEN):
+        chosen = set(json.loads(Path(path).read_text()))
+        config.hook.pytest_deselected(items=[i for i in items if name_of(i.nodeid) not in chosen])
+        items[:] = [item for item in items if name_of(item.nodeid) in chosen]
+
+
+# What each test has said so far: it has ended when its fixtures have.
+SAID = {}
+
+
+def pytest_runtest_logreport(report):
+    if COMM.is_root and REPORTS in os.environ:
+        worst, texts = SAID.setdefault(report.nodeid, ["passed", []])
+        if report.outcome != "passed":
+            SAID[report.nodeid][0] = "failed" if "failed" in (worst, report.outcome) else "skipped"
+            texts.append(report.longrepr[2] if report.skipped else report.longreprtext)
+        if report.when == "teardown":
+            outcome, texts = SAID.pop(report.nodeid)
+            line = {"name": name_of(report.nodeid), "outcome": outcome, "text": "\n".join(texts)}
+            with open(os.environ[REPORTS], "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")

@@ -5,7 +5,6 @@ import pytest
 
 import disttrain
 from disttrain.comm.alone import Alone
-from disttrain.comm.ranks import Ranks
 from disttrain.data import measure
 from disttrain.training import Callback
 from tests.cli.shell import blobs, numbers
@@ -41,9 +40,11 @@ def settings(made):
 
 
 @pytest.fixture
-def own():
-    """Ranks with an MPI communicator of their own: what is left in it meets no other test."""
-    return Ranks()
+def own(comm):
+    """All ranks in a communicator of their own: what is left in it meets no other test."""
+    group = comm.split(0)
+    yield group
+    group.close()
 
 
 def trained(settings, comm):
@@ -272,7 +273,7 @@ def test_a_failure_in_a_step_by_buckets(own, settings):
         return forward(inputs, pass_)
 
     run.network.forward = broken
-    with pytest.raises(disttrain.DisttrainError, match=f"rank {last} failed in forward"):
+    with pytest.raises(disttrain.DisttrainError, match=f"rank {last} of group 0 failed in forward"):
         disttrain.fit(run)
 
 

@@ -149,8 +149,7 @@ def test_streamed_data_and_data_in_memory_give_one_digest(comm, settings):
 
 def test_messages_instead_of_shared_memory(comm, settings, monkeypatch):
     """As over several hosts, or where /dev/shm is too small."""
-    monkeypatch.setattr("disttrain.comm.sums.leaves.room", lambda: 0.0)
-    monkeypatch.setattr("disttrain.comm.sharing.room", lambda: 0.0)
+    monkeypatch.setattr("disttrain.comm.memory.SharedMemory.room", 0.0)
     leaves, _ = check(settings, comm)
     assert leaves.work.reducer.way == ("tree+alltoall" if comm.size > 1 else "none")
 
@@ -268,7 +267,7 @@ class Decaying(Dense):
 
 
 def test_a_bias_that_decays_is_computed_leaf_by_leaf(comm, settings, monkeypatch):
-    monkeypatch.setattr("disttrain.comm.sharing.room", lambda: 0.0)
+    monkeypatch.setattr("disttrain.comm.memory.SharedMemory.room", 0.0)
 
     def layers():
         return [Decaying(9, "relu"), Decaying(3)]
@@ -315,7 +314,7 @@ def test_a_loss_that_wants_other_outputs_than_targets(comm, settings, made):
 @pytest.mark.parametrize(
     ("layers", "batch"),
     [
-        ([{"units": 24, "initializer": "small-random", "scale": 1e-44}], 32),
+        ([{"units": 24, "initializer": "small-random", "scale": 1e-30}], 32),
         ([{"units": 2, "activation": "relu"}], 26),
         ([{"units": 13, "activation": "relu"}, {"units": 24, "activation": "relu"}], 4),
     ],

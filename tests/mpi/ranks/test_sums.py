@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
-from disttrain.comm.sums.choose import summation
-from disttrain.errors import UsageError
+from disttrain.comm.ranks import Ranks, world
+from disttrain.comm.sums.choose import by_window
+from disttrain.errors import DisttrainError
 
 WAYS = ["auto", "window", "allreduce", "buckets", "ring"]
 DTYPES = ["f4", "f8"]
@@ -105,21 +105,20 @@ def test_two_sums_at_once_do_not_meet(comm):
 
 
 @pytest.fixture(scope="module")
-def nodes(comm):
-    """Ranks in pairs, as if each pair were a node: even at 4 ranks, uneven at 3."""
-    world = MPI.COMM_WORLD.Dup()
-    return world, world.Split(world.rank // 2, world.rank)
+def pairs(comm):
+    """The ranks as if each pair were a node: even at 4 ranks, uneven at 3."""
+    return Ranks(world(), node=world().Split(comm.rank // 2, comm.rank))
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("way", WAYS)
-def test_sums_over_several_nodes(comm, nodes, way, dtype, length):
+def test_sums_over_several_nodes(comm, pairs, way, dtype, length):
     if way == "window" and comm.size == 3:
-        with pytest.raises(UsageError, match="as many ranks on every node"):
-            summation(*nodes, length, np.dtype(dtype), HEADER, way)
+        with pytest.raises(DisttrainError, match="as many ranks on every node"):
+            pairs.summation(length, dtype, HEADER, way)
         return
-    total = summation(*nodes, length, np.dtype(dtype), HEADER, way)
+    total = pairs.summation(length, dtype, HEADER, way)
     if way == "window" and comm.size == 4:
         assert total.way in ("window+ring", "window+allreduce")
     if way in ("allreduce", "buckets", "ring"):
@@ -131,15 +130,11 @@ def test_sums_over_several_nodes(comm, nodes, way, dtype, length):
 
 
 @pytest.mark.parametrize("across", ["ring", "allreduce"])
-def test_a_window_with_either_way_between_nodes(comm, nodes, across):
-    from disttrain.comm.sums.choose import _window
-
+def test_a_window_with_either_way_between_nodes(comm, pairs, across):
     if comm.size != 4:
         pytest.skip("needs two even nodes")
-    world, node = nodes
-    peers = world.Split(node.rank, world.rank)
     for length in LENGTHS:
-        total = _window(world, node, length, np.dtype("f4"), HEADER, (peers, across))
+        total = by_window(pairs._topology, length, np.dtype("f4"), HEADER, across)
         assert total.way == f"window+{across}"
         for turn in range(3):
             check(total, comm, length, "f4", turn)

@@ -16,6 +16,7 @@ from disttrain.comm.alone import Alone
 from disttrain.config import parse
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.report import confusion, curves, growth, hidden, regions, weights
+from disttrain.report.at_the_end import Pictures
 from disttrain.report.pictures import KINDS, draw_all
 from disttrain.report.space import space_of
 from disttrain.report.subject import Subject, decided, margins_of
@@ -312,7 +313,7 @@ def again(folder: Path, output: Path) -> tuple[list[str], str]:
     """Train the run in `folder` once more with its pictures; return messages and status."""
     settings = parse((folder / "run.toml").read_text())
     hear = Hear()
-    pictures = curves.Curves(output)
+    pictures = Pictures(output)
     summary = train(settings, output, Alone(), callbacks=[pictures, hear])
     return hear.lines, summary["status"]
 

@@ -1,4 +1,4 @@
-"""Arrays that ranks fill together: each writes its rows, then all see all rows."""
+"""An all-gather of rows: each rank writes some rows of an array, then every rank has all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["AloneMosaic", "Mosaic"]
+__all__ = ["AllGather", "AloneGather"]
 
 
-class Mosaic(ABC):
+class AllGather(ABC):
     """Several `arrays`, each with rows along its first axis.
 
     A round is: every rank writes its rows of each array, all call `complete`, and then every rank
-    may read all rows. Between two rounds with the same mosaic all ranks must have met in another
+    may read all rows. Between two rounds of the same arrays all ranks must have met in another
     collective call: a rank that is ahead would else write over rows that are still read.
     """
 
@@ -23,17 +23,17 @@ class Mosaic(ABC):
 
     @abstractmethod
     def complete(self, edges: Sequence[Sequence[int]]) -> None:
-        """Make all rows known to all. Collective.
+        """Make all rows known to all ranks. Collective.
 
         Rank `r` has written `arrays[n][edges[n][r] : edges[n][r + 1]]`; rows behind the last edge
-        are nobody's.
+        belong to no rank and stay as they are.
         """
 
     def close(self) -> None:  # noqa: B027 - most kinds hold nothing
-        """Give back what the arrays lie in. Collective."""
+        """Give back the memory of the arrays. Collective."""
 
 
-class AloneMosaic(Mosaic):
+class AloneGather(AllGather):
     """The arrays of one rank."""
 
     def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:

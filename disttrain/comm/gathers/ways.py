@@ -1,4 +1,4 @@
-"""The ways in which ranks see each other's rows: memory that a node shares, or messages."""
+"""The ways of an all-gather: memory that the ranks of a node share, or messages."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from disttrain.comm.mosaic import AloneMosaic, Mosaic
-from disttrain.comm.sums.window import PAGE, room, shared_array
+from disttrain.comm.gathers.base import AllGather, AloneGather
+from disttrain.comm.memory import PAGE, SharedMemory
+from disttrain.comm.topology import Topology
 
-__all__ = ["mosaic"]
+__all__ = ["all_gather"]
 
 
-class NodeMosaic(Mosaic):
+class WindowGather(AllGather):
     """All ranks are on one node: the arrays lie in one shared window, and nothing is sent."""
 
     def __init__(
-        self, node: MPI.Comm, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]
+        self, memory: SharedMemory, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]
     ) -> None:
-        self._node, self.arrays = node, []
+        self._memory, self._node, self.arrays = memory, memory.node, []
         lengths = [_bytes(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-        memory, self._window = shared_array(node, (sum(lengths),), np.dtype("u1"))
+        self._window = memory.array((sum(lengths),), np.dtype("u1"))
         begin = 0
         for shape, dtype, length in zip(shapes, dtypes, lengths, strict=True):
             used = int(np.prod(shape)) * dtype.itemsize
-            self.arrays.append(memory[begin : begin + used].view(dtype).reshape(shape))
+            self.arrays.append(self._window[begin : begin + used].view(dtype).reshape(shape))
             begin += length
-        if node.rank == 0:
-            memory[:] = 0
-        node.Barrier()
+        if self._node.rank == 0:
+            self._window[:] = 0
+        self._node.Barrier()
 
     def complete(self, edges: Sequence[Sequence[int]]) -> None:
         """Wait until all have written."""
@@ -39,10 +40,10 @@ class NodeMosaic(Mosaic):
 
     def close(self) -> None:
         """Free the window. Collective."""
-        self._window.Free()
+        self._memory.free(self._window)
 
 
-class MessageMosaic(Mosaic):
+class MessageGather(AllGather):
     """Ranks anywhere: every rank has arrays of its own, and gets the others' rows by messages."""
 
     def __init__(
@@ -60,18 +61,17 @@ class MessageMosaic(Mosaic):
             self._comm.Allgatherv(MPI.IN_PLACE, [array.reshape(-1), (counts, places)])
 
 
-def mosaic(
-    world: MPI.Comm, node: MPI.Comm, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]
-) -> Mosaic:
-    """Return a mosaic of arrays of these shapes and types, filled with zeros. Collective."""
+def all_gather(
+    topology: Topology, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]
+) -> AllGather:
+    """Return an all-gather of arrays of these shapes and types, filled with zeros. Collective."""
     types = [np.dtype(d) for d in dtypes]
-    if world.size == 1:
-        return AloneMosaic(shapes, types)
+    if topology.comm.size == 1:
+        return AloneGather(shapes, types)
     needed = sum(_bytes(s, d) for s, d in zip(shapes, types, strict=True))
-    here = node.size == world.size and needed < room()
-    if world.allreduce(here, MPI.LAND):
-        return NodeMosaic(node, shapes, types)
-    return MessageMosaic(world, shapes, types)
+    if topology.fits(needed) and topology.one_node:
+        return WindowGather(topology.memory, shapes, types)
+    return MessageGather(topology.comm, shapes, types)
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

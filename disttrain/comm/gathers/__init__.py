@@ -1,0 +1,1 @@
+"""Ways in which every rank gets the rows that all ranks have written: a shared window, messages."""

@@ -1,0 +1,62 @@
+"""Work in groups of ranks at once: what fails in one group is a fact for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from disttrain.comm.communicator import Communicator
+from disttrain.errors import exit_code_of, raised_everywhere, sentence_of
+
+__all__ = ["Outcome", "in_groups"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """How one group ended: what its rank 0 returned, or the failure that all of its ranks raised.
+
+    `ranks` are those of the communicator that was split. `failure` is a sentence, empty where the
+    group did not fail; `exit_code` is the one of its kind, else 0.
+    """
+
+    colour: int
+    ranks: tuple[int, ...]
+    value: T | None
+    failure: str = ""
+    exit_code: int = 0
+
+
+def in_groups(
+    comm: Communicator, colour: int, work: Callable[[Communicator], T]
+) -> list[Outcome[T]]:
+    """Call `work(group)` with the group of this rank's `colour`; return the outcome of each group.
+
+    Collective over `comm`; the list is the same on all ranks, in the order of colours. A failure
+    that all ranks of a group raise (`RankFailure`, `Divergence`, `Preempted`, ...; of one rank
+    alone, any error) ends that group's work, not the others'. An exception that one rank of a group
+    raises alone goes on, since the others of its group wait for it: uncaught, it ends the job.
+    KeyboardInterrupt and SystemExit end the work of all groups.
+    """
+    group = comm.split(colour)
+    value, error, exits = None, None, None
+    try:
+        value = work(group)
+    except BaseException as caught:
+        if group.size > 1 and not raised_everywhere(caught):
+            raise
+        error, exits = caught, None if isinstance(caught, Exception) else caught
+    comm.settle(f"the work of {group.name}", exits)
+    comm.phase("waiting for the other groups")
+    failed = (sentence_of(error), exit_code_of(error)) if error else ("", 0)
+    ends = comm.collect((colour, value if group.is_root else None, failed))
+    group.close()
+    return [_outcome(colour, ends) for colour in sorted({end[0] for end in ends})]
+
+
+def _outcome(colour: int, ends: list[tuple[int, T | None, tuple[str, int]]]) -> Outcome[T]:
+    ranks = tuple(rank for rank, end in enumerate(ends) if end[0] == colour)
+    _, value, failed = ends[ranks[0]]
+    return Outcome(colour, ranks, value, *failed)

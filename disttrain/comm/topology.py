@@ -1,0 +1,47 @@
+"""Where the ranks of a communicator are: on which node, and at which place there."""
+
+from __future__ import annotations
+
+from mpi4py import MPI
+
+from disttrain.comm.memory import SharedMemory
+
+__all__ = ["Topology"]
+
+
+class Topology:
+    """The ranks of `comm`, those of this rank's node, and those at the same place of each node.
+
+    `comm` becomes the topology's own: `close` frees it. `node` are the ranks that share memory with
+    this one; where it is not given, those on the same host.
+    """
+
+    def __init__(self, comm: MPI.Comm, node: MPI.Comm | None = None) -> None:
+        self.comm = comm
+        # Ranks are numbered alike on the node and in `comm`.
+        self.node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank) if node is None else node.Dup()
+        self.memory = SharedMemory(self.node)
+        self._peers: MPI.Comm | None = None
+
+    @property
+    def one_node(self) -> bool:
+        """True where all ranks share memory."""
+        return self.node.size == self.comm.size
+
+    @property
+    def peers(self) -> MPI.Comm:
+        """The ranks with the same place in their node. Collective where it is asked for first."""
+        if self._peers is None:
+            self._peers = self.comm.Split(self.node.rank, self.comm.rank)
+        return self._peers
+
+    def fits(self, length: int) -> bool:
+        """Return True where every node has room for `length` more shared bytes. Collective."""
+        return bool(self.comm.allreduce(length < self.memory.room, MPI.LAND))
+
+    def close(self) -> None:
+        """Free windows, then communicators, the widest last. Collective."""
+        self.memory.close()
+        if self._peers is not None:
+            self._peers.Free()
+        self.comm.Free()

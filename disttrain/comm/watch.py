@@ -188,9 +188,9 @@ class Watch:
             elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
                 rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
                 return (
-                    f"rank {rank}{self._of} on {self._host} was stopped by a signal (process {pid}) "
-                    f"in '{phase}', {now - self._stopped[place]:.0f} s ago, and nobody let it go "
-                    f"on; {ENDS}"
+                    f"rank {rank}{self._of} on {self._host} was stopped by a signal "
+                    f"(process {pid}) in '{phase}', {now - self._stopped[place]:.0f} s ago, and "
+                    f"nobody let it go on; {ENDS}"
                 )
         return ""
 

@@ -1,0 +1,85 @@
+"""Checkpoints and data files of disttrain's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from random import Random
+
+from tests.fuzz.kind import Case, Kind
+from tests.fuzz.mutation import changed_bytes, changed_value, utf8
+from tests.fuzz.trial import Outcome
+
+COMMANDS = (["inspect"], ["verify"], ["inspect", "--json"], ["verify", "--json"], ["evaluate"])
+MARK = b"disttrain-commit"
+
+
+def changed_checkpoint(random: Random, base: Path, folder: Path) -> Case:
+    """Change bytes: it is refused, or it predicts what it has always predicted."""
+    content = (base / "whole" / "best.h5").read_bytes()
+    changed = changed_bytes(content, random)
+    (folder / "best.h5").write_bytes(changed)
+    expected = (base / "predicted.csv").read_bytes()
+
+    def judge(outcome: Outcome) -> str:
+        if outcome.code == 0 and (folder / "out.csv").read_bytes() != expected:
+            return "a changed checkpoint was accepted, and predicts otherwise"
+        return "a file that is in order was refused" if changed == content and outcome.code else ""
+
+    return Case(["predict", "best.h5", str(base / "inputs.npy"), "--output", "out.csv"], judge)
+
+
+def signed_anew(random: Random, base: Path, folder: Path) -> Case:
+    """Change the record of a checkpoint or what it lists, and sign it: anyone can."""
+    content = (base / "whole" / "best.h5").read_bytes()
+    (folder / "best.h5").write_bytes(resigned(content, random))
+    (folder / "data.h5").write_bytes((base / "data.h5").read_bytes())
+    command = random.choice([*COMMANDS, ["predict"]])
+    if command == ["predict"]:
+        argv = ["predict", "best.h5", str(base / "inputs.npy"), "--output", "out.csv"]
+        return Case(argv)
+    return Case([command[0], "best.h5", *command[1:]])
+
+
+def resigned(content: bytes, random: Random) -> bytes:
+    """Return a checkpoint with other bytes or another record, whose signature is right."""
+    end = len(content) - len(MARK) - hashlib.sha256().digest_size
+    length = int.from_bytes(content[end - 8 : end], "little")
+    table = json.loads(content[end - 8 - length : end - 8])
+    body = content[: end - 8 - length]
+    if random.randrange(2):
+        table = changed_value(table, random)
+    else:
+        body = changed_bytes(body, random)
+        pass
+    text = utf8(json.dumps(table, ensure_ascii=bool(random.randrange(2))))
+    record = text + len(text).to_bytes(8, "little")
+    return b"".join([body, record, MARK, hashlib.sha256(record).digest()])
+
+
+def changed_data(random: Random, base: Path, folder: Path) -> Case:
+    """Change bytes of a data file: it is refused, or gives the result that it has always given."""
+    (folder / "data.h5").write_bytes(changed_bytes((base / "data.h5").read_bytes(), random))
+    shutil.copy(base / "whole" / "best.h5", folder / "best.h5")
+    expected = json.loads((base / "evaluated.json").read_text())
+
+    def judge(outcome: Outcome) -> str:
+        if outcome.code == 0:
+            found = json.loads(outcome.out)
+            return (
+                ""
+                if found["accuracy"] == expected["accuracy"] and found["loss"] == expected["loss"]
+                else f"a changed data file was accepted: {found}"
+            )
+        return ""
+
+    return Case(["evaluate", "best.h5", "--data", "data.h5", "--split", "train", "--json"], judge)
+
+
+KINDS = [
+    Kind("checkpoint", changed_checkpoint),
+    Kind("signed anew", signed_anew),
+    Kind("data file", changed_data),
+]

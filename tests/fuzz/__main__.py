@@ -118,7 +118,8 @@ def _tell(kinds: list[Kind], given: argparse.Namespace, temporary: Path) -> int:
         print(f"  {kind.name:<20} {sum(codes.values()):6}   {said}")
     for case in bad:
         print(
-            f"\n--seed {given.seed} --only {case['kind']} --number {case['number']}: {case['broken']}"
+            f"\n--seed {given.seed} --only '{case['kind']}' --number {case['number']}: "
+            f"{', '.join(case['broken'])}"
         )
         print(f"disttrain {' '.join(case['argv'])}\n{case['text']}")
     print(

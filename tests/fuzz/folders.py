@@ -103,7 +103,7 @@ def _copy(source: Path, target: Path) -> Path:
 
 
 def _states(run: Path) -> set[str]:
-    """Return the contents of all states in a run folder, wherever they lie and whatever they are called."""
+    """Return the contents of all states in a run folder, whatever they are called now."""
     files = [p for p in run.rglob("*") if ".h5" in p.name and p.is_file() and not p.is_symlink()]
     return {hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 

@@ -7,13 +7,14 @@ import json
 import shutil
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from disttrain.checkpoint.commit import END, signed
 from tests.fuzz.kind import Case, Kind
 from tests.fuzz.mutation import changed_bytes, changed_value, utf8
 from tests.fuzz.trial import Outcome
 
 COMMANDS = (["inspect"], ["verify"], ["inspect", "--json"], ["verify", "--json"], ["evaluate"])
-MARK = b"disttrain-commit"
 
 
 def changed_checkpoint(random: Random, base: Path, folder: Path) -> Case:
@@ -45,18 +46,44 @@ def signed_anew(random: Random, base: Path, folder: Path) -> Case:
 
 def resigned(content: bytes, random: Random) -> bytes:
     """Return a checkpoint with other bytes or another record, whose signature is right."""
-    end = len(content) - len(MARK) - hashlib.sha256().digest_size
+    end = len(content) - END
     length = int.from_bytes(content[end - 8 : end], "little")
     table = json.loads(content[end - 8 - length : end - 8])
     body = content[: end - 8 - length]
     if random.randrange(2):
         table = changed_value(table, random)
     else:
-        body = changed_bytes(body, random)
-        pass
+        body = (
+            changed_bytes(body, random)
+            if random.randrange(2)
+            else _other_tensor(body, table, random)
+        )
+        table = _with_digests_of(body, table)
     text = utf8(json.dumps(table, ensure_ascii=bool(random.randrange(2))))
-    record = text + len(text).to_bytes(8, "little")
-    return b"".join([body, record, MARK, hashlib.sha256(record).digest()])
+    return body + signed(text)
+
+
+def _other_tensor(body: bytes, table: dict[str, Any], random: Random) -> bytes:
+    """Return the body with other bytes inside one data set: a weight, a text, a mean."""
+    first, length, _ = table["data sets"][random.choice(sorted(table["data sets"]))]
+    changed = bytearray(body)
+    part = changed_bytes(body[first : first + length], random)[:length].ljust(length, b"\0")
+    changed[first : first + length] = part
+    return bytes(changed)
+
+
+def _with_digests_of(body: bytes, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table with the length and the digests of `body`."""
+    sets = {
+        name: [first, length, hashlib.sha256(body[first : first + length]).hexdigest()]
+        for name, (first, length, _) in table["data sets"].items()
+    }
+    between, done = hashlib.sha256(), 0
+    for first, length, _ in sorted(sets.values()):
+        between.update(body[done:first])
+        done = max(done, first + length)
+    between.update(body[done:])
+    return table | {"bytes": len(body), "data sets": sets, "structure": between.hexdigest()}
 
 
 def changed_data(random: Random, base: Path, folder: Path) -> Case:

@@ -13,8 +13,8 @@ ODD_NUMBERS = [
 ]  # fmt: skip
 ODD_WORDS = [
     "", " ", "x" * 5000, "\x1b[31mred\x1b[0m", "\x00", "\x07", "\u202e", "\ud800", "é", "日本",
-    "../../etc/passwd", "/dev/zero", "-", "--json", "$HOME", "a\nb", "a\rb", ",", '"', "'", ";", "|",
-    "=1+1", "nan", "NaN", "None", "True", "\ufeff", "1,5", "💥",
+    "../../etc/passwd", "/dev/zero", "-", "--json", "$HOME", "a\nb", "a\rb", ",", '"', "'", ";",
+    "|", "=1+1", "nan", "NaN", "None", "True", "\ufeff", "1,5", "💥",
 ]  # fmt: skip
 ODD_VALUES: list[Any] = [
     None, True, False, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**30, -(10**30), "", "x",

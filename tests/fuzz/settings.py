@@ -51,4 +51,4 @@ def odd_set(random: Random, base: Path, folder: Path) -> Case:
     return Case(argv)
 
 
-KINDS = [Kind("run file", changed_run_file), Kind("--set", odd_set)]
+KINDS = [Kind("run file", changed_run_file), Kind("settings", odd_set)]

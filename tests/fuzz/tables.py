@@ -40,7 +40,7 @@ def changed_table(random: Random, base: Path, folder: Path) -> Case:
 
 
 def table_in_a_dialect(random: Random, base: Path, folder: Path) -> Case:
-    """Write known numbers in one of the ways that programs write them: they are read as they are."""
+    """Write known numbers in a way that other programs do: they are read as they are."""
     rows, columns = random.randrange(8, 40), random.randrange(1, 5)
     numbers = [
         [round(random.uniform(-50, 50), random.randrange(4)) for _ in range(columns)]

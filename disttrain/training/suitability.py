@@ -102,7 +102,7 @@ def refuse_what_memory_cannot_hold(
     block = BLOCK_ROWS if settings.reproducibility.mode == "exact" else min(BLOCK_ROWS, most)
     numbers = 3 * count + max(2 * share, block) * outputs
     needed = numbers * np.dtype(settings.model.dtype).itemsize
-    ranks = comm.local_size if device.kind == "cpu" else 1
+    ranks = comm.host_size if device.kind == "cpu" else 1
     if needed * ranks > (free := device.free_memory()):
         each = f" for each of the {ranks} ranks of a host" if ranks > 1 else ""
         raise RunFileError(

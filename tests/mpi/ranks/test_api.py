@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 import disttrain
 from disttrain.comm import Communicator
@@ -38,6 +39,15 @@ def test_arrays_give_the_same_bits_on_all_ranks_as_on_one(
         assert alone.predict(X).tobytes() == found[2]
     again = disttrain.train(data, together_path / "run", schedule=rate, comm=comm, **KEYS)
     assert disttrain.load(together_path / "run", comm=comm).evaluate(X, Y) == again.evaluate(X, Y)
+
+
+def test_a_communicator_of_mpi4py_is_one_too(comm: Communicator) -> None:
+    own = MPI.COMM_WORLD.Dup()
+    try:
+        found = disttrain.train(disttrain.Data(X, Y), comm=own, **KEYS).summary["digest"]
+    finally:
+        own.Free()
+    assert found == disttrain.train(disttrain.Data(X, Y), comm=comm, **KEYS).summary["digest"]
 
 
 @pytest.mark.parametrize(

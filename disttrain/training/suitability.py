@@ -10,7 +10,7 @@ import numpy as np
 from disttrain.arrays import Device
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import PIECE_ROWS, Dataset
+from disttrain.data import PIECE_ROWS, Dataset, in_words
 from disttrain.errors import RunFileError
 from disttrain.model import Layer, Perceptron, Softmax
 from disttrain.model.flat import Layout
@@ -61,7 +61,12 @@ def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
 
     A loss of the user's own may want any number of outputs.
     """
-    path, units = dataset.file.path, model.network.outputs
+    path, units, shape = dataset.file.path, model.network.outputs, model.network.shapes[-1]
+    if len(shape) != 1:
+        raise RunFileError(
+            f"the last layer gives {in_words(shape)} a sample: end with a layer of units, as "
+            f"Dense({dataset.outputs})"
+        )
     if not dataset.classes and isinstance(model.loss, Softmax | Perceptron):
         raise RunFileError(
             f'model.loss = "{model.loss.kind}" needs classes, but the targets of {path} are '

@@ -218,6 +218,18 @@ def test_a_layer_and_a_loss_of_a_users_own_are_trained(build: Build) -> None:
     assert not np.allclose(run.network.tensors(run.network.values)["scale2/gain"], 1)
 
 
+def test_a_last_layer_without_units_is_refused(
+    build: Build, write_data: Callable[..., str]
+) -> None:
+    class Same(Layer):
+        def forward(self, x: np.ndarray, ctx: Context) -> tuple:
+            return x, lambda dy: dy
+
+    path = write_data(train=(np.zeros((9, 2, 3)), np.arange(9) % 3))
+    with pytest.raises(RunFileError, match=r"gives 2 x 3 = 6 numbers a sample: .* Dense\(3\)"):
+        build(f"data.path={path}", layers=[Same()])
+
+
 def test_predictions_are_probabilities_of_raw_inputs(build: Build) -> None:
     run = build()
     fit(run)

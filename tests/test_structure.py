@@ -38,6 +38,7 @@ FLOORS = {
     "disk": 1,
     "memory": 1,
     "errors": 0,
+    "written": 1,
     "journal": 0,
     "shown": -1,
 }

@@ -3,6 +3,7 @@
 from disttrain.checkpoint.digest import digest
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import (
+    Found,
     all_checkpoints,
     find,
     newest_whole,
@@ -17,6 +18,7 @@ from disttrain.checkpoint.state import Report, State
 from disttrain.checkpoint.verify import Verdict, is_checkpoint, verify
 
 __all__ = [
+    "Found",
     "Report",
     "Snapshot",
     "State",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.save import write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
-from disttrain.errors import CheckpointError
+from disttrain.errors import CheckpointError, DamagedCheckpoint
 
 __all__ = [
+    "Found",
     "all_checkpoints",
     "find",
     "newest_whole",
@@ -21,14 +23,25 @@ __all__ = [
     "step_of",
 ]
 
-NAME = re.compile(r"step-(\d{8,})\.h5")
+NAME = re.compile(r"step-(\d{8,18})\.h5")
+PIECE = 1 << 20
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in `folder`, the oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), key=step_of)
+    """Return the checkpoints in `folder`, the oldest first; none where there is no such folder.
+
+    Raises CheckpointError for one that is there and can't be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not folder.is_symlink():
+            return []
+        raise CheckpointError(
+            f"{folder}, where checkpoints are, can't be read ({error.strerror}): see to it and try "
+            "again"
+        ) from None
+    return sorted((folder / name for name in names if NAME.fullmatch(name)), key=step_of)
 
 
 def step_of(path: Path) -> int:
@@ -44,12 +57,14 @@ def path_of(folder: Path, step: int) -> Path:
 def save_newest(folder: Path, step: int, content: bytes, keep: int) -> Path:
     """Write a checkpoint's `content` as `step-<step>.h5`, then delete all but the `keep` newest.
 
-    Nothing is deleted before the new one is safe, so there is always one to resume from. Return
-    its path.
+    Nothing is deleted before the new one is safe and was read back, so there is always one to
+    resume from. Return its path.
     """
     path = path_of(folder, step)
     write_atomically(path, content)
     upto = [p for p in all_checkpoints(folder) if step_of(p) <= step]
+    if upto[:-keep]:
+        _compare(path, content)
     for old in [*upto[:-keep], *folder.glob(".*.tmp")]:
         try:
             old.unlink(missing_ok=True)
@@ -61,26 +76,74 @@ def save_newest(folder: Path, step: int, content: bytes, keep: int) -> Path:
     return path
 
 
-def newest_whole(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest checkpoint that is whole; None if none is.
+def _compare(path: Path, content: bytes) -> None:
+    """Raise CheckpointError where a file does not hold `content`."""
+    view, problem = memoryview(content), "holds other bytes than were written"
+    try:
+        with path.open("rb") as file:
+            same = all(file.read(PIECE) == view[n : n + PIECE] for n in range(0, len(view), PIECE))
+            if same and not file.read(1):
+                return
+    except OSError as error:
+        problem = f"can't be read ({error.strerror})"
+    raise CheckpointError(
+        f"{path} {problem} right after it was saved: the ones before it are kept, --resume goes on "
+        "from there; have the disk and the memory of this host tested"
+    )
 
-    One that is not whole is said and put aside as `<name>.damaged`.
+
+@dataclass(frozen=True)
+class Found:
+    """What a run can go on from: the state, the file that it is in, and the files that are damaged.
+
+    Each of `damaged` is newer than the state, with the sentence that says what is wrong with it.
     """
+
+    snapshot: Snapshot | None
+    path: Path | None
+    damaged: list[tuple[Path, str]]
+
+
+def newest_whole(folder: Path, best: Path | None = None) -> Found:
+    """Return the newest state that is whole, among the checkpoints in `folder`; nothing is changed.
+
+    Where one is damaged, or there is none, `best` holds it too, perhaps. Raises CheckpointError for
+    a checkpoint that comes first and can't be read, or is not of the step that its name says: it
+    may be the one to go on from.
+    """
+    snapshot, path = None, None
+    damaged: list[tuple[Path, str]] = []
     for path in reversed(all_checkpoints(folder)):
         try:
-            return load(path)
-        except CheckpointError as error:
-            say(f"{error}; {put_aside(path, 'damaged')}")
-    return None
+            snapshot = load(path)
+        except DamagedCheckpoint as error:
+            damaged.append((path, str(error)))
+            continue
+        if snapshot.step != step_of(path):
+            raise CheckpointError(
+                f"checkpoint {path} is of step {snapshot.step}: give it back its own name, or move "
+                "it away"
+            )
+        break
+    if best and os.path.lexists(best) and (damaged or snapshot is None):
+        try:
+            other = load(best)
+            if snapshot is None or other.step > snapshot.step:
+                snapshot, path = other, best
+        except DamagedCheckpoint as error:
+            damaged.append((best, str(error)))
+    return Found(snapshot, path if snapshot else None, damaged)
 
 
 def put_aside(path: Path, ending: str) -> str:
     """Rename a file that must not be used, so that nothing is deleted; return what to say of it."""
+    names = (f"{path.name}.{ending}", *(f"{path.name}.{n}.{ending}" for n in range(2, 1000)))
+    name = next(name for name in names if not os.path.lexists(path.with_name(name)))
     try:
-        path.rename(path.with_name(f"{path.name}.{ending}"))
+        path.rename(path.with_name(name))
     except OSError as problem:
         return f"it can't be put aside ({problem.strerror})"
-    return f"it is put aside as {path.name}.{ending}"
+    return f"it is put aside as {name}"
 
 
 def find(path: Path) -> Path:
@@ -88,7 +151,7 @@ def find(path: Path) -> Path:
     if not path.is_dir():
         return path
     best, others = path / "best.h5", all_checkpoints(path / "checkpoints")
-    if best.is_file():
+    if os.path.lexists(best):
         return best
     if not others:
         raise CheckpointError(f"{path} holds no checkpoint: give a run folder or a .h5 file of one")

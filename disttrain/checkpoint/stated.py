@@ -37,6 +37,7 @@ FORM: dict[str, Any] = {
         "classes": int,
         "class_names": [str],
         "samples": {},
+        "fingerprint": str,
     },
 }
 

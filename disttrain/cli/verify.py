@@ -103,7 +103,13 @@ def _print(facts: dict[str, Any]) -> None:
     for path in facts.get("left_over", []):
         say(f"{path}: left over, can be deleted")
     if "resume" in facts:
-        say(f"--resume goes on from {facts['resume'] or 'the beginning'}")
+        say(_on_resuming(facts))
+
+
+def _on_resuming(facts: dict[str, Any]) -> str:
+    if facts["resume_refused"]:
+        return f"--resume refuses: {facts['resume_refused']}"
+    return f"--resume goes on from {facts['resume'] or 'the beginning'}"
 
 
 def _refuse_damage(facts: dict[str, Any]) -> None:
@@ -115,7 +121,4 @@ def _refuse_damage(facts: dict[str, Any]) -> None:
     if "files" not in facts:
         raise CheckpointError(facts["problem"])
     bad = [Path(one["path"]).name for one in facts["files"] if not one["whole"]]
-    raise CheckpointError(
-        f"{facts['path']} is not whole ({', '.join(bad)}): "
-        + (f"--resume goes on from {facts['resume']}" if facts["resume"] else "begin anew")
-    )
+    raise CheckpointError(f"{facts['path']} is not whole ({', '.join(bad)}): {_on_resuming(facts)}")

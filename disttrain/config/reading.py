@@ -15,6 +15,7 @@ from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
 from disttrain.config.sentence import validated
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
+from disttrain.written import opened, why
 
 __all__ = ["parse", "read", "read_weights", "schema", "to_toml"]
 
@@ -80,12 +81,13 @@ def schema() -> dict[str, Any]:
 
 def _text(path: str | Path, most: int) -> str:
     try:
-        with open(path, "rb") as file:
+        # What the shell has opened may be a pipe: somebody writes to it.
+        is_shells = str(path).startswith("/dev/")
+        with open(path, "rb") if is_shells else opened(Path(path)) as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:
         # ValueError: a name with a zero byte in it.
-        reason = getattr(error, "strerror", None) or error
-        raise RunFileError(f"run file {path}: {reason}; give a TOML file") from None
+        raise RunFileError(f"run file {path}: {why(error)}; give a TOML file") from None
     if len(content) > most:
         raise RunFileError(f"run file {path} has over {most >> 10} KiB; give a TOML file")
     try:

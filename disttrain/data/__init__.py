@@ -4,6 +4,7 @@ from disttrain.data.batches import Batches, Feed, Part, batch_sizes
 from disttrain.data.dataset import Dataset, Split, open_dataset
 from disttrain.data.division import PIECE_ROWS, Division, Leaves, Place, Shares, share
 from disttrain.data.file import looks_like_data, read_facts
+from disttrain.data.fingerprint import fingerprint
 from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
 from disttrain.data.shape import in_words, interchangeable
@@ -24,6 +25,7 @@ __all__ = [
     "Shares",
     "Split",
     "batch_sizes",
+    "fingerprint",
     "in_words",
     "interchangeable",
     "looks_like_data",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from disttrain.errors import DisttrainError
+from disttrain.written import summary_of
 
 __all__ = ["RunMark", "resuming"]
 
@@ -45,8 +45,8 @@ class RunMark:
         if self.folder is None or self._signature("summary.json") == self._summary:
             return None
         try:
-            return CODES.get(json.loads((self.folder / "summary.json").read_text())["status"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return CODES.get(summary_of(self.folder / "summary.json")["status"])
+        except (OSError, ValueError):
             return None
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from disttrain.report.figure import require
 from disttrain.report.pictures import draw_all
+from disttrain.runs.folder import place_of_lock
 from disttrain.training import Callback, Run
 
 __all__ = ["Pictures"]
@@ -20,16 +21,22 @@ class Pictures(Callback):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._place: object = None
 
     def on_start(self, run: Run) -> None:
         """Refuse before the training, not after it, where matplotlib is missing."""
         require()
+        self._place = place_of_lock(self._folder)
 
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
         """Draw."""
+        wanting, pictures = [], draw_all(self._folder, self._folder, careful=True)
         try:
-            pictures = list(draw_all(self._folder, self._folder, careful=True))
-            wanting = [(p.reason, p.name) for p in pictures if p.failed]
+            # Where the folder was moved meanwhile, another run may be in what stands there now.
+            while place_of_lock(self._folder) == self._place and (p := next(pictures, None)):
+                wanting += [(p.reason, p.name)] if p.failed else []
+            if place_of_lock(self._folder) != self._place:
+                wanting = [(f"run folder {self._folder} was moved", "all others")]
         except Exception as error:
             wanting = [(str(error), "all pictures")]
         for reason in dict(wanting):

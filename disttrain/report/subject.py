@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from disttrain.data import read_facts
 from disttrain.errors import CheckpointError
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training.predictor import Predictor
+from disttrain.written import CutOff, intervals_of, why
 
 __all__ = ["Samples", "Subject", "decided", "margins_of"]
 
@@ -38,7 +39,7 @@ class Subject:
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "run.toml").is_file():
+        if not os.path.lexists(folder / "run.toml"):
             raise CheckpointError(
                 f"{folder} holds no run: give the folder of a training (--output)"
             )
@@ -48,16 +49,15 @@ class Subject:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """The intervals of the run."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found = []
-        for line in lines:
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                # The line that is being written, or was when the process died.
-                break
+        """The intervals of the run; a line that is being written is none yet."""
+        found, path = [], self.folder / "metrics.jsonl"
+        try:
+            for interval in intervals_of(path):
+                found.append(interval)
+        except (FileNotFoundError, CutOff):
+            return found
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} can't be read ({why(error)})") from None
         return found
 
     @cached_property

@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from disttrain import journal
@@ -26,6 +25,7 @@ from disttrain.errors import (
     failure_told,
     sentence_of,
 )
+from disttrain.runs.folder import RunFolder
 from disttrain.training.callbacks import Callback
 from disttrain.training.run import Run
 
@@ -36,12 +36,16 @@ PAUSE = 1.0
 
 
 @contextmanager
-def chronicled(folder: Path, comm: Communicator, early: Sequence[str]) -> Iterator[None]:
+def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> Iterator[None]:
     """Keep this rank's journal in the run folder for the body: its start, its error, its end.
 
-    `early` are the lines that people were told before the journal could be opened.
+    `early` are the lines that people were told before the journal could be opened. Collective at
+    its beginning: no rank makes a folder anew that was moved meanwhile.
     """
-    with journal.kept_in(folder, comm.rank):
+    with comm.together("opening the run folder"):
+        if comm.is_root:
+            folder.refuse_lost()
+    with journal.kept_in(folder.path, comm.rank):
         try:
             journal.note("start", **facts(comm))
             for line in early:

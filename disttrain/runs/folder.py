@@ -1,7 +1,9 @@
-"""The run folder: one run at a time in it."""
+"""The run folder: one run at a time in it, which writes nothing once the folder is not its own."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,28 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disttrain import journal
-from disttrain.checkpoint import (
-    Snapshot,
-    all_checkpoints,
-    image,
-    load,
-    path_of,
-    put_aside,
-    save_newest,
-    write_atomically,
-)
+from disttrain.checkpoint import all_checkpoints, image, save_newest, write_atomically
 from disttrain.config import to_toml
-from disttrain.disk import make_directory, sync_directory
+from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, UsageError
+from disttrain.runs import replaced
+from disttrain.written import FINISHED, summary_of, text_of, why
 
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "place_of_lock"]
 
 # What `plot = true` and `disttrain plot` draw.
 PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden")
-FINISHED = ("completed", "stopped-early")
+LOCK = ".lock"
+# The lock file says which step was saved last, in so many bytes.
+SAVED = "saved step {:<20}\n"
 
 
 class RunFolder:
@@ -53,17 +50,33 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.run_file = path / "run.toml"
         self._lock: int | None = None
+        # True from `begin` on: the files are those of this process's run.
+        self.begun = False
+        self._replaces = self._first = False
 
     def claim(self, resume: bool, overwrite: bool) -> None:
         """Lock the folder for this process; refuse one that is in use or holds another run.
 
-        The lock goes with the process, however it ends. With `overwrite` the old run is removed.
+        The lock goes with the process, however it ends. With `overwrite` the old run is replaced
+        once the new one begins.
         """
         if resume and overwrite:
             raise UsageError("give --resume or --overwrite, not both")
+        self._take_lock()
+        if resume:
+            replaced.put_back(self.run_file)
+            return
+        if not overwrite:
+            self.refuse_to_replace()
+        self._replaces = self.holds_a_run()
+        # At once: ranks open theirs before the run begins.
+        for log in self.path.glob("logs/rank-*.jsonl"):
+            replaced.move(log) if self._replaces else _remove(log)
+
+    def _take_lock(self) -> None:
         try:
             make_directory(self.path)
-            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
         except OSError as error:
             raise UsageError(
                 f"run folder {self.path} can't be used ({error.strerror}): choose another --output"
@@ -80,14 +93,8 @@ class RunFolder:
                 f"run folder {self.path} can't be locked ({error.strerror}): its file system must "
                 "support flock"
             ) from None
-        if resume:
-            return
-        if not overwrite:
-            self.refuse_to_replace()
-        self.clear()
-        # Not by `clear`: what was written before there was a checkpoint is for whoever resumes.
-        for log in self.path.glob("logs/rank-*.jsonl"):
-            log.unlink(missing_ok=True)
+        # Between opening and locking it may have been moved away.
+        self.refuse_lost()
 
     def refuse_to_replace(self) -> None:
         """Raise UsageError where the folder holds a run."""
@@ -97,16 +104,19 @@ class RunFolder:
                 "--overwrite, or choose another --output"
             )
 
-    def clear(self) -> None:
-        """Remove the files of a run, and nothing else."""
-        files = [self.summary, self.metrics, self.digests, self.best, self.run_file]
-        files += [self.path / f"{name}.png" for name in PICTURES]
-        for old in [*files, *all_checkpoints(self.checkpoints), *self.path.glob(".*.tmp")]:
-            old.unlink(missing_ok=True)
-        # None of them may come back beside those of the next run.
-        for folder in (self.checkpoints, self.path):
-            if folder.is_dir():
-                sync_directory(folder)
+    def refuse_lost(self) -> None:
+        """Raise CheckpointError where the folder at this path is no longer the one that is locked.
+
+        Somebody renamed or removed it: another run may be in what stands there now.
+        """
+        if self._lock is None:
+            return
+        held = os.fstat(self._lock)
+        if place_of_lock(self.path) != (held.st_dev, held.st_ino):
+            raise CheckpointError(
+                f"run folder {self.path} was moved, removed or replaced while the run was in it: "
+                "nothing more is written; go on with --resume and --output where it is now"
+            )
 
     def release(self) -> None:
         """Let another run use the folder."""
@@ -115,62 +125,65 @@ class RunFolder:
             self._lock = None
 
     def holds_a_run(self) -> bool:
-        """Return True where a run has left anything here."""
-        return self.run_file.exists() or bool(all_checkpoints(self.checkpoints))
+        """Return True where a run has left anything here that it would go on from."""
+        files = (self.run_file, self.best, self.metrics, self.digests)
+        return any(map(os.path.lexists, files)) or bool(all_checkpoints(self.checkpoints))
 
-    def finished(self) -> dict[str, Any] | None:
-        """Return the summary of a run that came to its end here, else None."""
+    def finished(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
+        """Return the summary of a run that came to its end here, else None.
+
+        One that can't be read is said: such a run counts as not finished.
+        """
         try:
-            summary = json.loads(self.summary.read_text())
+            summary = summary_of(self.summary)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            warn(f"{self.summary} can't be read ({why(error)}): the run counts as not finished")
+            return None
+        return summary if summary["status"] in FINISHED else None
+
+    def saved_step(self) -> int | None:
+        """Return the step that a run of this folder has saved last, None where it never saved."""
+        try:
+            words = text_of(self.path / LOCK).split()
         except (OSError, ValueError):
             return None
-        return summary if summary.get("status") in FINISHED else None
+        said = len(words) == 3 and words[:2] == ["saved", "step"] and words[2].isdecimal()
+        return int(words[2]) if said else None
 
-    def load_best(self, snapshot: Snapshot, say: Callable[[str], None]) -> Snapshot | None:
-        """Return the best state up to `snapshot`, and see to it that `best.h5` holds that one.
+    def begin(self, run: Run, chain: list[dict[str, Any]] | None) -> None:
+        """Make the folder the run's: its resolved run file, and the metrics up to where it stands.
 
-        A crash inside a save leaves a `best.h5` that is older than the checkpoint, falling back to
-        an older checkpoint one that is newer: neither is believed. The state is then among the
-        checkpoints, as a rule `snapshot` itself; else the return value is None, and that is said.
+        `chain` holds the records of digests up to there, None for a run at its beginning.
         """
-        step = snapshot.progress.best_step
-        source = path_of(self.checkpoints, step)
-        (held, problem), (kept, _) = _load_step(self.best, step), _load_step(source, step)
-        if kept is None and held is not None:
-            return held
-        if kept is not None:
-            if held is None or held.digest != kept.digest:
-                write_atomically(self.best, source.read_bytes())
-                say(f"{problem or f'{self.best} is another one'}; it is written anew from {source}")
-            return kept
-        if self.best.exists():
-            problem += f"; {put_aside(self.best, 'other')}"
-        say(f"{problem}; the best weights so far are lost, later ones are kept if they are better")
-        return None
-
-    def begin(self, run: Run) -> None:
-        """Write the resolved run file, and the metrics up to where the run stands."""
+        self.refuse_unusable()
         # What a process that was killed while it wrote has left; the lock says that it is gone.
         for stray in self.path.glob(".*.tmp"):
-            stray.unlink(missing_ok=True)
-        self.summary.unlink(missing_ok=True)
+            _remove(stray)
+        if self._replaces:
+            replaced.set_aside(self._files(), self.run_file)
+        if chain is None and self._lock is not None:
+            os.ftruncate(self._lock, 0)
+        _remove(self.summary)
         self._write(self.run_file, to_toml(run.settings))
         self._write(self.metrics, "".join(line(report) for report in run.state.history))
-        run.state.digests[:] = self._chain_up_to(run.state.digests)
+        run.state.digests[:] = chain or []
         self._write(self.digests, "".join(line(record) for record in run.state.digests))
+        self.begun = self._first = True
 
-    def _chain_up_to(self, end: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the records in `digests.jsonl` up to the one in `end`; none where it is not there.
+    def refuse_unusable(self) -> None:
+        """Raise CheckpointError where the folder is lost, or a folder stands where a file must."""
+        self.refuse_lost()
+        for path in (self.summary, self.run_file, self.metrics, self.digests, self.best):
+            if path.is_dir():
+                raise CheckpointError(f"{path} is a folder, and must be a file: move it away")
 
-        Then a new chain begins.
-        """
-        try:
-            lines = self.digests.read_text(encoding="utf-8").splitlines() if end else []
-        except (OSError, ValueError):
-            return []
-        wanted = [line(record).rstrip("\n") for record in end]
-        kept = lines[: lines.index(wanted[0]) + 1] if wanted and wanted[0] in lines else []
-        return [json.loads(text) for text in kept]
+    def _files(self) -> list[Path]:
+        """Return what a run leaves here but its `run.toml`; what it goes on from comes last."""
+        pictures = [self.path / f"{name}.png" for name in PICTURES]
+        ring = all_checkpoints(self.checkpoints)
+        return [self.summary, *pictures, self.metrics, self.digests, self.best, *ring]
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
@@ -192,13 +205,26 @@ class RunFolder:
                 content = image(snapshot)
                 # Now: a bit may have flipped during the validation, or while the image was made.
                 run.work.audit.refuse_unaudited()
+                self.refuse_lost()
                 # In this order: until `best.h5` is there too, the same state is in the ring.
                 save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
+                self.refuse_lost()
                 if improved:
                     write_atomically(self.best, content)
+                self._note_saved(snapshot.step)
                 seconds = round(time.perf_counter() - begin, 4)
                 journal.note("saved", step=snapshot.step, best=improved, seconds=seconds,
                              bytes=len(content))  # fmt: skip
+
+    def _note_saved(self, step: int) -> None:
+        """Write down that there was a checkpoint, and let go of a run that this one replaces."""
+        # Neither is worth to end a run for.
+        with contextlib.suppress(OSError):
+            if self._lock is not None:
+                os.pwrite(self._lock, SAVED.format(step).encode(), 0)
+            if self._first:
+                replaced.discard(self.run_file)
+            self._first = False
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`: the mark by which others know how the run ended."""
@@ -209,8 +235,9 @@ class RunFolder:
         self._write(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def _append(self, path: Path, text: str, durable: bool) -> None:
+        self.refuse_lost()
         try:
-            with open(path, "a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8", opener=_never_waiting) as file:
                 file.write(text)
                 if durable:
                     os.fsync(file.fileno())
@@ -221,18 +248,39 @@ class RunFolder:
             ) from None
 
     def _write(self, path: Path, text: str) -> None:
+        self.refuse_lost()
         write_atomically(path, text.encode())
 
 
-def _load_step(path: Path, step: int) -> tuple[Snapshot | None, str]:
-    """Return the state of `step` that `path` holds, else None and why not."""
+def place_of_lock(folder: Path) -> tuple[int, int] | None:
+    """Return what tells the lock of one folder from that of another: its device and its number.
+
+    None where there is no lock any more; raises CheckpointError where the folder can't be reached.
+    """
     try:
-        found = load(path)
-    except CheckpointError as error:
-        return None, str(error)
-    if found.step != step:
-        return None, f"{path} is of step {found.step}, but the best so far is step {step}"
-    return found, ""
+        found = os.stat(folder / LOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise CheckpointError(
+            f"run folder {folder} can't be reached any more ({error.strerror}): nothing more is "
+            "written; --resume goes on from the newest checkpoint"
+        ) from None
+    return found.st_dev, found.st_ino
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} can't be removed ({error.strerror}): remove it, then --resume goes on"
+        ) from None
+
+
+def _never_waiting(path: str, flags: int) -> int:
+    """Open a file; what has become a pipe that nobody reads is an error, and not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def line(report: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import Snapshot, all_checkpoints, load
 from disttrain.comm import Communicator
-from disttrain.errors import CheckpointError, Preempted, UsageError
+from disttrain.errors import CheckpointError, DataError, Preempted, UsageError
 from disttrain.preemption import Preemption
+from disttrain.runs.adaptation import compare_data
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.resumption import arithmetic_of
 from disttrain.training.build import build_run
@@ -56,7 +57,11 @@ def replay(
     settings, recorded = comm.share((mine.settings, mine.arithmetic))
     steps = comm.share([mark["step"] for mark in mine.marks])
     run = build_run(settings, comm, recorded=recorded, preemption=preemption)
-    run.restore(stretch.snapshot if stretch else None)
+    begin_from = stretch.snapshot if stretch else None
+    with comm.together("restoring"):
+        if begin_from and (other := compare_data(run, begin_from, say)):
+            raise DataError(other.sentence)
+    run.restore(begin_from)
     begin, compared, odd = run.state.step, [], ""
     if comm.is_root:
         say(f"replaying from step {begin} on {comm.size} ranks")

@@ -1,27 +1,58 @@
-"""Going on with a run: from where, and with which changes to its run file."""
+"""Going on with a run: from where, and with which changes to its run file and its data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from disttrain.checkpoint import Snapshot, newest_whole
+from disttrain.checkpoint import (
+    Found,
+    Snapshot,
+    newest_whole,
+    path_of,
+    put_aside,
+    write_atomically,
+)
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, RunFileError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.integrity import chain
 
-if TYPE_CHECKING:
-    from disttrain.training.run import Run
-
-__all__ = ["adapt", "look_back", "refuse_other_loss"]
+__all__ = ["Start", "arithmetic_of", "changes", "flat", "look_back", "refuse_other_loss"]
 
 # What may change between a run and its resumption: none of it changes what a step computes.
 FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
         "communication", "data.path", "data.memory", "reproducibility.audit",
         "validation.on")  # fmt: skip
-# What decides which samples a step uses.
-ORDER = {"seed", "data.block_rows", "training.batch_size", "training.protocol"}
+
+
+@dataclass
+class Start:
+    """What a run goes on from; all of it is empty where it begins.
+
+    `done` is the summary of a run that is finished, `arithmetic` what an exact run must go on
+    computing with, `path` the file of the `snapshot`, `damaged` the newer ones that are damaged,
+    `records` the digests up to the snapshot. Nothing was changed to find it.
+    """
+
+    done: dict[str, Any] | None = None
+    snapshot: Snapshot | None = None
+    arithmetic: Arithmetic | None = None
+    path: Path | None = None
+    damaged: list[tuple[Path, str]] = field(default_factory=list)
+    records: list[dict[str, Any]] | None = None
+
+    def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
+        """Put aside the files that are damaged; have the whole one among the checkpoints."""
+        for path, problem in self.damaged:
+            warn(f"{problem}; {put_aside(path, 'damaged')}")
+        if self.snapshot and self.path == folder.best:
+            again = path_of(folder.checkpoints, self.snapshot.step)
+            write_atomically(again, folder.best.read_bytes())
+            warn(f"{folder.best} is whole: {again.name} is written anew from it")
 
 
 def look_back(
@@ -30,32 +61,84 @@ def look_back(
     say: Callable[[str], None],
     accept: bool = False,
     warn: Callable[[str], None] | None = None,
-) -> tuple[dict[str, Any] | None, Snapshot | None, Arithmetic | None]:
-    """Return the summary of a run that is finished, or the checkpoint to go on from.
+) -> Start:
+    """Return what a run goes on from: a checkpoint, its end, or nothing where it never saved.
 
-    With the latter, what an exact run must go on computing with. All are None where nothing was
-    saved yet. A finished run goes on where the settings now ask for more epochs or more patience.
+    A finished run goes on where the settings now ask for more epochs or more patience. Raises
+    CheckpointError where something was saved and can't be used: the run does not begin anew then.
     Raises RunFileError for a change that would make other steps than those of the run, unless told
     to `accept` it.
     """
-    snapshot, done = newest_whole(folder.checkpoints, warn or say), folder.finished()
+    warn = warn or say
+    found, done = newest_whole(folder.checkpoints, folder.best), folder.finished(warn)
+    snapshot = found.snapshot
     if snapshot is None:
-        if done is None:
-            say("no checkpoint to resume from: starting from the beginning")
-            folder.clear()
-        return done, None, None
+        if done is not None and settings.training.epochs <= done["epochs"]:
+            return Start(done)
+        refuse_lost_work(folder, found, done)
+        say("no checkpoint was saved yet to resume from: starting from the beginning")
+        return Start()
+    records = records_up_to(folder, found, warn)
     progress = snapshot.progress
     progress.reconsider(settings.validation.patience)
     if done is not None and (progress.stopped_early or snapshot.epoch >= settings.training.epochs):
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
-        return done, None, None
+        return Start(done)
     if new := accepted(settings, snapshot, say, accept):
         progress.changes += new
         progress.changed_at = snapshot.step
-    # From here on the folder holds a run that is not finished.
-    folder.summary.unlink(missing_ok=True)
-    return None, snapshot, None if accept else arithmetic_of(snapshot)
+    arithmetic = None if accept else arithmetic_of(snapshot)
+    return Start(None, snapshot, arithmetic, found.path, found.damaged, records)
+
+
+def refuse_lost_work(folder: RunFolder, found: Found, done: dict[str, Any] | None) -> None:
+    """Raise CheckpointError where the run has saved states, of which none is there and whole."""
+    cure = "bring one back from a copy, or begin anew with --overwrite or another --output"
+    if found.damaged:
+        more = len(found.damaged) - 1
+        others = f" (and {more} more file{'s' * (more > 1)})" if more else ""
+        raise CheckpointError(
+            f"nothing in {folder.path} is whole to resume from: {found.damaged[0][1]}{others}; "
+            f"{cure}"
+        )
+    saved = folder.saved_step() if folder.holds_a_run() else None
+    if saved is None and done is not None:
+        saved = done["steps"]
+    if saved is not None:
+        raise CheckpointError(
+            f"{folder.path} has no checkpoint any more, but its run has saved step {saved}: {cure}"
+        )
+    aside = [path.name for path in folder.checkpoints.glob("*.h5.damaged")]
+    if aside:
+        raise CheckpointError(
+            f"{folder.path} has no checkpoint but what was put aside ({min(aside)}): {cure}"
+        )
+
+
+def records_up_to(
+    folder: RunFolder, found: Found, warn: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Return the records of digests up to the checkpoint that was found.
+
+    None are left where the file of them is lost or damaged, which is said; then a new chain begins.
+    Raises CheckpointError where it is whole and that checkpoint is not of its run.
+    """
+    assert found.snapshot is not None
+    end = found.snapshot.progress.digests[-1:]
+    if not end:
+        return []
+    try:
+        records = chain.read(folder.digests)
+    except CheckpointError as error:
+        warn(f"{error}; its chain of digests begins anew at step {found.snapshot.step}")
+        return []
+    if end[0] not in records:
+        raise CheckpointError(
+            f"{found.path} is not of the run in {folder.path}: {folder.digests.name} has no record "
+            f"of it; move away the one of the two that does not belong there, then --resume"
+        )
+    return records[: records.index(end[0]) + 1]
 
 
 def accepted(
@@ -87,25 +170,6 @@ def accepted(
         say(f"resuming with {key} = {new!r} (was {old!r})")
     return [f"{k} from step {snapshot.step}: {changed[k][1]!r}, was {changed[k][0]!r}"
             for k in breaking]  # fmt: skip
-
-
-def adapt(run: Run, snapshot: Snapshot) -> None:
-    """Have the progress in `snapshot` fit the changes that were accepted (rank 0).
-
-    Where samples come in another order from here on, the epoch under way counts as if it had begun
-    in that order. Where exact mode computes other bits, that is one of the changes.
-    """
-    progress = snapshot.progress
-    if ORDER & changes(run.settings, snapshot).keys():
-        progress.used, progress.used_count = run.work.ledger.up_to(snapshot.step)
-    old, new = snapshot.state.get("arithmetic"), run.arithmetic
-    if old and new and old.get("probe") != new.probe:
-        now, before = (
-            f"{facts.get('kind')}, {facts.get('blas')}, probe {str(facts.get('probe'))[:12]}"
-            for facts in (new.to_json(), old)
-        )
-        progress.changed_at = snapshot.step
-        progress.changes.append(f"arithmetic from step {snapshot.step}: {now}, was {before}")
 
 
 def refuse_other_loss(snapshot: Snapshot | None, kind: str) -> None:

@@ -15,15 +15,15 @@ from disttrain.advice.diagnosis import diagnose
 from disttrain.advice.guessing import guess
 from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
-from disttrain.checkpoint import Snapshot
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, failure_told, raised_everywhere, sentence_of
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
+from disttrain.runs.adaptation import Best, adapt, best_of
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
 from disttrain.runs.folder import RunFolder
-from disttrain.runs.resumption import adapt, look_back, refuse_other_loss
+from disttrain.runs.resumption import Start, look_back, refuse_other_loss
 from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
@@ -53,25 +53,25 @@ def train(
     another result. Raises what `fit` raises, after the summary says so; the training state up to
     then is in the folder.
     """
-    chronicle = Chronicle()
+    chronicle, start = Chronicle(), Start()
     callbacks = [chronicle, *callbacks] if comm.is_root else []
     folder, say, warn = RunFolder(output), teller(callbacks), teller(callbacks, grave=True)
     try:
         with comm.together("opening the run folder"):
-            done, snapshot, recorded = None, None, None
             if comm.is_root:
                 folder.claim(resume, overwrite)
             if comm.is_root and resume:
-                done, snapshot, recorded = look_back(folder, settings, say, accept_changes, warn)
-                refuse_other_loss(snapshot, loss.kind if loss else settings.model.loss)
-        done, recorded = comm.share((done, recorded))
+                start = look_back(folder, settings, say, accept_changes, warn)
+                refuse_other_loss(start.snapshot, loss.kind if loss else settings.model.loss)
+        done, recorded = comm.share((start.done, start.arithmetic))
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
         build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
                         preemption=preemption, recorded=recorded)  # fmt: skip
-        with chronicled(output, comm, chronicle.early):
-            run, summary = _to_the_end(settings, folder, comm, snapshot, build, warn)
+        restore = partial(_begin, folder=folder, start=start, accept=accept_changes, warn=warn)
+        with chronicled(folder, comm, chronicle.early):
+            run, summary = _to_the_end(settings, folder, comm, build, restore)
             with contextlib.closing(run):
                 _tell_the_end(run, summary)
         return summary
@@ -85,16 +85,15 @@ def _to_the_end(
     settings: Settings,
     folder: RunFolder,
     comm: Communicator,
-    snapshot: Snapshot | None,
     build: Callable[[], Run],
-    warn: Callable[[str], None],
+    restore: Callable[[Run], None],
 ) -> tuple[Run, dict[str, Any]]:
     """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
     begin, run, digest = time.time(), None, None
     try:
         with within_limits(settings, comm):
             run = build()
-            _begin(run, folder, snapshot, warn)
+            restore(run)
             fit(run, folder)
             digest = run.digest()
             return run, _finish(run, folder, begin, digest)
@@ -107,21 +106,26 @@ def _to_the_end(
 
 
 def _begin(
-    run: Run, folder: RunFolder, snapshot: Snapshot | None, warn: Callable[[str], None]
+    run: Run, folder: RunFolder, start: Start, accept: bool, warn: Callable[[str], None]
 ) -> None:
-    """Restore, tell callbacks, write the run file. Collective."""
-    best = None
+    """Restore, make the folder the run's, tell callbacks. Collective.
+
+    Nothing in the folder is touched before all that may be refused has been looked at.
+    """
+    best, snapshot = Best(), start.snapshot
     with run.comm.together("restoring"):
         if snapshot:
-            adapt(run, snapshot)
-            if snapshot.progress.best_loss is not None:
-                best = folder.load_best(snapshot, warn)
-    run.restore(snapshot, best)
+            adapt(run, snapshot, accept, warn)
+            best = best_of(folder, start)
+    run.restore(snapshot, best.snapshot)
     if snapshot is None and (names := equal_units(run.network)):
         warn(f"warning: {why_equal(names)}")
     with run.comm.together("opening the run folder"):
         if run.comm.is_root:
-            folder.begin(run)
+            folder.refuse_unusable()
+            start.put_right(folder, warn)
+            best.put_right(folder, warn)
+            folder.begin(run, start.records)
     with run.comm.together("callback"):
         for callback in run.callbacks:
             callback.on_start(run)
@@ -167,7 +171,13 @@ def _mark(
     run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: BaseException,
     digest: str | None,
 ) -> None:  # fmt: skip
-    """Write down how the run ended (rank 0); `digest` is that of a training that is done."""
+    """Write down how the run ended (rank 0); not over another run, which was not touched.
+
+    `digest` is that of a training that is done.
+    """
+    with contextlib.suppress(CheckpointError):
+        if not folder.begun and folder.holds_a_run():
+            return
     digest = digest or (run.digest() if run else None)
     summary = summarize(run, comm, begin, status_of(error), digest)
     summary["failures"].append(sentence_of(failure_told(error) or error))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from disttrain.arrays import checksum
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.checkpoint.state import State
 from disttrain.config import Interval, to_toml
-from disttrain.data import Dataset, Split, interchangeable
-from disttrain.data.record import fingerprint
+from disttrain.data import Dataset, Split, fingerprint
 from disttrain.environment import VERSION
-from disttrain.errors import DataError
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import Score
@@ -29,8 +26,6 @@ from disttrain.training.schedules import learning_rate
 from disttrain.training.work import Work
 
 __all__ = ["Run"]
-
-SOME_ROWS = 1024
 
 
 @dataclass
@@ -100,6 +95,11 @@ class Run(Predictor):
         """Return a copy of the flat vector of parameters on the host."""
         return np.array(self.network.device.get(self.network.values))
 
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """What tells the data file of this run from another one, as it was when the run began."""
+        return fingerprint(self.dataset.file)
+
     def snapshot(self) -> Snapshot:
         """Return the whole state as a checkpoint holds it (rank 0)."""
         facts = {
@@ -110,6 +110,7 @@ class Run(Predictor):
             "classes": self.dataset.classes,
             "class_names": list(self.dataset.class_names),
             "samples": {name: split.count for name, split in self.dataset.splits.items()},
+            "fingerprint": self.data_fingerprint,
         }
         return Snapshot(
             step=self.state.step,
@@ -144,7 +145,6 @@ class Run(Predictor):
         comm, network = self.comm, self.network
         with comm.together("restoring"):
             if comm.is_root and snapshot is not None:
-                self.refuse_other_data(snapshot)
                 network.load(snapshot.parameters, network.values)
                 self.optimizer.load(snapshot.slots)
                 self.state = snapshot.progress
@@ -161,29 +161,6 @@ class Run(Predictor):
             network.device.put(host, vector)
         self.compare_replicas()
 
-    def refuse_other_data(self, snapshot: Snapshot) -> None:
-        """Raise DataError where the data set is not the one that `snapshot` was trained on."""
-        here = self.snapshot()
-        had, have = snapshot.state["data"], here.state["data"]
-        for key in ("samples", "inputs", "input_dtype", "classes"):
-            if had[key] != have[key]:
-                raise DataError(
-                    f"{have['path']} is not the data of this run: {key} was {had[key]}, now it is "
-                    f"{have[key]}; resume with the old file"
-                )
-        if not interchangeable(tuple(had.get("shape", [had["inputs"]])), self.dataset.shape):
-            raise DataError(
-                f"{have['path']} is not the data of this run: the shape of a sample was "
-                f"{had['shape']}, now it is {have['shape']}; resume with the old file"
-            )
-        for key in ("mean", "deviation"):
-            old, new = snapshot.normalization[key], here.normalization[key]
-            if not np.allclose(old, new, rtol=1e-9, atol=1e-12):
-                raise DataError(
-                    f"{have['path']} is not the data of this run: the {key} of its training rows "
-                    "has changed; resume with the old file"
-                )
-
     def close(self) -> None:
         """Give shared memory back; the run can't be used any more. Collective."""
         self.work.reducer.close()
@@ -191,17 +168,10 @@ class Run(Predictor):
 
     def about(self) -> dict[str, Any]:
         """Return what the chain of digests says of the data and of what computes."""
-        facts, train = self.normalization.facts(), self.dataset.splits["train"]
-        # Without a record behind the file only some rows are looked at.
-        some = np.unique(np.linspace(0, train.count - 1, SOME_ROWS).astype(np.int64))
-        stored, places = train.rows.locate(some)
-        parts = (facts["mean"], facts["deviation"], train.targets, np.asarray(stored[places]))
-        sums = [f"{checksum(np.ascontiguousarray(part)):016x}" for part in parts]
-        data = hashlib.sha256(" ".join([*sums, fingerprint(self.dataset.file.path)]).encode())
         exact = self.arithmetic
         how = f"exact mode, {exact.kind}, {exact.leaves} leaves" if exact else "fast mode"
         return {
-            "data": data.hexdigest(),
+            "data": self.data_fingerprint,
             "computes": f"{how}, {self.network.device.name}, {blas()}, numpy {np.__version__}",
         }
 

@@ -30,12 +30,14 @@ kind = "cpu"
 """
 
 
-def blobs(path: Path, rows: int = 200, validation: int = 0, classes: int = 3) -> Path:
+def blobs(
+    path: Path, rows: int = 200, validation: int = 0, classes: int = 3, seed: int = 5
+) -> Path:
     """Write a data file: classes, each around its own point; a quarter of rows is the test.
 
     Where `validation` is 0 the file has no such split.
     """
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     labels = random.integers(0, classes, rows + validation)
     inputs = 2 * random.normal(size=(classes, 5))[labels] + random.normal(size=(len(labels), 5))
     test = rows // 4

@@ -1,6 +1,7 @@
 """`disttrain verify`: what is whole, what is damaged, what --resume takes; and it does."""
 
 import json
+import os
 import shutil
 
 import h5py
@@ -110,14 +111,13 @@ def test_every_file_of_a_damaged_run_is_named(trained):
     assert facts["whole"] is False
     found = verdicts(facts)
     assert [name for name, problem in found.items() if problem is None] == [
-        "step-00000010.h5", "step-00000005.h5",
+        "step-00000010.h5", "step-00000005.h5", "best.h5",
     ]  # fmt: skip
-    # It is whole, but of a state that the newest whole checkpoint knows nothing of.
-    assert "best so far is step 10" in found["best.h5"]
-    assert "line 3 is no interval, or cut off" in found["metrics.jsonl"]
+    assert "line 3 is cut off" in found["metrics.jsonl"]
     for name in ("step-00000015.h5", "run.toml", "summary.json"):
         assert name in said
-    assert "--resume goes on from out/checkpoints/step-00000010.h5" in said
+    # The best state is the last one, so it holds what the damaged checkpoint held.
+    assert "--resume goes on from out/best.h5" in said
     assert [path.rpartition("/")[2] for path in facts["left_over"]] == [
         ".step-00000020.h5.7.tmp", "step-00000001.h5.damaged",
     ]  # fmt: skip
@@ -189,24 +189,62 @@ def test_verify_changes_nothing(trained):
 def test_resume_takes_the_newest_whole_one_and_says_so(trained, bad):
     """The newest, two and all of three checkpoints are damaged; the summary is gone by a crash."""
     whole, out = trained.summary("out"), trained.folder / "out"
-    best = json.loads(trained.run("verify", "out/best.h5", "--json").stdout)["digest"]
+    best = json.loads(trained.run("verify", "out/best.h5", "--json").stdout)
     (out / "summary.json").unlink()
     steps = [15, 10, 5][:bad]
     for step in steps:
         flip(out / f"checkpoints/step-{step:08d}.h5", "velocity/dense1/weight")
+    assert best["step"] == 15, "it is newer than any checkpoint that is whole"
     said = sentence(trained.run("verify", "out"), 3)
-    assert ("begin anew" if bad == 3 else f"step-{15 - 5 * bad:08d}.h5") in said
+    assert "--resume goes on from out/best.h5" in said
     result = trained.run("train", "run.toml", "--output", "out", "--resume")
     assert result.returncode == 0, result.stderr
     for step in steps:
         name = f"step-{step:08d}.h5"
         assert f"{name} is damaged in velocity/dense1/weight" in result.stdout
         assert f"it is put aside as {name}.damaged" in result.stdout
-    where = "from the beginning" if bad == 3 else f"resuming after step {15 - 5 * bad}"
-    assert where in result.stdout
+    assert "resuming after step 15" in result.stdout
     after = trained.summary("out")
     for key in ("status", "steps", "best_step", "validation", "test", "digest"):
         assert after[key] == whole[key], key
     facts = json.loads(trained.run("verify", "out", "--json").stdout)
     assert facts["whole"] is True
-    assert {f["path"]: f.get("digest") for f in facts["files"]}["out/best.h5"] == best
+    assert {f["path"]: f.get("digest") for f in facts["files"]}["out/best.h5"] == best["digest"]
+
+
+@pytest.mark.parametrize("launch", [(), pytest.param(("launch", "-n", 3), marks=pytest.mark.long)])
+def test_where_nothing_is_whole_verify_and_resume_say_the_same(trained, launch):
+    out = trained.folder / "out"
+    for path in (*sorted((out / "checkpoints").iterdir()), out / "best.h5"):
+        flip(path, "parameters/dense1/weight")
+    before = {p: p.read_bytes() for p in out.rglob("*.h5")}
+    (out / "summary.json").unlink()
+    facts = json.loads(trained.run("verify", "out", "--json").stdout)
+    assert facts["resume"] is None
+    assert "nothing in out is whole to resume from" in facts["resume_refused"]
+    said = sentence(trained.run(*launch, "train", "run.toml", "--output", "out", "--resume"), 3)
+    assert "(and 3 more files)" in said
+    assert "--overwrite or another --output" in said
+    assert {p: p.read_bytes() for p in out.rglob("*.h5")} == before
+    overwritten = trained.run("train", "run.toml", "--output", "out", "--overwrite")
+    assert overwritten.returncode == 0, overwritten.stderr
+    assert not list(out.rglob("*.replaced"))
+
+
+@pytest.mark.parametrize("command", ["verify", "plot", "inspect", "compare", "resume"])
+@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "digests.jsonl", "run.toml"])
+@pytest.mark.parametrize("what", ["a pipe", "deep"])
+def test_no_command_waits_or_breaks_at_a_small_file(trained, command, name, what):
+    path = trained.folder / "out" / name
+    path.unlink()
+    if what == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("[" * 200_000)
+    commands = {
+        "compare": ("compare", "out", "out"),
+        "resume": ("train", "run.toml", "--output", "out", "--resume"),
+    }
+    result = trained.run(*commands.get(command, (command, "out")))
+    assert result.returncode in (0, 2, 3), result.stderr
+    assert "Traceback" not in result.stdout + result.stderr

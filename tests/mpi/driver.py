@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from disttrain import __main__ as command
 from disttrain import launch
@@ -32,6 +33,8 @@ def fail(how: str) -> None:
         raise DataError("injected bad row")
     if how in EXITS:
         raise EXITS[how]
+    if how == "move" and Path("out").exists():
+        Path("out").rename("out.moved")
     if how == "sleep":
         time.sleep(300)
     if how in ("STOP", "KILL", "TERM", "SEGV"):

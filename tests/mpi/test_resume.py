@@ -10,7 +10,7 @@ import pytest
 
 from disttrain.checkpoint import all_checkpoints, load
 from disttrain.training.integrity.chain import broken_at
-from tests.cli.shell import sentence
+from tests.cli.shell import blobs, sentence
 
 pytestmark = pytest.mark.timeout(180)
 # 150 rows in batches of 32: 5 steps an epoch, 20 in all.
@@ -116,6 +116,31 @@ def test_a_changed_run_file_is_refused_or_accepted(shell, trained):
     summary = shell.summary("out")
     assert summary["status"] == "completed"
     assert summary["changes"] == ["optimizer.momentum from step 7: 0.5, was 0.9"]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_other_data_are_refused_by_all_ranks_and_can_be_accepted(shell, trained, ranks):
+    trained(2, *EXACT, fault="TERM at step 6 on 1", code=75)
+    blobs(shell.folder / "blobs.h5", rows=200, validation=2100, classes=3, seed=6)
+    before = {p: p.read_bytes() for p in (shell.folder / "out").rglob("*.h5")}
+    text = sentence(trained(ranks, *EXACT, "--resume", code=3), 3)
+    assert "blobs.h5 is not the data of this run: its content has changed" in text
+    assert not shell.left_running()
+    assert {p: p.read_bytes() for p in (shell.folder / "out").rglob("*.h5")} == before
+    assert shell.summary("out")["status"] == "preempted"
+    trained(ranks, *EXACT, "--resume", "--accept-changes")
+    (change,) = shell.summary("out")["changes"]
+    assert change.startswith("data from step 7: ")
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_folder_that_is_moved_away_ends_all_ranks_with_code_3(shell, trained, ranks):
+    text = sentence(trained(ranks, fault="move at step 6 on 0", code=3), 3)
+    assert "out was moved, removed or replaced" in text
+    assert not shell.left_running()
+    assert not (shell.folder / "out").exists()
+    trained(ranks, "--resume", output="out.moved")
+    assert shell.summary("out.moved")["status"] == "completed"
 
 
 def has(feature: str) -> bool:

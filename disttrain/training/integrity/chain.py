@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from disttrain.errors import CheckpointError
 from disttrain.model import Network
 from disttrain.training.integrity.audit import Sums, tensor_sums
 from disttrain.training.optimizer import Optimizer
+from disttrain.written import is_count, records_of, why
 
 __all__ = ["broken_at", "read", "record", "sums_of"]
 
+SUM = re.compile("[0-9a-f]{16}")
 SPREAD = 0x9E3779B97F4A7C15
 
 
@@ -71,21 +74,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     those before it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        records = list(records_of(path, check))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} can't be read ({error}): the run has no digests") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            facts = json.loads(line)
-            if not (isinstance(facts["step"], int) and isinstance(facts["tensors"], dict)):
-                raise TypeError
-        except (ValueError, KeyError, TypeError):
-            raise CheckpointError(
-                f"{path}, line {number} is no record of digests, or cut off: --resume writes it "
-                "anew where the run is not finished"
-            ) from None
-        records.append(facts)
+        raise CheckpointError(
+            f"{path} can't be read ({why(error)}): --resume writes it anew where the run is not "
+            "finished"
+        ) from None
     if not records:
         raise CheckpointError(f"{path} is empty: the run has no digests")
     broken = broken_at(records)
@@ -95,6 +89,25 @@ def read(path: Path) -> list[dict[str, Any]]:
             "so it proves nothing"
         )
     return records
+
+
+def check(facts: dict[str, Any]) -> None:
+    """Raise ValueError for what is no record."""
+    tensors, about = facts.get("tensors"), facts.get("about", {})
+    good = (
+        is_count(facts.get("step"))
+        and SUM.fullmatch(str(facts.get("order")))
+        and isinstance(facts.get("chain"), str)
+        and isinstance(about, dict)
+        and all(isinstance(value, str) for value in about.values())
+        and isinstance(tensors, dict)
+        and all(
+            isinstance(sums, list) and all(SUM.fullmatch(str(one)) for one in sums)
+            for sums in tensors.values()
+        )
+    )
+    if not good:
+        raise ValueError("it is no record of digests")
 
 
 def link(facts: dict[str, Any], before: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 from disttrain.checkpoint import Snapshot, State, load, newest_whole
 from disttrain.comm.alone import Alone
+from disttrain.runs.adaptation import best_of
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.resumption import Start
 from tests.unit.checkpoint.crash_disk import read
 
 Make = Callable[..., Snapshot]
@@ -45,12 +47,17 @@ class Saver:
         """Resume from the folder at `path`: a state of `allowed`, 0 for none; return which."""
         folder = RunFolder(path)
         said: list[str] = []
-        found = newest_whole(folder.checkpoints, said.append)
+        newest = newest_whole(folder.checkpoints, folder.best)
+        found = newest.snapshot
+        assert not newest.damaged
         assert (found.step if found else 0) in allowed, (said, sorted(read(path)))
         if found is None:
             return 0
         assert found.digest == self.digests[found.step]
-        best = folder.load_best(found, said.append)
+        start = Start(snapshot=found)
+        state = best_of(folder, start)
+        state.put_right(folder, said.append)
+        best = state.snapshot
         assert best is not None, said
         assert best.step == self.best[found.step]
         assert best.digest == self.digests[best.step]

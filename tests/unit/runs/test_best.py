@@ -24,10 +24,10 @@ def steps(folder: Path) -> list[int]:
     return [load(path).step for path in all_checkpoints(folder / "checkpoints")]
 
 
-def test_falling_back_behind_the_best_finds_it_again(
+def test_a_whole_best_stands_in_for_a_torn_checkpoint(
     tmp_path: Path, settings: Make, go: Go, interrupted: Go, listen: type
 ) -> None:
-    """The best state of step 6 is lost, that of `best.h5` is not reached yet."""
+    """`best.h5` holds the very state that the torn checkpoint held: no step is lost."""
     whole = go(settings(*CHANGES), "whole")
     assert (whole["best_step"], whole["status"]) == (12, "stopped-early")
     interrupted(settings(*CHANGES), 9, "parts")
@@ -36,25 +36,44 @@ def test_falling_back_behind_the_best_finds_it_again(
     all_checkpoints(run / "checkpoints")[-1].write_bytes(b"torn")
     listener = listen()
     parts = go(settings(*CHANGES), "parts", resume=True, callbacks=[listener])
+    assert any("put aside as step-00000010.h5.damaged" in line for line in listener.messages)
+    assert listener.steps[0] == 10
+    assert {k: parts[k] for k in FACTS} == {k: whole[k] for k in FACTS}
+    assert load(run / "best.h5").digest == load(tmp_path / "whole/best.h5").digest
+
+
+def test_falling_back_behind_the_best_finds_it_again(
+    tmp_path: Path, settings: Make, go: Go, interrupted: Go, listen: type
+) -> None:
+    """The best state of step 6 is lost, that of step 10, in two files, is damaged in both."""
+    whole = go(settings(*CHANGES), "whole")
+    interrupted(settings(*CHANGES), 9, "parts")
+    run = tmp_path / "parts"
+    for path in (all_checkpoints(run / "checkpoints")[-1], run / "best.h5"):
+        path.write_bytes(b"torn")
+    listener = listen()
+    parts = go(settings(*CHANGES), "parts", resume=True, callbacks=[listener])
     said = "\n".join(listener.messages)
-    assert "best.h5 is of step 10, but the best so far is step 6" in said
-    assert "put aside as best.h5.other" in said
+    for name in ("best.h5", "step-00000010.h5"):
+        assert f"put aside as {name}.damaged" in said
+    assert "the best weights so far are lost" in said
     assert listener.steps[0] == 9
     assert {k: parts[k] for k in FACTS} == {k: whole[k] for k in FACTS}
     assert load(run / "best.h5").digest == load(tmp_path / "whole/best.h5").digest
-    assert load(run / "best.h5.other").step == 10
 
 
-def test_a_best_state_among_the_checkpoints_is_put_back(
+def test_a_best_state_of_another_step_is_not_believed(
     tmp_path: Path, settings: Make, go: Go, interrupted: Go, listen: type
 ) -> None:
-    """`best.h5` is newer than the checkpoint that the run falls back to, which is a best itself."""
+    """Somebody has copied an older `best.h5` back: the right one is among the checkpoints."""
     whole = go(settings(*CHANGES), "whole")
-    interrupted(settings(*CHANGES), 11, "parts")
+    interrupted(settings(*CHANGES), 3, "parts")
     run = tmp_path / "parts"
+    older = (run / "best.h5").read_bytes()
+    interrupted(settings(*CHANGES), 11, "parts", resume=True)
     assert (steps(run), load(run / "best.h5").step) == ([10, 12], 12)
-    all_checkpoints(run / "checkpoints")[-1].write_bytes(b"torn")
-    before = all_checkpoints(run / "checkpoints")[0].read_bytes()
+    before = (run / "best.h5").read_bytes()
+    (run / "best.h5").write_bytes(older)
     listener = listen()
     listener.on_start = lambda run_: (run / "seen").write_bytes((run / "best.h5").read_bytes())
     parts = go(settings(*CHANGES), "parts", resume=True, callbacks=[listener])

@@ -189,13 +189,13 @@ def _read_image(path: Path, looks: Looks) -> Array:
     pillow = _pillow()
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tags that are no pixels
             # Pillow refuses what is twice as large as it thinks safe, and before that only warns.
             warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
-            image = pillow.Image.open(path, formats=FORMATS)
-        with image as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
-            image = pillow.ImageOps.exif_transpose(opened)
+            with pillow.Image.open(path, formats=FORMATS) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
+                image = pillow.ImageOps.exif_transpose(opened)
             grey = looks.grey or image.mode in ("1", "L", "LA")
             image = image.convert("L" if grey and not looks.colour else "RGB")
             if looks.size is not None:

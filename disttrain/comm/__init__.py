@@ -4,7 +4,7 @@ from disttrain.comm.communicator import Communicator
 from disttrain.comm.gathers.base import AllGather
 from disttrain.comm.groups import Outcome, in_groups
 from disttrain.comm.sums.base import LeafSum, Sum
-from disttrain.comm.sums.tree import folding, nodes
+from disttrain.comm.sums.tree import folding, subtrees
 from disttrain.comm.world import connect, connected
 
 __all__ = [
@@ -17,5 +17,5 @@ __all__ = [
     "connected",
     "folding",
     "in_groups",
-    "nodes",
+    "subtrees",
 ]

@@ -109,7 +109,7 @@ class Communicator(ABC):
     ) -> LeafSum:
         """Return the sum over leaves in the order of their tree, for messages of `length`.
 
-        `held(leaves)` are the nodes that each rank brings for a batch of so many leaves, at most
+        `held(leaves)` are the subtrees that each rank brings for a batch of so many leaves, at most
         `width` a rank.
         """
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.comm.sums.tree import Node
+from disttrain.comm.sums.tree import Subtree
 
 __all__ = ["AloneLeaves", "Held", "LeafSum", "NoSum", "Sum", "Vector"]
 
 Vector = np.ndarray[Any, Any]
-# From the number of leaves of a batch to the nodes that each rank brings.
-Held = Callable[[int], Sequence[Sequence[Node]]]
+# From the number of leaves of a batch to the subtrees that each rank brings.
+Held = Callable[[int], Sequence[Sequence[Subtree]]]
 
 
 class Sum(ABC):
@@ -60,12 +60,12 @@ class NoSum(Sum):
 
 
 class LeafSum(ABC):
-    """Completes the tree over the nodes of all ranks, once a step.
+    """Completes the tree over the subtrees of all ranks, once a step.
 
-    A step writes the sum of this rank's node number `n` into `messages[n]` (host memory, the run's
-    dtype) and its part of `header` (float64, at places that no other rank fills with anything but
-    whole numbers), then calls `finish(leaves)`. `total` and `total_header` hold the sums until the
-    next `finish`; `total` may be `messages[0]` itself.
+    A step writes the sum of this rank's subtree number `n` into `messages[n]` (host memory, the
+    run's dtype) and its part of `header` (float64, at places that no other rank fills with
+    anything but whole numbers), then calls `finish(leaves)`. `total` and `total_header` hold the
+    sums until the next `finish`; `total` may be `messages[0]` itself.
     """
 
     way: str
@@ -83,7 +83,7 @@ class LeafSum(ABC):
 
 
 class AloneLeaves(LeafSum):
-    """The sum of one rank: it has the whole tree, as its only node."""
+    """The sum of one rank: it has the whole tree, as its only subtree."""
 
     def __init__(self, length: int, dtype: Any, header: int) -> None:
         self.way = "none"
@@ -92,4 +92,4 @@ class AloneLeaves(LeafSum):
         self.header = self.total_header = np.zeros(header)
 
     def finish(self, leaves: int) -> None:
-        """Do nothing: the only node is the sum."""
+        """Do nothing: the only subtree is the sum."""

@@ -44,7 +44,7 @@ class _Completed(LeafSum):
 
 
 class WindowLeaves(_Completed):
-    """All ranks of one node: nodes and total lie in a window that all of them share."""
+    """All ranks of one node: subtrees and total lie in a window that all of them share."""
 
     def __init__(
         self, memory: SharedMemory, held: Held, width: int, length: int, dtype: np.dtype,
@@ -70,7 +70,7 @@ class WindowLeaves(_Completed):
         return self.total[part]
 
     def finish(self, leaves: int) -> None:
-        """Wait for all nodes, complete this rank's slice of the vector, wait for all slices."""
+        """Wait for all subtrees, complete this rank's slice of the vector, wait for all slices."""
         self._node.Barrier()
         self._complete(leaves, self._rows, self._low, self._high)
         np.add.reduce(self._headers, axis=0, out=self.total_header)
@@ -83,7 +83,7 @@ class WindowLeaves(_Completed):
 
 
 class MessageLeaves(_Completed):
-    """Ranks anywhere: each gets its segment of all nodes and completes it; all get all segments."""
+    """Ranks anywhere: each completes its segment of all subtrees, then all get all segments."""
 
     def __init__(
         self, comm: MPI.Comm, held: Held, width: int, length: int, dtype: np.dtype, header: int
@@ -106,9 +106,9 @@ class MessageLeaves(_Completed):
         return self.total[low + part.start : low + part.stop]
 
     def finish(self, leaves: int) -> None:
-        """Send each rank its segment of this rank's nodes; complete; gather."""
+        """Send each rank its segment of this rank's subtrees; complete; gather."""
         comm, counts = self._comm, [self._length(rank) for rank in range(self._comm.size)]
-        mine, held = counts[comm.rank], [len(nodes) for nodes in self._held(leaves)]
+        mine, held = counts[comm.rank], [len(subtrees) for subtrees in self._held(leaves)]
         for number in range(self._width):
             sent = counts if held[comm.rank] > number else [0] * comm.size
             got = [mine if count > number else 0 for count in held]

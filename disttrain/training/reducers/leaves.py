@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import Array
-from disttrain.comm import Communicator, folding, nodes
+from disttrain.comm import Communicator, folding, subtrees
 from disttrain.data import Leaves, Place
 from disttrain.model import Network, Pass
 from disttrain.training.reducers.base import Reducer, Tally, Totals
@@ -32,11 +32,11 @@ class LeafReducer(Reducer):
         rows_of = {division.count(rows): rows for rows in sizes}
 
         def held(leaves: int) -> list[list[tuple[int, int]]]:
-            """Return the nodes that each rank brings."""
+            """Return the subtrees that each rank brings."""
             owned = [division.owned(rows_of[leaves], rank) for rank in range(comm.size)]
-            return [nodes(low, high, leaves) for low, high in owned]
+            return [subtrees(low, high, leaves) for low, high in owned]
 
-        self._nodes = {leaves: len(held(leaves)[comm.rank]) for leaves in rows_of}
+        self._subtrees = {leaves: len(held(leaves)[comm.rank]) for leaves in rows_of}
         self._folding = {
             leaves: folding(*division.owned(rows, comm.rank), leaves)
             for leaves, rows in rows_of.items()
@@ -83,9 +83,9 @@ class LeafReducer(Reducer):
                 self._vectors[to] += self._vectors[other]
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
-        """Bring this rank's nodes and complete the tree with those of the others."""
+        """Bring this rank's subtrees and complete the tree with those of the others."""
         leaves = self._division.count(rows)
-        for mirror in self._out[: self._nodes[leaves]]:
+        for mirror in self._out[: self._subtrees[leaves]]:
             if failed:
                 mirror.host[:] = 0
             else:

@@ -151,6 +151,8 @@ print(run.digest())
 
 
 def test_separate_processes_have_these_digests(comm, settings, alone):
+    if comm.size > 1:
+        pytest.skip("the same on any number of ranks: under one it is looked at")
     with comm.together("starting processes"):
         if comm.is_root:
             kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI", "PM", "MPI"))}

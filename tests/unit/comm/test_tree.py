@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disttrain.comm.sums.tree import TOTAL, additions, folding, halves, nodes
+from disttrain.comm.sums.tree import TOTAL, additions, folding, halves, subtrees
 from disttrain.data import share
 
 
@@ -20,7 +20,7 @@ def by_hand(values: list[np.float32], low: int, high: int) -> np.float32:
 def test_any_number_of_ranks_gives_the_bits_of_the_tree(leaves: int, size: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     values = (random.normal(size=leaves) * 10.0 ** random.integers(-6, 6, leaves)).astype("f4")
-    held = [nodes(*share(leaves, rank, size), leaves) for rank in range(size)]
+    held = [subtrees(*share(leaves, rank, size), leaves) for rank in range(size)]
     width = max(map(len, held))
     rows = np.full(size * width, np.nan, "f4")
     for rank in range(size):
@@ -58,9 +58,9 @@ def test_the_order_matters_for_these_numbers() -> None:
     ],
 )
 def test_a_rank_brings_few_nodes(ranks: int, wanted: list[list[tuple[int, int]]]) -> None:
-    assert [nodes(*share(8, rank, ranks), 8) for rank in range(ranks)] == wanted
+    assert [subtrees(*share(8, rank, ranks), 8) for rank in range(ranks)] == wanted
 
 
 def test_a_rank_without_leaves_brings_nothing() -> None:
-    assert nodes(3, 3, 8) == []
+    assert subtrees(3, 3, 8) == []
     assert folding(3, 3, 8) == []

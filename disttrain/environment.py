@@ -20,6 +20,7 @@ __all__ = [
     "VERSION",
     "Launched",
     "blas_threads",
+    "cores",
     "crowded",
     "launched",
     "leave_life",
@@ -108,7 +109,7 @@ def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
 
     Without a launcher it is all cores that the process may use.
     """
-    return max(1, _cores() // max(_local_size(environment), 1))
+    return max(1, len(cores()) // max(_local_size(environment), 1))
 
 
 def crowded(environment: Mapping[str, str] = os.environ) -> bool:
@@ -116,12 +117,14 @@ def crowded(environment: Mapping[str, str] = os.environ) -> bool:
 
     A rank that is bound to a core of its own is not told from one that shares it.
     """
-    return _local_size(environment) > _cores()
+    return _local_size(environment) > len(cores())
 
 
-def _cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
+def cores() -> set[int]:
+    """Return the numbers of the cores that this process may use; where it can't be seen, all."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def _local_size(environment: Mapping[str, str], unknown: int = 1) -> int:

@@ -24,7 +24,7 @@ class GpuFacts:
     `driver` is the version of the NVIDIA driver, `driver_cuda` the newest CUDA that it serves and
     `runtime_cuda` the one that CuPy brings (12040 is 12.4), `wheels` the CuPy distributions that
     are installed, `count` the GPUs that this rank sees, `device` the one that it would take and
-    `bus` where that one is, `nccl` NCCL's version. `problem` says why none can be used.
+    `bus` where that one is. `problem` says why none can be used.
     """
 
     driver: str = ""
@@ -35,7 +35,6 @@ class GpuFacts:
     count: int = 0
     device: str = ""
     bus: str = ""
-    nccl: int = 0
     problem: str = ""
 
     @property
@@ -68,7 +67,7 @@ def gpu_facts(host_rank: int) -> GpuFacts:
             bus = f"{bus} {part}"
     except DeviceError as error:
         problem = str(error)
-    return GpuFacts(driver, serves, wheels, version, runtime, count, device, bus, _nccl(), problem)
+    return GpuFacts(driver, serves, wheels, version, runtime, count, device, bus, problem)
 
 
 def _driver() -> str:
@@ -90,12 +89,3 @@ def _driver_cuda() -> int:
 def _wheels() -> tuple[str, ...]:
     names = {d.metadata["Name"] or "" for d in metadata.distributions()}
     return tuple(sorted(name for name in names if re.fullmatch(r"cupy(-cuda\w+|-rocm\S+)?", name)))
-
-
-def _nccl() -> int:
-    try:
-        from cupy.cuda import nccl
-
-        return int(nccl.get_version()) if nccl.available else 0
-    except Exception:
-        return 0

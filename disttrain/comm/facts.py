@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 __all__ = ["MpiFacts", "mpi_facts"]
-
-LEVELS = ("single", "funneled", "serialized", "multiple")
-# Set for its ranks by `mpirun --with-ft ulfm`, or by whoever wants the same without it.
-SWITCH = "OMPI_MCA_mpi_ft_enable"
 
 
 @dataclass(frozen=True)
@@ -21,8 +13,7 @@ class MpiFacts:
     """One rank's MPI; what is not known is empty, 0 or None.
 
     `problem` says why it can't be loaded, `abi` which build of mpi4py was taken ("openmpi",
-    "mpich"), `world` how many ranks MPI shows (0: it was not started), `can_recover` whether the
-    library has the calls by which ranks survive a dead one, `recovers` whether they are on.
+    "mpich"), `world` how many ranks MPI shows (0: it was not started).
     """
 
     mpi4py: str = ""
@@ -34,10 +25,6 @@ class MpiFacts:
     library: str = ""
     file: str = ""
     world: int = 0
-    thread_level: str = ""
-    can_recover: bool | None = None
-    recovers: bool | None = None
-    device_aware: bool | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +32,7 @@ class MpiFacts:
         return f"{self.vendor} {self.version}".strip() or "no MPI"
 
 
-def mpi_facts(environment: Mapping[str, str] = os.environ) -> MpiFacts:
+def mpi_facts() -> MpiFacts:
     """Return this process's MPI. Call `connect` before: here MPI is loaded, never started."""
     try:
         import mpi4py
@@ -63,7 +50,6 @@ def mpi_facts(environment: Mapping[str, str] = os.environ) -> MpiFacts:
     vendor, version = MPI.get_vendor()
     started = MPI.Is_initialized() and not MPI.Is_finalized()
     parts = Path(MPI.__file__).name.split(".")
-    file = loaded_library()
     return MpiFacts(
         mpi4py=mpi4py.__version__,
         vendor=vendor,
@@ -71,12 +57,8 @@ def mpi_facts(environment: Mapping[str, str] = os.environ) -> MpiFacts:
         standard=".".join(map(str, MPI.Get_version())),
         abi="" if parts[1].startswith(("cpython", "abi3", "so")) else parts[1],
         library=MPI.Get_library_version().splitlines()[0].strip("\0 "),
-        file=file,
+        file=loaded_library(),
         world=int(MPI.COMM_WORLD.size) if started else 0,
-        thread_level=_level(MPI) if started else "",
-        can_recover=_has(file, "MPIX_Comm_shrink"),
-        recovers=_switched_on(environment) if vendor == "Open MPI" else None,
-        device_aware=_takes_device_memory(file) if started else None,
     )
 
 
@@ -88,26 +70,3 @@ def loaded_library() -> str:
         return ""
     names = (line.split(maxsplit=5)[-1] for line in lines if "/libmpi" in line)
     return next((name for name in names if Path(name).name.startswith("libmpi")), "")
-
-
-def _level(mpi: Any) -> str:
-    levels = (getattr(mpi, f"THREAD_{name.upper()}") for name in LEVELS)
-    return next((n for v, n in zip(levels, LEVELS, strict=True) if v == mpi.Query_thread()), "")
-
-
-def _switched_on(environment: Mapping[str, str]) -> bool:
-    return environment.get(SWITCH, "").lower() in ("1", "true", "yes", "on")
-
-
-def _has(file: str, name: str) -> bool | None:
-    try:
-        return hasattr(ctypes.CDLL(file), name) if file else None
-    except OSError:
-        return None
-
-
-def _takes_device_memory(file: str) -> bool | None:
-    """Ask the library whether it takes addresses of CUDA memory; it knows when it has started."""
-    if not _has(file, "MPIX_Query_cuda_support"):
-        return None
-    return bool(ctypes.CDLL(file).MPIX_Query_cuda_support())

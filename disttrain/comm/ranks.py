@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from disttrain.comm.sums.choose import summation  # noqa: E402
 from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
 from disttrain.comm.topology import Topology  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
-from disttrain.environment import leave_status  # noqa: E402
+from disttrain.environment import cores, leave_status  # noqa: E402
 from disttrain.errors import UsageError  # noqa: E402
 
 __all__ = ["Ranks", "connected_to", "library", "world", "world_size"]
@@ -103,10 +102,8 @@ class Ranks(Communicator):
 
     def _cores_each(self) -> int:
         """Return the cores of this rank: those it may use, shared with whoever may use them too."""
-        if not hasattr(os, "sched_getaffinity"):
-            return super().blas_threads
-        mine = os.sched_getaffinity(0)
-        sharing = [cores for cores in self._node.allgather(mine) if cores & mine]
+        mine = cores()
+        sharing = [others for others in self._node.allgather(mine) if others & mine]
         return max(1, len(mine) // len(sharing))
 
     def split(self, colour: int) -> Communicator:

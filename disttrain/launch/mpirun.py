@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from disttrain.environment import cores
 from disttrain.errors import LauncherError
 
 __all__ = ["Launcher", "find_launcher"]
@@ -70,8 +71,8 @@ class Launcher:
 
         Where ranks are not `alone` on this host, each finds its own share of its host's cores.
         """
-        extra = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))} if alone else {}
-        patience = min(LONGEST, max(CONNECT, EACH * ranks // cores()))
+        extra = {"OMP_NUM_THREADS": str(max(1, len(cores()) // ranks))} if alone else {}
+        patience = min(LONGEST, max(CONNECT, EACH * ranks // len(cores())))
         extra["DISTTRAIN_CONNECT_SECONDS"] = str(patience)
         if self.kind == "openmpi" and os.geteuid() == 0:
             # Containers run as root; Open MPI wants to be told twice that this is meant.
@@ -85,13 +86,6 @@ def _folder_options(own: str, shared: str) -> list[str]:
     for component in ("btl_sm", "osc_sm") if shared else ():
         options += ["--mca", f"{component}_backing_directory", shared]
     return options
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def find_launcher() -> Launcher:

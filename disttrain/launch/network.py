@@ -26,7 +26,7 @@ __all__ = [
 # Interfaces that lead to containers and virtual machines of the same host only, often with the same
 # addresses on all hosts.
 BRIDGES = ("docker", "br-", "virbr", "veth", "lxcbr", "lxdbr", "cni", "podman", "flannel")
-SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
+SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFNETMASK, UP = 0x8913, 0x8915, 0x891B, 1
 # What Open MPI leaves out by itself; a list of our own replaces it.
 ALWAYS_OUT = "127.0.0.0/8"
 # Seconds that a name server may take; a resolver that finds none would take half a minute a name.
@@ -35,10 +35,16 @@ LOOKUP = 5.0
 
 @dataclass(frozen=True)
 class Interface:
-    """A network interface of this host with its IPv4 network."""
+    """A network interface that is up, with its IPv4 network, as in 10.0.0.7 of 10.0.0.0/24."""
 
     name: str
-    network: ipaddress.IPv4Network
+    address: str
+    network: str
+
+    @property
+    def block(self) -> ipaddress.IPv4Network:
+        """The network as numbers."""
+        return ipaddress.IPv4Network(self.network)
 
     @property
     def is_bridge(self) -> bool:
@@ -47,19 +53,23 @@ class Interface:
 
 
 def interfaces() -> list[Interface]:
-    """Return this host's interfaces that have an IPv4 address."""
+    """Return this host's interfaces that are up and have an IPv4 address."""
     found = []
+    # Not /sys/class/net: in a network namespace that can show another one's.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
             try:
+                (flags,) = struct.unpack("H", fcntl.ioctl(asker, SIOCGIFFLAGS, request)[16:18])
                 address, mask = (
                     socket.inet_ntoa(fcntl.ioctl(asker, code, request)[20:24])
                     for code in (SIOCGIFADDR, SIOCGIFNETMASK)
                 )
             except OSError:
                 continue
-            found.append(Interface(name, ipaddress.IPv4Network(f"{address}/{mask}", strict=False)))
+            if flags & UP:
+                network = ipaddress.IPv4Network(f"{address}/{mask}", strict=False)
+                found.append(Interface(name, address, str(network)))
     return found
 
 
@@ -69,7 +79,7 @@ def check_chosen(text: str, here: Sequence[Interface], is_host: bool) -> None:
     MPI itself takes wrong words with pages of warnings, or ends. mpirun wants an interface on this
     host too; a network need not be here where this is no host of the job.
     """
-    here = [interface for interface in here if not interface.network.is_loopback]
+    here = [interface for interface in here if not interface.block.is_loopback]
     there = ", ".join(f"{i.name} ({i.network})" for i in here) or "none"
     found = False
     for word in text.split(","):
@@ -79,7 +89,7 @@ def check_chosen(text: str, here: Sequence[Interface], is_host: bool) -> None:
                 f"--interface {text}: {word!r} is no network as 10.0.0.0/16, and no interface "
                 f"of this host to others with an IPv4 address; there are {there}"
             )
-        found |= network is None or any(network.overlaps(i.network) for i in here)
+        found |= network is None or any(network.overlaps(i.block) for i in here)
     if is_host and not found:
         raise UsageError(
             f"--interface {text}: this host has no address in that network; there are {there}"
@@ -145,7 +155,7 @@ def tcp_options(here: Sequence[Interface], routes: Mapping[str, str]) -> list[st
     network = networks.pop() if len(networks) == 1 else None
     if network and all(ipaddress.IPv4Address(other) in network for other in routes):
         return ["--mca", "btl_tcp_if_include", str(network)]
-    bridges = [str(interface.network) for interface in here if interface.is_bridge]
+    bridges = [interface.network for interface in here if interface.is_bridge]
     if not bridges:
         return []
     return ["--mca", "btl_tcp_if_exclude", ",".join([ALWAYS_OUT, *bridges])]
@@ -155,6 +165,6 @@ def _network_of(address: str, here: Sequence[Interface]) -> ipaddress.IPv4Networ
     """Return the network of this host's `address`, where it is one that leads to other hosts."""
     for interface in here:
         own = ipaddress.IPv4Address(address)
-        if own in interface.network and not own.is_loopback and not interface.is_bridge:
-            return interface.network
+        if own in interface.block and not own.is_loopback and not interface.is_bridge:
+            return interface.block
     return None

@@ -17,7 +17,7 @@ from typing import Any
 from disttrain import journal
 from disttrain.checkpoint.state import Report
 from disttrain.comm import Communicator
-from disttrain.environment import VERSION, launched
+from disttrain.environment import VERSION, cores, launched
 from disttrain.errors import (
     DisttrainError,
     RankFailure,
@@ -60,12 +60,11 @@ def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> I
 def facts(comm: Communicator) -> dict[str, Any]:
     """Return what somebody who finds only this rank's journal must know."""
     job = launched()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {
         "version": VERSION, "python": platform.python_version(), "pid": os.getpid(),
         "command": sys.argv, "ranks": comm.size, "local_rank": comm.local_rank,
         "local_size": comm.local_size, "launcher": job.variable if job else None,
-        "mpi": comm.library, "cores": cores,
+        "mpi": comm.library, "cores": sorted(cores()),
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
+from disttrain.arrays.blas import blas
 from disttrain.comm import Communicator
 from disttrain.environment import VERSION
 from disttrain.errors import Divergence, Preempted
@@ -61,14 +61,14 @@ def summarize(
 
 def environment(run: Run | None, comm: Communicator) -> dict[str, Any]:
     """Return versions, BLAS kernel, MPI, the way of summing, the device of rank 0, all hosts."""
-    blas: dict[str, Any] = next((i for i in threadpool_info() if i.get("user_api") == "blas"), {})
+    found = blas()
     return {
         "disttrain": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "h5py": version("h5py"),
-        "blas": f"{blas.get('internal_api')} {blas.get('version')} {blas.get('architecture')}",
-        "blas_threads": blas.get("num_threads"),
+        "blas": f"{found.name} {found.version} {found.kernel}",
+        "blas_threads": found.threads,
         "mpi": comm.library,
         "sum": run.work.reducer.way if run else None,
         "device": run.network.device.name if run else None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.arrays.blas import blas
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.checkpoint.state import State
 from disttrain.config import Interval, to_toml
@@ -18,7 +19,7 @@ from disttrain.environment import VERSION
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import Score
-from disttrain.training.exact.arithmetic import Arithmetic, blas
+from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
@@ -123,7 +124,7 @@ class Run(Predictor):
                 "data": facts,
                 "loss": self.loss.kind,
                 "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,
-                "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": blas()},
+                "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": str(blas())},
             },
             progress=self.state.copy(),
         )

@@ -1,4 +1,4 @@
-"""Tries out in the run folder what a training does there, and `prepare` where data lies there."""
+"""Tries out in the run folder what a training does there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
-
 from disttrain.disk import sync_directory
 from disttrain.launch.doctor.facts import Disk
 
@@ -21,7 +19,6 @@ __all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_o
 
 RENAMES = 50
 BYTES = 1 << 20
-ROOM = 64 << 10
 
 
 def nearest(folder: Path) -> Path:
@@ -44,8 +41,7 @@ def try_out(folder: Path) -> Disk:
         return Disk(str(folder), str(folder), write_problem=gone)
     base = nearest(folder)
     kind, source = mounted(base)
-    locking = os.environ.get("HDF5_USE_FILE_LOCKING", "")
-    found = Disk(str(folder), str(base), kind, source, hdf5_locking=locking)
+    found = Disk(str(folder), str(base), kind, source)
     try:
         space = os.statvfs(base)
         trial = Path(tempfile.mkdtemp(prefix=".doctor-", dir=base))
@@ -62,7 +58,6 @@ def try_out(folder: Path) -> Disk:
             sync_problem=sync_problem,
             sync_seconds=seconds,
             lock_problem=_problem(_lock, trial),
-            hdf5_problem=_problem(_hdf5, trial),
         )
     finally:
         shutil.rmtree(trial, ignore_errors=True)
@@ -103,14 +98,13 @@ def _problem(attempt: Callable[[Path], None], trial: Path) -> str:
     """Return why `attempt` did not work in the folder `trial`, nothing where it did."""
     try:
         attempt(trial)
-    # HDF5 raises RuntimeError where it can't close a file.
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         return _why(error)
     return ""
 
 
-def _why(error: OSError | RuntimeError) -> str:
-    return getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+def _why(error: OSError) -> str:
+    return error.strerror or (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _sync(trial: Path) -> None:
@@ -161,15 +155,3 @@ def _lock(trial: Path) -> None:
         except BlockingIOError:
             return
         raise OSError("a second lock is granted while the first one holds")
-
-
-def _hdf5(trial: Path) -> None:
-    """Make a file with the HDF5 library as `disttrain prepare` does; nothing else writes with it.
-
-    Checkpoints are put together in memory, and what is read needs no lock.
-    """
-    path = trial / "rows.h5"
-    # As there: HDF5 can't give up on a file that it fails to flush.
-    path.write_bytes(bytes(ROOM))
-    with h5py.File(path, "w", libver="earliest") as file:
-        file["rows"] = [1, 2, 3]

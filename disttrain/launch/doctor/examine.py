@@ -6,8 +6,6 @@ Between collective calls nothing raises, so that all ranks make the same calls, 
 from __future__ import annotations
 
 import socket
-import statistics
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,6 @@ from disttrain.launch.doctor.silence import CONNECTING
 
 __all__ = ["examine", "join", "look_here"]
 
-ROUNDS = 5
 # Seconds in which a host must say whether it sees a file.
 GLANCE = 2.0
 
@@ -45,8 +42,7 @@ def examine(
     token = comm.share(_leave_token(mine, name) if comm.is_root else None)
     try:
         mine |= {"disk": _with_token(mine.get("disk"), token, comm.is_root)}
-        offset, doubt = clock(comm)
-        all_ranks = comm.gather(Facts(**mine, clock=offset, clock_error=doubt).plain())
+        all_ranks = comm.gather(Facts(**mine).plain())
     finally:
         if comm.is_root and token:
             within(GLANCE, {"token": lambda: token.unlink(missing_ok=True)})
@@ -65,7 +61,7 @@ def join() -> tuple[Communicator, str]:
 def look_here(
     comm: Communicator, folder: Path, error: str = "", patience: float = PATIENCE
 ) -> dict[str, Any]:
-    """Return the fields of this rank's `Facts`, all but the clock. Not collective, never raises."""
+    """Return the fields of this rank's `Facts`. Not collective, never raises."""
     found = observe(comm, folder, comm.is_root or comm.local_rank == 0, patience)
     job = launched()
     launch = Launch(
@@ -76,21 +72,6 @@ def look_here(
     )
     rank = job.rank if job and error else comm.rank
     return {"rank": rank, "host": socket.gethostname(), "launch": launch} | found
-
-
-def clock(comm: Communicator) -> tuple[float, float]:
-    """Return this host's clock minus rank 0's, and how far that can be off, in seconds. Collective.
-
-    All ranks leave a barrier at about the same time; the median of a few rounds counts.
-    """
-    offsets, spans = [], []
-    for _ in range(ROUNDS):
-        comm.barrier()
-        begin = time.perf_counter()
-        clocks = comm.collect(time.time())
-        spans.append(time.perf_counter() - begin)
-        offsets.append(clocks[comm.rank] - clocks[0])
-    return statistics.median(offsets), statistics.median(spans)
 
 
 def _leave_token(mine: dict[str, Any], name: str) -> Path | None:

@@ -51,12 +51,10 @@ class Machine:
     """The computer under a host name: containers on one computer have the same `boot`.
 
     `shared_total` and `shared_free` are bytes of the file system of shared windows, None where it
-    is not there. `root_allowed` is True where Open MPI's variables allow `mpirun` as root.
+    is not there.
     """
 
     boot: str = ""
-    root: bool = False
-    root_allowed: bool = False
     shared_total: int | None = None
     shared_free: int | None = None
 
@@ -81,16 +79,12 @@ class Processor:
 
 @dataclass(frozen=True)
 class Software:
-    """Versions; `code` is a digest of this package's source files, `kernels` "C" or "numpy".
-
-    `mpi_wheels` are the MPI libraries that pip installed.
-    """
+    """Versions; `code` is a digest of this package's source files, `kernels` "C" or "numpy"."""
 
     packages: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     kernels: str = ""
     executable: str = ""
-    mpi_wheels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,8 +105,6 @@ class Disk:
     sync_problem: str = ""
     sync_seconds: float = 0.0
     lock_problem: str = ""
-    hdf5_problem: str = ""
-    hdf5_locking: str = ""
     token_seen: bool | None = None
 
 
@@ -131,8 +123,7 @@ SUBJECTS: dict[str, type] = {
 class Facts:
     """All that is known of one rank; a subject is None where it was not looked at.
 
-    `failed` says of a subject why it could not be looked at. `clock` is this host's clock minus
-    rank 0's in seconds, and `clock_error` how far that can be off.
+    `failed` says of a subject why it could not be looked at.
     """
 
     rank: int = 0
@@ -145,8 +136,6 @@ class Facts:
     gpu: GpuFacts | None = None
     disk: Disk | None = None
     network: Network | None = None
-    clock: float = 0.0
-    clock_error: float = 0.0
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:

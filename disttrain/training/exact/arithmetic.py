@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
+from disttrain.arrays.blas import blas
 from disttrain.comm import Communicator
 from disttrain.data import PIECE_ROWS, Leaves
 from disttrain.errors import RunFileError, UsageError
@@ -23,7 +23,7 @@ from disttrain.training.exact.probe import Probe, synthetic
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
-__all__ = ["Arithmetic", "blas", "decide"]
+__all__ = ["Arithmetic", "decide"]
 
 # `shared` moves the inputs and gradients of every layer for the whole batch; where these are more
 # than so many times the parameters, `leaves` moves less.
@@ -56,15 +56,6 @@ class Arithmetic:
         return cls(**{**values, "plan": Plan(alone, grid, tiled, tuple(grids))})
 
 
-def blas() -> str:
-    """Return the BLAS, its version, the kernels that it chose here, and its threads."""
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            parts = (library["internal_api"], library.get("version"), library.get("architecture"))
-            return " ".join(str(p) for p in parts if p) + f", {library['num_threads']} threads"
-    return "unknown"
-
-
 def decide(
     model: Predictor, sizes: Sequence[int], classes: int, outputs: int, comm: Communicator,
     recorded: Arithmetic | None = None,
@@ -87,7 +78,7 @@ def decide(
         # After the plan: products are computed in its tiles now, as in training.
         digest = probe.digest(passes)
         refuse_unsteady(digest == probe.digest(passes))
-    mine = Arithmetic(kind, settings.leaves, plan, blas(), digest)
+    mine = Arithmetic(kind, settings.leaves, plan, str(blas()), digest)
     first = comm.share(mine)
     with comm.together("probing the arithmetic"):
         refuse_other_bits(mine, first, "rank 0", comm)

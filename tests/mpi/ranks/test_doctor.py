@@ -16,7 +16,6 @@ def test_the_facts_of_all_ranks_come_to_rank_0(comm, together_path):
     assert all(f.failed == {} for f in facts)
     assert [f.disk is not None for f in facts] == [True] + [False] * (comm.size - 1)
     assert all(f.processor.cores for f in facts)
-    assert all(abs(f.clock) < 1 for f in facts)
     assert len({f.machine.boot for f in facts}) == 1
 
 

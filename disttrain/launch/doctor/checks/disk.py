@@ -8,7 +8,6 @@ from disttrain.launch.doctor.checks.grouping import shown
 from disttrain.launch.doctor.facts import Disk, Facts
 from disttrain.launch.doctor.finding import Seen, check, seen
 
-NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "pvfs", "glusterfs")
 FORGETS = {"tmpfs": "memory", "ramfs": "memory", "overlay": "a container's own layer"}
 # Bytes below which a checkpoint or two may not fit, and seconds that a synced megabyte may take.
 SPACE = 1 << 30
@@ -20,11 +19,6 @@ def _disks(ranks: Sequence[Facts]) -> Iterator[tuple[Facts, Disk]]:
     for rank in ranks[:1]:
         if rank.disk:
             yield rank, rank.disk
-
-
-def over_network(kind: str) -> bool:
-    """Tell whether a kind of file system is one of those that hosts share."""
-    return kind.removeprefix("fuse.").startswith(NETWORK)
 
 
 @check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")
@@ -75,32 +69,6 @@ def no_locks(ranks: Sequence[Facts]) -> Iterator[Seen]:
     for rank, disk in _disks(ranks):
         if disk.lock_problem:
             yield seen([rank], f"flock does not work in {disk.tested}: {disk.lock_problem}")
-
-
-@check("warning", "HDF5_USE_FILE_LOCKING=FALSE disttrain prepare ..., or prepare in another folder")
-def hdf5_fails(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """HDF5 can't write there, as `disttrain prepare` would (a training does without it)."""
-    for rank, disk in _disks(ranks):
-        # Where nobody can write, HDF5 is not the cause.
-        if disk.hdf5_problem and not disk.write_problem:
-            what = (
-                f"`disttrain prepare` could make no data file in {disk.tested} (a training is not "
-                f"concerned): {disk.hdf5_problem}"
-            )
-            yield seen([rank], what)
-
-
-@check("note", "unset HDF5_USE_FILE_LOCKING: disttrain needs no locks of HDF5")
-def hdf5_locking_forced(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """HDF5_USE_FILE_LOCKING demands locks over a network: `disttrain prepare` may fail."""
-    for rank, disk in _disks(ranks):
-        forced = disk.hdf5_locking.upper() in ("TRUE", "1")
-        if forced and over_network(disk.kind) and not disk.hdf5_problem:
-            what = (
-                f"HDF5_USE_FILE_LOCKING={disk.hdf5_locking} and {disk.tested} is on {disk.kind}: "
-                "`disttrain prepare` may fail on such a file system"
-            )
-            yield seen([rank], what)
 
 
 @check("warning", "make room, keep fewer checkpoints (checkpoint.keep), or choose another --output")

@@ -88,25 +88,3 @@ def gpu_unusable(ranks: Sequence[Facts]) -> Iterator[Seen]:
     for rank in one_per_host(r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.device):
         if rank.gpu and rank.gpu.has_driver and rank.host not in hosts:
             yield seen([rank], f"{rank.host}: {rank.gpu.problem}")
-
-
-@check("note", "on a host with GPUs install the driver; start a container with `--gpus all`")
-def no_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """CuPy is installed and there is no NVIDIA driver: the processor computes."""
-    group = [r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.has_driver]
-    if group:
-        yield seen(group, f"{named(group)}: CuPy is installed, but there is no NVIDIA driver")
-
-
-@check("note", "pip install nvidia-nccl-cu{cuda}")
-def host_memory_only(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Several ranks have GPUs, and neither NCCL nor MPI takes their memory: sums go by the host."""
-    having = [r for r in ranks if r.gpu and r.gpu.device]
-    group = [r for r in having if r.gpu and not r.gpu.nccl and not (r.mpi and r.mpi.device_aware)]
-    if len(having) > 1 and group and group[0].gpu:
-        name = group[0].mpi.name if group[0].mpi else "MPI"
-        what = (
-            f"{named(group)}: CuPy finds no NCCL and {name} takes no GPU memory, so that gradients "
-            "can only go through host memory"
-        )
-        yield seen(group, what, cuda=group[0].gpu.runtime_cuda // 1000 or OLDEST)

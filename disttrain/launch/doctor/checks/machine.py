@@ -1,10 +1,10 @@
-"""What can be wrong with the shared memory and the clocks of hosts."""
+"""What can be wrong with the shared memory of hosts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from disttrain.launch.doctor.checks.grouping import by_host, one_per_host, shown
+from disttrain.launch.doctor.checks.grouping import by_host
 from disttrain.launch.doctor.facts import Facts
 from disttrain.launch.doctor.finding import Seen, check, seen
 
@@ -12,8 +12,6 @@ from disttrain.launch.doctor.finding import Seen, check, seen
 RESERVE = 16 << 20
 # A message of 16 million float32 weights; for less room than that in each rank, say so.
 MESSAGE = 64 << 20
-# Seconds that clocks may differ before file times and logs of hosts can't be compared.
-SKEW = 1.0
 
 
 @check("warning", 'give containers `--shm-size={size}`, or set communication.sum = "ring"')
@@ -31,13 +29,3 @@ def small_shared_memory(ranks: Sequence[Facts]) -> Iterator[Seen]:
             f"{weights / 1e6:.1f} million float32 weights there, and no large data set"
         )
         yield seen(group, what, size=f"{-(-(rows * MESSAGE + RESERVE) // (1 << 30))}g")
-
-
-@check("warning", "switch on NTP (chrony, systemd-timesyncd) on {hosts}")
-def clocks_differ(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """A host's clock is more than a second away from rank 0's: logs and file times mislead."""
-    wrong = [r for r in one_per_host(ranks) if abs(r.clock) - r.clock_error > SKEW]
-    if wrong:
-        parts = [f"{r.host} by {r.clock:+.1f} s" for r in wrong]
-        what = f"clocks differ from that of {ranks[0].host}: {shown(parts)}"
-        yield seen(wrong, what, hosts=shown([r.host for r in wrong]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from disttrain.launch.doctor.checks.grouping import by, named, shown
@@ -49,14 +48,6 @@ def mpi_not_loaded(ranks: Sequence[Facts]) -> Iterator[Seen]:
             yield seen(wanted, f"{named(wanted)}: {problem}")
 
 
-@check("note", "pip install 'disttrain[mpi]'")
-def no_mpi(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """mpi4py is not installed: a training has one rank."""
-    for rank in ranks:
-        if rank.mpi and rank.mpi.problem and not rank.mpi.mpi4py and rank.launch.processes == 1:
-            yield seen([rank], "mpi4py is not installed: a training has one rank here")
-
-
 @check("problem", "give all hosts the same mpi4py, with the same MPI behind it")
 def different_mpi(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """Ranks have loaded different MPI libraries or versions."""
@@ -85,20 +76,6 @@ def foreign_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
             yield seen([root], what, library=root.mpi.name)  # type: ignore[union-attr]
 
 
-@check("warning", "pip uninstall {others}, then pip install --force-reinstall {kept}")
-def two_mpi_wheels(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Pip installed two MPI libraries into one environment, whose mpirun is that of the last."""
-    for rank in ranks:
-        wheels = rank.software.mpi_wheels if rank.software else ()
-        if len(wheels) > 1:
-            used = KINDS.get(rank.mpi.vendor, "") if rank.mpi else ""
-            kept = used if used in wheels else wheels[0]
-            others = " ".join(name for name in wheels if name != kept)
-            what = f"{shown(wheels)} are in one environment: mpirun is that of the last installed"
-            yield seen([rank], what, kept=kept, others=others)
-            return
-
-
 @check("warning", "pip install 'disttrain[mpi]' (it brings Open MPI), or load your MPI module")
 def no_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """MPI is there, and no mpirun or mpiexec to start ranks with."""
@@ -107,40 +84,3 @@ def no_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
     if alone and root.mpi and root.mpi.library and not root.launch.programs:
         what = f"{root.mpi.name} is there, but no mpirun beside this Python nor on the PATH"
         yield seen([root], what)
-
-
-@check("warning", "use an MPI that was built with threads")
-def no_threads(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """MPI allows no second thread beside the one that uses it, as the deadlines need."""
-    group = [r for r in ranks if r.mpi and r.mpi.thread_level == "single"]
-    if group:
-        yield seen(group, f"{named(group)}: MPI grants thread level 'single' only")
-
-
-@check("note", "for recovery in place use Open MPI 5, as `pip install 'disttrain[mpi]'` brings it")
-def no_fault_tolerance(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """The MPI library lacks the calls by which ranks survive a dead one: they all end with it."""
-    group = [r for r in ranks if r.mpi and r.mpi.can_recover is False]
-    if group:
-        name = group[0].mpi.name if group[0].mpi else ""
-        yield seen(group, f"{name} can't survive a dead rank: all ranks end with it")
-
-
-@check("problem", "add `--with-ft ulfm` to one mpirun that starts all ranks, or leave it out")
-def some_recover(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Fault tolerance is switched on for some of the ranks only."""
-    groups = by((r for r in ranks if r.mpi), lambda r: bool(r.mpi and r.mpi.recovers))
-    if len(groups) > 1:
-        yield seen(groups[True], f"fault tolerance is on for {named(groups[True])} only")
-
-
-@check("note", "allow it by OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
-def root(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """The user is root, whom plain mpirun of Open MPI refuses (`disttrain launch` does not)."""
-    first = ranks[0]
-    here = first.machine and first.machine.root and not first.machine.root_allowed
-    refuses = first.mpi and first.mpi.vendor == "Open MPI"
-    # A rank's own start shows that somebody has allowed it.
-    if here and refuses and not re.match("OMPI_|PMIX_", first.launch.variable):
-        what = "you are root: plain mpirun refuses to start (`disttrain launch` works as it is)"
-        yield seen([first], what)

@@ -1,0 +1,36 @@
+"""Which BLAS multiplies here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np  # noqa: F401 - loads the BLAS that is asked
+from threadpoolctl import threadpool_info
+
+__all__ = ["Blas", "blas"]
+
+
+class Blas(NamedTuple):
+    """The BLAS that NumPy has loaded: name, version, the kernels that it chose here, threads.
+
+    As in "openblas", "0.3.31", "Haswell"; what is not known is empty.
+    """
+
+    name: str = "unknown"
+    version: str = ""
+    kernel: str = ""
+    threads: int = 1
+
+    def __str__(self) -> str:
+        words = " ".join(filter(None, (self.name, self.version, self.kernel)))
+        return "unknown" if self == Blas() else f"{words}, {self.threads} threads"
+
+
+def blas() -> Blas:
+    """Return the BLAS of this process as it is now."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            version, kernel = library.get("version"), library.get("architecture")
+            threads = int(library.get("num_threads") or 1)
+            return Blas(library["internal_api"], version or "", kernel or "", threads)
+    return Blas()

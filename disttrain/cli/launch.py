@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,21 +20,29 @@ if TYPE_CHECKING:
 __all__ = ["CONTEXT", "command"]
 
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-# Commands that know what to do with several ranks.
-PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
 # Options for several hosts came with Open MPI 5.
 HOSTS_SINCE = 5
+HELP = ("-h", "--help")
 # More ranks than any job has; a larger number overflows inside mpirun.
 MOST = 1_000_000
 
 
 Arguments = Annotated[
-    list[str], typer.Argument(metavar="COMMAND...", help="As in: train RUN.toml --resume")
+    list[str],
+    typer.Argument(metavar="COMMAND...", help="train RUN.toml --resume, python script.py"),
 ]
 Ranks = Annotated[
     int | None,
     typer.Option(
-        "-n", "--ranks", min=1, max=MOST, help="Number of ranks [default: 1, or all slots]."
+        "-n",
+        "--ranks",
+        "-np",
+        "--np",
+        "--nproc-per-node",
+        "--nproc_per_node",
+        min=1,
+        max=MOST,
+        help="Number of ranks [default: 1, or all slots].",
     ),
 ]
 Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, with slots: n1,n2:4,n3.")]
@@ -61,9 +70,14 @@ def command(
     """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
     from disttrain import stopped
     from disttrain.launch import find_launcher, supervise
+    from disttrain.launch.command import resolved
     from disttrain.launch.given import check_here
 
-    _check(arguments, restarts)
+    arguments, ranks = _numbered(arguments, ranks)
+    kind, program = resolved(arguments, python or sys.executable)
+    if kind != "program" and any(word in HELP for word in arguments):
+        raise typer.Exit(subprocess.call([*program[:4], "--help"]))
+    _check(kind, arguments, restarts, hosts is not None or hostfile is not None)
     stopped.check()
     launcher, cluster = find_launcher(), None
     if hosts is not None or hostfile is not None:
@@ -73,10 +87,9 @@ def command(
         raise UsageError("--agent and --interface are for other hosts: give --hosts or --hostfile")
     if python is not None or interface is not None:
         check_here(cluster, python, interface)
-    program = [python or sys.executable, "-m", "disttrain", *arguments]
     size = ranks or (cluster.slots if cluster else 1)
-    watched, saves = _is_watched("--json" in arguments), arguments[0] == "train"
-    raise typer.Exit(supervise(launcher, size, program, watched, saves, restarts, cluster))
+    watched = _is_watched("--json" in arguments)
+    raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster))
 
 
 def _is_watched(json: bool) -> bool:
@@ -91,19 +104,32 @@ def _is_watched(json: bool) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _check(arguments: list[str], restarts: int) -> None:
+def _numbered(arguments: list[str], ranks: int | None) -> tuple[list[str], int | None]:
+    """Return the command without a number of ranks in it, and the number."""
+    from disttrain.launch.command import ranks_within
+
+    words, given = ranks_within(arguments)
+    if given is None:
+        return words, ranks
+    if ranks is not None or not (given.isascii() and given.isdigit() and 1 <= int(given) <= MOST):
+        raise UsageError(
+            "the number of ranks goes before the command, once: `disttrain launch -n 4 "
+            f"{' '.join(words)}`"
+        )
+    return words, int(given)
+
+
+def _check(kind: str, arguments: list[str], restarts: int, on_hosts: bool) -> None:
     """Refuse what can't be launched."""
-    if arguments[0] not in PARALLEL:
-        raise UsageError(
-            f"launch starts one of {', '.join(PARALLEL)}, not {arguments[0]!r}: as in "
-            "`disttrain launch -n 4 train RUN.toml`"
-        )
-    if arguments[1:2] in (["-n"], ["--ranks"]):
-        raise UsageError(
-            f"{arguments[1]} goes before the command: `disttrain launch -n 4 {arguments[0]} ...`"
-        )
-    if restarts and arguments[0] != "train":
+    if restarts and kind == "command":
         raise UsageError(f"--restarts is for train, which can go on; {arguments[0]} can't")
+    given = sys.argv[1 : len(sys.argv) - len(arguments)]
+    if on_hosts and any(
+        word.startswith(("--nproc-per-node", "--nproc_per_node")) for word in given
+    ):
+        raise UsageError(
+            "on several hosts say how many ranks each takes by its slots: --hosts n1:4,n2:4"
+        )
 
 
 def _named(hosts: str | None, hostfile: Path | None) -> list[Host]:

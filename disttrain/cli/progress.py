@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from disttrain.advice.activity import silence
 from disttrain.cli.options import say
 from disttrain.environment import TERMINAL, launched
+from disttrain.preemption import ASKED
 from disttrain.shown import shown
 from disttrain.training import Callback, Report, Run
 
@@ -28,6 +29,17 @@ class Warnings(Callback):
     def on_warning(self, line: str) -> None:
         """Print a line."""
         say(f"warning: {line.removeprefix('warning: ')}", as_json=True)
+
+
+class Lines(Console):
+    """A console whose reader may go, as in `train ... | head`: then the run saves and ends."""
+
+    def on_broken_pipe(self) -> None:
+        """Ask this process to stop, and print nothing any more."""
+        self.quiet = True
+        # Also for what Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        ASKED.signal = ASKED.signal or "SIGPIPE"
 
 
 class Progress(Callback):
@@ -44,26 +56,19 @@ class Progress(Callback):
         if os.environ.get("NO_COLOR"):
             # https://no-color.org, and a bar is nothing without the codes that move it.
             watched = False
-        self._console = Console(file=self._stream, force_terminal=watched, highlight=False,
+        self._console = Lines(file=self._stream, force_terminal=watched, highlight=False,
                                 soft_wrap=not watched)  # fmt: skip
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]:5.2f}"), BarColumn(None),
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
             console=self._console, transient=True,
         ) if watched else None  # fmt: skip
-        self._shown, self._gone = 0.0, False
+        self._shown = 0.0
         self._silent: dict[str, str] = {}
 
     def on_message(self, line: str) -> None:
-        """Print a line; a training goes on when nobody reads it any more."""
-        if self._gone:
-            return
-        try:
-            self._console.print(shown(line), markup=False)
-        except BrokenPipeError:
-            self._gone = True
-            # Also for what Python flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        """Print a line."""
+        self._console.print(shown(line), markup=False)
 
     def on_start(self, run: Run) -> None:
         """Say what is trained, on what, from where."""

@@ -36,10 +36,14 @@ NAP, TURN = 0.1, 1.0
 
 
 class Ending(NamedTuple):
-    """How an attempt ended: the exit code, and a sentence where the ranks could not say one."""
+    """How an attempt ended: the exit code, and a sentence where the ranks could not say one.
+
+    `hopeless` where mpirun itself refused: it would again.
+    """
 
     code: int
     sentence: str = ""
+    hopeless: bool = False
 
 
 class Asked:
@@ -145,10 +149,13 @@ def _wait_for(job: subprocess.Popen[bytes]) -> int:
             return job.wait(TURN)
 
 
-def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str = "") -> Ending:
+def judge(
+    code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str = "", own: bool = True
+) -> Ending:
     """Return what the ranks say, where they could; else what the launcher's status can mean.
 
-    `why` is the reason for which mpirun was killed.
+    `why` is the reason for which mpirun was killed. A program that is not disttrain's `own` has
+    the exit code that it has, unless a signal ended it.
     """
     if asked.killed:
         return Ending(INTERRUPTED)
@@ -162,6 +169,10 @@ def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str 
         return asked.ending("before the ranks were ready")
     if why:
         return Ending(LOST, why)
+    if not own and asked.signal and code in UNHEARD:
+        return Ending(PREEMPTED, f"asked to stop ({asked.signal.name}): USR1 ended the program")
+    if not own and 0 <= code <= 128:
+        return Ending(code)
     if code in DOCUMENTED or (code == 0 and not mark and not signs.path):
         return Ending(code)
     how = f"signal {code - 128}" if 128 < code <= 128 + LAST_SIGNAL else f"status {code}"
@@ -170,7 +181,8 @@ def judge(code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str 
     if code == -signal.SIGKILL:
         how = "did not end"
     if unmet:
-        return Ending(LOST, f"the ranks did not all start and find each other (mpirun: {how})")
+        words = f"the ranks did not all start and find each other (mpirun: {how})"
+        return Ending(LOST, words, hopeless=0 < code < 128 and code != UNREPORTED)
     return Ending(
         LOST,
         f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died",

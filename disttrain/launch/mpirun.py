@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +76,20 @@ class Launcher:
         extra = {"OMP_NUM_THREADS": str(max(1, len(cores()) // ranks))} if alone else {}
         patience = min(LONGEST, max(CONNECT, EACH * ranks // len(cores())))
         extra["DISTTRAIN_CONNECT_SECONDS"] = str(patience)
+        # Open MPI does not start without one, as under cron or `env -i`.
+        extra["HOME"] = _home()
         if self.kind == "openmpi" and os.geteuid() == 0:
             # Containers run as root; Open MPI wants to be told twice that this is meant.
             extra |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         return {key: value for key, value in extra.items() if key not in os.environ}
+
+
+def _home() -> str:
+    """Return this user's home, or a folder that is there where nobody knows of one."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return tempfile.gettempdir()
 
 
 def _folder_options(own: str, shared: str) -> list[str]:

@@ -24,12 +24,13 @@ class Signs:
     Without a folder that all hosts see there are none.
     """
 
-    def __init__(self, folder: Path | None, number: int = 1) -> None:
+    def __init__(self, folder: Path | None, number: int = 1, expected: bool = True) -> None:
         self.path = folder / f"status-{number}" if folder else None
+        self._expected = expected
 
     def can_come(self) -> bool:
-        """Return True where there is a place for them."""
-        return self.path is not None and self.path.parent.is_dir()
+        """Return True where there is a place for them, and the program is one that leaves some."""
+        return self._expected and self.path is not None and self.path.parent.is_dir()
 
     def met(self) -> bool:
         """Return True where all ranks have found each other."""

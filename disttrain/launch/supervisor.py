@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from disttrain.environment import MARK, STATUS, TERMINAL
 from disttrain.errors import LostRanks, Preempted, UsageError
@@ -30,7 +31,9 @@ from disttrain.launch.signs import FolderOfSigns, Signs
 from disttrain.launch.watchdog import Watchdog
 from disttrain.shown import shown
 
-__all__ = ["supervise"]
+__all__ = ["Kind", "supervise"]
+
+Kind = Literal["training", "command", "program"]
 
 # Seconds before the first restart, doubled before each further one up to the second number.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
@@ -54,28 +57,29 @@ def supervise(
     ranks: int,
     program: Sequence[str],
     watched: bool,
-    saves: bool,
+    kind: Kind,
     restarts: int = 0,
     cluster: Cluster | None = None,
 ) -> int:
     """Run `program` on `ranks` ranks and return its exit code: documented, or 130.
 
-    `program` is `[python, "-m", "disttrain", command, *arguments]`; one that `saves` is a training.
-    It runs on this host, or on the hosts of `cluster`. A training that lost ranks is started again
-    up to `restarts` times, with `--resume`, on the hosts that answer. Raises LostRanks where it
+    `program` is `[python, "-m", "disttrain", command, *arguments]`, a "training" or another
+    "command", or any "program" of the user's. It runs on this host, or on the hosts of `cluster`.
+    One that lost ranks is started again up to `restarts` times, a training with `--resume`, on the
+    hosts that answer. Raises LostRanks where it
     stays lost, Preempted where it was stopped before it began, UsageError where it can't be.
     """
-    launch = Launch(launcher, list(program), watched, saves, cluster)
+    launch = Launch(launcher, list(program), watched, kind, cluster)
     try:
         ending = launch.attempt(ranks)
         for number in range(1, restarts + 1):
-            if ending.code != LOST or launch.asked.signal:
+            if ending.code != LOST or ending.hopeless or launch.asked.signal:
                 break
             hindrance = launch.prepare_restart(number, restarts, ranks, ending)
             ending = hindrance or launch.attempt(ranks)
     finally:
         launch.close()
-    return _concluded(ending, saves)
+    return _concluded(ending, kind == "training")
 
 
 class Launch:
@@ -86,17 +90,17 @@ class Launch:
         launcher: Launcher,
         program: list[str],
         watched: bool,
-        saves: bool,
+        kind: Kind,
         cluster: Cluster | None,
     ) -> None:
         self._launcher, self._program = launcher, program
-        self._watched, self._cluster = watched, cluster
+        self._watched, self._cluster, self._kind = watched, cluster, kind
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
-        self._mark = RunMark(program[HEAD:]) if saves else None
+        self._mark = RunMark(program[HEAD:]) if kind == "training" else None
         self._signs = FolderOfSigns(_places_of_signs(self._mark, cluster))
         self._folder = self._signs.path
         self._attempts, self._gone = 0, dict[str, Trouble]()
-        self.asked = Asked(self._id, saves)
+        self.asked = Asked(self._id, kind != "command")
         self.asked.listen()
         self._sentinel = Sentinel(self._id, self._base, self._folder)
 
@@ -109,7 +113,7 @@ class Launch:
     def attempt(self, ranks: int) -> Ending:
         """Start the program on as many of `ranks` as fit, wait for its end, clean up, judge."""
         self._attempts += 1
-        signs = Signs(self._folder, self._attempts)
+        signs = Signs(self._folder, self._attempts, self._kind != "program")
         if self._mark:
             self._mark.renew()
         missing = self._begin()
@@ -118,13 +122,15 @@ class Launch:
             over = self._run(self._fitting(ranks), signs)
         self._gone = missing | self._clean(missing)
         if over is not None:
-            ending = judge(over[0], signs, self._mark, self.asked, over[1])
+            own = self._kind != "program"
+            ending = judge(over[0], signs, self._mark, self.asked, over[1], own)
         elif self.asked.signal:
             return self.asked.ending("before the ranks were started")
         else:
             ending = Ending(LOST, "nothing was started")
         if ending.code == LOST and self._gone:
-            return Ending(LOST, "; ".join(filter(None, [told(self._gone), ending.sentence])))
+            sentence = "; ".join(filter(None, [told(self._gone), ending.sentence]))
+            return Ending(LOST, sentence)
         return ending
 
     def _run(self, ranks: int, signs: Signs) -> tuple[int, str]:
@@ -163,6 +169,7 @@ class Launch:
         where = f" on {self._cluster}" if self._cluster else ""
         size = self._fitting(ranks)
         begin = "from the beginning" if step is None else f"after step {step}"
+        begin = "again" if self._kind == "program" else begin
         _say(
             f"{time.strftime('%H:%M:%S')} restart {number} of {of} in {seconds:g} s: "
             f"{ending.sentence or 'the run ended with code 5'}; "

@@ -1,11 +1,12 @@
 """`disttrain launch`: what is refused before anything is started, and one host named as many."""
 
+import signal
 import sys
 import venv
 
 import pytest
 
-from tests.cli.shell import sentence
+from tests.cli.shell import sentence, wait_for
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,111 @@ def test_a_host_that_lets_nobody_in_is_no_host_that_has_died(shell):
     assert "n9 does not answer (me@n9: Permission denied (publickey).)" in said
     assert "make `ssh n9 true` work" in said
     assert not (shell.folder / "out").exists()
+
+
+SCRIPT = """
+import sys, disttrain
+comm = disttrain.connect()
+run = disttrain.build(disttrain.read("run.toml", ["training.epochs=1"]))
+disttrain.fit(run)
+if comm.is_root:
+    print("ranks", comm.size, "digest", run.digest(), *sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("words", [["python"], ["python3"], []])
+def test_a_script_of_ones_own(shell, words):
+    """By the Python that has disttrain in it, whatever comes first on the PATH."""
+    (shell.folder / "script.py").write_text(SCRIPT)
+    result = shell.run("launch", "-n", 2, *words, "script.py", "-n", "7", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "ranks 2 digest " in result.stdout
+    assert result.stdout.rstrip().endswith("-n 7 --help")
+    assert not shell.left_running()
+
+
+def test_any_program_has_the_code_that_it_has(shell):
+    result = shell.run("launch", "-n", 2, "--", "sh", "-c", "echo $OMPI_COMM_WORLD_RANK; exit 9")
+    assert result.returncode == 9
+    assert {"0", "1"} >= set(result.stdout.split()) >= {"0"}
+
+
+def test_a_program_that_loses_a_rank_is_started_again(shell):
+    code = "[ -e again ] && exit 0; touch again; kill -KILL $$"
+    result = shell.run("launch", "-n", 1, "--restarts", 2, "sh", "-c", code)
+    assert result.returncode == 0, result.stderr
+    assert "restart 1 of 2" in result.stderr
+    assert "restart 2 of 2" not in result.stderr
+
+
+def test_a_program_is_asked_to_stop_by_usr1(shell):
+    code = "trap 'echo asked > heard; exit 75' USR1; touch ready; while :; do sleep 0.1; done"
+    process = shell.start("launch", "-n", 1, "sh", "-c", code)
+    assert wait_for(lambda: (shell.folder / "ready").exists())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert (shell.folder / "heard").exists()
+    assert not shell.left_running()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-np", 2, "env"),
+        ("--nproc-per-node=2", "env"),
+        ("env", "-n", 2),
+        ("env", "-np", "2"),
+        ("env", "--ranks=2"),
+        ("disttrain", "env", "-n", "2"),
+    ],
+)
+def test_the_number_of_ranks_in_other_words(shell, words):
+    result = shell.run("launch", *words)
+    assert result.returncode == 0, result.stderr
+    assert "\nranks: 2\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-n", 2, "env", "-n", 3), "goes before the command, once: `disttrain launch -n 4 env`"),
+        (("env", "-n", "many"), "goes before the command, once"),
+        (("env", "-n"), "goes before the command, once"),
+        (("-n", 2, "plot", "out"), "plot is not for several ranks: start it alone"),
+        (("-n", 2, "trian", "run.toml"), "'trian' is no program here: is train meant?"),
+        (("--hosts", "n1,n2", "--nproc-per-node", 2, "env"), "--hosts n1:4,n2:4"),
+        (("--restarts", 2, "env"), "--restarts is for train"),
+    ],
+)
+def test_what_is_not_understood_is_answered_with_the_right_form(shell, words, said):
+    assert said in sentence(shell.run("launch", *words), 2)
+
+
+@pytest.mark.parametrize("words", [["-h"], ["launch", "-h"], ["launch", "-n", "2", "train", "-h"],
+                                   ["train", "-h"], ["prepare", "csv", "-h"]])  # fmt: skip
+def test_h_helps_everywhere(shell, words):
+    result = shell.run(*words)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: " in result.stdout
+
+
+def test_without_a_home(shell):
+    """As under cron; Open MPI alone prints a page and no rank starts."""
+    del shell.environment["HOME"]
+    result = shell.run("launch", "-n", 2, "train", "run.toml", "--output", "out")
+    assert result.returncode == 0, result.stderr
+
+
+def test_output_that_nobody_reads_any_more(shell):
+    """As in `train ... | head -1`: what was done is saved, and the code says so."""
+    process = shell.start(
+        "train", "run.toml", "--output", "out", "--set", "training.epochs=1000000"
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(60) == 75, said
+    assert "asked to stop" in said
+    assert "sys.exit" not in said
+    assert shell.summary("out")["status"] == "preempted"

@@ -134,3 +134,17 @@ def test_the_lock_of_a_run_is_seen_until_it_is_let_go(folder):
 def test_a_restart_goes_on_instead_of_overwriting():
     assert resuming(["run.toml", "--overwrite", "-o", "x"]) == ["run.toml", "-o", "x", "--resume"]
     assert resuming(["run.toml", "--resume"]) == ["run.toml", "--resume"]
+
+
+def test_what_mpirun_itself_refuses_would_recur(folder):
+    asked = Asked("mark", True)
+    hopeless = {code: judge(code, Signs(folder), None, asked).hopeless for code in (1, 213, 137, 0)}
+    assert hopeless == {1: True, 213: False, 137: False, 0: False}
+
+
+def test_a_program_of_the_users_has_its_own_code(folder):
+    signs, asked = Signs(folder, expected=False), Asked("mark", True)
+    codes = {code: judge(code, signs, None, asked, own=False).code for code in (0, 1, 9, 137, -9)}
+    assert codes == {0: 0, 1: 1, 9: 9, 137: LOST, -9: LOST}
+    asked.signal = signal.SIGTERM
+    assert judge(138, signs, None, asked, own=False).code == 75

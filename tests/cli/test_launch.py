@@ -182,9 +182,8 @@ def test_without_a_home(shell):
 
 def test_output_that_nobody_reads_any_more(shell):
     """As in `train ... | head -1`: what was done is saved, and the code says so."""
-    process = shell.start(
-        "train", "run.toml", "--output", "out", "--set", "training.epochs=1000000"
-    )
+    endless = ("--set", "training.epochs=1000000")
+    process = shell.start("train", "run.toml", "--output", "out", *endless)
     process.stdout.readline()
     process.stdout.close()
     said = process.stderr.read()

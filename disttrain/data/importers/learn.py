@@ -55,13 +55,13 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
     """
     targets = find_targets(table, options)
     single = targets if len(targets) == 1 and not options.regression else []
-    found = survey(table, options.decimal, single)
+    found = survey(table, options.decimal, single, single)
     inputs, notes = _inputs(table, options, found, targets)
     mixed = [n for n in inputs if found.mixed(n)]
     if mixed and not options.one_hot:
         raise DataError(_odd(table, found, mixed[0]))
     if mixed:
-        found = survey(table, options.decimal, [*single, *mixed])
+        found = survey(table, options.decimal, [*single, *mixed], single)
     made = Preparation(
         tuple(_column(table, options, found, n, notes) for n in inputs),
         tuple(table.names[n] for n in targets),

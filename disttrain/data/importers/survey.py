@@ -66,7 +66,7 @@ class Survey:
         return np.asarray(varies & np.where(self.whole, size > EXACT, lost) | too_large)
 
 
-def survey(table: Table, decimal: str, texts: Collection[int]) -> Survey:
+def survey(table: Table, decimal: str, texts: Collection[int], classes: Collection[int]) -> Survey:
     """Return what the columns of a table hold; `texts` are read as text. Raises DataError."""
     count = len(table.names)
     found = Survey(
@@ -74,7 +74,7 @@ def survey(table: Table, decimal: str, texts: Collection[int]) -> Survey:
         np.full(count, np.inf), np.full(count, -np.inf), np.zeros(count), np.ones(count, bool),
         {number: {} for number in texts},
     )  # fmt: skip
-    for block in table.blocks(texts):
+    for block in table.blocks(texts, classes):
         if not len(block):
             continue
         plain = [n for n, t in enumerate(block.dtypes) if n not in texts and t.kind in "biuf"]

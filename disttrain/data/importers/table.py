@@ -25,7 +25,7 @@ BLOCK_CELLS, MOST_ROWS = 8 << 20, 1 << 16
 
 MOST_COLUMNS = 1 << 18
 NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
-"""Cells that say that a value is missing. In columns that are read as text only "" does."""
+"""Cells that say that a value is missing. In a column of classes only "" does."""
 
 PARQUET = b"PAR1"
 
@@ -36,10 +36,13 @@ class Table(Protocol):
     path: Path
     names: list[str]
 
-    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
+    def blocks(
+        self, texts: Collection[int] = (), classes: Collection[int] = ()
+    ) -> Iterator[pandas.DataFrame]:
         """Yield the rows block by block, the columns called by their numbers.
 
-        The columns `texts` are read as text. Raises DataError.
+        The columns `texts` are read as text; of these `classes` hold names of classes, in which
+        only an empty cell is missing, and NA is a name. Raises DataError.
         """
 
     def place(self, row: int, column: int) -> str:
@@ -65,12 +68,14 @@ class TextTable:
         self.names = self._dialect.names
         self._whole = False
 
-    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
+    def blocks(
+        self, texts: Collection[int] = (), classes: Collection[int] = ()
+    ) -> Iterator[pandas.DataFrame]:
         """Yield blocks of rows."""
         import pandas
 
         columns = range(len(self.names))
-        missing = {n: ["", *self._na] if n in texts else [*NA, *self._na] for n in columns}
+        missing = {n: ["", *self._na] if n in classes else [*NA, *self._na] for n in columns}
         with open_source(self.path) as stream, self._sentences(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
             lines = io.BufferedReader(_Lines(stream, self.path))
@@ -185,8 +190,10 @@ class ParquetTable:
                 "without compression if you trust it"
             )
 
-    def blocks(self, texts: Collection[int] = ()) -> Iterator[pandas.DataFrame]:
-        """Yield blocks of rows; `texts` is of no use, as each column has its type."""
+    def blocks(
+        self, texts: Collection[int] = (), classes: Collection[int] = ()
+    ) -> Iterator[pandas.DataFrame]:
+        """Yield blocks of rows; each column has its type, whatever is asked for."""
         start = 0
         with self._sentences():
             batches = (

@@ -85,7 +85,8 @@ def _rows(
     spool = Spool((preparation.width,), np.dtype(preparation.dtype), room)
     parts: list[Array] = []
     start = 0
-    for block in table.blocks(texts):
+    classes = [places[name] for name in preparation.targets if preparation.classes and labelled]
+    for block in table.blocks(texts, classes):
         place = partial(_place, table, start)
         inputs = preparation.inputs_of(block, places, place)
         targets = np.empty((len(block), 0))

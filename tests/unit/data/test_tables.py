@@ -366,6 +366,15 @@ def test_missing_cells_are_filled_as_asked(table, missing, want):
         assert any("2 of 4 rows with gaps were dropped" in note for note in imported.notes)
 
 
+def test_na_is_missing_among_inputs_and_a_name_among_classes(table):
+    path = table("a,c,label\n1,red,NA\n2,NA,EU\n3,blue,NA\n4,red,EU\n")
+    imported = import_table(path, Options(missing="mean"))
+    assert imported.preparation.columns[1].categories == ("blue", "red", "(missing)")
+    np.testing.assert_array_equal(imported.splits["train"][0][1], [2, 0, 0, 1])
+    assert imported.classes == ["EU", "NA"]
+    assert train(path, missing="drop")[1].tolist() == [1, 1, 0]
+
+
 def test_missing_cells_are_never_filled_silently(table):
     with pytest.raises(
         DataError, match=r"line 3, column 'a': the cell is empty, as 1 of 4.*--miss"

@@ -76,7 +76,8 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
     wide = [n for n in inputs if lossy[n] and n not in found.texts]
     if wide:
         notes.append(
-            f"float64, as float32 would lose differences in column '{table.names[wide[0]]}'"
+            "inputs are float64, as float32 would lose differences in column "
+            f"'{table.names[wide[0]]:.60}'"
         )
         made = replace(made, dtype="float64")
     return made, notes

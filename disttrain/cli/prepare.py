@@ -143,7 +143,7 @@ def images(
     shape = _height_and_width(size)
     with reading(out):
         imported = import_images(source, size=shape, grey=grey, colour=colour, room=existing(out))
-        imported = hold_out(imported, test_fraction, seed)
+        imported = hold_out(imported, test_fraction, seed, existing(out))
     write(out, imported, seed, as_json)
 
 

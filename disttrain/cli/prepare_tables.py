@@ -118,7 +118,7 @@ def table(
         imported = import_table(
             source, options, others=given, like=_preparation_of(like), room=existing(out), read=read
         )
-        imported = hold_out(imported, test_fraction, seed)
+        imported = hold_out(imported, test_fraction, seed, existing(out))
     write(out, imported, seed, as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from disttrain.errors import DataError, UsageError
 __all__ = ["hold_out"]
 
 
-def hold_out(imported: Imported, fraction: float, seed: int) -> Imported:
+def hold_out(imported: Imported, fraction: float, seed: int, room: Path | None = None) -> Imported:
     """Return `imported` with about `fraction` of its training rows moved to a split `test`.
 
     Of n rows, round(n · fraction) are moved, divided over the classes in proportion; the last row
-    of a class always stays. Drawn from `seed`. A fraction of 0 changes nothing. Raises UsageError
-    for a fraction that is not in [0, 1) or where there are test rows already, DataError where
-    nothing would be left on one side.
+    of a class always stays. Drawn from `seed`. Rows that lie in a file go to others in the folder
+    `room`. A fraction of 0 changes nothing. Raises UsageError for a fraction that is not in [0, 1)
+    or where there are test rows already, DataError where nothing would be left on one side.
     """
     if fraction == 0:
         return imported
@@ -49,7 +50,7 @@ def hold_out(imported: Imported, fraction: float, seed: int) -> Imported:
     train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     splits = {
         **imported.splits,
-        "train": (taken(inputs, train), targets[train]),
-        "test": (taken(inputs, test), targets[test]),
+        "train": (taken(inputs, train, room), targets[train]),
+        "test": (taken(inputs, test, room), targets[test]),
     }
     return replace(imported, splits=splits)

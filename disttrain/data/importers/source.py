@@ -63,7 +63,11 @@ def kept(path: Path) -> Iterator[Path]:
             nullcontext(os.fdopen(0, "rb", closefd=False)) if str(path) == "-" else path.open("rb")
         ) as pipe, copy.open("wb") as file:  # fmt: skip
             shutil.copyfileobj(pipe, file)
-        yield copy
+        try:
+            yield copy
+        except DataError as error:
+            shown = "standard input" if str(path) == "-" else str(path)
+            raise DataError(str(error).replace(str(copy), shown)) from error
 
 
 def _unpacked(raw: BinaryIO, way: str, path: Path) -> Any:

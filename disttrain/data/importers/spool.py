@@ -62,11 +62,11 @@ class Spool:
         return np.concatenate([np.empty((0, *self.shape), self.dtype), *self._blocks])
 
 
-def taken(array: Array, rows: Array) -> Array:
-    """Return `array[rows]`; of an array that lies in a file, in another file."""
+def taken(array: Array, rows: Array, folder: Path | None = None) -> Array:
+    """Return `array[rows]`; of an array that lies in a file, in another one in `folder`."""
     if not isinstance(array, np.memmap):
         return np.asarray(array[rows])
-    spool = Spool(array.shape[1:], array.dtype)
+    spool = Spool(array.shape[1:], array.dtype, folder)
     for block in _blocks(array, rows):
         spool.append(block)
     return spool.rows()

@@ -287,6 +287,11 @@ def test_a_pipe(tmp_path):
     inputs, _ = train(path)
     writer.join()
     assert len(inputs) == 60
+    writer = threading.Thread(target=path.write_bytes, args=(PLAIN + b"1,z,x\n",))
+    writer.start()
+    with pytest.raises(DataError, match=f"^{path}, line 62, column 'b': 'z' is not a number"):
+        train(path)
+    writer.join()
 
 
 def test_decimal_commas(table):

@@ -170,7 +170,8 @@ class Communicator(ABC):
             known = not failures[0][4]
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
             failure = RankFailure(*failures[0], others, common, self.name)
-            if error is not None and is_exit:
+            # A mistake of the user's that all ranks found keeps its type, as on a single rank.
+            if error is not None and (is_exit or common):
                 remember_failure(error, failure)
                 raise error
             raise failure from error

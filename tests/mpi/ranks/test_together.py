@@ -2,7 +2,13 @@
 
 import pytest
 
-from disttrain.errors import DataError, Divergence, RankFailure, RunFileError
+from disttrain.errors import (
+    DataError,
+    Divergence,
+    RankFailure,
+    RunFileError,
+    raised_everywhere,
+)
 
 
 def outcome(comm, failing, error):
@@ -60,6 +66,9 @@ def test_the_lowest_failed_rank_speaks_and_the_others_are_named(comm):
 
 def test_all_ranks_may_fail(comm):
     caught = outcome(comm, range(comm.size), DataError("gone"))
+    # The same mistake everywhere: a script catches it by its type, on any number of ranks.
+    assert type(caught) is DataError
+    assert raised_everywhere(caught)
     assert caught.exit_code == 3
     assert str(caught).count("gone") == 1
 

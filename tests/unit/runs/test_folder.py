@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from disttrain.checkpoint import all_checkpoints, load
+from disttrain.comm.alone import Alone
 from disttrain.config import Settings, read
 from disttrain.errors import DataError, Divergence, UsageError
+from disttrain.runs.trained import load_trained
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]
@@ -117,6 +119,25 @@ def test_a_divergence_is_written_down(tmp_path: Path, settings: Make, go: Go) ->
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "diverged"
     assert "learning_rate" in summary["failures"][0]
+
+
+def test_a_test_loss_that_is_not_finite_is_a_divergence_too(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
+) -> None:
+    """Training and validation went well; the summary must not hold what JSON has no word for."""
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    path = write_data("far.h5", train=(x, x[:, :1]), test=(x, np.full((60, 1), 1e300)))
+    made = settings(f"data.path={path}", "model.layers=[{units=1}]", "model.loss=squared",
+                    "model.dtype=float64")  # fmt: skip
+    with pytest.raises(Divergence, match="the test loss of the best weights is inf"):
+        go(made)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["status"], summary["test"]) == ("diverged", None)
+    with pytest.raises(Divergence, match="look for wild numbers in the data"):
+        load_trained(tmp_path / "run", Alone()).evaluate()
+    # The digest is that of the training, not of the best weights.
+    last = max((tmp_path / "run/checkpoints").glob("step-*.h5"))
+    assert summary["digest"] == load(last).digest
 
 
 def test_data_that_can_not_be_used_are_written_down_and_block_nothing(

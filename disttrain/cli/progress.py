@@ -56,8 +56,10 @@ class Progress(Callback):
         if os.environ.get("NO_COLOR"):
             # https://no-color.org, and a bar is nothing without the codes that move it.
             watched = False
-        self._console = Lines(file=self._stream, force_terminal=watched, highlight=False, emoji=False,
-                                soft_wrap=not watched)  # fmt: skip
+        self._console = Lines(
+            file=self._stream, force_terminal=watched, highlight=False, emoji=False,
+            soft_wrap=not watched,
+        )  # fmt: skip
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]:5.2f}"), BarColumn(None),
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),

@@ -30,7 +30,14 @@ FEW_CATEGORIES, MOST_CATEGORIES = 50, 1000
 """Different cells of a column of text that become inputs of their own: unasked, and asked."""
 
 RARE = 5
-INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")
+INDEX_NAMES = (
+    "", "unnamed: 0", "__index_level_0__", "index", "rownames", "row", "row_number", "id", "nr",
+    "no", "obs",
+)  # fmt: skip
+"""What a first column is called that only numbers the rows, in capitals or not."""
+
+FEW_CODES, ROWS_OF_TEXT = 10, 5
+"""Codes such as 4, f, r: so few different cells, of which each text comes so often."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,13 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
     found = survey(table, options.decimal, single, single)
     inputs, notes = _inputs(table, options, found, targets)
     mixed = [n for n in inputs if found.mixed(n)]
-    if mixed and not options.one_hot:
-        raise DataError(_odd(table, found, mixed[0]))
     if mixed:
+        odd = found.odd
         found = survey(table, options.decimal, [*single, *mixed], single)
+        found.odd = odd
+        wrong = next((n for n in mixed if not options.one_hot and not _codes(found.texts[n])), None)
+        if wrong is not None:
+            raise DataError(_odd(table, found, wrong))
     made = Preparation(
         tuple(_column(table, options, found, n, notes) for n in inputs),
         tuple(table.names[n] for n in targets),
@@ -81,6 +91,12 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
         )
         made = replace(made, dtype="float64")
     return made, notes
+
+
+def _codes(counts: dict[str, int]) -> bool:
+    """Tell whether cells, some of which are numbers, are codes of a few kinds and no mistakes."""
+    texts = [count for text, count in counts.items() if np.isnan(number_in(text))]
+    return len(counts) <= FEW_CODES and min(texts) >= ROWS_OF_TEXT
 
 
 def find_targets(table: Table, options: Options) -> list[int]:
@@ -125,9 +141,12 @@ def _inputs(
             raise UsageError(f"--columns names the target '{names[targets[0]]}': leave it out")
     else:
         chosen = [n for n in range(len(names)) if n not in targets]
-        if names[0] in INDEX_NAMES and 0 in chosen and found.counting:
+        different = found.counting or len(found.texts.get(0, ())) == found.rows
+        if names[0].lower() in INDEX_NAMES and 0 in chosen and different and found.rows > 1:
             chosen.remove(0)
-            notes.append("left out the first column, which has no name and numbers the rows")
+            notes.append(
+                f"left out the first column, '{names[0]}', which names or numbers the rows"
+            )
         empty = [n for n in chosen if not found.present[n]]
         if empty:
             notes.append(f"left out columns without any cell: {_listed(names, empty)}")
@@ -195,7 +214,8 @@ def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
     hint = ", or give --decimal ," if "," in cell and not cell.strip("0123456789,+-") else ""
     return (
         f"{where}: '{cell:.40}' is not a number, but others in the column are: correct it, give "
-        f"--na '{cell:.40}' if it says that a value is missing, or --drop the column{hint}"
+        f"--na '{cell:.40}' if it says that a value is missing, --categories one-hot if the column "
+        f"holds codes, or --drop it{hint}"
     )
 
 

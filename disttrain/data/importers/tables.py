@@ -101,7 +101,7 @@ def _rows(
     if not spool.count:
         raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
     if spool.count < start:
-        notes.append(f"{table.path}: {start - spool.count} of {start} rows with gaps were dropped")
+        notes.append(f"{table.path}: {start - spool.count} of {start} rows with gaps were left out")
     return spool.rows(), np.concatenate(parts)
 
 
@@ -120,6 +120,8 @@ def _gaps(
     lost = targets < 0 if targets.ndim == 1 else np.isnan(targets).any(axis=1)
     if preparation.missing == "drop" and labelled:
         return np.asarray(bad | lost)
+    if preparation.missing != "refuse" and not bad.any():
+        return np.asarray(lost)
     if bad.any():
         row = int(np.argmax(bad))
         column = places[preparation.column_of(int(np.argmax(gaps[row]))).name]

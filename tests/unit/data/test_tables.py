@@ -242,7 +242,10 @@ def test_the_ways_in_which_programs_write_tables(table, text):
 def test_an_index_column_is_left_out_and_a_nameless_one_that_counts_nothing_is_not(table):
     imported = import_table(table(",a,label\n0,5,x\n1,6,y\n"))
     assert [c.name for c in imported.preparation.columns] == ["a"]
-    assert "left out the first column, which has no name and numbers the rows" in imported.notes
+    assert "left out the first column, '', which names or numbers the rows" in imported.notes
+    assert columns(table("rownames,a,label\n1,5,x\n2,6,y\n")) == ["a"]
+    assert columns(table("id,a,label\nanna,5,x\nbert,6,y\n")) == ["a"]
+    assert columns(table("ID,a,label\n8,5,x\n2,6,y\n")) == ["ID", "a"]
     assert columns(table(",a,label\n7,5,x\n3,6,y\n")) == ["", "a"]
 
 
@@ -344,6 +347,13 @@ def test_text_among_numbers_is_a_mistake_unless_it_is_said_to_be_a_category(tabl
     assert train(path, na=("x",), missing="drop")[0].shape == (100, 2)
 
 
+def test_codes_of_numbers_and_letters_are_categories(table):
+    rows = "".join(f"{i},{'4fr'[i % 3]},{'ab'[i % 2]}\n" for i in range(30))
+    imported = import_table(table(f"a,drive,label\n{rows}"))
+    np.testing.assert_array_equal(imported.splits["train"][0][:3, 1:], np.eye(3))
+    assert "column 'drive' gives 3 inputs, one each for 4, f, r" in imported.notes
+
+
 GAPS = "a,b,c,label\n1,10,u,x\n,20,,y\n4,NA,u,x\n100,30,v,y\n"
 
 
@@ -368,7 +378,7 @@ def test_missing_cells_are_filled_as_asked(table, missing, want):
         inputs = inputs[:, [*range(width - 3), width - 1, width - 3, width - 2]]
     np.testing.assert_array_equal(inputs, want)
     if missing == "drop":
-        assert any("2 of 4 rows with gaps were dropped" in note for note in imported.notes)
+        assert any("2 of 4 rows with gaps were left out" in note for note in imported.notes)
 
 
 def test_na_is_missing_among_inputs_and_a_name_among_classes(table):
@@ -387,7 +397,10 @@ def test_missing_cells_are_never_filled_silently(table):
         train(table(GAPS))
     with pytest.raises(DataError, match="line 3, column 'label': the cell is empty"):
         train(table("a,label\n1,x\n2,\n3,y\n"))
-    assert train(table("a,label\n1,x\n2,\n3,y\n"), missing="drop")[0].tolist() == [[1], [3]]
+    for missing in ("drop", "mean"):  # a target is never made up
+        imported = import_table(table("a,label\n1,x\n2,\n3,y\n"), Options(missing=missing))
+        assert imported.splits["train"][0].tolist() == [[1], [3]]
+        assert any("1 of 3 rows with gaps were left out" in note for note in imported.notes)
 
 
 def test_columns_without_any_cell_are_left_out_and_that_is_said(table):

@@ -1,4 +1,4 @@
-"""Units that do nothing, or all the same: silent ReLU units, and layers of equal units."""
+"""Units that can't learn: silent ReLU units, and layers whose units are all equal."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["equal_units", "silence", "silent_units", "why_equal"]
 
-# So many units are named; of more, only the number is told.
+# Up to so many units are named; of more, only their number is given.
 NAMED = 8
 
 
 def silent_units(network: Network, inputs: Array) -> dict[str, list[int]]:
     """Return, for each ReLU layer, the units whose output is 0 for every row of `inputs`.
 
-    Such a unit has the derivative 0 for all these rows: if they are the training set, no gradient
-    will ever reach its weights again ("dead ReLU"). Layers without such units are left out.
+    Such a unit has the derivative 0 for all these rows: if they are the training set, its weights
+    get no gradient any more ("dead ReLU"). Layers without such units are left out.
     """
     found: dict[str, list[int]] = {}
     if not len(inputs):
@@ -43,7 +43,7 @@ def silent_units(network: Network, inputs: Array) -> dict[str, list[int]]:
 def silence(run: Run) -> dict[str, str]:
     """Return a sentence for each layer with silent units, on the first block of training rows.
 
-    For rank 0 alone, between intervals: it uses buffers that a step fills anew.
+    For rank 0 alone, between intervals: it overwrites buffers of a training step.
     """
     split = run.dataset.splits["train"]
     inputs, _ = run.feed(split, samples_of(0, split))
@@ -60,23 +60,23 @@ def silence(run: Run) -> dict[str, str]:
 
 
 def equal_units(network: Network) -> list[str]:
-    """Return the names of layers in which all units are equal and stay so for ever.
+    """Return the names of layers in which all units are equal and will stay equal.
 
-    That is so where all have the same weights and the same bias, and the next layer weighs them
-    all alike: then they compute the same, get the same gradient, and change alike. Where the next
-    layer tells them apart, or in the last layer, whose units have targets of their own, equal
-    units part at the first update.
+    That is so where all have the same weights and the same bias, and the next layer has the same
+    weights for each of them: then all get the same gradient. Where the next layer has different
+    weights, or in the last layer, whose units have different targets, equal units become different
+    at the first update.
     """
     views = network.layout.views(network.values)
-    # What has no parameters treats all units alike, but for dropout, which tells them apart.
-    telling = [
+    # Layers without parameters treat all units alike, except dropout.
+    distinguishing = [
         (name, {key: network.device.get(value) for key, value in here.items()})
         for name, layer, here in zip(network.names, network.layers, views, strict=True)
         if here or isinstance(layer, Dropout)
     ]
     return [
         name
-        for (name, here), (_, after) in pairwise(telling)
+        for (name, here), (_, after) in pairwise(distinguishing)
         if _is_matrix(here) and len(here["weight"]) > 1
         and all(_same(value) for value in here.values())
         and _is_matrix(after) and _same(after["weight"].T)

@@ -1,4 +1,4 @@
-"""What the intervals of a run say about its settings, and what to change next: the rules.
+"""Rules that find from the intervals of a run what is wrong with its settings, and what to change.
 
 `t` is the training loss and `v` the validation loss of an interval, `t0` the loss to begin with:
 log K for the softmax over K classes, else the first interval's. "Lately" is the last ten intervals.
@@ -7,8 +7,8 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
    fell, and its changes are at least 10 % of its mean, which is at least 5 % of `t0`.
 2. Too large a rate, no descent: the last `t` is above both the first and 1.05 `t0`.
 3. Too small a rate: `t` fell in 9 of 10 intervals, by less than 10 % from the first to the
-   last, the last is still above half of `t0`, and it is not that it has arrived: a step of the
-   second half of the changes, divided by its rate, does at least half of what the first did.
+   last, the last is still above half of `t0`, and it has not converged: the changes of the second
+   half, each divided by its rate, add up to at least half of those of the first half.
 4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
    of the last two, rose by at least 10 %, to at least 5 % of `t0`. Or a gap: that `v` is at
    least 3 times the last `t` and at least 10 % of `t0`.
@@ -19,11 +19,11 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
    always saying the most frequent class by less than a tenth of what is missing to 100 %, or by
    less than two standard errors of the validation rows' accuracy; without classes, the loss is
    above 90 % of that of always saying the mean.
-7. A rate that has faded: in the last fifth of the intervals or more, at least three, it was
-   below a thousandth of the largest, and `t` changed by less than 1 %.
+7. A rate that has become too small to learn: in the last fifth of the intervals or more, at least
+   three, it was below a thousandth of the largest, and `t` changed by less than 1 %.
 
-A rate that is too large or too small (1-3) hides the rest, so 4 and 5 wait until it is mended;
-5 is not said beside 6, whose advice is the same.
+Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not said beside 6, whose
+advice is the same.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def diagnose(
 ) -> list[str]:
     """Return what is wrong with a run, by stated rules, or one sentence that all is well.
 
-    `guessed` is what guessing reaches on the validation rows (where there are none, on the training
-    rows), `odd` what is odd about the scale of inputs and targets.
+    `guessed` is the score of guessing on the validation rows (where there are none, on the training
+    rows), `odd` the sentences about the scale of inputs and targets.
 
-    `history` are the intervals as in `metrics.jsonl`; of fewer than three, and of a perceptron,
-    whose rule knows no better or worse rate, nothing is said. The rules stand at the top of this
+    `history` are the intervals as in `metrics.jsonl`. Nothing is said about fewer than three, or
+    about a perceptron, for which no rate is better than another. The rules stand at the top of this
     file.
     """
     if len(history) < LEAST or settings.model.loss == "perceptron":
@@ -117,7 +117,7 @@ def _creeps(history: History, settings: Settings) -> str | None:
     fall = 1 - losses[-1] / losses[0] if losses[0] > 0 else 0.0
     if falling < 0.9 * len(changes) or fall >= 0.1:
         return None
-    # What a unit of rate did, early and late: where it did more early, the loss has arrived.
+    # The fall divided by the rate: where it is much less in the later half, the loss has converged.
     done = [-c / h["learning_rate"] for c, h in zip(changes, history[1:], strict=True)]
     half = len(done) // 2
     late, early = sum(done[-half:]), sum(done[:half])
@@ -206,7 +206,7 @@ def _guesses(history: History, guessed: Guess) -> str | None:
     if accuracy is not None and guessed.accuracy is not None:
         base, error = guessed.accuracy, 0.0
         if known:
-            # How many of so few are right by chance.
+            # The standard error of the accuracy on so many rows.
             error = math.sqrt(base * (1 - base) / guessed.rows)
         if accuracy >= min(base + max(0.1 * (1 - base), 2 * error), 1.0) and accuracy > base:
             return None

@@ -1,4 +1,4 @@
-"""Is a backward pass the derivative of its forward pass? Central differences in float64 tell."""
+"""Compares a backward pass with central differences of its forward pass, in float64."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from disttrain.model import Backward, Context, Layer, Loss, Network, Parameter, 
 
 __all__ = ["GradientCheck", "gradient_check"]
 
-# Below this relative error nothing is looked at more closely.
+# From this relative error on, shorter steps are tried.
 GOOD = 1e-7
 # Where the slopes to both sides differ by more than this part, there is a kink, as in ReLU's zero.
 KINK = 0.01
@@ -97,11 +97,11 @@ def gradient_check(
 def _both(
     network: Network, rows: np.ndarray, targets: np.ndarray | None, loss: Loss
 ) -> tuple[Callable[[], float], list[dict[str, Array]]]:
-    """Return a function for the loss at the network's weights, and what backward says of them."""
+    """Return a function for the loss at the network's weights, and the gradients by backward."""
     if targets is not None and targets.dtype.kind not in "iu":
         targets = targets.astype("f8")
     context = Context("loss", Cpu(), "float64", Workspace(Cpu().empty), {})
-    # What backward does not write, or adds to what is there, is not a number in the end.
+    # NaN stays where backward does not write, or where it adds instead of writing.
     gradients = np.full(network.layout.length, np.nan)
     views = network.layout.views(gradients)
     outputs, backward = network.forward(rows, Pass(gradients=views))
@@ -115,7 +115,7 @@ def _both(
 
 
 def _nudge(network: Network, random: np.random.Generator) -> None:
-    """Move all parameters a little, but not the inputs, which are the first layer's."""
+    """Move all parameters a little, but not the inputs, which are the parameter of `_Inputs`."""
     nudge = 0.1 * random.standard_normal(len(network.values))
     network.layout.views(nudge)[0]["inputs"][...] = 0
     network.values += nudge
@@ -175,7 +175,7 @@ def _error(
     """Return the relative error of the derivative `a` by number `n` of `w`, and the difference.
 
     Where it is not good, shorter steps are tried: a long one may reach across a kink nearby. None
-    where there is a kink at the very place.
+    where the number itself is at a kink.
     """
     kept, here = float(w.flat[n]), total()
     best = math.inf, math.nan
@@ -189,7 +189,7 @@ def _error(
         numeric = (left + right) / 2
         error = abs(a - numeric) / max(abs(a), abs(numeric), floor)
         if math.isnan(best[1]) or error < best[0]:
-            # What is not a number is as wrong as can be.
+            # An error of NaN counts as infinite.
             best = (error if math.isfinite(error) else math.inf), numeric
         if best[0] < GOOD:
             return best

@@ -1,4 +1,4 @@
-"""What is reached by guessing: by always giving one answer, without a look at the inputs."""
+"""The score of guessing: of always giving the same answer, whatever the inputs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Guess", "guess"]
 class Guess:
     """The score of the best answer that does not depend on the inputs, on the `rows` of one split.
 
-    `answer` says it in words; `accuracy` is None where targets are numbers, `loss` where it is not
-    known for the loss of the run.
+    `answer` is that answer in words; `accuracy` is None where targets are numbers, `loss` is None
+    for a loss function that is not built in.
     """
 
     answer: str
@@ -26,7 +26,7 @@ class Guess:
 
 
 def guess(dataset: Dataset, split: str, loss: str) -> Guess:
-    """Return what guessing reaches on `split`, from the targets of the training rows.
+    """Return the score of guessing on `split`, with the best answer for the training rows.
 
     Classes: always the most frequent class; as probabilities the frequencies of all K classes,
     `p_k = (n_k + 1) / (n + K)` (Laplace's, so that none is 0). Then the softmax loss is the mean of

@@ -42,15 +42,14 @@ class SanityCheck:
 
 
 def sanity_checks(run: Run) -> list[SanityCheck]:
-    """Return what the initial network of `run`, built from its settings, is worth. Collective.
+    """Return the checks of the initial network of `run`, built from its settings. Collective.
 
-    Rank 0 computes and all know; the run and its weights are left as they are.
+    Rank 0 computes them and sends them to all; the run and its weights do not change.
 
-    1. initial loss: over a block of training rows, against what outputs that know nothing give:
-       `log K` for the softmax over K classes (from half of it to 3 above: small networks
-       scatter), `Σ y²` for the squared
-       loss (from a quarter of it to 3 above for each output).
-    2. distinct units: no hidden layer begins with units that stay equal for ever.
+    1. initial loss: over a block of training rows, it is near that of constant outputs: `log K` for
+       the softmax over K classes (from half of it to 3 above: small networks vary much), `Σ y²` for
+       the squared loss (from a quarter of it to 3 above for each output).
+    2. distinct units: no hidden layer begins with units that stay equal.
     3. gradients: a sample of weights and inputs against central differences in float64.
     4. overfit: 20 training samples, of each class its part, with neither weight decay nor dropout,
        in batches of all of them, at a constant rate: their mean loss must fall to 0.01 (where
@@ -67,7 +66,7 @@ def sanity_checks(run: Run) -> list[SanityCheck]:
 
 
 def calmed(run: Run) -> Predictor:
-    """Return the network of the run, freshly begun, without dropout."""
+    """Return the network of the run with its initial weights and without dropout."""
     settings = without_regularization(run.settings)
     device, shape = run.network.device, run.network.shapes[0]
     return build_predictor(settings, run.comm, run.normalization, shape, device, None, run.loss)
@@ -169,13 +168,13 @@ def learned(run: Run, inputs: Any, targets: Any, rate: float, enough: float) -> 
     model, device = calmed(run), run.network.device
     network, count = model.network, len(inputs)
     gradients = device.put(np.zeros(network.layout.length, network.dtype))
-    now = Pass(gradients=network.layout.views(gradients))
+    pass_ = Pass(gradients=network.layout.views(gradients))
     optimizer = Optimizer(network, model.settings.optimizer)
     loss, least, since = math.inf, math.inf, 0
     with np.errstate(all="ignore"):
         for step in range(STEPS + 1):
             run.comm.phase("sanity checks")
-            outputs, backward = network.forward(inputs, now)
+            outputs, backward = network.forward(inputs, pass_)
             total, loss_gradient = model.loss.forward(outputs, targets, model.loss_context)
             loss = float(np.sum(total)) / count
             if loss <= enough or not math.isfinite(loss):

@@ -1,4 +1,4 @@
-"""Which learning rates work: one short training in which the rate rises until the loss breaks."""
+"""Which learning rates work: one short training in which the rate rises until the loss diverges."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RangeTest:
 
     `largest_stable` is the rate at which the smoothed loss is least: beyond it the loss rises.
     `steepest` is the rate, below that, around which it falls fastest for equal factors of the rate.
-    `diverged_at` is the rate at which the loss broke, None where it did not.
+    `diverged_at` is the rate at which the loss diverged, None where it did not.
     """
 
     initial_loss: float
@@ -82,7 +82,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
     losses: list[float] = []
     broken = False
     with within_limits(run.settings, run.comm):
-        # The last step only shows what the one before it has done.
+        # One step more, whose loss shows the effect of the last rate.
         for step, rate in enumerate([*rates, low]):
             try:
                 with np.errstate(all="ignore"):
@@ -101,7 +101,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
 
 
 def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
-    """Return what `losses` say: `losses[i]` is what the updates before step `i` have led to."""
+    """Return the result of the test; `losses[i]` is the loss after the updates before step `i`."""
     if not losses:
         raise UsageError("the loss is not finite before any update: normalize the inputs")
     after = losses[1:]
@@ -111,7 +111,7 @@ def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
     diverged_at = rates[min(len(after), len(rates) - 1)] if broken else None
     best = min(range(len(smooth)), key=smooth.__getitem__, default=0)
     if not points or smooth[0] - smooth[best] <= noise(points[: best + 1]):
-        # No rate did any good.
+        # No rate lowered the loss by more than noise.
         return RangeTest(losses[0], points, None, None, diverged_at)
     # Rates rise by equal factors, so a difference is a slope by the logarithm of the rate.
     slopes = [smooth[min(i + 1, best)] - smooth[max(i - 1, 0)] for i in range(best + 1)]
@@ -120,6 +120,6 @@ def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
 
 
 def noise(points: list[Point]) -> float:
-    """Return the fall that a smoothed loss needs to be one: 2 %, and four standard errors."""
+    """Return the fall of a smoothed loss that may be noise: 2 %, or four standard errors if more."""
     squares = sum((point.loss - point.smoothed) ** 2 for point in points) / len(points)
     return max(0.02 * points[0].smoothed, 4 * math.sqrt(squares / (2 * AROUND + 1)))

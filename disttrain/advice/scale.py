@@ -1,4 +1,4 @@
-"""Whether inputs and targets have a size that a network can learn from."""
+"""Whether the scale of inputs and targets is one that a network can learn from."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["odd_scales"]
 
 # So many of the first training rows are looked at.
 ROWS = 1024
-# Weights begin, and usual learning rates are, as if deviations were near 1.
+# Initial weights and usual learning rates are made for standard deviations near 1.
 SMALL, LARGE = 0.01, 100.0
-# Of the largest deviation of a feature over the smallest.
+# The largest standard deviation of an input, divided by the smallest.
 FAR_APART = 1000.0
 CURE = 'use data.normalize = "standardize"'
 

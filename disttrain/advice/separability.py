@@ -1,4 +1,4 @@
-"""Whether a line (a plane) can tell two classes apart: what a perceptron's training has shown."""
+"""Whether two classes are linearly separable, for the report of a perceptron's training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from disttrain.training.run import Run
 
 __all__ = ["perceptron_says", "separable"]
 
-# More samples than this are not examined: the proof looks at all of them at once.
+# More samples than this are not examined: the proof takes a matrix of all of them.
 LARGEST = 20_000
 TOLERANCE = 1e-8
 
@@ -71,7 +71,7 @@ def _distance(matrix: np.ndarray, target: np.ndarray) -> float:
             if not bad.any():
                 weights = trial
                 break
-            # Go towards the trial until the first weight would turn negative, and let it go.
+            # Go towards the trial until the first weight is zero, and remove it.
             reach = (weights[bad] / (weights[bad] - trial[bad])).min()
             weights += reach * (trial - weights)
             chosen &= weights > 1e-14

@@ -1,4 +1,4 @@
-"""A cheap checksum of an array in which every bit and its place count."""
+"""A cheap checksum of an array that depends on every bit and its position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHUNK = 1 << 16
 MODULUS = 1 << 64
 HALF = np.uint64(32)
 SPREAD = 0x9E3779B97F4A7C15
-# Odd, so that a bit that flips anywhere changes the sum; each place has its own.
+# Odd factors, a different one for each word: one flipped bit always changes the sum.
 ODD = np.arange(1, 2 * CHUNK, 2, dtype=np.uint64)
 
 
@@ -19,9 +19,8 @@ def checksum(array: Array) -> int:
     """Return a checksum of a contiguous host array, modulo 2⁶⁴.
 
     `Σ (2 i + 1) (word_i + K (word_i >> 32))` over the 64-bit words, K odd. One flipped bit always
-    changes it, and so do two flips of the same bit in different words: the second term brings
-    the upper bits, which alone would fall out of the sum, down to where places tell them apart. It
-    is no defence against somebody who wants to deceive.
+    changes it. So do flips of the same bit in two words: without the second term, two flips of an
+    upper bit could cancel modulo 2⁶⁴. It finds accidents, not deliberate changes.
     """
     raw = array.reshape(-1).view(np.uint8)
     whole = len(raw) // 8 * 8

@@ -55,7 +55,7 @@ _functions = _load()
 def _fit(*arrays: Array) -> bool:
     """Return whether these are what the library reads: contiguous, of one of its dtypes.
 
-    A layer or a loss of a user's own may hand on anything.
+    A layer or a loss that a user wrote may pass other arrays.
     """
     dtype = arrays[0].dtype
     return dtype.char in NUMBERS and all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
@@ -102,7 +102,7 @@ def momentum(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, beta: float,
     decay: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w` and `v`; all is said at `cpu_kernels.momentum`."""
+    """Apply one update to flat `w` and `v`, as `cpu_kernels.momentum` does."""
     if form == "averaged":
         rate = -rate * (1 - beta)
     bits: int = _functions[f"momentum_{form}", w.dtype.char](
@@ -115,7 +115,7 @@ def adam(
     w: Array, m: Array, v: Array, g: Array, inverse: float, decay: float, keep: float,
     beta1: float, beta2: float, rate: float, root: float, epsilon: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w`, `m` and `v`; all is said at `cpu_kernels.adam`."""
+    """Apply one update to flat `w`, `m` and `v`, as `cpu_kernels.adam` does."""
     bits: int = _functions["adam", w.dtype.char](
         len(w), _at(w), _at(m), _at(v), _at(g), inverse, decay, keep,
         beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon,
@@ -124,7 +124,7 @@ def adam(
 
 
 def square_sums(x: Array) -> Array:
-    """Return the sum of squares of each block; all is said at `cpu_kernels.square_sums`."""
+    """Return the sum of squares of each block, as `cpu_kernels.square_sums` does."""
     sums = np.empty(-(-len(x) // cpu_kernels.CHUNK))
     _functions["square_sums", x.dtype.char](len(x), _at(x), _at(sums))
     return sums

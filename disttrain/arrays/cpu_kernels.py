@@ -16,7 +16,7 @@ Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
 # (weights, velocity, gradient, two scratch) fit in a core's second-level cache.
 CHUNK = 1 << 15
-# Sums that go on side by side where squares are added: as many as wide vectors can hold.
+# Independent partial sums when squares are added, so that a kernel can use wide vectors.
 LANES = 64
 
 
@@ -151,9 +151,9 @@ def adam(
 def square_sums(x: Array) -> Array:
     """Return the sum of squares of each block of `CHUNK` elements of flat `x`, as float64.
 
-    In a block every `LANES`-th square is added in its order; then the second half of these sums is
-    added to the first, until there is one. So its bits depend on the block alone, and whoever holds
-    whole blocks can compute their part.
+    In a block, lane `l` adds the squares of elements `l`, `l + LANES`, ... in this order; then the
+    second half of the lanes is added to the first half until one is left. So the bits of a sum
+    depend on its block alone.
     """
     sums = np.zeros(-(-len(x) // CHUNK))
     for number, low in enumerate(range(0, len(x), CHUNK)):

@@ -41,10 +41,10 @@ class Mirror:
         """Start to copy `array[low:high]` to the host."""
 
     def wait(self) -> None:
-        """Return when everything that left is at the host and `host` may be written again."""
+        """Return when all copies have reached the host and `host` may be written again."""
 
     def arrive(self) -> None:
-        """Copy the whole host vector to the device, before whatever the device does next."""
+        """Copy the whole host vector to the device, before the next kernels there."""
 
 
 class Device:
@@ -78,7 +78,7 @@ class Device:
         """Return when host arrays that were given to `put` may be written again."""
 
     def get(self, array: Array) -> np.ndarray:
-        """Return `array` on the host, when everything that writes to it is done."""
+        """Return `array` on the host, after all kernels that write to it."""
         return np.asarray(array)
 
     def mirror(self, host: np.ndarray) -> Mirror:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, never on who draws them or what came before.
+"""Random numbers that depend on their key alone, not on the rank or on earlier draws.
 
 A draw is keyed by `(seed, purpose, numbers...)` and comes from a counter-based generator
 (Philox-4x64: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011), so any rank can
@@ -35,7 +35,7 @@ def permutation(length: int, seed: int, purpose: str, *numbers: int) -> np.ndarr
 def field(rows: int, width: int, first: int, seed: int, purpose: str, *numbers: int) -> np.ndarray:
     """Return rows `first .. first+rows-1` of an endless field of random 16-bit numbers.
 
-    A row is the same whoever draws it, with whichever others: the stream is advanced to its place.
+    The generator jumps to row `first`, so a row does not depend on the range it is drawn with.
     """
     blocks = -(-width // PER_BLOCK)
     bits = _bits(seed, purpose, *numbers)

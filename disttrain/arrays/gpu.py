@@ -85,7 +85,7 @@ class Gpu(Device):
         self._copied.synchronize()
 
     def get(self, array: Array) -> np.ndarray:
-        """Return `array` on the host, when everything that writes to it is done."""
+        """Return `array` on the host, after all kernels that write to it."""
         return np.asarray(cupy.asnumpy(array))
 
     def mirror(self, host: np.ndarray) -> Mirror:
@@ -106,7 +106,7 @@ class GpuMirror(Mirror):
         with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
             address = host.ctypes.data
             cupy.cuda.runtime.hostRegister(address, max(host.nbytes, 1), 0)
-            # Registered memory must not be given back while CUDA believes that it is there.
+            # CUDA must forget the memory before it is freed.
             weakref.finalize(self, _unregister, host, address)
 
     def leave(self, low: int, high: int) -> None:
@@ -120,12 +120,12 @@ class GpuMirror(Mirror):
             )  # fmt: skip
 
     def wait(self) -> None:
-        """Return when everything that left is at the host and `host` may be written again."""
+        """Return when all copies have reached the host and `host` may be written again."""
         self._copies.synchronize()
         self._arrived.synchronize()
 
     def arrive(self) -> None:
-        """Copy the whole host vector to the device, before whatever the device does next."""
+        """Copy the whole host vector to the device, before the next kernels there."""
         if self.host.size:
             stream = cupy.cuda.get_current_stream()
             cupy.cuda.runtime.memcpyAsync(

@@ -86,7 +86,7 @@ def momentum(
 ) -> int:  # fmt: skip
     """Apply one update to flat `w` and `v`; the formulas stand at the processor's `momentum`.
 
-    Returns 0: to count bits would take a pass of its own.
+    Returns 0: the sum of bits would need one more pass over memory.
     """
     _momentum[form](g, inverse, rate, beta, decay, w, v)
     return 0
@@ -105,5 +105,5 @@ def adam(
 
 
 def square_sums(x: Array) -> Array:
-    """Return the sum of squares of flat `x` as one float64: here one block is as good as many."""
+    """Return the sum of squares of flat `x`, as one float64 in an array."""
     return _square_sum(x).reshape(1)

@@ -2,8 +2,8 @@
 
    Built with -O3 -ffp-contract=off: the operations and their order are those of cpu_kernels.py, so
    the bits are the same, whatever the width of the vectors that the machine has. With -fno-math-errno
-   square roots go by vectors too, and with -fno-trapping-math comparisons do; neither changes a
-   number: only the flags that nobody reads. */
+   square roots use vectors too, and with -fno-trapping-math comparisons do. Neither changes a
+   result: only the floating-point flags differ, and this program does not read them. */
 
 #include <math.h>
 #include <stddef.h>
@@ -11,9 +11,9 @@
 #include <string.h>
 
 #ifdef KERNEL
-/* Built for one kind of machine by whoever says -DKERNEL= (the tests, for each width of vectors). */
+/* The tests give -DKERNEL= and build once for each width of vectors. */
 #elif defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-/* One build for all machines of a cluster: each takes the widest vectors that it has. */
+/* One build for all machines of a cluster: each uses the widest vectors that it has. */
 #define KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define KERNEL
@@ -30,6 +30,21 @@
         memcpy(&bits_, &(number), sizeof bits_);                                                   \
         sum += bits_;                                                                              \
     } while (0)
+
+/* One update with momentum: s is the gradient with weight decay, UPDATE sets v[i] and w[i]. */
+#define MOMENTUM(T, U, NAME, UPDATE)                                                               \
+    KERNEL uint64_t NAME(ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse,\
+                         T rate, T momentum, T decay) {                                            \
+        U of_w = 0, of_v = 0; /* two independent sums: the processor adds to both at once */       \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            T wi = w[i], vi = v[i];                                                                \
+            COUNT(U, of_w, wi);                                                                    \
+            COUNT(U, of_v, vi);                                                                    \
+            T s = g[i] * inverse + wi * decay;                                                     \
+            UPDATE;                                                                                \
+        }                                                                                          \
+        return (U)(of_w + of_v);                                                                   \
+    }
 
 #define KERNELS(T, U, NAME, SQRT)                                                                  \
     KERNEL void activate_relu_##NAME(ptrdiff_t rows, ptrdiff_t units, T *restrict z,               \
@@ -61,51 +76,11 @@
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    KERNEL uint64_t momentum_classical_##NAME(                                                     \
-        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
-        T momentum, T decay) {                                                                     \
-        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T wi = w[i], vi = v[i];                                                                \
-            COUNT(U, of_w, wi);                                                                    \
-            COUNT(U, of_v, vi);                                                                    \
-            T s = g[i] * inverse + wi * decay;                                                     \
-            v[i] = vi = vi * momentum + s;                                                         \
-            w[i] = wi - vi * rate;                                                                 \
-        }                                                                                          \
-        return (U)(of_w + of_v);                                                                   \
-    }                                                                                              \
-                                                                                                   \
+    MOMENTUM(T, U, momentum_classical_##NAME, v[i] = vi = vi * momentum + s; w[i] = wi - vi * rate)\
     /* `rate` is -α (1-β) here. */                                                                 \
-    KERNEL uint64_t momentum_averaged_##NAME(                                                      \
-        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
-        T momentum, T decay) {                                                                     \
-        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T wi = w[i], vi = v[i];                                                                \
-            COUNT(U, of_w, wi);                                                                    \
-            COUNT(U, of_v, vi);                                                                    \
-            T s = g[i] * inverse + wi * decay;                                                     \
-            v[i] = vi = vi * momentum + s * rate;                                                  \
-            w[i] = wi + vi;                                                                        \
-        }                                                                                          \
-        return (U)(of_w + of_v);                                                                   \
-    }                                                                                              \
-                                                                                                   \
-    KERNEL uint64_t momentum_nesterov_##NAME(                                                      \
-        ptrdiff_t n, T *restrict w, T *restrict v, const T *restrict g, T inverse, T rate,         \
-        T momentum, T decay) {                                                                     \
-        U of_w = 0, of_v = 0; /* two sums do not wait for each other */                            \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            T wi = w[i], vi = v[i];                                                                \
-            COUNT(U, of_w, wi);                                                                    \
-            COUNT(U, of_v, vi);                                                                    \
-            T s = g[i] * inverse + wi * decay;                                                     \
-            v[i] = vi = vi * momentum + s;                                                         \
-            w[i] = wi - (s + vi * momentum) * rate;                                                \
-        }                                                                                          \
-        return (U)(of_w + of_v);                                                                   \
-    }                                                                                              \
+    MOMENTUM(T, U, momentum_averaged_##NAME, v[i] = vi = vi * momentum + s * rate; w[i] = wi + vi) \
+    MOMENTUM(T, U, momentum_nesterov_##NAME,                                                       \
+             v[i] = vi = vi * momentum + s; w[i] = wi - (s + vi * momentum) * rate)                \
                                                                                                    \
     /* All factors are cpu_kernels.adam's. */                                                      \
     KERNEL uint64_t adam_##NAME(                                                                   \

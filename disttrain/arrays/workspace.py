@@ -14,13 +14,12 @@ class Workspace:
     """Named arrays whose first axis counts samples, made by `allocate(shape, dtype)`.
 
     For the same key and shape the same memory is returned; fewer samples get the head of it. So a
-    step allocates nothing once the largest batch has been seen, and what was asked for last is
-    found by two comparisons.
+    step allocates nothing once the largest batch has been seen.
     """
 
     def __init__(self, allocate: Callable[[tuple[int, ...], Any], Array]) -> None:
         self._allocate = allocate
-        # What was asked for last: shape, type, the array; and the memory that it is the head of.
+        # Key → shape and dtype of the last request, the array, the memory that it is the head of.
         self._arrays: dict[Hashable, tuple[tuple[int, ...], Any, Array, Array]] = {}
 
     def array(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -1,7 +1,7 @@
-"""The first form of the commit record: it says where data sets lie, but not what they are.
+"""The first form of the commit record: it says where data sets lie, but not their types and shapes.
 
-Types, shapes and attributes stand in the HDF5 part, which was always written in the same form. So
-they are found by the bytes that stand around them, and no address in the file is followed.
+These and the attributes stand in the HDF5 part, which was always written in the same form. So they
+are found by the bytes around them; no address in the file is followed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commit record: what stands behind the HDF5 file, says that all of it is there, and where.
+"""The commit record behind the HDF5 file: it proves that the file is whole, and lists its tensors.
 
     HDF5 file | table (JSON) | length of the table (8 bytes, little-endian)
               | b"disttrain-commit" | SHA-256 of the table and its length
@@ -9,9 +9,8 @@
     attributes    group ("" for the root) → its attributes
     structure     SHA-256 of all bytes that lie in no data set
 
-So the record, which is written last, covers every byte and says which tensor is damaged; and a
-checkpoint is read by it alone: no HDF5 library ever sees one. HDF5 itself does not look behind its
-own end.
+The record is written last and covers every byte, so it shows which tensor is damaged. A checkpoint
+is read by its record alone, without an HDF5 library. HDF5 ignores what is behind its own end.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = [
 MARK = b"disttrain-commit"
 END = len(MARK) + hashlib.sha256().digest_size
 STRUCTURE = "the structure of the file"
-# Tens of thousands of data sets: their table, and what HDF5 needs for them.
+# Bytes of the table, and of the HDF5 structure, for tens of thousands of data sets.
 MOST, STRUCTURE_BYTES = 8 << 20, 32 << 20
 DTYPE = re.compile(r"[<>]f[248]|\|S[1-9]\d{0,9}")
 DIMENSIONS = 32
@@ -105,9 +104,9 @@ def has_record(end: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Record:
-    """A record that is whole and stands where it says; its parts lie in the file, each apart.
+    """A record that is whole; its parts lie inside the file and do not overlap.
 
-    `attributes` is None in the first form of the record, which says no types either (before.py).
+    `attributes` is None in the first form of the record, which has no types either (before.py).
     """
 
     size: int
@@ -142,7 +141,8 @@ class Record:
 def read_record(file: BinaryIO) -> Record | None:
     """Return the record of a file; None where there is none, or not a whole one. Raises OSError.
 
-    Raises ValueError for a whole record that states what can't be: anybody can sign anything.
+    Raises ValueError for a whole record that states something impossible: its SHA-256 finds damage,
+    but anybody can compute it.
     """
     size = file.seek(0, 2)
     end = _bytes(file, max(0, size - END - 8), min(size, END + 8))
@@ -162,7 +162,7 @@ def read_record(file: BinaryIO) -> Record | None:
 
 
 def _checked(table: dict[str, Any]) -> Record:
-    """Return what the table states, of which nothing lies outside of the file, or twice."""
+    """Return the record of a table; raise ValueError for parts outside the file or overlapping."""
     size = table["bytes"]
     parts = {name: Part(*place) for name, place in table["data sets"].items()}
     if not all(name.isprintable() for name in parts):
@@ -189,7 +189,7 @@ def _checked(table: dict[str, Any]) -> Record:
 
 
 def _typed(parts: Mapping[str, Part], types: Mapping[str, Any]) -> dict[str, Part]:
-    """Return the parts with their types, which fit the bytes that are there."""
+    """Return the parts with their types; raise ValueError where these do not fit their lengths."""
     found = {}
     for name, part in parts.items():
         dtype, shape = types[name]
@@ -205,7 +205,7 @@ def _typed(parts: Mapping[str, Part], types: Mapping[str, Any]) -> dict[str, Par
 
 
 def _bytes(file: BinaryIO, first: int, count: int) -> bytearray:
-    """Return `count` bytes from `first` on, which can be written to. Raises OSError."""
+    """Return `count` bytes from `first` on, as a bytearray. Raises OSError."""
     content = bytearray(count)
     file.seek(first)
     if file.readinto(content) != count:  # type: ignore[attr-defined]

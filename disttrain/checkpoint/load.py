@@ -1,8 +1,8 @@
 """Reading a checkpoint: whole and of this format, or one sentence that says what is wrong.
 
-A checkpoint is read by its commit record (commit.py), never as HDF5. The record guards against
-damage; anyone can write a right one behind anything. So what it states, and all that stands before
-it, is taken as what a stranger wrote, and checked to be of this form alone.
+A checkpoint is read by its commit record (commit.py), never as HDF5. The record proves that nothing
+is damaged, but not who wrote it. So its content is treated as untrusted, and checked to have exactly
+the form that is written here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from disttrain.errors import CheckpointError, DamagedCheckpoint
 
 __all__ = ["load"]
 
-# What the optimizer kept before checkpoints named its state vectors.
+# The slots of checkpoints from before they listed them.
 BEFORE_SLOTS = ["velocity"]
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -63,7 +63,7 @@ def load(path: str | Path) -> Snapshot:
             f"checkpoint {path} can't be read ({cause}): it may be whole; see to the cause and try "
             "again"
         ) from None
-    # Whatever a stranger's text or number leads to, also what nobody thought of.
+    # Untrusted content may raise anything.
     except Exception as error:
         reason = (str(error)[:300].splitlines() or [type(error).__name__])[0]
         reason = "".join(c if c.isprintable() else "?" for c in reason)
@@ -149,7 +149,7 @@ def _tensors(
 
 
 def _checked(facts: dict[str, Any], inputs: int | None) -> dict[str, Any]:
-    """Return the facts of a normalization, which are all there and as they should be."""
+    """Return the facts of a normalization; raise ValueError for a missing or wrong one."""
     good = (
         set(facts) == {"kind", "divisor", "mean", "deviation"}
         and isinstance(facts["kind"], str)

@@ -1,8 +1,8 @@
 """Writing a checkpoint so that it is whole on disk or not there at all.
 
-The file is built in memory, written to a neighbour in one go, synced, renamed over its name, and
-the directory is synced. HDF5 never writes to the disk itself: its own writes in place are many,
-and it does not recover from a full disk.
+The file is built in memory, written to a temporary file beside it, synced and renamed over its
+name; then the directory is synced. HDF5 never writes to the disk itself: it would write in many
+places, and it does not recover from a full disk.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def written(arrays: Arrays, attributes: Attributes) -> bytes:
             group.attrs.update(own)
         for name, array in arrays.items():
             made = file.create_dataset(name, data=array)
-            # One without elements has no place.
+            # An array without elements has no offset.
             place = made.id.get_offset() or 0
             parts[name] = Part(place, made.nbytes, "", made.dtype.str, made.shape)
         file.flush()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: facts that know no rank, as plain data."""
+"""What a checkpoint holds, as plain data that does not depend on the number of ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run remembers from step to step, and must find again when it is resumed."""
+"""The progress of a run: all but its weights and slots that must be the same after a resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Report", "State"]
 
 @dataclass(frozen=True)
 class Report:
-    """One interval, as rank 0 tells it to callbacks and writes it to `metrics.jsonl`.
+    """One interval, as rank 0 gives it to callbacks and writes it to `metrics.jsonl`.
 
     Losses are means over samples without the penalty, which stands beside them; accuracies are
     fractions, None where targets are no classes; `seconds` is the time that the interval's steps
@@ -35,7 +35,7 @@ class Report:
 
 @dataclass
 class State:
-    """Everything about the progress of a run but its weights; knows no rank.
+    """The progress of a run, but for its weights and slots; it does not depend on the ranks.
 
     `loss`, `correct`, `samples` and `seconds` are the sums of the interval that is under way.
     `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
@@ -63,7 +63,7 @@ class State:
     changed_at: int = 0
 
     def add(self, loss: float, correct: float, samples: float, seconds: float) -> None:
-        """Count one step in, with the sums of its global batch."""
+        """Count one step, with the sums of its global batch."""
         self.step += 1
         self.loss += loss
         self.correct += correct
@@ -71,7 +71,7 @@ class State:
         self.seconds += seconds
 
     def close_interval(self, report: Report, patience: int | None) -> bool:
-        """Take in the report of the interval that ends; return True where it is the best so far."""
+        """Add the report of the interval that ends; return True where it is the best so far."""
         self.history.append(dataclasses.asdict(report))
         self.loss = self.correct = self.samples = self.seconds = 0.0
         judged = report.validation_loss
@@ -86,17 +86,17 @@ class State:
         return False
 
     def stop(self, reason: str) -> None:
-        """Have the run end here, before its last epoch."""
+        """End the run here, before its last epoch."""
         self.stopped_early, self.reason = True, reason
 
     def reconsider(self, patience: int | None) -> None:
-        """Take back, or make, the decision to stop for want of patience: that may have changed."""
+        """Decide again about stopping early, with a `patience` that may have changed."""
         if self.reason in ("", "patience"):
             impatient = patience is not None and self.idle >= patience
             self.stopped_early, self.reason = impatient, "patience" * impatient
 
     def copy(self) -> State:
-        """Return the state as it is now, for who keeps it while the run goes on."""
+        """Return a copy that does not change while the run goes on."""
         found = copy(self)
         for name, value in vars(self).items():
             if isinstance(value, list):
@@ -104,14 +104,14 @@ class State:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as JSON values: of the chain only its end, the rest is in its file."""
+        """Return the state as JSON values; of the chain, which has its own file, only the end."""
         return dataclasses.asdict(self) | {"digests": self.digests[-1:]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> State:
-        """Return the state that `to_json` wrote; keys it does not know are left alone.
+        """Return the state that `to_json` wrote; unknown keys are passed over.
 
-        Raises CheckpointError where a value is of another kind than here, or a count negative.
+        Raises CheckpointError where a value has another type than here, or a count is negative.
         """
         state = cls()
         for name, initial in vars(state).copy().items():

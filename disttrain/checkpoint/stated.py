@@ -17,12 +17,12 @@ __all__ = ["run_file_of", "state_of"]
 STATE_BYTES = 64 << 20
 # A thousand layers.
 RUN_FILE_BYTES = 128 << 10
-# The library that reads TOML takes memory with the square of a key's parts: 4 GB for 64 KB of them.
+# `tomllib` needs memory with the square of the parts of a key: 4 GB for a key of 64 KB.
 DOTS = 32
 CLASSES = 1 << 24
 AXES = 16
 
-# What is there must be so; a list of one means a list of those.
+# The types of values; keys may be missing. [str] means a list of texts, {} any table.
 FORM: dict[str, Any] = {
     "tensors": [str],
     "slots": [str],
@@ -43,7 +43,7 @@ FORM: dict[str, Any] = {
 
 
 class Stated(dict[str, Any]):
-    """A table of the state; a key that is missing is the checkpoint's fault."""
+    """A table of the state; reading a key that is missing raises CheckpointError."""
 
     def __missing__(self, key: str) -> Any:
         raise CheckpointError(
@@ -68,7 +68,7 @@ def state_of(text: bytes) -> Stated:
 
 
 def run_file_of(text: bytes) -> str:
-    """Return the run file, of a size that can be read in a moment."""
+    """Return the run file; raise ValueError for one that would take long to parse."""
     if len(text) > RUN_FILE_BYTES:
         raise ValueError(f"its run file has over {RUN_FILE_BYTES} bytes")
     run_file = text.decode()

@@ -23,8 +23,8 @@ BEGINNING = 1 << 20
 class Verdict:
     """What was found of one file: `problem` is a sentence, or "" where the file is whole.
 
-    Of a checkpoint that is whole `step`, `epoch`, `digest` and `progress` are
-    known; of a damaged one, where that can be told, which data sets are.
+    Of a checkpoint that is whole `step`, `epoch`, `digest` and `progress` are known; of a damaged
+    one `damaged` names the data sets, where the record is whole.
     """
 
     path: Path
@@ -69,7 +69,7 @@ def verify(path: Path) -> Verdict:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return True for a file that is, or was, a checkpoint; HDF5 is not asked: it may be damaged.
+    """Return True for a file that is a checkpoint, even a damaged one.
 
     Raises CheckpointError for one that can't be read.
     """

@@ -2,7 +2,7 @@
 
 from disttrain.data.batches import Batches, Feed, Part, batch_sizes
 from disttrain.data.dataset import Dataset, Split, open_dataset
-from disttrain.data.division import PIECE_ROWS, Division, Leaves, Place, Shares, share
+from disttrain.data.division import PIECE_ROWS, Division, Leaves, Piece, Shares, share
 from disttrain.data.file import looks_like_data, read_facts
 from disttrain.data.fingerprint import fingerprint
 from disttrain.data.normalization import Normalization, measure
@@ -21,7 +21,7 @@ __all__ = [
     "Leaves",
     "Normalization",
     "Part",
-    "Place",
+    "Piece",
     "Shares",
     "Split",
     "batch_sizes",

@@ -1,4 +1,4 @@
-"""The global batch of each step, and this rank's share of it."""
+"""The global batch of each step, and this rank's pieces of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from disttrain.arrays import Array, Device, Workspace
 from disttrain.data.dataset import Split
-from disttrain.data.division import Division, Place
+from disttrain.data.division import Division, Piece
 from disttrain.data.normalization import Normalization
 from disttrain.data.order import BlockShuffle
 
@@ -52,7 +52,7 @@ class Feed:
 class Part(NamedTuple):
     """Samples that go through the network at once, and where in the global batch they stand."""
 
-    place: Place
+    piece: Piece
     samples: np.ndarray
     inputs: Array
     targets: Array
@@ -123,6 +123,6 @@ class Batches:
 
         There is at least one part, of no rows where this rank's share is empty.
         """
-        for place in self.division.parts(self.rows(step)):
-            samples = self.samples(step, place.low, place.high)
-            yield Part(place, samples, *self._feed(self._split, samples))
+        for piece in self.division.parts(self.rows(step)):
+            samples = self.samples(step, piece.low, piece.high)
+            yield Part(piece, samples, *self._feed(self._split, samples))

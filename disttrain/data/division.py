@@ -1,21 +1,21 @@
-"""How the rows of a global batch are divided among ranks, and in which parts a rank takes them."""
+"""How the rows of a global batch are divided among ranks, and into pieces on a rank."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-__all__ = ["PIECE_ROWS", "Division", "Leaves", "Place", "Shares", "share"]
+__all__ = ["PIECE_ROWS", "Division", "Leaves", "Piece", "Shares", "share"]
 
 # Rows that go through the network at once: a share of a huge global batch is cut into pieces.
 PIECE_ROWS = 8192
 
 
-class Place(NamedTuple):
-    """One part of a rank's work in a step: rows `low..high-1` of a global batch of `rows`.
+class Piece(NamedTuple):
+    """A part of a rank's rows in a step: rows `low..high-1` of a global batch of `rows`.
 
-    It belongs to the unit (leaf, or share) `unit`, and is its `first` or `last` part, or both;
-    `alone` says that this rank has no other part in this step.
+    It belongs to the unit (leaf, or share) `unit`, and is its `first` or `last` piece, or both;
+    `alone` says that this rank has no other piece in this step.
     """
 
     low: int
@@ -28,12 +28,12 @@ class Place(NamedTuple):
 
 
 def share(rows: int, rank: int, size: int) -> tuple[int, int]:
-    """Return the places in a batch of `rows` that `rank` of `size` takes: a range, maybe empty."""
+    """Return the range of the `rows` of a batch that `rank` of `size` takes; it may be empty."""
     return rows * rank // size, rows * (rank + 1) // size
 
 
 class Division(ABC):
-    """Who takes which rows of a global batch; a function of the batch's rows and the ranks."""
+    """Which rank takes which rows of a global batch: a function of their number and the ranks."""
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
@@ -46,21 +46,21 @@ class Division(ABC):
     def units(self, rows: int) -> list[tuple[int, int, int]]:
         """Return this rank's units as (number, low, high)."""
 
-    def parts(self, rows: int) -> list[Place]:
-        """Return this rank's parts of a batch of `rows`: at least one, which may be empty."""
+    def parts(self, rows: int) -> list[Piece]:
+        """Return this rank's pieces of a batch of `rows`: at least one, which may be empty."""
         units = self.units(rows)
-        places = []
+        pieces = []
         for unit, begin, end in units:
             for low in range(begin, max(end, begin + 1), PIECE_ROWS):
                 high = min(low + PIECE_ROWS, end)
                 first, last = low == begin, high == end
                 alone = first and last and len(units) == 1
-                places.append(Place(low, high, rows, unit, first, last, alone))
-        return places
+                pieces.append(Piece(low, high, rows, unit, first, last, alone))
+        return pieces
 
 
 class Shares(Division):
-    """One share a rank, as equal as can be; nearly always it is one part."""
+    """One share for each rank, as equal as possible."""
 
     def edges(self, rows: int) -> list[int]:
         """Return where the shares begin, and where the last one ends."""
@@ -72,11 +72,10 @@ class Shares(Division):
 
 
 class Leaves(Division):
-    """A contiguous range of leaves a rank; where a leaf begins and ends knows no rank.
+    """A contiguous range of leaves for each rank; the bounds of leaves do not depend on the ranks.
 
     A batch has `leaves` leaves, or as many as it has rows; leaves begin at multiples of `grid`
-    rows, so some may be empty. With `alone` each leaf is a unit of its own; else all rows of a rank
-    are one.
+    rows, so some may be empty. With `alone` each leaf is a unit; else all rows of a rank are one.
     """
 
     def __init__(self, rank: int, size: int, leaves: int, alone: bool, grid: int = 1) -> None:

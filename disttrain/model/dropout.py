@@ -19,8 +19,8 @@ class Dropout(Layer):
 
     Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, 2014, with
     the factor at training instead of prediction. `m` is a function of the seed, the step, the
-    layer and the sample's place in the global batch: the same on any number of ranks. `p` is taken
-    to the nearest 1/65536.
+    layer and the row in the global batch: the same on any number of ranks. `p` is rounded to the
+    nearest 1/65536.
     """
 
     kind = "dropout"
@@ -30,12 +30,13 @@ class Dropout(Layer):
         self.rate = rate
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """Return `x` with some of it left out, and the backward function."""
-        xp, now, limit = ctx.device.xp, ctx.pass_, round(self.rate * LEVELS)
-        if not now.training:
+        """Return `x` with some outputs set to 0, and the backward function."""
+        xp, pass_, limit = ctx.device.xp, ctx.pass_, round(self.rate * LEVELS)
+        if not pass_.training:
             return x, lambda dy: dy
         width, purpose = math.prod(x.shape[1:]), f"dropout {ctx.name}"
-        drawn = field(len(x), width, now.place, ctx.seed, purpose, now.step).reshape(x.shape)
+        drawn = field(len(x), width, pass_.first_row, ctx.seed, purpose, pass_.step)
+        drawn = drawn.reshape(x.shape)
         mask = ctx.array("mask", x.shape)
         ctx.device.put((drawn >= limit).astype(mask.dtype), mask)
         xp.multiply(mask, LEVELS / (LEVELS - limit), out=mask)

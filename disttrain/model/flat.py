@@ -5,8 +5,8 @@ gradients and one pass updates all weights:
 
     decayed parameters, last layer first | the others, last layer first
 
-Backpropagation finishes the last layer first: its part can leave while the rest is computed. The
-parameters without weight decay (biases) are few and leave at the end.
+Backpropagation finishes the last layer first: its part can be sent while the rest is computed. The
+parameters without weight decay (biases) are few and sent last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from disttrain.model.layer import Parameter
 
 __all__ = ["Layout", "Span"]
 
-# Each parameter begins on a cache line; the gap stays zero for ever.
+# Each parameter begins on a cache line; the gap before it stays zero.
 ALIGN = 16
 
 

@@ -1,4 +1,4 @@
-"""Networks from weights that somebody wrote down, and linear networks as one layer."""
+"""Networks from given weights, and linear networks as one layer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def network_of(weights: Weights, activations: Sequence[str], dtype: str = "float
 
 
 def collapsed(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Return `W`, `b` of the one linear layer that a network of linear layers is.
+    """Return `W`, `b` of the one linear layer that is equal to a network of linear layers.
 
     `W₂ (W₁ x + b₁) + b₂ = (W₂ W₁) x + (W₂ b₁ + b₂)`, and so on. Raises UsageError where a layer
     has an activation: then there is no such layer.

@@ -17,7 +17,7 @@ def draws_for(
 
     Deviations: "small-random" `scale`; "xavier" `sqrt(2 / (inputs + units))` (Glorot and Bengio,
     2010); "he" `sqrt(2 / inputs)` (He et al., 2015). "auto" is "he" for relu, else "xavier".
-    "constant" makes all weights `scale`: the units of a layer then stay equal for ever.
+    "constant" makes all weights `scale`: the units of a layer then stay equal in training.
     """
     if name == "constant":
         return lambda random: np.full((units, inputs), scale)

@@ -38,7 +38,7 @@ class Network:
         self.layout = Layout(parameters)
         self.values = device.put(self._initial(parameters))
         self._views = self.layout.views(self.values)
-        # The first layer with parameters: what is before it needs no gradient.
+        # The first layer with parameters: the layers before it need no gradient.
         self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
         self._training = Workspace(device.empty)
         self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
@@ -66,17 +66,17 @@ class Network:
 
     @property
     def rowwise(self) -> bool:
-        """True where every layer says of itself that it treats each row alone.
+        """True where the class of every layer states `rowwise = True`.
 
-        A class derived from one that does may do something else in its place: it must say so again.
+        It is not inherited: a subclass may compute something else, so it must state it again.
         """
         return all(vars(type(layer)).get("rowwise", False) for layer in self.layers)
 
     def forward(self, inputs: Array, pass_: Pass) -> tuple[Array, Callable[[Array], None]]:
         """Return the outputs for rows of `inputs`, and the backward function.
 
-        `backward(doutputs)` writes the sum of the gradients of these rows where `pass_` says, and
-        tells it after each layer what is complete.
+        `backward(doutputs)` writes the sum of the gradients of these rows to `pass_.gradients`, and
+        calls `pass_.on_ready` after each layer.
         """
         backwards = []
         for layer, context in zip(self.layers, self._contexts(self._training, pass_), strict=True):
@@ -85,7 +85,7 @@ class Network:
 
         def backward(dy: Array | None) -> None:
             for number in reversed(range(len(backwards))):
-                # Nobody asks for the gradient of the inputs.
+                # None before the first layer with parameters.
                 if dy is not None:
                     dy = backwards[number](dy)
                 pass_.on_ready(self.layout.ready[number])
@@ -93,7 +93,7 @@ class Network:
         return inputs, backward
 
     def predict(self, inputs: Array) -> Array:
-        """Return the outputs for rows of `inputs`; buffers of a training step are left alone."""
+        """Return the outputs for rows of `inputs`; buffers of training are not touched."""
         for layer, context in zip(self.layers, self._prediction, strict=True):
             inputs, _ = layer.forward(inputs, context)
         return inputs
@@ -133,10 +133,10 @@ class Network:
         have = {name: (t.shape, t.dtype) for name, t in tensors.items()}
         want = {name: (t.shape, t.dtype) for name, t in places.items()}
         if have != want:
-            odd = sorted(n for n in have | want if have.get(n) != want.get(n))[0]
+            name = min(n for n in have | want if have.get(n) != want.get(n))
             raise CheckpointError(
-                f"the checkpoint is of another network: {odd} is "
-                f"{_described(have.get(odd))} there and {_described(want.get(odd))} here"
+                f"the checkpoint is of another network: {name} is "
+                f"{_described(have.get(name))} there and {_described(want.get(name))} here"
             )
         for name, place in places.items():
             place[...] = tensors[name]

@@ -10,36 +10,35 @@ from disttrain.arrays import Array, Device, Workspace
 
 __all__ = ["PREDICTION", "Backward", "Context", "Pass", "times"]
 
-# From the gradient of a layer's output to that of its input; None where nobody needs it.
+# From the gradient of a layer's output to that of its input; None where it is not needed.
 Backward = Callable[[Array], "Array | None"]
-# Below so many multiplications OpenBLAS takes other kernels on AVX-512; from a million on it does
-# not.
+# With AVX-512, OpenBLAS has other kernels for products of fewer multiplications than this.
 SMALL = 1 << 20
 
 
-def _tell_nobody(end: int) -> None:
-    """Do nothing: the `on_ready` of who waits for the whole backward pass."""
+def _ignore(end: int) -> None:
+    """Do nothing: the default of `on_ready`."""
 
 
 class Pass(NamedTuple):
-    """What a pass is for, and where its gradients go: whoever starts it owns their memory.
+    """What a pass is for, and where its gradients go: the caller owns their memory.
 
-    A layer may do something else in `training` than at prediction, as dropout does. `step` is the
-    number of the update and `place` that of the first row in the global batch: random numbers are
-    keyed by them, so that they do not depend on the ranks.
+    A layer may compute something else in `training` than at prediction, as dropout does. Random
+    numbers are keyed by `step`, the number of the update, and by the row's number in the global
+    batch, of which `first_row` is that of the first row: so they do not depend on the ranks.
 
     `gradients` has a dictionary for each layer: its parameters' gradients as views of a flat vector
     (`Layout.views`), which the backward pass overwrites. After each layer it calls `on_ready(end)`:
-    that vector is complete up to `end`. `take`, where it is given, gets the number of a layer, `dy`
-    and `x` instead of their product `dyᵀ x` being computed. Small products of rows are cut into
-    calls of `tile` rows each (0: one call), so that a row has the same bits with whichever others.
+    that vector is complete up to `end`. If `take` is given, it is called with the number of a
+    layer, `dy` and `x`, and their product `dyᵀ x` is not computed. Small products are computed
+    `tile` rows at a time (0: all rows), so that the bits of a row do not depend on their number.
     """
 
     training: bool = True
     step: int = 0
-    place: int = 0
+    first_row: int = 0
     gradients: Sequence[dict[str, Array]] = ()
-    on_ready: Callable[[int], None] = _tell_nobody
+    on_ready: Callable[[int], None] = _ignore
     take: Callable[[int, Array, Array], None] | None = None
     tile: int = 0
 
@@ -74,7 +73,7 @@ class Context:
     def outer(self, dy: Array, x: Array) -> None:
         """Write `dyᵀ x`, the sum over these rows, into the gradient of `weight`.
 
-        Where gradients are products over the rows of all ranks, both are handed over instead.
+        Where the pass has a `take`, that gets both instead.
         """
         if self.pass_.take is None:
             self.device.xp.dot(dy.T, x, out=self.gradients["weight"])

@@ -1,4 +1,4 @@
-"""The gradients of weights as products over a whole global batch, and who computes which rows.
+"""The gradients of weights as products over a whole global batch, and which rank computes what.
 
 `dW = Dᵀ A`, with the inputs `A` of a layer and the gradients `D` of its outputs for all samples: a
 row of `dW` is one sum over the batch, inside one product, wherever it is computed.
@@ -70,8 +70,8 @@ def multipliable(layout: Layout) -> bool:
 def edges(products: Sequence[Product], length: int, size: int) -> list[int]:
     """Return where each rank's part of the flat vector begins, and the end.
 
-    Parts are as equal as can be and begin at a row that a weight's grid allows; the last rank has
-    what is behind the weights.
+    Parts are as equal as possible and begin at a row that a weight's grid allows; the last rank has
+    the biases.
     """
     allowed = [0]
     for product in products:

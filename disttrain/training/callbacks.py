@@ -1,4 +1,4 @@
-"""What rank 0 tells while a run goes on, and who listens."""
+"""Callbacks: what rank 0 calls while a run goes on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Callback"]
 class Callback:
     """Called on rank 0 alone; an exception in it ends the run on all ranks.
 
-    `run` is the `Run`. Change nothing in it that the other ranks would have to know.
+    `run` is the `Run`. Don't change its weights or state: the other ranks would not see it.
     """
 
     def on_start(self, run: Any) -> None:
@@ -32,7 +32,7 @@ class Callback:
         self.on_message(line)
 
     def on_stop(self) -> None:
-        """However the training ended: give back what `on_start` took."""
+        """However the training ended: release what `on_start` opened."""
 
     def on_end(self, run: Any, summary: dict[str, Any]) -> None:
         """After the summary is known."""

@@ -17,7 +17,7 @@ __all__ = ["Score", "correct", "evaluate", "outputs_of"]
 # A split is evaluated in blocks of this many rows, whatever the ranks: each block's sums are the
 # same wherever they are computed, and they are added in block order.
 BLOCK_ROWS = 1024
-# After so many blocks a rank, all ranks meet: those that wait see that there is progress.
+# Blocks that each rank computes between two exchanges: ranks that wait see that there is progress.
 CHUNK_BLOCKS = 64
 
 

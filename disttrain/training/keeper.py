@@ -1,4 +1,4 @@
-"""Where a run keeps what it has reached: the interface, and the one that keeps nothing."""
+"""Saving the state and the reports of a run: the interface, and a keeper that saves nothing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["KeepNothing", "Keeper"]
 
 
 class Keeper(Protocol):
-    """Keeps states, reports and digests of a run; `runs.folder.RunFolder` does so in files.
+    """Saves states, reports and digests of a run; `runs.folder.RunFolder` does so in files.
 
-    `on_stop` says what becomes of a run that is asked to stop. Rank 0 alone calls `add_metrics` and
+    `on_stop` ends the message of a run that was asked to stop. Rank 0 alone calls `add_metrics` and
     `add_digest`; `save` is collective.
     """
 
     on_stop: str
 
     def save(self, run: Run, improved: bool) -> None:
-        """Keep the whole state, and once more as the best one where it has `improved`."""
+        """Save the whole state, and a second time as the best one if it has `improved`."""
 
     def add_metrics(self, report: dict[str, Any]) -> None:
-        """Keep the report of one interval."""
+        """Save the report of one interval."""
 
     def add_digest(self, record: dict[str, Any]) -> None:
-        """Keep one record of the chain of digests."""
+        """Save one record of the chain of digests."""
 
 
 class KeepNothing:

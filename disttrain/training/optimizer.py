@@ -15,7 +15,7 @@ from disttrain.training.rules import rule_of
 
 __all__ = ["Optimizer"]
 
-# Odd: a difference between two checksums never gets lost in later steps.
+# Odd, so that multiplying by it modulo 2⁶⁴ keeps every difference between two checksums.
 SPREAD = 6364136223846793005
 
 
@@ -31,9 +31,8 @@ class Optimizer:
     `clip_grad_norm_`. A norm that is not finite makes the weights NaN, so that all ranks see it in
     the next loss.
 
-    `checksum_read` is a running checksum of all that updates have read of these vectors: a bit that
-    flips between two updates stays in it, also where the weights round it away later. (Not on a
-    GPU: 0 there.)
+    `checksum_read` is a running checksum of all that updates have read of these vectors (on a GPU:
+    0). It shows a bit that flipped between two updates, even if rounding hides it in the weights.
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
@@ -67,7 +66,7 @@ class Optimizer:
         return min(1.0, limit / (norm + 1e-6)) / count if math.isfinite(norm) else math.nan
 
     def _norm(self, vector: Array) -> float:
-        """Return `‖vector‖`: squares in float64, by blocks, whose exact sum knows no order."""
+        """Return `‖vector‖`, from squares in float64; the sum of their blocks is exact."""
         device = self._network.device
         try:
             return math.sqrt(math.fsum(device.get(device.kernels.square_sums(vector))))

@@ -1,4 +1,4 @@
-"""A network with all that is needed to use it on raw inputs."""
+"""A network with its normalization and loss, to be used on raw inputs."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Predictor:
             )  # fmt: skip
 
     def predict(self, inputs: Any) -> np.ndarray | None:
-        """Return what the network says of raw `inputs` (samples first), on rank 0. Collective.
+        """Return the predictions for raw `inputs` (samples first) on rank 0, else None. Collective.
 
-        Images may also be given flat, or the other way round.
-        Class probabilities where it was trained with the softmax loss, else its outputs.
+        They are class probabilities where the loss is softmax, else the network's outputs. A sample
+        may be given flat, or with its axes.
         """
         with self.comm.together("predicting"):
             rows = checked_rows(inputs, self.network.shapes[0], self.normalization)
         return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
 
     def predict_split(self, split: Split) -> np.ndarray | None:
-        """Return what the network says of a split's samples, on rank 0. Collective."""
+        """Return the predictions for a split's samples on rank 0, else None. Collective."""
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             outputs = outputs_of(self.network, self.feed, split, self.comm)
         if outputs is None or not isinstance(self.loss, Softmax):

@@ -28,8 +28,8 @@ class Rule(Protocol):
     ) -> int:  # fmt: skip
         """Apply update number `t` (the first is 1) to flat `w` and `slots`.
 
-        `g` times `inverse` is the mean gradient, `decay` is λ. Returns the sum of the bits of all
-        that was read and written, as it was before; 0 on a GPU.
+        `g` times `inverse` is the mean gradient, `decay` is λ. Returns the sum of the bits of `w`
+        and `slots` before the update; 0 on a GPU.
         """
         ...
 

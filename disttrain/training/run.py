@@ -33,8 +33,8 @@ __all__ = ["Run"]
 class Run(Predictor):
     """A model, the data it is trained on, and how far the training is.
 
-    All but `comm` and `work` outlives a change of ranks. `arithmetic` is what an exact run computes
-    with, None in fast mode. `best` is rank 0's copy of the weights with the least validation loss.
+    Only `comm` and `work` depend on the ranks. `arithmetic` is that of an exact run, None in fast
+    mode. `best` is rank 0's copy of the weights with the least validation loss.
     """
 
     dataset: Dataset
@@ -84,7 +84,7 @@ class Run(Predictor):
             return super().score(split, phase, everyone)
 
     def rates(self, first: int, end: int) -> list[float]:
-        """Return the learning rates of steps `first..end-1`: rank 0 evaluates, all know."""
+        """Return the learning rates of steps `first..end-1`, computed on rank 0. Collective."""
         rates = None
         if self.comm.is_root:
             per_epoch, total = self.steps_per_epoch, self.total_steps
@@ -138,10 +138,10 @@ class Run(Predictor):
     def restore(self, snapshot: Snapshot | None, best: Snapshot | None = None) -> None:
         """Go on from rank 0's `snapshot`; None (on rank 0) leaves everything as it is. Collective.
 
-        `best` is the snapshot of the best weights so far. Where they are lost all decisions stay
-        what they were, so the digest does too, and only better weights become the best.
+        `best` is the snapshot of the best weights so far. If that file is lost, the least
+        validation loss still counts, so that the run stops early at the same step.
 
-        Weights and slots are then those of rank 0 on every rank, and their digest is compared.
+        Rank 0 sends its weights and slots to all ranks, and the digests are compared.
         """
         comm, network = self.comm, self.network
         with comm.together("restoring"):
@@ -163,12 +163,12 @@ class Run(Predictor):
         self.compare_replicas()
 
     def close(self) -> None:
-        """Give shared memory back; the run can't be used any more. Collective."""
+        """Free shared memory; the run can't be used any more. Collective."""
         self.work.reducer.close()
         self.dataset.close(self.comm)
 
     def about(self) -> dict[str, Any]:
-        """Return what the chain of digests says of the data and of what computes."""
+        """Return what the first record of the chain of digests says of data and arithmetic."""
         exact = self.arithmetic
         how = f"exact mode, {exact.kind}, {exact.leaves} leaves" if exact else "fast mode"
         return {

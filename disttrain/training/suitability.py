@@ -92,9 +92,9 @@ def refuse_what_memory_cannot_hold(
 ) -> None:
     """Raise RunFileError, before memory is asked for, where the network needs more than is free.
 
-    Each rank needs its weights, their gradients and a state of the optimizer; and what layers put
-    out, for its share of a batch (and the gradients of that) and for a block of a validation: the
-    least that a training can do with.
+    Counted is the least that a training needs, on each rank: weights, gradients and one slot of the
+    optimizer; the outputs of layers for its share of a batch, with their gradients, or for a block
+    of the validation.
     """
     shapes, parameters = [dataset.shape], []
     for layer in stack:

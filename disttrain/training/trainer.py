@@ -53,8 +53,8 @@ def begin(run: Run, keeper: Keeper) -> None:
 def train_stretch(run: Run) -> bool:
     """Train up to the next validation or checkpoint; return True where a rank was asked to stop.
 
-    Then replicas are compared. Where they differ, all of them go back, and the stretch is done
-    again (`audit = "redo"`).
+    Then the replicas are compared. Where they differ, all ranks go back to the last audited state
+    and compute these steps again (`audit = "redo"`).
     """
     audit, ledger = run.work.audit, run.work.ledger
     while True:
@@ -63,7 +63,7 @@ def train_stretch(run: Run) -> bool:
             asked = train_steps(run, run.rates(run.state.step, run.next_stop()))
             ledger.settle(run.state)
         except Divergence as error:
-            # A flipped bit does that too: then it is no fault of the settings.
+            # Raised only after the audit: a flipped bit can be the cause, instead of the settings.
             divergence = error
         if audit.passes(run.state):
             break
@@ -94,11 +94,11 @@ def train_steps(run: Run, rates: list[float]) -> bool:
 def train_step(run: Run, step: int, rate: float) -> Totals:
     """Do update number `step` (the first is 0) at learning rate `rate`; return the summed header.
 
-    Collective. A rank that fails still sends its message, marked: then all ranks raise.
+    Collective. A rank that fails still sends its message, with `failures = 1`: then all raise.
     """
     comm, error = run.comm, None
     try:
-        # What overflows is found in the loss: one sentence, not a page of warnings.
+        # An overflow is reported once, by the check of the loss below.
         with np.errstate(over="ignore", invalid="ignore"):
             compute_gradients(run, step)
     except BaseException as caught:
@@ -128,12 +128,12 @@ def compute_gradients(run: Run, step: int) -> None:
     for part in run.work.batches.parts_of(step):
         run.work.ledger.use(part.samples)
         comm.phase("forward")
-        outputs, backward = network.forward(part.inputs, reducer.open(step, part.place))
+        outputs, backward = network.forward(part.inputs, reducer.open(step, part.piece))
         loss, loss_gradient = run.loss.forward(outputs, part.targets, run.loss_context)
         right = correct(outputs, part.targets)
         comm.phase("backward")
         backward(loss_gradient())
-        reducer.add(part.place, loss, right)
+        reducer.add(part.piece, loss, right)
         comm.phase("reading a batch")
     comm.phase("backward")
 
@@ -141,8 +141,8 @@ def compute_gradients(run: Run, step: int) -> None:
 def refuse_overflow(run: Run) -> None:
     """Raise Divergence, on all ranks, where a weight or a slot is not finite. Collective.
 
-    The loss may not show it: after the last step, or in a slot by which a step is divided. Rank 0
-    decides: where a replica has gone wrong, the ranks would else part ways.
+    The loss does not show it after the last step, or where a slot divides the step. Rank 0 decides
+    for all, so that a faulty replica can't send the ranks into different branches.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         finite = run.comm.is_root and run.optimizer.finite()
@@ -154,7 +154,7 @@ def refuse_overflow(run: Run) -> None:
 def is_flat(run: Run, rate: float, totals: Totals) -> bool:
     """Return True where the last update was as small as `training.epsilon`. Collective.
 
-    Rank 0 decides: where a replica has gone wrong, the ranks would else part ways.
+    Rank 0 decides for all, so that a faulty replica can't send the ranks into different branches.
     """
     norm = run.optimizer.gradient_norm(run.work.reducer.totals, totals.samples)
     return run.comm.share(rate * norm <= (run.settings.training.epsilon or 0.0))
@@ -196,7 +196,7 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
     report = comm.share(report)
     for name, value in dataclasses.asdict(report).items():
         if value is not None and not math.isfinite(value):
-            # Not the losses alone: finite weights can have a penalty that is not.
+            # Every number: the penalty of finite weights can overflow.
             raise diverged(run, f"the {name.replace('_', ' ')} is {value}", state.step)
     improved = state.close_interval(report, settings.validation.patience)
     if isinstance(run.loss, Perceptron) and separates(run):
@@ -213,7 +213,7 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
 
 
 def add_digest(run: Run, keeper: Keeper) -> None:
-    """Add what the run holds now to the chain of digests (rank 0)."""
+    """Add the digests of the present state to the chain (rank 0)."""
     state = run.state
     before = state.digests[-1] if state.digests else None
     state.digests.append(
@@ -225,6 +225,6 @@ def add_digest(run: Run, keeper: Keeper) -> None:
 
 
 def warn(run: Run, line: str) -> None:
-    """Tell people a line that they must see."""
+    """Pass a line to the callbacks that people must see, even where they asked for silence."""
     for callback in run.callbacks:
         callback.on_warning(line)

@@ -1,4 +1,4 @@
-"""The work of a run as it is divided among the ranks that there are."""
+"""The parts of a run that depend on the ranks: batches, reducer, ledger, audit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ __all__ = ["Work", "divide"]
 
 @dataclass(frozen=True)
 class Work:
-    """What depends on the ranks, and is built again where these change.
+    """What depends on the ranks; data, settings, weights and state stand in `Run`.
 
     `batches` are the global batches with this rank's part of them, `reducer` adds gradients over
-    ranks, `ledger` and `audit` compare what ranks did and hold. Data, settings, weights and state
-    do not depend on the ranks: they stand in `Run`.
+    ranks, `ledger` counts the samples used, `audit` compares the replicas.
     """
 
     batches: Batches

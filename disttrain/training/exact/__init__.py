@@ -1,1 +1,1 @@
-"""Exact mode: which arithmetic, and the probe of what it may rely on."""
+"""Exact mode: the choice of the arithmetic, and the probe of its assumptions."""

@@ -1,4 +1,4 @@
-"""Exact mode: which arithmetic, decided without regard to ranks, and refused where it can't hold.
+"""Exact mode: the choice of the arithmetic, which does not depend on the number of ranks.
 
 Both arithmetics give the same bits on any number of ranks. `leaves` assumes only that the same call
 gives the same bits again; `shared` also divides products by rows, as far as the probe allows.
@@ -25,8 +25,8 @@ from disttrain.training.reducers import Plan
 
 __all__ = ["Arithmetic", "decide"]
 
-# `shared` moves the inputs and gradients of every layer for the whole batch; where these are more
-# than so many times the parameters, `leaves` moves less.
+# `shared` sends the inputs and gradients of every layer for the whole batch; where these are more
+# than so many times the parameters, `leaves` sends less.
 MOST = 4
 RECORDED = "this run so far"
 
@@ -130,7 +130,7 @@ def loss_of_each(model: Predictor, classes: int, outputs: int) -> bool:
 
 
 def too_much(network: Network, rows: int) -> bool:
-    """Return True where sharing a batch would move much more than the gradients are."""
+    """Return True where sharing a batch would send much more than the gradients are."""
     products = products_of(network.layout)
     moved = rows * sum(p.inputs + p.units for p in products)
     return moved > MOST * network.layout.length
@@ -147,7 +147,8 @@ def refuse_unsteady(steady: bool) -> None:
 
 def refuse_other_bits(here: Arithmetic, there: Arithmetic, where: str, comm: Communicator) -> None:
     """Raise UsageError where this rank computes other bits than `there`."""
-    # The grids of gradients change no bits, only who computes which rows: ranks must agree on it.
+    # The grids of gradients change no bits, only which rank computes which rows: so they may differ
+    # from those of the run so far, but not between ranks.
     facts = 3 if where == RECORDED else 4
     same = here.probe == there.probe and here.plan[:facts] == there.plan[:facts]
     if not same:

@@ -1,7 +1,7 @@
-"""Exact mode's assumptions, tried out before the first step on the shapes of the run.
+"""Exact mode's assumptions, tested before the first step on the shapes of the run.
 
 One is that the same pass gives the same bits again, here and on every rank. The other, for products
-over the whole batch, is that a row comes out the same with whichever other rows it is computed.
+over the whole batch, is that the bits of a row do not depend on the other rows of the product.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WAYS = ((1, False), (12, False), (12, True), (24, False), (24, True), (48, False
 
 
 def synthetic(model: Predictor, rows: int, classes: int, outputs: int) -> tuple[Array, Array]:
-    """Return inputs and targets of no meaning, the same on every rank."""
+    """Return random inputs and targets, the same on every rank."""
     draw, network = generator(model.settings.seed, "probe"), model.network
     dtype, device = np.dtype(network.dtype), network.device
     inputs = device.put(draw.random((rows, *network.shapes[0]), dtype))
@@ -42,10 +42,10 @@ def synthetic(model: Predictor, rows: int, classes: int, outputs: int) -> tuple[
 
 
 class Probe:
-    """Passes of `rows` samples of no meaning through the network of a run, as in training.
+    """Passes of `rows` random samples through the network of a run, as in training.
 
-    `tile` and `place` are those of the last pass. `digest` goes on with them: checkpoints hold
-    digests that were made so.
+    `tile` and `first_row` are those of the last pass. `digest` uses them as they are, because the
+    digests in checkpoints were computed so.
     """
 
     def __init__(self, model: Predictor, rows: int, classes: int, outputs: int) -> None:
@@ -54,12 +54,12 @@ class Probe:
         network, layout = model.network, model.network.layout
         self._vector = network.device.put(np.zeros(layout.length, network.dtype))
         self._gradients = layout.views(self._vector)
-        self.tile = self.place = 0
+        self.tile = self.first_row = 0
 
     def _pass(self, rows: slice, take: Callable[[int, Array, Array], None] | None = None) -> Array:
         """Send rows forward and back; return the outputs."""
-        now = Pass(True, 0, self.place, self._gradients, take=take, tile=self.tile)
-        outputs, backward = self._network.forward(self._inputs[rows], now)
+        pass_ = Pass(True, 0, self.first_row, self._gradients, take=take, tile=self.tile)
+        outputs, backward = self._network.forward(self._inputs[rows], pass_)
         found = outputs.copy()
         loss, context = self._model.loss, self._model.loss_context
         _, loss_gradient = loss.forward(outputs, self._targets[rows], context)
@@ -67,12 +67,12 @@ class Probe:
         return found
 
     def products(self, low: int, high: int) -> list[Array]:
-        """Return what a pass of rows `low..high-1` multiplies, and the outputs.
+        """Return the factors of the weight gradients of rows `low..high-1`, and the outputs.
 
-        That is, for each weight, the gradients behind it and the inputs before it.
+        The factors are, for each weight, the gradients of its layer's outputs and the inputs.
         """
         taken: list[Array] = []
-        self.place = low
+        self.first_row = low
         outputs = self._pass(
             slice(low, high), lambda layer, dy, x: taken.extend((dy.copy(), x.copy()))
         )
@@ -101,8 +101,8 @@ class Probe:
     def _dense(self, product: Product, rows: int) -> tuple[Array, Array, Array, Array]:
         """Return `x`, `W`, `dy` of a layer for so many rows, without zeros, and `x Wᵀ | dy W`.
 
-        In a network there are zeros, as behind a unit that is silent: they hide a difference in
-        rounding that other weights would show.
+        The zeros in a network's activations (ReLU) could hide a difference in rounding that other
+        weights would show.
         """
         dtype = np.dtype(self._network.dtype)
         draw = generator(1, "dense probe", product.layer, rows)
@@ -123,7 +123,7 @@ class Probe:
         return np.concatenate([forward, backward], axis=1)
 
     def divisible(self, sizes: Sequence[int]) -> Plan:
-        """Return in which steps rows of global batches, and of gradients, may be divided.
+        """Return at which multiples rows of global batches, and of gradients, may be divided.
 
         Divisions over 2 to `leaves` ranks are tried, first with the finest grid.
         """
@@ -141,7 +141,7 @@ class Probe:
         leaves = self._model.settings.reproducibility.leaves
         self.tile = grid if tiled else 0
         if grid > max(sizes[0] // 2, 1):
-            # One rank would have nearly all rows.
+            # One rank would get nearly all rows.
             return False
         for rows in sizes:
             whole = self.products(0, rows)

@@ -13,15 +13,13 @@ from disttrain.checkpoint.state import State
 from disttrain.comm import Communicator
 from disttrain.errors import Corruption
 from disttrain.model import Network
-from disttrain.training.optimizer import Optimizer
+from disttrain.training.optimizer import SPREAD, Optimizer
 
 __all__ = ["Audit", "Sums", "tensor_sums"]
 
 # How often an interval is done again before the run stops: a flipped bit is rare, a broken memory
 # is not.
 MOST = 3
-# Odd: no difference between two sums gets lost behind the next one.
-SPREAD = 6364136223846793005
 Sums = dict[str, tuple[int, ...]]
 """Name of a tensor → checksums of it in each of the optimizer's vectors: weights, then slots."""
 
@@ -29,8 +27,8 @@ Sums = dict[str, tuple[int, ...]]
 class Audit:
     """Compares replicas over ranks by a few numbers each, and names the rank and the layer.
 
-    `mode` is "stop" (raise), "redo" (go back to the last audited state) or "off". A flipped bit of
-    one rank reaches the others with the next sum, so copying from a majority would be no cure.
+    `mode` is "stop" (raise), "redo" (go back to the last audited state) or "off". Copying the state
+    of the majority would be no cure: a wrong bit has reached all ranks with the next gradients.
     """
 
     def __init__(
@@ -43,9 +41,9 @@ class Audit:
         self._tensors: Sums = {}
 
     def begin(self, state: State) -> None:
-        """Take the state as it is for a good one, after comparing it. Collective.
+        """Compare the state that the run begins with; there is none to go back to. Collective.
 
-        What updates have read since the last audit counts too: they may have been cut short.
+        It also compares what updates have read since the last audit: a failure may have ended them.
         """
         self._kept = None
         self.passes(state)
@@ -99,7 +97,7 @@ class Audit:
             self._kept = (vectors, copy.deepcopy(state), self._good)
 
     def _go_back(self, state: State, what: str) -> None:
-        """Put the last audited state in the place of this one."""
+        """Restore the last audited state."""
         assert self._kept is not None
         vectors, kept, sums = self._kept
         for name, vector in self._optimizer.vectors.items():

@@ -54,7 +54,8 @@ def record(
 def order_sum(batches: Batches, epoch: int, low: int, high: int) -> int:
     """Return a checksum of the samples in places `low..high-1` of an epoch, in their order.
 
-    Those of two stretches add up to that of both, so that runs with other intervals compare.
+    The checksums of two successive ranges add up to that of both together, so that runs with
+    different intervals can be compared.
     """
     begin = epoch * batches.samples_per_epoch
     places = np.arange(2 * (begin + low) + 1, 2 * (begin + high) + 1, 2, dtype=np.uint64)
@@ -70,8 +71,8 @@ def sums_of(sums: Sums) -> dict[str, list[str]]:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the records in a run's `digests.jsonl`, of which there is at least one.
 
-    Raises CheckpointError where there are none, a line is no record, or one does not follow from
-    those before it.
+    Raises CheckpointError where there is none, where a line is not a record, or where the `chain`
+    of one is not that of the lines before it.
     """
     try:
         records = list(records_of(path, check))

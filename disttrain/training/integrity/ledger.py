@@ -1,4 +1,4 @@
-"""Exactly once: the proof that an epoch used each training sample once, on whatever ranks."""
+"""The proof that an epoch used each training sample exactly once, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from disttrain.errors import Corruption
 __all__ = ["Ledger"]
 
 MODULUS = 1 << 64
-# Sample numbers that are kept before they are folded in.
+# Sample numbers that are kept before they are added to the sum.
 MOST = 1 << 20
 
 
 class Ledger:
-    """Folds the samples that a rank used into a sum that knows no order and no rank.
+    """Adds up the samples that a rank used, in a sum that depends on no order and no rank.
 
-    The sum of `mix(sample)` modulo 2⁶⁴, with the samples' number, is added over ranks into
-    `state.used`, and kept in checkpoints. At an epoch's end it must be what "each once" gives:
-    one sample left out, or used twice, or in the place of another, changes it (two such errors
-    cancel out by a chance of 2⁻⁶⁴).
+    The sum of `mix(sample)` modulo 2⁶⁴, and the number of samples, are added over ranks into
+    `state.used` and `state.used_count`, and kept in checkpoints. At an epoch's end they must be
+    those of all samples: one that was left out, used twice or replaced by another changes the sum
+    (two such errors cancel out with probability 2⁻⁶⁴).
     """
 
     def __init__(self, comm: Communicator, batches: Batches) -> None:
@@ -40,7 +40,7 @@ class Ledger:
         self._step.append(samples)
 
     def end_step(self) -> None:
-        """Count in the samples of a step whose update is done."""
+        """Count the samples of a step whose update is done."""
         self._waiting += self._step
         self._count += sum(map(len, self._step))
         if self._count > MOST:
@@ -52,7 +52,7 @@ class Ledger:
         self._waiting = []
 
     def settle(self, state: State) -> None:
-        """Move what all ranks have noted into `state`. Collective."""
+        """Add the sums of all ranks to `state`. Collective."""
         self._fold()
         for part, count in self._comm.collect((self._sum, self._count)):
             state.used = (state.used + part) % MODULUS
@@ -69,7 +69,7 @@ class Ledger:
         return total, count
 
     def forget(self) -> None:
-        """Begin anew, as after the last `settle`."""
+        """Drop what was noted since the last `settle`."""
         self._step, self._waiting, self._sum, self._count = [], [], 0, 0
 
     def close_epoch(self, state: State) -> None:
@@ -79,7 +79,7 @@ class Ledger:
         if self._wanted < 0:
             blocks = range(0, rows, MOST)
             self._wanted = sum(mixed(np.arange(b, min(b + MOST, rows))) for b in blocks) % MODULUS
-        # Rank 0 decides: where a bit has flipped in one rank's sum, the ranks would part ways.
+        # Rank 0 decides for all: a bit may have flipped in the sum of one rank alone.
         if self._comm.share((state.used, state.used_count) != (self._wanted, rows)):
             epoch = state.step // self._batches.steps_per_epoch
             found = "as many" if state.used_count == rows else f"{state.used_count:,}"

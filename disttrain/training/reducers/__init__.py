@@ -1,4 +1,4 @@
-"""Where gradients meet the other ranks: the only communication of a step, in three arithmetics."""
+"""Adding gradients over ranks: the only communication of a step; one reducer an arithmetic."""
 
 from disttrain.training.reducers.base import Reducer, Totals
 from disttrain.training.reducers.leaves import LeafReducer

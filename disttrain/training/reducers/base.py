@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from disttrain.arrays import Array
-from disttrain.data import Place
+from disttrain.data import Piece
 from disttrain.model import Pass
 
 __all__ = ["Reducer", "Tally", "Totals"]
 
 
 class Totals(NamedTuple):
-    """What a step did, summed over ranks, and who wants what.
+    """The header of a step, summed over ranks.
 
     `loss` is the summed loss of the global batch, `correct` its rightly classified samples,
     `samples` their number; `failures` and `stop` count the ranks that failed or were asked to stop.
@@ -48,13 +48,13 @@ class Tally:
         return self._units + len(Totals._fields) - 1
 
     def add(self, unit: int, loss: Any, right: Any, samples: int) -> None:
-        """Count samples in: their summed loss and how many are right, which may be on a device."""
+        """Count samples: their summed loss and how many are right, which may be on a device."""
         self._losses.append((unit, loss))
         self._rights.append(right)
         self._samples += samples
 
     def write(self, header: np.ndarray[Any, Any], failed: bool, stop: bool) -> None:
-        """Write the header, of nothing but the failure where this rank failed, and begin anew."""
+        """Write the header, only `failures = 1` where this rank failed; then clear the tally."""
         header[:] = 0
         if not failed:
             for unit, loss in self._losses:
@@ -65,7 +65,7 @@ class Tally:
         self._losses, self._rights, self._samples = [], [], 0
 
     def read(self, header: np.ndarray[Any, Any]) -> Totals:
-        """Return what the headers of all ranks add up to."""
+        """Return the totals that the sum of all headers states."""
         numbers, loss = header.tolist(), 0.0
         for part in numbers[: self._units]:
             loss += part
@@ -88,12 +88,12 @@ class Reducer(ABC):
         """The sums over all ranks, after `sum_gradients`."""
 
     @abstractmethod
-    def open(self, step: int, place: Place) -> Pass:
-        """Return the pass for the part at `place` of the global batch of `step`."""
+    def open(self, step: int, piece: Piece) -> Pass:
+        """Return the pass for a piece of the global batch of `step`."""
 
     @abstractmethod
-    def add(self, place: Place, loss: Array, right: Any) -> None:
-        """Take in the part at `place`: the loss of each of its samples, how many are right."""
+    def add(self, piece: Piece, loss: Array, right: Any) -> None:
+        """Add a piece: `loss` is that of each of its samples, `right` how many are classified."""
 
     @abstractmethod
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:

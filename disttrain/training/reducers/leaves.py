@@ -9,7 +9,7 @@ import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.comm import Communicator, folding, subtrees
-from disttrain.data import Leaves, Place
+from disttrain.data import Leaves, Piece
 from disttrain.model import Network, Pass
 from disttrain.training.reducers.base import Reducer, Tally, Totals
 
@@ -20,8 +20,8 @@ class LeafReducer(Reducer):
     """Computes each leaf alone, always with the same shapes, and adds leaves by their tree.
 
     The pass of a leaf writes its gradients into one of several flat vectors; the first of these are
-    the messages that leave for the other ranks. `division` says which leaves are whose, `sizes` are
-    the rows that a global batch can have.
+    the messages to the other ranks. `division` gives each rank its leaves, `sizes` are the numbers
+    of rows that a global batch can have.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class LeafReducer(Reducer):
         rows_of = {division.count(rows): rows for rows in sizes}
 
         def held(leaves: int) -> list[list[tuple[int, int]]]:
-            """Return the subtrees that each rank brings."""
+            """Return the subtrees whose sums each rank sends."""
             owned = [division.owned(rows_of[leaves], rank) for rank in range(comm.size)]
             return [subtrees(low, high, leaves) for low, high in owned]
 
@@ -58,32 +58,32 @@ class LeafReducer(Reducer):
         """The sums over all leaves, after `sum_gradients`."""
         return self._back.array
 
-    def _plan(self, place: Place) -> tuple[int, list[tuple[int, int]]]:
+    def _plan(self, piece: Piece) -> tuple[int, list[tuple[int, int]]]:
         """Return the number of a leaf's vector and the additions that follow it."""
-        leaves = self._division.count(place.rows)
-        low, _ = self._division.owned(place.rows, self._comm.rank)
-        return self._folding[leaves][place.unit - low]
+        leaves = self._division.count(piece.rows)
+        low, _ = self._division.owned(piece.rows, self._comm.rank)
+        return self._folding[leaves][piece.unit - low]
 
-    def open(self, step: int, place: Place) -> Pass:
+    def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass, which writes into the leaf's vector, or into one that is added to it."""
-        first = place.first and place.low < place.high
-        number = self._plan(place)[0] if first else -1
-        return Pass(True, step, place.low, self._gradients[number])
+        first = piece.first and piece.low < piece.high
+        number = self._plan(piece)[0] if first else -1
+        return Pass(True, step, piece.low, self._gradients[number])
 
-    def add(self, place: Place, loss: Array, right: Any) -> None:
+    def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in a part of a leaf; after its last one add what the tree says."""
-        if place.low == place.high:
+        if piece.low == piece.high:
             return
-        self._tally.add(place.unit, np.sum(loss), right, place.high - place.low)
-        number, additions = self._plan(place)
-        if not place.first:
+        self._tally.add(piece.unit, np.sum(loss), right, piece.high - piece.low)
+        number, additions = self._plan(piece)
+        if not piece.first:
             self._vectors[number] += self._vectors[-1]
-        if place.last:
+        if piece.last:
             for to, other in additions:
                 self._vectors[to] += self._vectors[other]
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
-        """Bring this rank's subtrees and complete the tree with those of the others."""
+        """Send the sums of this rank's subtrees and complete the tree with those of the others."""
         leaves = self._division.count(rows)
         for mirror in self._out[: self._subtrees[leaves]]:
             if failed:

@@ -1,7 +1,7 @@
 """Exact mode, dense layers: every gradient is one product over the whole global batch.
 
-Ranks share what goes into the products, the inputs of layers and the gradients of their outputs;
-each computes the rows of `dW` that it owns over all samples, and all get all rows.
+Ranks exchange the factors of the products: the inputs of layers and the gradients of their outputs.
+Each rank then computes the rows of `dW` that it owns, over all samples, and sends them to all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.comm import Communicator
-from disttrain.data import Leaves, Place
+from disttrain.data import Leaves, Piece
 from disttrain.errors import UsageError
 from disttrain.model import Network, Pass
 from disttrain.model.products import Product, edges, multiply, products_of
@@ -24,12 +24,12 @@ __all__ = ["Plan", "ProductReducer"]
 
 
 class Plan(NamedTuple):
-    """What may be divided without changing bits: a fact about shapes and the BLAS, not about ranks.
+    """What may be divided without changing bits; it depends on shapes and the BLAS, not on ranks.
 
-    `alone` has each leaf go through the network alone; else all rows of a rank go together, and a
-    rank's rows begin at a multiple of `grid`; where `tiled`, small products are made of so many
-    rows each, wherever they are computed. `grids` are the same for the rows of each weight's
-    gradient, in the order of the flat vector; 0 says that one rank computes all of them.
+    With `alone` each leaf goes through the network alone; else all rows of a rank go together, and
+    a rank's rows begin at a multiple of `grid`. Where `tiled`, small products are computed in tiles
+    of `grid` rows on every rank. `grids` are the multiples for the rows of each weight's gradient,
+    in the order of the flat vector; 0: one rank computes all rows.
     """
 
     alone: bool
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 class ProductReducer(Reducer):
     """Shares inputs and gradients of layers for all rows of a batch, then rows of `dW`.
 
-    Alone nothing is shared: a rank that has all rows multiplies them at once.
+    A single rank has all rows, shares nothing and multiplies during the backward pass.
     """
 
     def __init__(
@@ -83,44 +83,44 @@ class ProductReducer(Reducer):
         at = 2 * self._products.index(product)
         return self._rows.arrays[at], self._rows.arrays[at + 1]
 
-    def open(self, step: int, place: Place) -> Pass:
+    def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass; the gradients and inputs of its layers are kept for the products."""
-        take = partial(self._keep, place)
-        return Pass(True, step, place.low, self._scratch, take=take, tile=self._tile)
+        take = partial(self._keep, piece)
+        return Pass(True, step, piece.low, self._scratch, take=take, tile=self._tile)
 
-    def _keep(self, place: Place, layer: int, dy: Array, x: Array) -> None:
+    def _keep(self, piece: Piece, layer: int, dy: Array, x: Array) -> None:
         product = self._of_layer[layer]
-        # As in the shared arrays, whose rows are contiguous: the product has the same bits then.
+        # Contiguous as in the shared arrays: then the product has the same bits.
         dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
         if self._at_once:
             multiply(product, dy, x, self.totals, 0, product.units)
             np.add.reduce(dy, axis=0, out=self._bias(product))
             return
         inputs, gradients = self._arrays(product)
-        inputs[place.low : place.high] = x
-        gradients[place.low : place.high] = dy
+        inputs[piece.low : piece.high] = x
+        gradients[piece.low : piece.high] = dy
 
     def _bias(self, product: Product) -> Array:
         return self.totals[product.bias : product.bias + product.units]
 
-    def add(self, place: Place, loss: Array, right: Any) -> None:
-        """Take in a part: the losses leaf by leaf."""
-        if np.shape(loss) != (place.high - place.low,):
+    def add(self, piece: Piece, loss: Array, right: Any) -> None:
+        """Add a part, its losses leaf by leaf."""
+        if np.shape(loss) != (piece.high - piece.low,):
             raise UsageError(
                 "the loss must return one number for each sample in exact mode, not their sum: "
                 'return an array of shape (samples,), or use reproducibility.arithmetic = "leaves"'
             )
-        leaves, leaf = self._division.count(place.rows), place.unit
+        leaves, leaf = self._division.count(piece.rows), piece.unit
         while leaf < leaves:
-            low, high = self._division.leaf(place.rows, leaf)
-            if low >= place.high:
+            low, high = self._division.leaf(piece.rows, leaf)
+            if low >= piece.high:
                 break
-            self._tally.add(leaf, loss[low - place.low : high - place.low].sum(), 0, 0)
+            self._tally.add(leaf, loss[low - piece.low : high - piece.low].sum(), 0, 0)
             leaf += 1
-        self._tally.add(place.unit, 0.0, right, place.high - place.low)
+        self._tally.add(piece.unit, 0.0, right, piece.high - piece.low)
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
-        """Share rows, multiply what this rank owns, share that; return the header's sum."""
+        """Exchange factors, compute this rank's rows of `dW`, exchange these; return the totals."""
         comm, rank = self._comm, self._comm.rank
         if self._rows is not None:
             comm.phase("waiting for the rows of the batch")

@@ -1,4 +1,4 @@
-"""Fast mode: each rank brings the gradients of its share, and they are added in whatever way."""
+"""Fast mode: each rank computes the gradients of its share; they are added in the fastest way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import Place
+from disttrain.data import Piece
 from disttrain.model import Network, Pass
 from disttrain.model.flat import Layout
 from disttrain.training.reducers.base import Reducer, Tally, Totals
@@ -43,11 +43,11 @@ class ShareReducer(Reducer):
         """The sums over all ranks, after `sum_gradients`."""
         return self._back.array
 
-    def open(self, step: int, place: Place) -> Pass:
-        """Return the pass; buckets leave while it goes backward, where the share is one part."""
-        if place.alone:
-            return Pass(True, step, place.low, self._gradients, self._on_ready)
-        return Pass(True, step, place.low, self._gradients)
+    def open(self, step: int, piece: Piece) -> Pass:
+        """Return the pass; if the share is one part, buckets are sent during the backward pass."""
+        if piece.alone:
+            return Pass(True, step, piece.low, self._gradients, self._on_ready)
+        return Pass(True, step, piece.low, self._gradients)
 
     def _on_ready(self, end: int) -> None:
         if end in self._sum.cuts:
@@ -56,12 +56,12 @@ class ShareReducer(Reducer):
             if self._out.array is self._out.host:
                 self._sum.start(end)
 
-    def add(self, place: Place, loss: Array, right: Any) -> None:
+    def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in one part of the share."""
-        self._tally.add(0, np.sum(loss), right, place.high - place.low)
-        if place.alone:
+        self._tally.add(0, np.sum(loss), right, piece.high - piece.low)
+        if piece.alone:
             return
-        if place.first or self._parts is None:
+        if piece.first or self._parts is None:
             self._parts = self._out.array.copy()
         else:
             self._parts += self._out.array

@@ -86,7 +86,7 @@ def test_an_empty_share_is_one_part_without_rows() -> None:
 def test_parts_cut_a_large_share(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(division, "PIECE_ROWS", 7)
     whole = make(rows, None)
-    found = [(part.place, part.targets.copy()) for part in whole.parts_of(0)]
+    found = [(part.piece, part.targets.copy()) for part in whole.parts_of(0)]
     assert len(found) == -(-rows // 7)
     assert max(len(targets) for _, targets in found) <= 7
     assert [place.alone for place, _ in found] == [len(found) == 1] * len(found)

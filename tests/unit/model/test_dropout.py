@@ -1,4 +1,4 @@
-"""Dropout: which units are left out depends on the sample's place, never on who computes it."""
+"""Dropout: which units are left out depends on the row in the global batch, not on the rank."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from disttrain.arrays import Cpu, Workspace, field
 from disttrain.model import Context, Dense, Dropout, Network, Pass
 
 
-def context(training: bool = True, step: int = 0, place: int = 0) -> Context:
-    now = Pass(training, step, place)
-    return Context("dropout2", Cpu(), "float64", Workspace(Cpu().empty), {}, seed=1, pass_=now)
+def context(training: bool = True, step: int = 0, first_row: int = 0) -> Context:
+    pass_ = Pass(training, step, first_row)
+    return Context("dropout2", Cpu(), "float64", Workspace(Cpu().empty), {}, seed=1, pass_=pass_)
 
 
-def test_a_row_of_the_field_is_the_same_whoever_draws_it() -> None:
+def test_a_row_of_the_field_does_not_depend_on_the_range_it_is_drawn_with() -> None:
     whole = field(10, 37, 0, 1, "dropout", 5)
     parts = [field(3, 37, 0, 1, "dropout", 5), field(7, 37, 3, 1, "dropout", 5)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -35,7 +35,7 @@ def test_shares_of_a_batch_have_the_masks_of_the_whole() -> None:
     whole = Dropout(0.4).forward(x, context(step=3))[0].copy()
     for cuts in ([0, 12], [0, 5, 12], [0, 1, 1, 4, 12]):
         parts = [
-            Dropout(0.4).forward(x[a:b], context(step=3, place=a))[0].copy()
+            Dropout(0.4).forward(x[a:b], context(step=3, first_row=a))[0].copy()
             for a, b in itertools.pairwise(cuts)
         ]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -67,7 +67,7 @@ def test_in_a_network_only_training_drops() -> None:
 
 def test_images_are_dropped_as_the_same_numbers_stored_flat() -> None:
     x = np.arange(1.0, 5 * 6 * 7 + 1).reshape(5, 6, 7)
-    y, backward = Dropout(0.5).forward(x, context(step=2, place=3))
-    flat = Dropout(0.5).forward(x.reshape(5, 42), context(step=2, place=3))[0]
+    y, backward = Dropout(0.5).forward(x, context(step=2, first_row=3))
+    flat = Dropout(0.5).forward(x.reshape(5, 42), context(step=2, first_row=3))[0]
     np.testing.assert_array_equal(y, flat.reshape(x.shape))
     assert backward(np.ones_like(x)).shape == x.shape

@@ -6,13 +6,13 @@ import pytest
 import disttrain
 from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
-from disttrain.data import Place
+from disttrain.data import Piece
 from disttrain.model import Context, Layer, Network, Parameter, Shape
 from disttrain.training.reducers import ShareReducer, Totals
 from disttrain.training.reducers.shares import buckets
 
 HEADER = Totals(loss=2.5, correct=3, samples=8, failures=0, stop=1)
-WHOLE = Place(0, 8, 8)
+WHOLE = Piece(0, 8, 8)
 LOSSES = np.array([2.5, *[0.0] * 7])
 
 
@@ -71,8 +71,8 @@ def test_a_failed_rank_sends_zeros_and_its_mark() -> None:
     assert finish(reducer) == Totals(stop=1)
 
 
-def part(number: int, of: int = 3) -> Place:
-    return Place(number, number + 1, of, 0, number == 0, number == of - 1, alone=False)
+def part(number: int, of: int = 3) -> Piece:
+    return Piece(number, number + 1, of, 0, number == 0, number == of - 1, alone=False)
 
 
 def test_parts_are_added_and_forgotten() -> None:
@@ -103,7 +103,7 @@ def test_the_loss_keeps_double_precision_and_may_be_a_sum_already() -> None:
     exact = 0.1 + 1e-12
     for loss in (np.array([exact]), np.float64(exact), exact):
         reducer = make()
-        reducer.add(Place(0, 1, 1), loss, 0)
+        reducer.add(Piece(0, 1, 1), loss, 0)
         assert reducer.sum_gradients(1, False, False).loss == exact
 
 

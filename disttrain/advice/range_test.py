@@ -120,6 +120,6 @@ def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
 
 
 def noise(points: list[Point]) -> float:
-    """Return the fall of a smoothed loss that may be noise: 2 %, or four standard errors if more."""
+    """Return the fall of a smoothed loss that may be noise: 2 %, or four standard errors."""
     squares = sum((point.loss - point.smoothed) ** 2 for point in points) / len(points)
     return max(0.02 * points[0].smoothed, 4 * math.sqrt(squares / (2 * AROUND + 1)))

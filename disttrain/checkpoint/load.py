@@ -1,8 +1,8 @@
 """Reading a checkpoint: whole and of this format, or one sentence that says what is wrong.
 
 A checkpoint is read by its commit record (commit.py), never as HDF5. The record proves that nothing
-is damaged, but not who wrote it. So its content is treated as untrusted, and checked to have exactly
-the form that is written here.
+is damaged, but not who wrote it. So its content is untrusted: it must have exactly the form that
+this program writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a cell of a table stands for: a text, a number, a class."""
+"""Cells of a table as texts, numbers or names of classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a data file: what it holds, checked before anything is read in earnest."""
+"""Opening a data file: its headers, checked before its arrays are read."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Data files of other programs: HDF5, read by h5py, after looking at what it is about to read.
 
-What leads out of the file or has no end is refused through h5py's low-level interface before a
-value is read: links to other files, external storage, virtual data sets, references, types that are
-no numbers, arrays that are larger than what is stored of them. Arrays that lie there as they are in
-memory are read by plain reads. The HDF5 library reads through `Stream`, so that no byte of a file
-with a record is used that was not compared, and no file is opened by its name.
+Before a value is read, h5py's low-level interface shows what must be refused: links to other files,
+external storage, virtual data sets, references, types that are no numbers, arrays of which not all
+is stored or which unpack to very much. Arrays that are stored as numpy has them in memory are read
+by plain reads. The HDF5 library reads through `Stream`, so every block of a file with a record is
+compared with it, and the library opens no file by its name.
 
 The library itself is trusted: a file that was made to harm it can crash or stop the process.
 """
@@ -34,7 +34,7 @@ CACHE_BYTES = 32 << 20
 RATIO, SMALL = 200, 1 << 20
 LINKS = 16
 ATTRIBUTE_BYTES = 1 << 20
-# Of what stands beside the rows: the names of a million classes, the columns of a wide table.
+# Of the texts: the names of a million classes, the columns of a wide table.
 TEXT_BYTES = 16 << 20
 KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)
 # What an error calls the classes of types that are not read here.
@@ -88,7 +88,7 @@ class Foreign:
     def __init__(self, source: Source) -> None:
         self._source, self.size = source, source.size
         with library():
-            # An interpreter that ends with such a file still open crashes: so it is closed before.
+            # The interpreter would crash if it ended with such a file still open.
             file = h5py.File(Stream(source), "r", rdcc_nbytes=CACHE_BYTES)
             weakref.finalize(self, file.close)
             self._root = h5py.h5g.open(file.id, b"/")
@@ -225,7 +225,7 @@ class Packed(Array):
 def _refuse_unknown(filtered: tuple[int, int, tuple[int, ...], bytes], path: str) -> None:
     number, _, _, name = filtered
     if not h5py.h5z.filter_avail(number):
-        # It registers the filters of its own when it is imported.
+        # The import registers its filters.
         with suppress(ImportError):
             importlib.import_module("hdf5plugin")
     if not h5py.h5z.filter_avail(number):

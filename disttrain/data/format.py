@@ -47,7 +47,7 @@ ALIASES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
 }
-"""What files and folders of others call the splits, in capitals or not."""
+"""The names of splits in files and folders of others; a capital first letter is allowed."""
 
 INPUTS = "inputs"
 TARGETS = "targets"

@@ -72,7 +72,7 @@ class Normalization:
         return self._cache[dtype]
 
     def refuse_other_type(self, dtype: np.dtype) -> None:
-        """Raise DataError for inputs that would be scaled otherwise than those of the training."""
+        """Raise DataError for inputs of a type that is scaled otherwise than in the training."""
         if (dtype == np.uint8) != (self.divisor == DIVISOR):
             trained = "uint8 (0-255)" if self.divisor == DIVISOR else "not uint8"
             raise DataError(
@@ -96,7 +96,7 @@ def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
         mean = total / (rows.count * divisor)
     if kind == "standardize":
         deviation = _deviation(rows, comm, mean * divisor) / divisor
-        # What rounding leaves of a constant feature is not a deviation.
+        # A constant feature has deviation 0, but for rounding.
         deviation[deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 0.0
     if kind == "range":
         mean = _fold(rows, comm, "minimum", lambda b: b.min(axis=0), np.minimum) / divisor
@@ -117,7 +117,7 @@ def _deviation(rows: Rows, comm: Communicator, center: np.ndarray) -> np.ndarray
     """Return the root of the mean squared distance to `center`, of each input as it is stored."""
 
     def measured(unit: np.ndarray) -> np.ndarray:
-        """Return it, computed in multiples of `unit`."""
+        """Return the deviation, computed in multiples of `unit` so that no square overflows."""
         squares = _fold(
             rows, comm, "deviation",
             lambda block: np.square((block - center) / unit).sum(axis=0), np.add,

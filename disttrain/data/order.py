@@ -1,8 +1,8 @@
 """The order of samples: a block shuffle that is a function of (seed, epoch, block size) alone.
 
 The rows are cut into blocks; the blocks are permuted; each pool of eight successive blocks is
-permuted row by row. So rows that are used together lie in eight places of the file, which streams
-well, and the order is the same whether the data are streamed or in memory, on any number of ranks.
+permuted row by row. So rows that are used together lie in eight blocks of the file, which can be
+streamed fast. The order is the same for streamed data and data in memory, on any number of ranks.
 """
 
 from __future__ import annotations

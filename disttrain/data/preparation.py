@@ -1,4 +1,4 @@
-"""What was learned from a training table, so that every other table is read in the same way.
+"""How a training table became inputs and targets, so that other tables are read in the same way.
 
 It is one JSON object, kept in the data file (dataset `preparation`):
 
@@ -80,7 +80,7 @@ class Preparation:
 
     @property
     def named(self) -> list[str] | None:
-        """The names of the classes, None where they are called by their numbers (or are none)."""
+        """The names of the classes, None where these are their numbers, or there are no classes."""
         plain = list(map(str, range(len(self.classes))))
         return None if list(self.classes) == plain else list(self.classes)
 

@@ -1,4 +1,4 @@
-"""What stands behind a data file of ours: where its arrays lie, and a digest of each of its blocks.
+"""The record behind a data file of ours: where its arrays lie, and a digest of each of its blocks.
 
     HDF5 file | layout (JSON) | length of the layout | b"disttrain-layout"
               | SHA-256 of each block of 256 KiB of all that is before | b"disttrain-blocks"
@@ -6,13 +6,13 @@
 
 Lengths are of 8 bytes, little-endian. The last digest is of the block digests, the mark and the
 length. The layout holds `arrays`, path → dtype, shape, first byte, and `texts`, name → JSON: the
-names of the `classes`, the `preparation`. HDF5 does not look behind its own end, and is not asked:
-rows are read where they lie.
+names of the `classes`, the `preparation`. HDF5 ignores what is behind its own end; rows are read
+without it, from the bytes that the layout states.
 
 A block is compared whenever it is read: with its SHA-256 the first time, then with the CRC-32 that
-it had then, which is found in less than half of the time. So a file of any size opens at once, and
-no byte is used that was not compared. It guards against damage, not against malice: whoever changes
-a file can also write its record.
+it had then, which takes less than half of the time. So a file of any size opens at once, and every
+byte is compared before it is used. This finds damage, not malice: whoever changes a file can also
+write its record.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_all(path: str) -> bool:
 
 
 class Recorded(Source):
-    """All of a data file that its digests cover; each block is compared whenever it is read."""
+    """The bytes of a data file that its digests cover; each block is compared when it is read."""
 
     def __init__(self, file: OpenFile, length: int, table: bytes) -> None:
         self._file, self.size, self._table = file, length, table

@@ -1,4 +1,4 @@
-"""The shape of a sample: what shapes are the same samples, and how people are told of one."""
+"""The shape of a sample: which shapes are interchangeable, and shapes in words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def interchangeable(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def in_words(shape: tuple[int, ...]) -> str:
-    """Return how many numbers a sample is, and how they stand: "28 x 28 = 784 numbers"."""
+    """Return the shape of a sample in words: "28 x 28 = 784 numbers"."""
     count = math.prod(shape)
     sides = f"{' x '.join(map(str, shape))} = " if len(shape) > 1 else ""
     return f"{sides}{count:,} number{'s' * (count != 1)}"

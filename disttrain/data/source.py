@@ -25,7 +25,7 @@ class Rows(ABC):
 
     @abstractmethod
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return an array of rows as stored, and where in it the `samples` are."""
+        """Return an array of rows as stored, and the row number in it of each of `samples`."""
 
     def close(self, comm: Communicator) -> None:  # noqa: B027 - most hold nothing shared
         """Give back what the rows hold. Collective."""
@@ -131,7 +131,7 @@ class StreamedRows(FileRows):
         if number in self._blocks:
             self._blocks.move_to_end(number)
             return self._blocks[number]
-        # Two pools: a batch at the border of two uses both.
+        # Blocks of two pools: a batch at the border of two pools needs both.
         while len(self._blocks) >= 2 * POOL_BLOCKS:
             self._blocks.popitem(last=False)
         low = number * self._block_rows

@@ -12,9 +12,9 @@ __all__ = ["set_aside"]
 def set_aside(targets: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that stay and the rows set aside, both rising (int64).
 
-    `floor(fraction * rows)` rows are set aside; where `targets` are classes (integers), of each
-    class its part to within one row or two, and never its last row: where each class has but one
-    row, none is set aside.
+    `floor(fraction * rows)` rows are set aside. Where `targets` are classes (integers), that is
+    this fraction of each class, to within two rows, and never its last row: where each class has a
+    single row, none is set aside.
     """
     rows = len(targets)
     chosen = permutation(rows, seed, "validation split")
@@ -38,7 +38,7 @@ def _keep_every_class(taken: np.ndarray, classes: np.ndarray) -> None:
         taken[starts[group]] = False
         kept[group] = 1
         if kept.max() > 1:
-            # The class that can best spare a row, the first of equals.
+            # The class with most rows left gives one; of equals the first.
             giver = int(np.argmax(kept))
             rows = np.arange(starts[giver], starts[giver] + sizes[giver])
             taken[rows[~taken[rows]][-1]] = True

@@ -1,4 +1,4 @@
-"""Bytes of a file by place, never past its end, and the arrays that lie there."""
+"""Bytes of a file by offset, never past its end, and the arrays that lie there."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Refused(Exception):
     """
 
     def __init__(self, reason: str, advice: str = "") -> None:
-        # Names come from the file: no line breaks, no signs that a terminal obeys, no end in sight.
+        # Names come from the file: a terminal must get no control characters and no endless text.
         super().__init__("".join(c if c.isprintable() else "?" for c in reason[:300]))
         self.advice = advice
 
 
 class Source(ABC):
-    """A run of `size` bytes."""
+    """`size` bytes that can be read from any offset."""
 
     size: int
 
@@ -74,14 +74,14 @@ class OpenFile(Source):
 class Array(ABC):
     """Numbers of a file, of `shape` and `dtype`, `length` bytes.
 
-    Fewer than `together` rows cost as much to read as so many; 1 where rows can be had alone.
+    Reading one row takes as long as reading `together` rows, those of a chunk; 1: no chunks.
     """
 
     together = 1
 
     def __init__(self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.path, self.shape, self.dtype = path, shape, dtype
-        # Also of an array without values: numpy counts as if each 0 was a 1.
+        # With 1 instead of 0, as numpy does: arrays without values have a limit too.
         if len(shape) > DIMENSIONS or math.prod(max(1, n) for n in shape) >= LARGEST:
             raise Refused(f"{path} has shape {shape}")
         self.length = math.prod(shape) * dtype.itemsize

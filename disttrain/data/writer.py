@@ -53,9 +53,9 @@ ADVICE = {
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse early what writing to `path` would refuse late: a folder, or a file of another kind.
+    """Raise DataError where `path` can't be written: a folder, or a file of another kind.
 
-    Nothing is created. Raises DataError.
+    Nothing is created.
     """
     path = _resolved(path)
     with _one_sentence(path):
@@ -145,8 +145,8 @@ def _texts(classes: Sequence[str] | None, preparation: Preparation | None) -> di
 
 
 def _try_size(draft: Path, size: int) -> None:
-    # HDF5 can't give up on a file that it fails to flush: the process then dies at its exit. So
-    # the size and the first blocks are tried without it.
+    # Where HDF5 fails to flush a file, the process crashes at its exit. So the size and the first
+    # blocks are written without it, to see whether the disk takes them.
     with draft.open("wb") as file:
         file.write(bytes(METADATA_BYTES))
         file.truncate(size)
@@ -196,7 +196,7 @@ def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[i
 
 
 def _resolved(path: Path) -> Path:
-    # Replacing a symbolic link would cut it off from the file it stands for.
+    # Replace the file that a symbolic link points to, not the link.
     return Path(os.path.realpath(path))
 
 

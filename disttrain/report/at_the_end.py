@@ -16,7 +16,7 @@ __all__ = ["Pictures"]
 class Pictures(Callback):
     """Draws all pictures when the run has ended; `plot = true` in the run file asks for it.
 
-    One that can't be drawn is said, and fails nothing: the training is done.
+    A picture that can't be drawn is reported; the run succeeds all the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -24,7 +24,7 @@ class Pictures(Callback):
         self._place: object = None
 
     def on_start(self, run: Run) -> None:
-        """Refuse before the training, not after it, where matplotlib is missing."""
+        """Raise UsageError before the training where matplotlib is missing."""
         require()
         self._place = place_of_lock(self._folder)
 
@@ -32,7 +32,7 @@ class Pictures(Callback):
         """Draw."""
         wanting, pictures = [], draw_all(self._folder, self._folder, careful=True)
         try:
-            # Where the folder was moved meanwhile, another run may be in what stands there now.
+            # If the folder was moved meanwhile, another run may use that path now.
             while place_of_lock(self._folder) == self._place and (p := next(pictures, None)):
                 wanting += [(p.reason, p.name)] if p.failed else []
             if place_of_lock(self._folder) != self._place:

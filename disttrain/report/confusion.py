@@ -1,4 +1,4 @@
-"""The picture `confusion.png` of a run: which class was taken for which, and how often."""
+"""The picture `confusion.png` of a run: the confusion matrix, counts and rates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def figure(subject: Subject) -> Figure:
     facts = f"{samples.name} split, {counts.sum():,} samples, {100 * right:.2f} % right"
     ax.set_title(f"{subject.title}\n{facts}")
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Mistakes on a scale of their own: beside the diagonal they would all look like none.
+    # Mistakes have their own colour scale: on that of the diagonal they would be invisible.
     diagonal = np.eye(len(rates), dtype=bool)
     ax.imshow(np.where(diagonal, rates, np.nan), cmap="Blues", vmin=0, vmax=1.4)
     mistakes = np.where(diagonal, np.nan, 100 * rates)
@@ -59,7 +59,7 @@ def figure(subject: Subject) -> Figure:
 
 
 def matrix(targets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return how many samples of class r were taken for class c, at [r, c]."""
+    """Return the confusion matrix: at [r, c] the samples of class r that are predicted as c."""
     classes = int(max(targets.max(), predicted.max())) + 1
     return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(
         classes, classes

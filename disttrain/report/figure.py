@@ -1,4 +1,4 @@
-"""A blank figure, its colours, and how it is saved: what every picture begins and ends with."""
+"""For every picture: a blank figure, the colours, the legend, and saving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture `growth.png` of a run: what the network said at the checkpoints that are kept."""
+"""The picture `growth.png` of a run: the network's outputs at up to six of its checkpoints."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def chosen(checkpoints: list[Path]) -> list[Path]:
 
 
 def _title(model: Trained) -> str:
-    """Return the epoch, and how training and validation stood in it."""
+    """Return the epoch with its accuracies or losses."""
     snapshot = model.snapshot
     title = f"epoch {snapshot.epoch:.4g}"
     history = snapshot.progress.history

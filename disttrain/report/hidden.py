@@ -1,7 +1,7 @@
-"""The picture `hidden.png` of a run: the map that its hidden layers make of two-dimensional data.
+"""The picture `hidden.png` of a run: two-dimensional data as its hidden layers transform them.
 
-Beside the inputs, each hidden layer's units are the new features of the same samples, and the grid
-over the inputs is seen as the layer bends it.
+One panel shows the inputs with a grid; one for each hidden layer shows the outputs of its units for
+the same samples and the same grid.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def draw_layer(
     bent: np.ndarray,
     classes: tuple[np.ndarray, list[str]],
 ) -> None:
-    """Draw the samples as a hidden layer's `units` show them, on the grid that it has bent."""
+    """Draw a hidden layer's outputs: `units` for the samples, `bent` for the lines of the grid."""
     number, width = hidden_layers(trained).index(layer) + 1, units.shape[1]
     title = f"hidden layer {number}: {width} units, {trained.network.layers[layer].activation}"  # type: ignore[attr-defined]
     names = "$h_1$", "$h_2$"

@@ -1,11 +1,11 @@
 """All pictures of a run: each kind has a file here, with NAME, `why_not` and `figure`.
 
 curves      loss, accuracy, learning rate over epochs          every run
-confusion   which class was taken for which                    classes
+confusion   the confusion matrix                               classes
 weights     the first layer's weights as images                images
-regions     what the network says of every input               1 or 2 inputs
+regions     the network's output over the plane of inputs      1 or 2 inputs
 growth      the same at several checkpoints                    1 or 2 inputs
-hidden      the map that the hidden layers make of the data    2 inputs, classes
+hidden      the data as the hidden layers transform them       2 inputs, classes
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["KINDS", "Picture", "draw_all"]
 
 
 class Kind(Protocol):
-    """What the module of a kind of picture has."""
+    """The interface of the module of a kind of picture."""
 
     NAME: str
 

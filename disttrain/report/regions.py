@@ -1,4 +1,4 @@
-"""The picture `regions.png` of a run: what the network says of every input, and the samples."""
+"""The picture `regions.png` of a run: the network's output for every input, and the samples."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The inputs of a network of one or two numbers as a plane: its box, its grid, what is drawn on it.
-
-`draw_surface` shows what the network says everywhere, `draw_samples` what the data say.
-"""
+"""Drawing over the inputs of a network with one or two of them: its outputs, and the samples."""
 
 from __future__ import annotations
 
@@ -89,7 +86,7 @@ def space_of(subject: Subject) -> Space:
 
 
 def draw_surface(ax: Axes, trained: Trained, space: Space, points: int = 300) -> None:
-    """Draw what the network says of every place: decision regions, a function, or its contour."""
+    """Draw the network's output over the inputs: decision regions, a function, or its contour."""
     ax.set_xlabel("$x_1$" if len(space.low) == 2 else "$x$")
     if len(space.low) == 1:
         _draw_function(ax, trained, space)
@@ -175,7 +172,7 @@ def draw_scale(figure: Figure, space: Space) -> None:
 
 
 def bounds_of(space: Space) -> tuple[float, float]:
-    """Return the ends of the scale of colours for a regression: never one and the same."""
+    """Return the ends of the scale of colours for a regression, which are never equal."""
     return space.floor, space.ceiling if space.ceiling > space.floor else space.floor + 1.0
 
 

@@ -1,4 +1,4 @@
-"""What the pictures are drawn of: a run folder, read part by part when a picture asks for it."""
+"""The run folder that pictures are drawn from; each part is read when a picture needs it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class Samples:
 
 
 class Subject:
-    """A run folder as the pictures see it.
+    """A run folder; rank 0 draws alone, so collective functions get a communicator of one rank.
 
-    Rank 0 draws alone: whatever is collective elsewhere is done here by a world of one rank.
-    Raises CheckpointError for a folder without a run; the rest is raised by what is read.
+    Raises CheckpointError for a folder without a run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,7 +66,7 @@ class Subject:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the checkpoint says of the data: inputs, classes, class_names, samples."""
+        """The facts of the data in the checkpoint: inputs, classes, class_names, samples."""
         facts: dict[str, Any] = self.trained.snapshot.state["data"]
         return facts
 
@@ -78,7 +77,7 @@ class Subject:
 
     @property
     def held_out(self) -> str | None:
-        """The split that judges: the test, else the validation split, else none."""
+        """The split for scores: test, else validation, else None."""
         return next((n for n in ("test", "validation") if n in self.facts["samples"]), None)
 
     @cached_property
@@ -102,7 +101,7 @@ class Subject:
 
 
 def decided(network: Predictor, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class of each row of raw `inputs`, and how far it is from being each other.
+    """Return the predicted class of each row of raw `inputs`, and the margins of all classes.
 
     The margin of class k is its output less the largest of the others: 0 on the border. A single
     output means class 1 where it is above 0.

@@ -48,7 +48,7 @@ def figure(subject: Subject) -> Figure:
     size = 0.95 if len(tiles) > 16 else 1.5
     figure = blank(columns * size + 1.2, rows * size * height / width + 0.8)
     ax = figure.subplots()
-    # A few large weights must not leave the others pale.
+    # A quantile, so that a few very large weights do not make all others pale.
     largest = float(np.quantile(np.abs(tiles), 0.998)) or 1.0
     image = ax.imshow(
         sheet(tiles, columns), cmap="PuOr", vmin=-largest, vmax=largest, interpolation="nearest"

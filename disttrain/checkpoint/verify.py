@@ -12,6 +12,7 @@ from disttrain.checkpoint.rotate import NAME, step_of
 from disttrain.checkpoint.save import FORMAT
 from disttrain.checkpoint.state import State
 from disttrain.errors import CheckpointError
+from disttrain.written import opened
 
 __all__ = ["Verdict", "is_checkpoint", "verify"]
 
@@ -89,7 +90,7 @@ def is_checkpoint(path: Path) -> bool:
 
 def _damaged(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             record = read_record(file)
             return record.read(file).damaged if record else []
     except (OSError, ValueError, MemoryError):

@@ -16,7 +16,8 @@ import disttrain
 
 # A command on inputs this small takes well under a second and 100 MB.
 CPU_SECONDS, WALL_SECONDS, MORE_MEMORY = 10, 25.0, 1 << 30
-LONGEST_LINE = 2000
+# Text of others is cut at 2,000 characters, with a word on what was left out.
+LONGEST_LINE = 2100
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from disttrain.checkpoint import Snapshot, load, save
+from disttrain.checkpoint import Snapshot, load, save, verify
 from disttrain.errors import CheckpointError
 
 Make = Callable[..., Snapshot]
@@ -80,3 +80,12 @@ def test_a_damaged_header_neither_crashes_nor_hangs_the_process(
                 load(tmp_path / "b.h5")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["step-00000003.h5", "best.h5"])
+def test_a_pipe_in_the_place_of_a_checkpoint_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    found = verify(tmp_path / name)
+    assert not found.whole
+    assert "is not a file" in found.problem

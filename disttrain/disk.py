@@ -1,4 +1,4 @@
-"""What makes a name in a folder as durable as the file that it stands for."""
+"""Syncing folders, so that the names of new files survive a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the launcher says, and what must be set before numpy is imported.
+"""The launcher's variables, and what must be set before numpy is imported.
 
 Standard library only: this file is read before everything else.
 """
@@ -115,7 +115,7 @@ def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
 def crowded(environment: Mapping[str, str] = os.environ) -> bool:
     """Return True where this host has more ranks than this process may use cores.
 
-    A rank that is bound to a core of its own is not told from one that shares it.
+    That is also so where each rank is bound to one core of its own.
     """
     return _local_size(environment) > len(cores())
 
@@ -149,27 +149,27 @@ def threads_are_ours() -> bool:
 
 
 def leave_sign() -> None:
-    """Have `disttrain launch` know that all ranks have found each other."""
+    """Leave the sign for `disttrain launch` that all ranks have found each other."""
     path = os.environ.get(STATUS)
     if path is not None:
         _write(path + MET, "")
 
 
 def leave_life(host: str) -> None:
-    """Have `disttrain launch` know that ranks of `host` live now."""
+    """Leave the sign for `disttrain launch` that ranks of `host` are alive."""
     path = os.environ.get(STATUS)
     if path is not None:
         _write(f"{path}{ALIVE}{host}", str(time.time_ns()))
 
 
 def withdraw_life(host: str) -> None:
-    """Have `disttrain launch` expect no more signs from `host`, unless other ranks give some."""
+    """Remove the sign of `host`, so that `disttrain launch` expects no more from there."""
     with contextlib.suppress(OSError):
         os.unlink(f"{os.environ[STATUS]}{ALIVE}{host}")
 
 
 def leave_status(code: int) -> bool:
-    """Leave the exit code where `disttrain launch` looks for it; return False where none does."""
+    """Leave the exit code for `disttrain launch`; return False where this is not under one."""
     path = os.environ.get(STATUS)
     return path is not None and _write(path, str(code))
 

@@ -6,11 +6,11 @@ DisttrainError            1   anything below; on its own: an unexpected error
 │   ├── DeviceError       2   a GPU was asked for and there is none that can be used
 │   └── LauncherError     2   N processes that each believe to be alone
 ├── DataError             3   a data file that is missing or bad
-├── CheckpointError       3   a checkpoint or run folder that is missing, unreadable or another's
+├── CheckpointError       3   a checkpoint or run folder is missing, unreadable or another one
 │   └── DamagedCheckpoint 3   proven: its bytes are not those that were written
 ├── Divergence            4   the loss is no longer finite
-├── LostRanks             5   a rank died or stayed away past its deadline
-├── Corruption            5   a rank's memory, or the samples used, are not what they must be
+├── LostRanks             5   a rank died, or was stuck past its deadline
+├── Corruption            5   a replica is wrong, or an epoch did not use each sample once
 ├── Preempted            75   asked to stop: the state is saved, queue the run again
 └── RankFailure           *   one rank failed, so all do; the code is that of the cause
 """
@@ -36,7 +36,7 @@ __all__ = [
     "RunFileError",
     "UsageError",
     "exit_code_of",
-    "failure_told",
+    "failure_noted",
     "raised_everywhere",
     "remember_failure",
     "sentence_of",
@@ -160,7 +160,7 @@ def exit_code_of(error: BaseException) -> int:
     """
     if isinstance(error, DisttrainError):
         return error.exit_code
-    if failure := failure_told(error):
+    if failure := failure_noted(error):
         return failure.exit_code
     return LostRanks.exit_code if isinstance(error, SystemExit) else DisttrainError.exit_code
 
@@ -175,17 +175,17 @@ def sentence_of(error: BaseException) -> str:
 
 
 # The attribute of an exception that ended one rank, while the others raise the RankFailure in it.
-_TOLD = "_disttrain_failure"
+_NOTED = "_disttrain_failure"
 
 
 def remember_failure(error: BaseException, failure: RankFailure) -> None:
-    """Note at `error`, which is raised on its own rank, what the other ranks raise instead."""
-    setattr(error, _TOLD, failure)
+    """Note in `error`, which one rank raises, the failure that the other ranks raise instead."""
+    setattr(error, _NOTED, failure)
 
 
-def failure_told(error: BaseException) -> RankFailure | None:
-    """Return what `remember_failure` noted, or None: then the other ranks know nothing of it."""
-    failure = getattr(error, _TOLD, None)
+def failure_noted(error: BaseException) -> RankFailure | None:
+    """Return the failure that `remember_failure` noted; None: the other ranks raise nothing."""
+    failure = getattr(error, _NOTED, None)
     return failure if isinstance(failure, RankFailure) else None
 
 
@@ -195,4 +195,4 @@ def raised_everywhere(error: BaseException) -> bool:
     Any other exception is of one rank alone, and the others wait for that rank.
     """
     collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
-    return collective or failure_told(error) is not None
+    return collective or failure_noted(error) is not None

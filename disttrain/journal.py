@@ -1,4 +1,4 @@
-"""The journal of a run: what each rank writes down for whoever looks at a dead cluster afterwards.
+"""The journal of a run: events that each rank writes to a file, to find out later why it failed.
 
 Standard library only. Anything may `note` an event; where it goes is decided by the command:
 into the rank's file in the run folder, as a JSON object a line, and with --verbose on standard
@@ -36,29 +36,29 @@ LOG = logging.getLogger("disttrain")
 PYTHON = logging.getLogger("py.warnings")
 # A phase that took longer, in seconds, is worth a line.
 SLOW = 5.0
-# Nobody who only imports the package sees or stores anything of it.
+# A script that only imports the package gets no log.
 LOG.addHandler(logging.NullHandler())
 LOG.setLevel(logging.INFO)
 _rank: tuple[int, str] = (0, socket.gethostname())
 
 
 def who(rank: int, host: str) -> None:
-    """Say which rank this process is, and where: both stand in every line."""
+    """Set the rank and the host of this process, which stand in every line."""
     global _rank
     _rank = (rank, host)
 
 
-def note(event: str, level: int = logging.INFO, told: bool = False, **fields: Any) -> None:
+def note(event: str, level: int = logging.INFO, printed: bool = False, **fields: Any) -> None:
     """Write down that `event` happened, with `fields` of plain values.
 
-    `told` says that people hear of it in another way: then it goes into the file alone.
+    With `printed` the command prints it itself: then it goes into the file alone.
     """
     if LOG.isEnabledFor(level):
-        LOG.log(level, event, extra={"fields": fields, "told": told})
+        LOG.log(level, event, extra={"fields": fields, "printed": printed})
 
 
 def wants_everything() -> bool:
-    """Return True where the user asked for more than the moments that matter."""
+    """Return True where the user asked for every event (--verbose)."""
     return LOG.isEnabledFor(logging.DEBUG)
 
 
@@ -71,7 +71,7 @@ def path_of(folder: Path, rank: int) -> Path:
 def kept_in(folder: Path, rank: int) -> Iterator[None]:
     """Write the journal of the run's `rank` into its folder too, behind what is there.
 
-    Only of the body, and of this run alone: an event of a run inside it goes into that one's file.
+    A run inside the body has its own file, which gets its events alone.
     """
     file, outer = JournalFile(path_of(folder, rank), rank), _files()
     _exchange(outer, [file])
@@ -151,7 +151,7 @@ class JournalFile(logging.Handler):
 
 
 class Lines(logging.Handler):
-    """Standard error, a line an event; errors are left to those who end the command."""
+    """Prints a line for each event on standard error; the command itself prints errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line.
@@ -159,9 +159,9 @@ class Lines(logging.Handler):
         Python's own warnings are those of rank 0 where not all is wanted: a hundred ranks that run
         the same code warn of the same a hundred times.
         """
-        told = getattr(record, "told", False)
+        printed = getattr(record, "printed", False)
         again = record.name == PYTHON.name and _rank[0] > 0 and self.level > logging.DEBUG
-        if record.levelno < logging.ERROR and not told and not again:
+        if record.levelno < logging.ERROR and not printed and not again:
             speak(in_words(record))
 
 
@@ -173,15 +173,15 @@ def speak(text: str) -> None:
         sys.stderr.write(shown(f"rank {_rank[0]} ({_rank[1]}): {text}") + "\n")
         sys.stderr.flush()
     except (OSError, ValueError, RuntimeError):
-        # Nobody reads it any more; or a signal came in the middle of another line.
+        # The pipe is closed, or a signal came in the middle of another line.
         return
 
 
 def as_json(record: logging.LogRecord, rank: int) -> str:
     """Return an event as a line: when (with the zone), who, how grave, what, and its fields."""
-    moment = datetime.datetime.fromtimestamp(record.created).astimezone()
+    time = datetime.datetime.fromtimestamp(record.created).astimezone()
     fact = {
-        "time": moment.isoformat(timespec="milliseconds"),
+        "time": time.isoformat(timespec="milliseconds"),
         "rank": rank,
         "host": _rank[1],
         "level": record.levelname.lower(),
@@ -195,8 +195,8 @@ def in_words(record: logging.LogRecord) -> str:
     fields = _fields(record)
     if set(fields) == {"text"}:
         return str(fields["text"])
-    told = ", ".join(f"{name} {_short(value)}" for name, value in fields.items())
-    return f"{_event(record)}: {told}" if told else _event(record)
+    words = ", ".join(f"{name} {_short(value)}" for name, value in fields.items())
+    return f"{_event(record)}: {words}" if words else _event(record)
 
 
 def _event(record: logging.LogRecord) -> str:

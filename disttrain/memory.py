@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["free_memory"]
 
-# The limits of a container or a batch job, and what of them is used, in two generations of Linux.
+# Files with the memory limit of a container or a batch job, and its use: cgroup v2, then v1.
 LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

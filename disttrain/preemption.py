@@ -1,4 +1,4 @@
-"""Being asked to stop: USR1, TERM and INT mean "save and end", a second INT "end now"."""
+"""Requests to stop: USR1, TERM and INT mean "save and end", a second INT "end now"."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Preemption:
             if self._interrupts > 1:
                 os._exit(130)
         self.signal = signal.Signals(number).name
-        # Here, because this module is read before the slow imports.
+        # Imported here: this module is imported before the slow ones.
         from disttrain import journal
 
         journal.note("signal", signal=self.signal)

@@ -1,4 +1,4 @@
-"""Text of somebody else's, fit for a terminal, a log or a sentence: escaped, and cut where long.
+"""Untrusted text, made fit for a terminal, a log or a sentence: escaped, and cut where long.
 
 Names, values and texts come out of run files, checkpoints, tables and other programs. Whatever is
 printed of them goes through `shown`: errors by their base class, lines by `cli.options.say`, what
@@ -16,7 +16,7 @@ LINE, NAME = 2000, 200
 
 
 def shown(value: object, most: int = LINE) -> str:
-    """Return `value` as one line of `most` characters or so, none of which does anything.
+    """Return `value` as one line of about `most` characters, none of which controls a terminal.
 
     Control characters (also line ends), invisible ones that change the direction of text, and
     halves of characters are written as in Python: `\\x1b`. Of a long text the middle is left out.

@@ -12,8 +12,8 @@ from disttrain.errors import LauncherError
 
 __all__ = ["VARIABLE", "bearable", "check", "is_stopped"]
 
-# Seconds after which a stopped process ends its job; 0 is never. A scheduler that suspends a job
-# stops all of it, also whoever would count.
+# Seconds after which a stopped process ends its job; 0 is never. Where a scheduler suspends a whole
+# job, the process that counts is stopped too, and nothing ends.
 VARIABLE, USUAL, LONGEST = "DISTTRAIN_STOPPED_SECONDS", 30.0, 1e7
 
 

@@ -1,8 +1,7 @@
-"""Reading the small files that a run has written; whatever stands there now, it is read or refused.
+"""Reading the small files that a run has written, as untrusted input.
 
-Nothing of them is trusted: a name may belong to a folder or a pipe, a text may have no end, nest
-too deep or hold no numbers. OSError and ValueError are all that is ever raised, each with a reason
-that fits into a sentence (`why`).
+A path may be a folder or a pipe, a text may be endless, nested too deep or hold no numbers. Only
+OSError and ValueError are raised, each with a reason that fits into a sentence (`why`).
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def why(error: Exception) -> str:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Return an open file, which is one: a pipe that nobody writes to is not waited for."""
+    """Open a regular file; raise OSError for a folder, or for a pipe without waiting for it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):

@@ -146,9 +146,9 @@ def run() -> int:
 def _end(error: BaseException, details: str) -> None:
     """Print one sentence (and, for a bug, where it happened) and exit; end all ranks if need be."""
     from disttrain.comm.world import connected
-    from disttrain.errors import exit_code_of, failure_told, raised_everywhere, sentence_of
+    from disttrain.errors import exit_code_of, failure_noted, raised_everywhere, sentence_of
 
-    comm, failure, code = connected(), failure_told(error), exit_code_of(error)
+    comm, failure, code = connected(), failure_noted(error), exit_code_of(error)
     alone = comm is None or comm.size == 1
     if alone and isinstance(error, KeyboardInterrupt):
         sys.exit(INTERRUPTED)

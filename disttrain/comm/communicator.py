@@ -30,13 +30,13 @@ T = TypeVar("T")
 class Communicator(ABC):
     """The ranks of a job, or of a group of it; a single rank is one of these too.
 
-    Methods that other ranks take part in are collective: all ranks call them, in the same order.
-    Only `phase`, `abort` and the properties are not. Methods on Python objects (`share`, `collect`,
-    `gather`) are for small facts; arrays travel in `broadcast` and in a `Sum`.
+    All methods are collective (all ranks call them, in the same order), except `phase`, `abort` and
+    the properties. `share`, `collect` and `gather` send small Python objects; arrays are sent by
+    `broadcast` and a `Sum`.
 
     `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
     inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
-    all ranks of the job there: by it each takes a GPU of its own.
+    all ranks of the job there: it selects the GPU of a rank.
     """
 
     name: str = ""
@@ -54,7 +54,7 @@ class Communicator(ABC):
 
     @property
     def is_root(self) -> bool:
-        """True on rank 0, which validates, schedules, saves and reports."""
+        """True on rank 0, which evaluates the schedule, saves and reports."""
         return self.rank == 0
 
     @property
@@ -89,11 +89,11 @@ class Communicator(ABC):
 
     @abstractmethod
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Return an array that all ranks of this node share, filled with nothing in particular."""
+        """Return an array that all ranks of this node share; its values are undefined."""
 
     @abstractmethod
     def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
-        """Give an array of `node_array` back; nobody uses it any more."""
+        """Free an array of `node_array`; no rank may use it any more."""
 
     @abstractmethod
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
@@ -121,13 +121,13 @@ class Communicator(ABC):
     def split(self, colour: int) -> Communicator:
         """Return the group of the ranks that gave the same `colour`, in the order of their ranks.
 
-        A group has a watch, windows and failures of its own: what `together`, a step or a loss that
-        is not finite raise in a group, its ranks raise and no other. `close` it when it is done.
+        A group has its own watch, windows and failures: an error of `together` or of a step is
+        raised by the ranks of that group only. `close` it when it is done.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back the memory, the thread and the communicators that this one holds.
+        """Free the memory, the thread and the communicators that this one holds.
 
         Sums and arrays that were made by it can't be used any more.
         """
@@ -137,7 +137,7 @@ class Communicator(ABC):
         """End all ranks at once, from one of them, with `code`. Not collective."""
 
     def phase(self, name: str) -> None:
-        """Say what this rank does from now on: named in failures, watched by the deadline."""
+        """Set what this rank does from now on: errors name it, the deadline counts from now."""
         self.watch.enter(name)
 
     @contextmanager
@@ -159,7 +159,7 @@ class Communicator(ABC):
 
     def settle(self, phase: str, error: BaseException | None) -> None:
         """Tell all ranks how `phase` went on this one; raise on all if it failed on any."""
-        # Python's own exits keep their type: whoever raised them waits for them further up.
+        # KeyboardInterrupt and SystemExit keep their type for the code that handles them.
         is_exit = error is not None and not isinstance(error, Exception)
         if self.size == 1 and error is not None and (is_exit or isinstance(error, DisttrainError)):
             raise error
@@ -170,7 +170,7 @@ class Communicator(ABC):
             known = not failures[0][4]
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
             failure = RankFailure(*failures[0], others, common, self.name)
-            # A mistake of the user's that all ranks found keeps its type, as on a single rank.
+            # An error for the user that is the same on all ranks keeps its type, as on one rank.
             if error is not None and (is_exit or common):
                 remember_failure(error, failure)
                 raise error

@@ -1,4 +1,4 @@
-"""Which MPI this process has and what it can do: asked without starting it."""
+"""Which MPI this process has, found without starting it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in groups of ranks at once: what fails in one group is a fact for the others."""
+"""Work in several groups of ranks at once: the failure of one group does not end the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that the ranks of one node share: MPI windows, and who gives them back."""
+"""Memory that the ranks of one node share: MPI windows, and their release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 __all__ = ["PAGE", "SharedMemory"]
 
-# No two arrays, and no two ranks' parts of one, lie in one page.
+# Bytes: arrays, and the ranks' parts of an array, begin at a page of their own.
 PAGE = 4096
 # Where Open MPI and MPICH keep shared windows, and what they take there for their own messages.
 PLACE = "/dev/shm"
@@ -42,13 +42,13 @@ class SharedMemory:
         return array
 
     def free(self, array: np.ndarray) -> None:
-        """Give an array back; nobody may use it any more. One that was given back stays so."""
+        """Free an array; no rank may use it any more. A second call does nothing."""
         window = self._windows.pop(array.ctypes.data, None)
         if window is not None:
             window.Free()
 
     def close(self) -> None:
-        """Give back all arrays, then the communicator of the node."""
+        """Free all arrays, then the communicator of the node."""
         while self._windows:
             self._windows.pop(next(iter(self._windows))).Free()
         self.node.Free()

@@ -11,7 +11,7 @@ import mpi4py
 
 from disttrain.comm.tuning import tune
 
-# Only the main thread talks to MPI; a lower thread level saves its locks.
+# Only the main thread calls MPI; a lower thread level saves its locks.
 mpi4py.rc.thread_level = "funneled"
 tune()
 
@@ -87,7 +87,7 @@ class Ranks(Communicator):
         self._topology = Topology(comm.Dup(), node)
         self._comm, self._node = self._topology.comm, self._topology.node
         self.rank, self.size = self._comm.rank, self._comm.size
-        # The launcher's own local rank can differ from this order; both number a node's ranks.
+        # The launcher's variable for the local rank may number the ranks of a node otherwise.
         self.local_rank, self.local_size = self._node.rank, self._node.size
         self.host_rank = above.host_rank if above else self.local_rank
         self.host_size = above.host_size if above else self.local_size
@@ -101,7 +101,7 @@ class Ranks(Communicator):
         self.watch = Watch(self.rank, self.host, board, name, above.watch if above else None)
 
     def _cores_each(self) -> int:
-        """Return the cores of this rank: those it may use, shared with whoever may use them too."""
+        """Return the cores of this rank: those it may use, divided by the ranks that may too."""
         mine = cores()
         sharing = [others for others in self._node.allgather(mine) if others & mine]
         return max(1, len(mine) // len(sharing))
@@ -171,7 +171,7 @@ class Ranks(Communicator):
         try:
             return summation(self._topology, length, np.dtype(dtype), header, way)
         except UsageError as error:
-            # All ranks find the same; one of them shall say it.
+            # All ranks raise it; `settle` makes one report of it.
             self.settle("choosing how to sum", error)
             raise
 

@@ -1,4 +1,4 @@
-"""Where the ranks of a communicator are: on which node, and at which place there."""
+"""On which node each rank of a communicator is, and with which local rank."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Topology"]
 
 
 class Topology:
-    """The ranks of `comm`, those of this rank's node, and those at the same place of each node.
+    """The ranks of `comm`, those of this rank's node, and those with the same local rank.
 
     `comm` becomes the topology's own: `close` frees it. `node` are the ranks that share memory with
     this one; where it is not given, those on the same host.
@@ -30,7 +30,7 @@ class Topology:
 
     @property
     def peers(self) -> MPI.Comm:
-        """The ranks with the same place in their node. Collective where it is asked for first."""
+        """The ranks of all nodes with this local rank. Collective at the first call."""
         if self._peers is None:
             self._peers = self.comm.Split(self.node.rank, self.comm.rank)
         return self._peers

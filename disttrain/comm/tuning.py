@@ -12,9 +12,9 @@ __all__ = ["tune"]
 # Open MPI without InfiniBand prints an error for each shared window while it tries its UCX
 # component, which a window inside a node never uses.
 ALWAYS = {"OMPI_MCA_osc": "^ucx"}
-# MPICH's collectives in shared memory wait without ever giving the core away: with 3 ranks on 2
-# cores a barrier takes 11 ms by them and 0.1 to 1 ms by messages. With a core for each rank they
-# are the fastest there is, 1 microsecond.
+# MPICH's collectives in shared memory wait without yielding the core: with 3 ranks on 2 cores a
+# barrier takes 11 ms, and 0.1 to 1 ms by messages. With a core for each rank they are the fastest,
+# 1 microsecond.
 CROWDED = {
     f"MPIR_CVAR_{call}_POSIX_INTRA_ALGORITHM": "mpir"
     for call in ("ALLREDUCE", "BARRIER", "BCAST", "REDUCE")
@@ -22,7 +22,7 @@ CROWDED = {
 
 
 def tune(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what makes MPI fast and quiet here; called before MPI is imported."""
+    """Set these variables in `environment`; called before MPI is imported."""
     chosen = ALWAYS | (CROWDED if crowded(environment) else {})
     for variable, value in chosen.items():
         environment.setdefault(variable, value)

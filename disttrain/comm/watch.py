@@ -21,32 +21,32 @@ from disttrain.stopped import bearable, is_stopped
 
 __all__ = ["BOARD", "Watch"]
 
-# One row per rank of the node, in memory that they share: its process, what it is doing, since
-# when, when its watch last looked, and when it last gave the node's sign of life to the launch
-# (monotonic clock, which all processes of a node share and nobody sets).
+# One row per rank of the node, in memory that they share: its process, its phase, since when it is
+# in it, when its watch last looked, and when it last wrote the node's sign of life for the launch
+# (all by the monotonic clock, which is the same for all processes of a node).
 BOARD = np.dtype([("rank", "i8"), ("pid", "i8"), ("since", "f8"), ("alive", "f8"),
-                  ("told", "f8"), ("phase", "S64")])  # fmt: skip
-# A waiting rank gives the one that it waits for time to speak first, which knows why, and the
-# launcher time to end all ranks then: Open MPI 4 and MPICH take more than a second.
+                  ("sign", "f8"), ("phase", "S64")])  # fmt: skip
+# A waiting rank's deadline is longer: the rank that it waits for shall report first, with the
+# cause, and the launcher shall end all ranks then (Open MPI 4 and MPICH take more than a second).
 PATIENCE, LEAST = 1.25, 3.0
 WAITING = "waiting"
 ENDS = "the run ends here, --resume goes on from the newest checkpoint"
-# Seconds between a node's signs of life; and after which a nap of a second was too long: the
-# process was stopped meanwhile, alone or, as schedulers do, with the whole job.
+# Seconds between a node's signs of life; and seconds between two looks of a watch after which this
+# process must have been stopped meanwhile, alone or with the whole job by a scheduler.
 SIGN, LATE = 5.0, 3.0
 # Seconds in one phase after which a rank looks whether another one has been stopped.
 WAITS = 2.0
 
 
 class Watch:
-    """What this rank is doing and since when; `arm` starts the thread that enforces the deadline.
+    """The phase of this rank and its begin; `arm` starts the thread that enforces the deadline.
 
-    `board` is a row per rank of the node in shared memory, or None; `group` names the ranks where
-    they are not the whole job, and `above` is the watch of the ranks that they are a part of: it
-    sees that this rank makes progress. A rank in a phase that starts with "waiting" looks on the
-    board for the rank that it waits for, and has patience with one that makes progress. After
-    `seconds` in one phase the process prints one sentence that names the rank, the phase and since
-    when, and exits with code 5; the launcher then ends the others, or their own deadlines do.
+    `board` has a row per rank of the node in shared memory, or is None. For a group, `group` is its
+    name and `above` the watch of the communicator that was split, whose phase changes too. A rank
+    in a phase that starts with "waiting" looks on the board for the rank that it waits for, and its
+    own deadline does not count while that one makes progress. After `seconds` in one phase the
+    process prints one sentence that names the rank, the phase and since when, and exits with code
+    5; the launcher then ends the others, or their own deadlines do.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Watch:
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
         self._row["pid"] = os.getpid()
         self._seconds, self._warned = 0.0, 0.0
-        # When a rank was first seen as stopped by a signal, by its place on the board.
+        # Row of the board → when that rank was first seen as stopped by a signal.
         self._stopped: dict[int, float] = {}
         self._phase, self._since = "starting", time.monotonic()
         self._thread: threading.Thread | None = None
@@ -73,7 +73,7 @@ class Watch:
         return self._phase
 
     def enter(self, phase: str) -> None:
-        """Say that this rank does `phase` from now on."""
+        """Set the phase that this rank is in from now on."""
         now = time.monotonic()
         if now - self._since > journal.SLOW:
             journal.note("slow phase", phase=self._phase, seconds=round(now - self._since, 3))
@@ -91,7 +91,7 @@ class Watch:
             self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
             self._thread.start()
             if STATUS in os.environ:
-                # At its end a process gives no signs, however long it then waits for others.
+                # No signs after the end, even where the process then waits for others in MPI.
                 atexit.register(withdraw_life, self._host)
 
     @contextmanager
@@ -105,7 +105,7 @@ class Watch:
             self.arm(before)
 
     def close(self) -> None:
-        """End the thread, and leave the shared board alone from now on."""
+        """End the thread, and do not use the shared board any more."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
@@ -123,24 +123,24 @@ class Watch:
                 self._end(sentence)
 
     def _leave_out(self, before: float, now: float) -> None:
-        """Begin to count anew where the time since `before` was far too long for a nap."""
+        """Restart the count where so long passed since `before` that this process was stopped."""
         if now - before > LATE:
             self._since = now
             self._row["since"] = now
             self._stopped.clear()
 
     def _show_life(self, now: float) -> None:
-        """Tell the other ranks that this one lives, and now and then the launch that the node does.
+        """Write on the board that this rank lives, and every `SIGN` seconds a sign for the launch.
 
-        Any rank of the node can: one may be inside a library that lets no other thread run.
+        Any rank of the node writes that one: another may be in a library that blocks its threads.
         """
         self._row["alive"] = now
-        if now - self._board["told"].max() >= SIGN:
-            self._row["told"] = now
+        if now - self._board["sign"].max() >= SIGN:
+            self._row["sign"] = now
             leave_life(self._host)
 
     def _end(self, sentence: str) -> NoReturn:
-        """Say why this process ends, and end it with code 5."""
+        """Print why this process ends, and end it with code 5."""
         journal.note("deadline passed", logging.ERROR, text=sentence, phase=self._phase)
         print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
         # mpirun itself may not end where a host has gone, and MPICH's mpiexec gives the
@@ -154,7 +154,7 @@ class Watch:
         elapsed = time.monotonic() - since
         if self._seconds and elapsed > self._seconds / 2 and self._warned != since:
             self._warned = since
-            # People hear of it from the rank that is busy, not from all those that wait for it.
+            # A warning is printed: only by the busy rank, not by all that wait for it.
             level = logging.INFO if phase.startswith(WAITING) else logging.WARNING
             journal.note("deadline near", level, phase=phase, seconds=round(elapsed, 1),
                          deadline=self._seconds)  # fmt: skip
@@ -169,13 +169,13 @@ class Watch:
         return not (waits and any(now - row["since"] <= self._seconds for row in self._busy()))
 
     def _busy(self) -> list[Any]:
-        """Return the rows of the node's ranks that do something, so that others wait for them."""
+        """Return the rows of the node's ranks that are in no phase of waiting."""
         return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
 
     def _of_stopped(self) -> str:
         """Name a rank of this node that has been stopped by a signal for too long; "" for none.
 
-        Looked for only by a rank that has been in one phase for a while: it may wait for that one.
+        Only a rank that has been in one phase for a while looks: it may wait for the stopped one.
         """
         now, limit = time.monotonic(), min(bearable(), self._seconds)
         if now - self._since < WAITS:
@@ -184,7 +184,7 @@ class Watch:
         for place, row in enumerate(self._board):
             if not is_stopped(int(row["pid"])):
                 self._stopped.pop(place, None)
-            # The first rank speaks alone, the next ones only where it could not.
+            # The first rank reports it; each next one only after `LEAST` seconds more.
             elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
                 rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
                 return (
@@ -195,7 +195,7 @@ class Watch:
         return ""
 
     def _before(self) -> int:
-        """Return how many ranks of the node before this one can speak of one that is stopped."""
+        """Return how many lower ranks of the node are not stopped and can report it."""
         mine = int(self._row["rank"][0])
         return sum(
             int(row["rank"]) < mine and place not in self._stopped
@@ -203,13 +203,13 @@ class Watch:
         )
 
     def _frozen(self) -> list[Any]:
-        """Return the rows of ranks whose own watch has stopped: they were stopped as a whole."""
+        """Return the rows of ranks whose watch does not look any more: the process is stopped."""
         late = time.monotonic() - max(self._seconds / 2, 1.0)
         return [row for row in self._board if 0 < row["alive"] < late]
 
     def _of_late(self) -> str:
         """Name the rank that is stuck, its phase and since when; "" for none."""
-        # Of one that was stopped is spoken above, with the reason.
+        # `_of_stopped` reports a stopped rank, with the reason.
         if self._stopped or not self._is_late():
             return ""
         rank, phase, since, late = self._rank, self._phase, self._since, ""

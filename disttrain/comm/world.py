@@ -22,7 +22,7 @@ from disttrain.errors import (
     LauncherError,
     LostRanks,
     exit_code_of,
-    failure_told,
+    failure_noted,
     raised_everywhere,
     sentence_of,
 )
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "connected"]
 
-# How long joining may take: ranks that never arrive, or a network that leads nowhere.
+# Limit for joining the job, in seconds: ranks may never start, or the network may not work.
 CONNECT_SECONDS = "DISTTRAIN_CONNECT_SECONDS"
 USUAL, LONGEST = 300.0, 1e7
-# Seconds in which rank 0 alone says that it is over, before the others do; and after which a rank
-# dies that has not been able to say so.
+# Seconds after rank 0 in which the others print the sentence too; and seconds after that in which a
+# rank is killed that could not print it.
 FIRST_WORD, LAST_WORD = 3.0, 2.0
 _joined: list[Communicator] = []
 
@@ -88,7 +88,7 @@ def _join() -> Communicator:
     if job is None:
         return Alone()
     seconds = _seconds(os.environ.get(CONNECT_SECONDS) or f"{USUAL:g}")
-    # From here on MPI waits for the others inside C, where no thread of ours gets a turn.
+    # From here on MPI waits for the others inside C, and no other Python thread can run.
     words = (
         f"disttrain: the ranks did not find each other within {seconds:g} s (rank {job.rank} on "
         f"{socket.gethostname()} waited): a host stands still, or messages lead nowhere; "
@@ -119,16 +119,16 @@ def _give_up(words: bytes) -> None:
 def ended_after(seconds: float, last: Callable[[], None]) -> Iterator[None]:
     """End this process if the body takes longer; the launcher then ends the others.
 
-    SIGALRM calls `last`, which does not come back. Python's own handlers wait for C to return and
-    its threads for the lock that this one holds inside MPI_Init; so C calls it, in this thread. It
-    may find C's memory in use and stand still: the next alarm is not caught by anybody.
+    SIGALRM calls `last`, which does not return. Python's own handlers would wait for C to return,
+    and its threads for the lock that this one holds inside MPI_Init; so a C handler calls it. It
+    may block where C's allocator was interrupted: a second alarm then kills the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: last())
-    # Caught once: glibc has it. Without, the process dies without a word.
+    # glibc's handler for one signal. Without it the process dies without the sentence.
     with suppress(AttributeError):
         ctypes.CDLL(None).sysv_signal(int(signal.SIGALRM), handler)
     signal.setitimer(signal.ITIMER_REAL, seconds, LAST_WORD)
@@ -158,7 +158,7 @@ def _connected(job: Launched) -> Communicator:
 
 
 def mismatch(job: Launched, size: int, mpi: str) -> str:
-    """Return the sentence for a launcher and an MPI library that do not know each other."""
+    """Return the sentence for a launcher that does not belong to the MPI library."""
     return (
         f"{job.variable} = {job.size}, but MPI ({mpi}) shows this process a world of {size}: the "
         "launcher belongs to another MPI than mpi4py; start it with `disttrain launch -n "
@@ -167,9 +167,9 @@ def mismatch(job: Launched, size: int, mpi: str) -> str:
 
 
 def _end_all_on_error(comm: Communicator) -> None:
-    """Install the abort hook: an exception that nobody catches on one rank ends every rank.
+    """Install the abort hook: an uncaught exception on one rank ends every rank of the job.
 
-    A process has one: it belongs to the job, whichever communicator was connected first.
+    A process has one hook, whichever communicator was connected first.
     """
     if getattr(sys.excepthook, "ends_all_ranks", False):
         return
@@ -177,7 +177,7 @@ def _end_all_on_error(comm: Communicator) -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if raised_everywhere(error):
             if comm.is_root:
-                text = sentence_of(failure_told(error) or error)
+                text = sentence_of(failure_noted(error) or error)
                 print(f"disttrain: {text}", file=sys.stderr, flush=True)
         else:
             text = shown_lines("".join(traceback.format_exception(kind, error, trace)))

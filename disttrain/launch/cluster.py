@@ -14,7 +14,7 @@ from disttrain.launch.agent import Agent, Trouble
 from disttrain.launch.hosts import Host, is_here, listed, total
 from disttrain.launch.network import interfaces, routes, tcp_options
 
-__all__ = ["Cluster", "told"]
+__all__ = ["Cluster", "sentence_on"]
 
 # A host that has gone without a word is noticed after 2 + 3 * 1 seconds, not after 8 minutes.
 KEEPALIVE = {"time": 2, "intvl": 1, "probes": 3}
@@ -47,7 +47,7 @@ class Cluster:
         """Return the hosts that are left. Raises LostRanks where there is none."""
         left = tuple(host for host in self.hosts if host.name not in gone)
         if not left:
-            raise LostRanks(f"no host is left: {told(gone)}")
+            raise LostRanks(f"no host is left: {sentence_on(gone)}")
         return replace(self, hosts=left)
 
     def begin(
@@ -109,6 +109,6 @@ class Cluster:
         return tcp_options(interfaces(), routes(others))
 
 
-def told(gone: Mapping[str, Trouble]) -> str:
+def sentence_on(gone: Mapping[str, Trouble]) -> str:
     """Return a sentence on hosts that are gone."""
     return ", ".join(f"{name} {trouble.says}" for name, trouble in gone.items())

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-__all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "told"]
+__all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "why_no_place"]
 
 # The variable that all processes of a launch carry; `disttrain.environment` has the same.
 MARK = "DISTTRAIN_LAUNCH"
@@ -146,7 +146,7 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def told(error: OSError) -> str:
+def why_no_place(error: OSError) -> str:
     """Return where there is no place for MPI's files, why, and what to do."""
     cure = "" if error.filename == SHARED_MEMORY else "; give another TMPDIR"
     return f"{error.filename}: {error.strerror}{cure}"
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
     try:
         begin(mark, base)
     except OSError as error:
-        sys.stderr.write(f"{told(error)}\n")
+        sys.stderr.write(f"{why_no_place(error)}\n")
         return NO_ROOM
     return 0
 

@@ -23,7 +23,7 @@ from disttrain.errors import LostRanks, Preempted, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Trouble
 from disttrain.launch.attempt import LOST, PREEMPTED, Asked, Ending, judge, run
-from disttrain.launch.cluster import Cluster, told
+from disttrain.launch.cluster import Cluster, sentence_on
 from disttrain.launch.mpirun import Launcher
 from disttrain.launch.run_mark import RunMark, resuming
 from disttrain.launch.sentinel import Sentinel
@@ -41,7 +41,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 # between two looks at it.
 LOCK_WAIT, LOOK = 120.0, 1.0
 # Seconds until all ranks are at MPI's start: daemons by ssh, Python from a slow file system. What
-# they may then take to find each other is told to them by CONNECT_SECONDS.
+# they may then take to find each other is in CONNECT_SECONDS.
 STARTING, CONNECTING, CONNECT_SECONDS = 180.0, 300.0, "DISTTRAIN_CONNECT_SECONDS"
 # Seconds that cleaning up may take once somebody has asked twice to end.
 HURRIED = 5.0
@@ -129,7 +129,7 @@ class Launch:
         else:
             ending = Ending(LOST, "nothing was started")
         if ending.code == LOST and self._gone:
-            sentence = "; ".join(filter(None, [told(self._gone), ending.sentence]))
+            sentence = "; ".join(filter(None, [sentence_on(self._gone), ending.sentence]))
             return Ending(LOST, sentence)
         return ending
 
@@ -184,7 +184,7 @@ class Launch:
         while self._mark and self._mark.in_use() and not self.asked.signal:
             if time.monotonic() > end:
                 held = f"run folder {self._mark.folder} is still locked"
-                by = f" ({told(self._gone)})" if self._gone else ""
+                by = f" ({sentence_on(self._gone)})" if self._gone else ""
                 return Ending(LOST, f"{held} by a rank of before{by}: end that host or its ranks")
             self.asked.sleep(LOOK)
         return None
@@ -204,7 +204,7 @@ class Launch:
                 self._id, self._base, self._folder, lambda: asked.signal is not None, first
             )
         except OSError as error:
-            raise UsageError(f"no place for MPI's files: {leftovers.told(error)}") from None
+            raise UsageError(f"no place for MPI's files: {leftovers.why_no_place(error)}") from None
 
     def _clean(self, missing: dict[str, Trouble]) -> dict[str, Trouble]:
         """Leave nothing on any host; return those that do not answer."""

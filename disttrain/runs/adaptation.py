@@ -1,4 +1,4 @@
-"""Fitting what was saved to what is there now: the data, changes that were accepted, `best.h5`."""
+"""Before a resumed run goes on: comparing its data, noting accepted changes, checking `best.h5`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from disttrain.training.run import Run
 
 __all__ = ["Best", "adapt", "best_of", "compare_data"]
 
-# What decides which samples a step uses.
+# The settings on which the samples of a step depend.
 ORDER = {"seed", "data.block_rows", "training.batch_size", "training.protocol"}
 
 
 def adapt(run: Run, snapshot: Snapshot, accept: bool, warn: Callable[[str], None]) -> None:
-    """Have the progress in `snapshot` fit the changes that were accepted (rank 0).
+    """Adapt the progress in `snapshot` to the changes that were accepted (rank 0).
 
-    Where samples come in another order from here on, the epoch under way counts as if it had begun
-    in that order. Where exact mode computes other bits, or the data are others, that is one of the
-    changes. Raises DataError for other data that were not accepted.
+    Where the order of samples changes, the ledger of the current epoch is set to the new order.
+    Other data, and other bits in exact mode, are added to the changes. Raises DataError for other
+    data that were not accepted.
     """
     progress, new = snapshot.progress, []
     other = compare_data(run, snapshot, warn)
@@ -105,7 +105,7 @@ class Best:
     source: Path | None = None
 
     def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
-        """Have `best.h5` hold this state, or none."""
+        """Write this state to `best.h5`, or put that file aside where the state is lost."""
         if not self.problem:
             return
         if self.source:
@@ -122,9 +122,9 @@ class Best:
 def best_of(folder: RunFolder, start: Start) -> Best:
     """Return the best state up to where a run goes on; nothing is changed.
 
-    A crash inside a save leaves a `best.h5` that is older than the checkpoint: it is not believed.
-    The state is then among the checkpoints. Raises CheckpointError where one of the two files may
-    hold it and can't be read.
+    A crash inside a save can leave a `best.h5` that is older than the checkpoint. Then it is not
+    used: the best state is among the checkpoints. Raises CheckpointError where one of the two files
+    may hold it and can't be read.
     """
     if start.snapshot is None or start.snapshot.progress.best_loss is None:
         return Best()

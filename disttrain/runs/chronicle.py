@@ -1,4 +1,4 @@
-"""What a training writes into the journal: on each rank how it began and ended, on rank 0 more."""
+"""What a training writes into the journal: the begin and the end of each rank, on rank 0 more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from disttrain.errors import (
     DisttrainError,
     RankFailure,
     exit_code_of,
-    failure_told,
+    failure_noted,
     sentence_of,
 )
 from disttrain.runs.folder import RunFolder
@@ -39,8 +39,8 @@ PAUSE = 1.0
 def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> Iterator[None]:
     """Keep this rank's journal in the run folder for the body: its start, its error, its end.
 
-    `early` are the lines that people were told before the journal could be opened. Collective at
-    its beginning: no rank makes a folder anew that was moved meanwhile.
+    `early` are the lines that were printed before the journal could be opened. Its beginning is
+    collective: no rank creates the folder again if it was moved meanwhile.
     """
     with comm.together("opening the run folder"):
         if comm.is_root:
@@ -49,7 +49,7 @@ def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> I
         try:
             journal.note("start", **facts(comm))
             for line in early:
-                journal.note("said", told=True, text=line)
+                journal.note("said", printed=True, text=line)
             yield
             journal.note("end", memory_mib=memory())
         except BaseException as error:
@@ -58,7 +58,7 @@ def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> I
 
 
 def facts(comm: Communicator) -> dict[str, Any]:
-    """Return what somebody who finds only this rank's journal must know."""
+    """Return the facts that are needed to understand this rank's journal alone."""
     job = launched()
     return {
         "version": VERSION, "python": platform.python_version(), "pid": os.getpid(),
@@ -69,7 +69,7 @@ def facts(comm: Communicator) -> dict[str, Any]:
 
 
 def note_ready(run: Run) -> None:
-    """Write down what this rank computes with and where it begins."""
+    """Note the device, the way of summing, the arithmetic and the first step of this rank."""
     journal.note(
         "ready", device=run.network.device.name, sum=run.work.reducer.way,
         arithmetic=run.arithmetic.kind if run.arithmetic else "fast",
@@ -78,15 +78,15 @@ def note_ready(run: Run) -> None:
 
 
 def note_error(error: BaseException, comm: Communicator) -> None:
-    """Write down how the run ended on this rank, with the traceback where it happened here."""
+    """Note how the run ended on this rank, with the traceback where the error was raised here."""
     here = not isinstance(error, RankFailure) or error.rank == comm.rank
     known = isinstance(error, DisttrainError) and not isinstance(error, RankFailure)
     source = error.__cause__ or error
     trace = "" if known or not here else "".join(traceback.format_exception(source))
-    told = failure_told(error) or error
+    failure = failure_noted(error) or error
     journal.note(
-        "error", logging.ERROR, text=sentence_of(told), here=here, code=exit_code_of(error),
-        phase=told.phase if isinstance(told, RankFailure) else comm.watch.current,
+        "error", logging.ERROR, text=sentence_of(failure), here=here, code=exit_code_of(error),
+        phase=failure.phase if isinstance(failure, RankFailure) else comm.watch.current,
         traceback=trace, memory_mib=memory(),
     )  # fmt: skip
 
@@ -98,33 +98,33 @@ def memory() -> int:
 
 
 class Chronicle(Callback):
-    """Rank 0's part: what people were told, each interval, how it ended."""
+    """Rank 0's part: the lines that were printed, each interval, and the end."""
 
     def __init__(self) -> None:
         self._last = 0.0
         self.early: list[str] = []
 
     def on_message(self, line: str) -> None:
-        """Write down what people were told."""
+        """Note a line that was printed."""
         if journal.is_open():
-            journal.note("said", told=True, text=line)
+            journal.note("said", printed=True, text=line)
         else:
             self.early.append(line)
 
     def on_step(self, run: Run, step: int) -> None:
-        """With --verbose: where the run is, at most once a second."""
+        """With --verbose, note the step, at most once a second."""
         if journal.wants_everything() and time.monotonic() - self._last >= PAUSE:
             self._last = time.monotonic()
             journal.note("step", logging.DEBUG, step=step, memory_mib=memory())
 
     def on_interval(self, run: Run, report: Report) -> None:
-        """Write down the interval."""
-        journal.note("interval", told=True, **asdict(report))
+        """Note the report of the interval."""
+        journal.note("interval", printed=True, **asdict(report))
 
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
-        """Write down how it ended."""
+        """Note how the run ended."""
         names = ("status", "reason", "steps", "epochs", "digest", "wall_seconds")
-        journal.note("summary", told=True, **{name: summary[name] for name in names})
+        journal.note("summary", printed=True, **{name: summary[name] for name in names})
 
 
 def teller(callbacks: Sequence[Callback], grave: bool = False) -> Callable[[str], None]:

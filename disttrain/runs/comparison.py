@@ -1,4 +1,4 @@
-"""Comparing two runs: where they part first, and what of them is the cause."""
+"""Comparing two runs: where they first differ, and why."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from disttrain.training.integrity.chain import read
 
 __all__ = ["compare_runs"]
 
-# Settings of which no step depends.
+# Settings on which no step depends.
 APART = (*FREE, "validation")
 
 
 def compare_runs(a: Path, b: Path) -> dict[str, Any]:
-    """Return where the runs in the folders `a` and `b` part, as JSON values.
+    """Return where the runs in the folders `a` and `b` first differ, as JSON values.
 
-    `equal` says that they are alike at all intervals that both have (`compared`). Else `step` is
+    `equal` says that they are equal at all intervals that both have (`compared`). Else `step` is
     the first interval at which they differ, `tensor` the first tensor (in layer order), `vectors`
     where it differs ("weights", slots that both optimizers have), and `cause`:
 
-    - "data": they read other samples;
-    - "weights": they began with other weights;
-    - "data order": other samples, or in another order, since the interval before;
-    - "settings": the same samples, but the run files ask for other updates;
-    - "arithmetic": the same samples and settings, and other numbers come out.
+    - "data": their data differ;
+    - "weights": their initial weights differ;
+    - "data order": they used different samples, or in another order, since the interval before;
+    - "settings": the same samples, but a setting differs on which updates depend;
+    - "arithmetic": the same samples and settings, but the results differ.
 
     `settings` lists the keys that differ and that a step may depend on, `about` what each run
-    computed with. Raises CheckpointError for a
-    folder without a run or digests, or whose digests were changed.
+    computed with. Raises CheckpointError for a folder without a run or digests, or whose digests
+    were changed.
     """
     runs = [_records(path) for path in (a, b)]
     settings = _differences(a, b)
@@ -51,8 +51,8 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         )
         if one == other:
             continue
-        odd = [n for n in one if one[n] != other.get(n)]
-        tensor = odd[0] if odd else f"layers: {', '.join(other)}"
+        differing = [n for n in one if one[n] != other.get(n)]
+        tensor = differing[0] if differing else f"layers: {', '.join(other)}"
         held, there = one.get(tensor, {}), other.get(tensor, {})
         orders = [sum(int(run[s]["order"], 16) for s in run if s <= step) for run in runs]
         order = (orders[0] - orders[1]) % (1 << 64) == 0
@@ -84,7 +84,7 @@ def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[st
 
 def _vectors(run: dict[int, dict[str, Any]]) -> list[str]:
     """Return the vectors whose checksums are in a run's records, in their order."""
-    # Before records named them there was one optimizer.
+    # Records that do not name them are of SGD.
     names: list[str] = run[min(run)].get("vectors", ["weights", "velocity"])
     return names
 

@@ -1,4 +1,4 @@
-"""The run folder: one run at a time in it, which writes nothing once the folder is not its own."""
+"""The run folder: a lock lets one run at a time write in it, as long as the folder is in place."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RunFolder:
         if not overwrite:
             self.refuse_to_replace()
         self._replaces = self.holds_a_run()
-        # At once: ranks open theirs before the run begins.
+        # Now, because the ranks open their logs before `begin`.
         for log in self.path.glob("logs/rank-*.jsonl"):
             replaced.move(log) if self._replaces else _remove(log)
 
@@ -93,7 +93,7 @@ class RunFolder:
                 f"run folder {self.path} can't be locked ({error.strerror}): its file system must "
                 "support flock"
             ) from None
-        # Between opening and locking it may have been moved away.
+        # It may have been moved between opening and locking.
         self.refuse_lost()
 
     def refuse_to_replace(self) -> None:
@@ -125,14 +125,14 @@ class RunFolder:
             self._lock = None
 
     def holds_a_run(self) -> bool:
-        """Return True where a run has left anything here that it would go on from."""
+        """Return True where there is a file here that --resume would use."""
         files = (self.run_file, self.best, self.metrics, self.digests)
         return any(map(os.path.lexists, files)) or bool(all_checkpoints(self.checkpoints))
 
     def finished(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the summary of a run that came to its end here, else None.
 
-        One that can't be read is said: such a run counts as not finished.
+        A summary that can't be read is reported by `warn`; the run then counts as not finished.
         """
         try:
             summary = summary_of(self.summary)
@@ -153,12 +153,12 @@ class RunFolder:
         return int(words[2]) if said else None
 
     def begin(self, run: Run, chain: list[dict[str, Any]] | None) -> None:
-        """Make the folder the run's: its resolved run file, and the metrics up to where it stands.
+        """Write the resolved run file, and metrics and digests up to the present step.
 
         `chain` holds the records of digests up to there, None for a run at its beginning.
         """
         self.refuse_unusable()
-        # What a process that was killed while it wrote has left; the lock says that it is gone.
+        # Temporary files of a process that was killed while it wrote; the lock shows that it ended.
         for stray in self.path.glob(".*.tmp"):
             _remove(stray)
         if self._replaces:
@@ -180,7 +180,7 @@ class RunFolder:
                 raise CheckpointError(f"{path} is a folder, and must be a file: move it away")
 
     def _files(self) -> list[Path]:
-        """Return what a run leaves here but its `run.toml`; what it goes on from comes last."""
+        """Return the files of a run except `run.toml`; those that --resume needs come last."""
         pictures = [self.path / f"{name}.png" for name in PICTURES]
         ring = all_checkpoints(self.checkpoints)
         return [self.summary, *pictures, self.metrics, self.digests, self.best, *ring]
@@ -190,23 +190,23 @@ class RunFolder:
         self._append(self.metrics, line(report), durable=False)
 
     def add_digest(self, record: dict[str, Any]) -> None:
-        """Append what the run holds at one interval to `digests.jsonl`."""
+        """Append the digests of one interval to `digests.jsonl`."""
         self._append(self.digests, line(record), durable=False)
 
     def save(self, run: Run, improved: bool) -> None:
-        """Save the state, and once more as the best where it is. Collective."""
+        """Save the state, and also as `best.h5` if it has improved. Collective."""
         with run.comm.together("saving"):
             if run.comm.is_root:
                 begin = time.perf_counter()
-                # The checkpoint remembers the end of the chain alone: the file must have the rest.
+                # The checkpoint holds only the end of the chain: the file must be on disk first.
                 if self.digests.exists():
                     self._append(self.digests, "", durable=True)
                 snapshot = run.snapshot()
                 content = image(snapshot)
-                # Now: a bit may have flipped during the validation, or while the image was made.
+                # After `image`: a bit may have flipped during the validation or in the meantime.
                 run.work.audit.refuse_unaudited()
                 self.refuse_lost()
-                # In this order: until `best.h5` is there too, the same state is in the ring.
+                # First: until `best.h5` is written, the best state is among the checkpoints.
                 save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
                 self.refuse_lost()
                 if improved:
@@ -217,8 +217,8 @@ class RunFolder:
                              bytes=len(content))  # fmt: skip
 
     def _note_saved(self, step: int) -> None:
-        """Write down that there was a checkpoint, and let go of a run that this one replaces."""
-        # Neither is worth to end a run for.
+        """Note the saved step in the lock file, and delete the run that this one replaces."""
+        # A failure of either does not end the run.
         with contextlib.suppress(OSError):
             if self._lock is not None:
                 os.pwrite(self._lock, SAVED.format(step).encode(), 0)
@@ -227,9 +227,9 @@ class RunFolder:
             self._first = False
 
     def end(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`: the mark by which others know how the run ended."""
+        """Write `summary.json`, which states how the run ended."""
         if summary["status"] in FINISHED:
-            # Nothing writes these of a finished run anew: they must be safe before it is one.
+            # No resume writes these files again once the run is finished: they must be on disk.
             self._append(self.metrics, "", durable=True)
             self._append(self.digests, "", durable=True)
         self._write(self.summary, json.dumps(summary, indent=2) + "\n")
@@ -253,7 +253,7 @@ class RunFolder:
 
 
 def place_of_lock(folder: Path) -> tuple[int, int] | None:
-    """Return what tells the lock of one folder from that of another: its device and its number.
+    """Return device and inode of the lock file, which are different for each folder.
 
     None where there is no lock any more; raises CheckpointError where the folder can't be reached.
     """
@@ -279,7 +279,7 @@ def _remove(path: Path) -> None:
 
 
 def _never_waiting(path: str, flags: int) -> int:
-    """Open a file; what has become a pipe that nobody reads is an error, and not waited for."""
+    """Open a file without waiting: a pipe at that path raises an error."""
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 

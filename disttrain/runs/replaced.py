@@ -1,8 +1,8 @@
 """Replacing a run by another one in its folder: the old one stays until the new one has saved.
 
-Each file of the old run gets the ending `.replaced`, `run.toml` last: from then on the folder is
-the new run's. The first checkpoint that the new one saves deletes them. Where the process dies
-before `run.toml` has its turn, the next one puts all back (`--resume`) or goes on (`--overwrite`).
+Each file of the old run gets the ending `.replaced`, `run.toml` last: from then on the folder
+belongs to the new run. They are deleted after its first checkpoint. Where the process dies before
+`run.toml` is renamed, the next one renames all back (`--resume`) or goes on (`--overwrite`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def move(path: Path) -> None:
     """Rename a file, if it is there, so that it can be put back."""
     try:
         if _aside(path).exists():
-            # What is kept already is the run that has saved a state.
+            # The file that was set aside before is of a run that has saved a state: keep that one.
             path.unlink(missing_ok=True)
         elif path.exists() or path.is_symlink():
             path.rename(_aside(path))

@@ -1,4 +1,4 @@
-"""Replay: computing a stretch of a run once more, and comparing it with what the run wrote down."""
+"""Replay: computing steps of a run again, and comparing the results with its digests."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Start:
     records: list[dict[str, Any]] | None = None
 
     def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
-        """Put aside the files that are damaged; have the whole one among the checkpoints."""
+        """Rename the files that are damaged; copy `best.h5` to the checkpoints if it is used."""
         for path, problem in self.damaged:
             warn(f"{problem}; {put_aside(path, 'damaged')}")
         if self.snapshot and self.path == folder.best:
@@ -152,10 +152,10 @@ def accepted(
     breaking = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
     old, new = changed.get("schedule.rates", (None, None))
     if old and new and all(a == b for a, b in zip(old, new, strict=False)):
-        # A longer run has more of them.
+        # A longer run has more rates; the old ones are the same.
         breaking.remove("schedule.rates")
     if settings.schedule.kind == "cosine" and "training.epochs" in changed:
-        # The cosine's every rate depends on the length of the run.
+        # All rates of the cosine depend on the length of the run.
         breaking.append("training.epochs")
     if breaking and not accept:
         key = breaking[0]

@@ -1,4 +1,4 @@
-"""One run in its folder, from a claim on the folder to the summary that says how it ended."""
+"""One run in its folder, from the lock on the folder to the summary that says how it ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, failure_told, raised_everywhere, sentence_of
+from disttrain.errors import CheckpointError, failure_noted, raised_everywhere, sentence_of
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.runs.adaptation import Best, adapt, best_of
@@ -108,9 +108,9 @@ def _to_the_end(
 def _begin(
     run: Run, folder: RunFolder, start: Start, accept: bool, warn: Callable[[str], None]
 ) -> None:
-    """Restore, make the folder the run's, tell callbacks. Collective.
+    """Restore the state, begin to write in the folder, call `on_start`. Collective.
 
-    Nothing in the folder is touched before all that may be refused has been looked at.
+    Nothing in the folder is changed before all checks that may refuse the run.
     """
     best, snapshot = Best(), start.snapshot
     with run.comm.together("restoring"):
@@ -180,7 +180,7 @@ def _mark(
             return
     digest = digest or (run.digest() if run else None)
     summary = summarize(run, comm, begin, status_of(error), digest)
-    summary["failures"].append(sentence_of(failure_told(error) or error))
+    summary["failures"].append(sentence_of(failure_noted(error) or error))
     # Where this fails too, the error that is being raised is the better one to show.
     with contextlib.suppress(CheckpointError):
         folder.end(summary)

@@ -93,7 +93,7 @@ def test_people_read_warnings_only_and_with_verbose_all_but_what_they_are_told(r
     def said():
         journal.note("saved", step=5)
         journal.note("deadline near", logging.WARNING, phase="forward")
-        journal.note("summary", told=True, status="completed")
+        journal.note("summary", printed=True, status="completed")
         journal.note("error", logging.ERROR, text="boom")
         return capfd.readouterr().err
 

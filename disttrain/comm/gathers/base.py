@@ -23,7 +23,7 @@ class AllGather(ABC):
 
     @abstractmethod
     def complete(self, edges: Sequence[Sequence[int]]) -> None:
-        """Make all rows known to all ranks. Collective.
+        """Complete the round: afterwards every rank has all rows. Collective.
 
         Rank `r` has written `arrays[n][edges[n][r] : edges[n][r + 1]]`; rows behind the last edge
         belong to no rank and stay as they are.

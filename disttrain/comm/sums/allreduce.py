@@ -41,7 +41,7 @@ class Allreduce(InPlace):
 class Buckets(InPlace):
     """An `Iallreduce` for each bucket as soon as it is complete.
 
-    Buckets end at `cuts` and leave in the same order on every rank, all of them in every step.
+    Buckets end at `cuts` and are sent in the same order on every rank, all of them in every step.
     """
 
     way = "buckets"

@@ -25,8 +25,8 @@ class Sum(ABC):
     Then `total` and `total_header` hold the sums, on every rank the same bits, until the next
     `finish`. `total` may be `message` itself.
 
-    `cuts` are the ends of the buckets in which a message may leave. They are set once, the same on
-    every rank, so that all ranks send the same buckets whatever happens to one of them in a step.
+    `cuts` are the ends of the buckets in which a message may be sent. They are set once, alike on
+    every rank, so that all ranks send the same buckets even if one of them fails in a step.
     """
 
     way: str
@@ -37,7 +37,7 @@ class Sum(ABC):
     cuts: Sequence[int] = ()
 
     def start(self, end: int) -> None:  # noqa: B027 - most ways send all at the end
-        """Say that `message[:end]` is complete and may leave."""
+        """Send the buckets of `message[:end]`, which is complete."""
 
     @abstractmethod
     def finish(self) -> None:

@@ -30,7 +30,7 @@ def summation(topology: Topology, length: int, dtype: np.dtype, header: int, way
     """Return the sum by `way`: "window", "allreduce", "buckets", "ring" or "auto". Collective.
 
     "auto" is the window where all ranks are on one node. On several nodes it is the fastest of the
-    ways, timed on the message itself: median of a few rounds, slowest rank, judged by rank 0.
+    ways, timed on the message itself: the median of a few rounds, each as long as its slowest rank.
     """
     comm = topology.comm
     local_sizes = comm.allgather(topology.node.size)
@@ -54,7 +54,7 @@ def summation(topology: Topology, length: int, dtype: np.dtype, header: int, way
 
 
 def flat(comm: MPI.Comm, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
-    """Return a sum that knows nothing of nodes."""
+    """Return a sum that treats all ranks alike, on whichever node they are."""
     return FLAT[way](comm, np.zeros(length, dtype), np.zeros(header))
 
 

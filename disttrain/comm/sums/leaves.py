@@ -22,7 +22,7 @@ __all__ = ["leaf_summation"]
 
 
 class _Completed(LeafSum):
-    """What both ways over ranks have: the program of additions."""
+    """The additions that both ways have in common."""
 
     def __init__(self, held: Held, width: int) -> None:
         self._program = functools.cache(lambda leaves: additions(held(leaves), width))

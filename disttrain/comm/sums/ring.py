@@ -19,7 +19,7 @@ __all__ = ["Ring"]
 
 
 class Ring(InPlace):
-    """Segment s travels round the ring once to be added and once more to be handed out."""
+    """Each segment goes round the ring twice: the first time it is added up, then distributed."""
 
     way = "ring"
 

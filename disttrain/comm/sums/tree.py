@@ -1,8 +1,8 @@
-"""The fixed binary tree over the leaves of a global batch, and who adds what in it.
+"""The fixed binary tree over the leaves of a global batch, and which rank adds what in it.
 
-The tree over leaves `low..high-1` has the trees over its first and second half below it; the first
-half has the odd leaf. It knows no rank: a rank adds up the largest subtrees whose leaves it has all
-of, and the rest of the tree is completed over the subtrees of all ranks.
+The tree over leaves `low..high-1` has two subtrees: over its first half, which has one leaf more
+where their number is odd, and over its second half. It does not depend on the ranks: a rank adds up
+the largest subtrees of which it has all leaves; then the rest of the tree is added up.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from disttrain.comm.sums.base import Sum, Vector
 
 __all__ = ["Window", "pages_of"]
 
-# What a rank adds before it goes on to the next part of its slice: stays in the cache.
+# Elements that a rank adds at once, of all messages: they stay in the cache.
 CHUNK = 1 << 15
 
 

@@ -30,7 +30,7 @@ def attend(seconds: float, say: Callable[[Silence], None]) -> Callable[[str], No
     """Go on in a child; return there a function that tells the stage of the work, "done" at last.
 
     In this process, return None when the child has ended. Where it ended otherwise than it should,
-    or has not after `seconds`, it is killed, and `say` is told the stage and how it ended. TERM may
+    or has not after `seconds`, it is killed, and `say` gets the stage and how it ended. TERM may
     be blocked until here: it is let through.
     """
     reader, writer = os.pipe()
@@ -63,12 +63,12 @@ def attend(seconds: float, say: Callable[[Silence], None]) -> Callable[[str], No
 
 def _wait(child: int, reader: int, seconds: float, asked: list[int]) -> Silence | None:
     """Wait for the child; return how it ended, None where that is as it should."""
-    told, end = b"", time.monotonic() + seconds
+    output, end = b"", time.monotonic() + seconds
     while True:
         ready, _, _ = select.select([reader], [], [], 0.05)
         part = os.read(reader, 4096) if ready else None
-        told += part or b""
-        stage = told.decode().rstrip("\n").rpartition("\n")[2]
+        output += part or b""
+        stage = output.decode().rstrip("\n").rpartition("\n")[2]
         if part and stage == DONE:
             end = min(end, time.monotonic() + FAREWELL)
         late = time.monotonic() > end

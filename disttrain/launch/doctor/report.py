@@ -33,12 +33,12 @@ def as_object(facts: Sequence[Facts], findings: Sequence[Finding]) -> dict[str, 
 def in_words(facts: Sequence[Facts], findings: Sequence[Finding]) -> list[str]:
     """Return the lines for people: what there is, the findings, how many they are."""
     lines = list(summary(facts)) if facts else []
-    told: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for finding in findings:
-        told[finding.name] = told.get(finding.name, 0) + 1
-        if told[finding.name] <= SHOWN:
+        counts[finding.name] = counts.get(finding.name, 0) + 1
+        if counts[finding.name] <= SHOWN:
             lines += ["", f"{finding.severity}: {finding.what}", f"   cure: {finding.cure}"]
-    more = sum(count - SHOWN for count in told.values() if count > SHOWN)
+    more = sum(count - SHOWN for count in counts.values() if count > SHOWN)
     if more:
         lines += ["", f"{more} more of the same kinds: --json has them all"]
     return [*lines, "", closing(findings)]

@@ -3,7 +3,7 @@ from disttrain.comm.tuning import CROWDED, tune
 
 
 def tuned(monkeypatch, cores, **variables):
-    monkeypatch.setattr(environment, "_cores", lambda: cores)
+    monkeypatch.setattr(environment, "cores", lambda: set(range(cores)))
     tune(variables)
     return variables
 

@@ -109,5 +109,5 @@ def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OSError, match=r"MB are free, and MPI needs .* --shm-size") as caught:
         leftovers.begin(uuid.uuid4().hex, str(tmp_path), needed=1 << 60)
-    assert "TMPDIR" not in leftovers.told(caught.value)
+    assert "TMPDIR" not in leftovers.why_no_place(caught.value)
     assert list(tmp_path.iterdir()) == []

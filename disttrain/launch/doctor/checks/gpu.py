@@ -83,8 +83,8 @@ def cupy_newer_than_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
 @check("problem", "look at `nvidia-smi` there, and that CUDA_VISIBLE_DEVICES names a GPU")
 def gpu_unusable(ranks: Sequence[Facts]) -> Iterator[Seen]:
     """There are a driver and CuPy, and no GPU can be used."""
-    told = [s.ranks for c in (two_cupy_wheels, cupy_newer_than_driver) for s in c.look(ranks)]
-    hosts = {r.host for group in told for r in group}
+    explained = [s.ranks for c in (two_cupy_wheels, cupy_newer_than_driver) for s in c.look(ranks)]
+    hosts = {r.host for group in explained for r in group}
     for rank in one_per_host(r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.device):
         if rank.gpu and rank.gpu.has_driver and rank.host not in hosts:
             yield seen([rank], f"{rank.host}: {rank.gpu.problem}")

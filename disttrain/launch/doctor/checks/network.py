@@ -24,9 +24,9 @@ def docker_bridges(ranks: Sequence[Facts]) -> Iterator[Seen]:
     hosts = [(r, r.network) for r in one_per_host(ranks) if r.network]
     # A host that has nothing else is itself a container or a namespace, and right.
     confusing = [(r, network) for r, network in hosts if network.bridges and network.outward]
-    told = any(network.chosen for _, network in hosts)
+    chosen = any(network.chosen for _, network in hosts)
     other = any(r.mpi and r.mpi.vendor not in ("", "Open MPI") for r, _ in hosts)
-    if len(hosts) > 1 and confusing and not told and not other:
+    if len(hosts) > 1 and confusing and not chosen and not other:
         parts = [f"{i.name} ({i.address}) on {r.host}" for r, n in confusing for i in n.bridges]
         network = common_network([n for _, n in hosts]) or confusing[0][1].outward[0]
         what = f"Open MPI may take a bridge for the way to other hosts, and hang: {shown(parts)}"

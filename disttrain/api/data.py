@@ -1,4 +1,4 @@
-"""Arrays of a script as a data file, on which a training goes as on any other."""
+"""Arrays of a script, written to a data file that is then used as any other."""
 
 from __future__ import annotations
 

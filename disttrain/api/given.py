@@ -1,4 +1,4 @@
-"""What a script gives, as settings: layers in any form, a schedule as a function of the epoch."""
+"""A script's arguments as settings: layers in any form, a schedule as a function of the epoch."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     job = launched()
     if job and job.rank:
-        # Rank 0 alone prints; the others speak only when they fail alone.
+        # Rank 0 alone prints; the others print only an error of their own.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
     try:
         code = run()
@@ -122,13 +122,13 @@ def main() -> None:
             error.show()  # type: ignore[attr-defined]
         _leave(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining at exit.
+        # The reader closed the pipe; without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except DisttrainError as error:
         _end(error, getattr(error, "details", ""))
     except SystemExit as end:
-        # Somebody's code on this rank alone: MPI would wait for the others, and they for it.
+        # An exit of this rank alone: MPI would wait for the others, and they for this one.
         _end(end, "")
     except BaseException as error:
         _end(error, "" if isinstance(error, KeyboardInterrupt) else traceback.format_exc())

@@ -1,4 +1,4 @@
-"""`disttrain compare`: where two runs part, and why."""
+"""`disttrain compare`: where two runs first differ, and why."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# Ranks that are not asked to speak wait so much longer, for rank 0 to speak.
+# The other ranks wait so many seconds longer, so that rank 0 reports first.
 COURTESY = 5.0
-# The part of the limit in which each rank must have looked at its place.
+# The part of the limit in which each rank must have examined its host.
 LOOKING = 0.6
 
 
@@ -41,7 +41,7 @@ def command(
     speaks = not (job and job.rank)
 
     def emergency(silence: Silence) -> None:
-        """Say what became of a child that gave no answer."""
+        """Report how a child ended that gave no answer."""
         finding = no_answer(silence, network(), job)
         if speaks:
             print_report([], [finding], as_json)
@@ -66,7 +66,7 @@ def command(
 
 
 def complain(finding: Finding) -> None:
-    """Say a finding of a rank that does not speak otherwise, on standard error."""
+    """Print a finding of a rank other than 0 on standard error."""
     say(f"disttrain doctor: {in_one_line(finding)}", as_json=True)
 
 

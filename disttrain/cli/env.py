@@ -13,7 +13,7 @@ from disttrain.launch.doctor.attend import attend
 
 __all__ = ["command"]
 
-# Seconds for everything: a bug report is asked for once, and may be of a slow place.
+# Seconds for the whole report: generous, for slow file systems.
 LIMIT = 30.0
 
 

@@ -96,7 +96,7 @@ def _is_watched(json: bool) -> bool:
     """Return True where a person sees the ranks' lines; make sure that they lead somewhere."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         if stream is None:
-            # Closed by whoever started this: mpirun would take its number for a file of its own.
+            # It is closed: mpirun would use its number for one of its own files.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.set_inheritable(number, True)
@@ -120,7 +120,7 @@ def _numbered(arguments: list[str], ranks: int | None) -> tuple[list[str], int |
 
 
 def _check(kind: str, arguments: list[str], restarts: int, on_hosts: bool) -> None:
-    """Refuse what can't be launched."""
+    """Raise UsageError for what can't be launched."""
     if restarts and kind == "command":
         raise UsageError(f"--restarts is for train, which can go on; {arguments[0]} can't")
     given = sys.argv[1 : len(sys.argv) - len(arguments)]
@@ -151,7 +151,7 @@ def _cluster(
     python: str,
     interface: str | None,
 ) -> Cluster:
-    """Return the hosts as a place to start ranks on."""
+    """Return the cluster of these hosts."""
     from disttrain.launch.agent import Agent
     from disttrain.launch.cluster import Cluster
     from disttrain.launch.given import check_agent

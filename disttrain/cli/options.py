@@ -50,7 +50,7 @@ Verbose = Annotated[
 
 
 def listen(quiet: bool = False, verbose: bool = False) -> None:
-    """Have this rank print its warnings, and with `verbose` what it does, as lines of its own."""
+    """Let this rank print its warnings, and with `verbose` all its events, as lines of its own."""
     import socket
 
     from disttrain import journal
@@ -86,7 +86,7 @@ def _print(text: str, stream: TextIO) -> None:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        # Whoever read has gone, as `head` does: no failure, nor when Python flushes at its end.
+        # The reader closed the pipe, as `head` does: no error now, nor at Python's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`disttrain predict`: what a trained network says of new inputs."""
+"""`disttrain predict`: the predictions of a trained network for new inputs."""
 
 from __future__ import annotations
 

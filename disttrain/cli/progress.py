@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line per interval, and a moving bar on a terminal."""
+"""The output of a training for people: a line per interval, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Warnings(Callback):
 
 
 class Lines(Console):
-    """A console whose reader may go, as in `train ... | head`: then the run saves and ends."""
+    """A console whose pipe may be closed, as in `train ... | head`: then the run saves and ends."""
 
     def on_broken_pipe(self) -> None:
         """Ask this process to stop, and print nothing any more."""
@@ -145,12 +145,12 @@ class Progress(Callback):
         return int(history[-2]["step"]) if len(history) > 1 else 0
 
     def on_stop(self) -> None:
-        """Take the bar away and give the cursor back."""
+        """Remove the bar and show the cursor again."""
         if self._bar:
             self._bar.stop()
 
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
-        """Say how it went and where everything is."""
+        """Print the result and the paths of the files."""
         self.on_stop()
         why = f" ({summary['reason']})" if summary["reason"] else ""
         words = [f"{summary['status']}{why} after {summary['epochs']:.4g} epochs"]

@@ -51,7 +51,7 @@ def command(
 
 
 def _replay(comm: Communicator, run: Path, first: int, last: int | None, as_json: bool) -> None:
-    """Replay a stretch of a run; raise CheckpointError (code 3) where it differs."""
+    """Replay steps of a run; raise CheckpointError (code 3) where the results differ."""
     from disttrain.errors import CheckpointError
     from disttrain.preemption import ASKED
     from disttrain.runs import replay

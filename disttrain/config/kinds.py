@@ -71,7 +71,7 @@ class Rate(Section):
 
 
 class Constant(Rate):
-    """The same rate all the time."""
+    """The same rate in all steps."""
 
     kind: Literal["constant"]
 

@@ -163,7 +163,7 @@ class Communication(Section):
 
 
 class GivenLayer(Section):
-    """A layer whose weights somebody wrote down: `W` of shape (units, inputs), `b` (units,)."""
+    """A layer with given weights: `W` of shape (units, inputs), `b` (units,)."""
 
     W: Annotated[list[list[Finite]], Field(min_length=1)]
     b: Annotated[list[Finite], Field(min_length=1)]

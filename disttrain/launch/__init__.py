@@ -1,4 +1,4 @@
-"""What stands behind `disttrain launch`: the right mpirun, hosts, signals, how it really ended."""
+"""`disttrain launch`: finding mpirun, preparing hosts, passing on signals, judging the end."""
 
 from disttrain.launch.mpirun import Launcher, find_launcher
 from disttrain.launch.supervisor import supervise

@@ -24,10 +24,10 @@ SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5 -o ServerAliveInterval=5 -o Serv
 # Seconds after which a host that has not answered counts as gone. ssh itself gives up sooner on one
 # that can't be reached; Python on a cold network file system takes its time.
 ANSWER = 30.0
-# Seconds between two looks at whether nobody waits for the answer any more.
+# Seconds between two checks whether the answer is still wanted.
 NAP = 0.1
 AT_ONCE = 64
-# What ssh says of a host that it will never let anybody in to: no host has died.
+# ssh's words for a host that refuses the login: that host is not gone.
 REFUSALS = (
     "Permission denied",
     "Host key verification failed",
@@ -69,7 +69,7 @@ class Agent:
     def options(self) -> list[str]:
         """Return mpirun's options by which it starts its daemons the same way (Open MPI 5)."""
         if self._srun:
-            # The daemons of an attempt before may still be on Slurm's books, with their cores.
+            # Slurm may still count the daemons of an earlier attempt, with their cores.
             return ["--prtemca", "plm_slurm_args", "--overlap"]
         return ["--prtemca", "plm", "ssh", "--prtemca", "plm_ssh_agent", self._given or SSH]
 
@@ -88,7 +88,7 @@ class Agent:
         hurried: Callable[[], bool] = never,
         signs: Path | None = None,
     ) -> dict[str, Trouble]:
-        """Have hosts made ready for the launch; return what is wrong with those that are not.
+        """Prepare hosts for the launch; return what is wrong with those that can't be used.
 
         They must see this working directory, and be able to write in the folder for `signs`. Once
         `hurried` says so, no answer is waited for any more.
@@ -99,7 +99,7 @@ class Agent:
     def clean(
         self, hosts: Sequence[Host], mark: str, base: str, hurried: Callable[[], bool] = never
     ) -> dict[str, Trouble]:
-        """Have what the launch left removed on hosts; return which did not answer, and why."""
+        """Remove what the launch left on hosts; return which did not answer, and why."""
         return self._ask_all(hosts, ["clean", mark, base], leftovers.clean, hurried)
 
     def _ask_all(
@@ -123,9 +123,9 @@ class Agent:
         """Return what is wrong with `host`, or nothing."""
         command = self.words(host, [self._python, "-", *arguments])
         try:
-            # Into a file: what ssh leaves in the background may keep the end of a pipe open.
+            # Into a file: a background process of ssh may keep a pipe open.
             with open(Path(leftovers.__file__), "rb") as text, tempfile.TemporaryFile() as errors:
-                # A terminal's Ctrl-C is for this process alone.
+                # So that a terminal's Ctrl-C reaches this process alone.
                 process = subprocess.Popen(
                     command, stdin=text, stdout=subprocess.DEVNULL, stderr=errors,
                     start_new_session=True,

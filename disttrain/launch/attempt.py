@@ -1,4 +1,4 @@
-"""One start of mpirun, from its first process to its last, and what became of it."""
+"""One start of mpirun: waiting for its end, passing on signals, judging how it ended."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from disttrain.preemption import ASKED
 
 __all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "judge", "run"]
 
-# Codes that mean what they say; 1 is also what mpirun gives for a rank that left with 0.
+# Codes that are unambiguous; 1 is also mpirun's for a rank that left early with 0.
 DOCUMENTED = (2, 3, 4, 5, 75)
 LOST, PREEMPTED, INTERRUPTED = 5, 75, 130
 # "A daemon failed to report back": no rank has started.
 UNREPORTED = 213
-# What is left of mpirun, or of a rank under it, when USR1 comes before anybody listens.
+# Statuses of mpirun, or a rank, that USR1 killed before its handler was set.
 UNHEARD = (-signal.SIGUSR1, signal.SIGUSR1, 128 + signal.SIGUSR1)
 LAST_SIGNAL = 31
 PR_SET_PDEATHSIG = 1
@@ -47,7 +47,7 @@ class Ending(NamedTuple):
 
 
 class Asked:
-    """What people and schedulers asked of this launch by signals, passed on to the ranks.
+    """The signals that people and schedulers sent to this launch, passed on to the ranks.
 
     For a program that `saves` when it is asked to, TERM, HUP, USR1 and the first INT reach all
     ranks as USR1, and only a second INT, or QUIT, kills; any other is ended by the first.
@@ -63,15 +63,15 @@ class Asked:
         """Take these signals from now on."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT):
             signal.signal(number, self._take)
-        # Under nohup the terminal may go.
+        # Under nohup the terminal may be closed.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._take)
         if ASKED.signal:
-            # It came before this program had read its own files.
+            # It came before the handlers were set.
             self._take(signal.Signals[ASKED.signal], None)
 
     def pass_on_to(self, job: subprocess.Popen[bytes] | None) -> None:
-        """Pass signals on to `job` from now on, one that has come already too."""
+        """Pass signals on to `job` from now on, also one that came before."""
         self._job = job
         if job and self.killed:
             job.kill()
@@ -86,7 +86,7 @@ class Asked:
         return Ending(PREEMPTED, f"asked to stop ({name}) {when}: nothing was changed")
 
     def sleep(self, seconds: float) -> None:
-        """Wait, no longer than until a signal comes.
+        """Wait for `seconds`, or until a signal comes.
 
         In short naps: a lock of an event could be held by the very line that a signal interrupts.
         """
@@ -152,7 +152,7 @@ def _wait_for(job: subprocess.Popen[bytes]) -> int:
 def judge(
     code: int, signs: Signs, mark: RunMark | None, asked: Asked, why: str = "", own: bool = True
 ) -> Ending:
-    """Return what the ranks say, where they could; else what the launcher's status can mean.
+    """Return the ending that the ranks reported, or else what the launcher's status can mean.
 
     `why` is the reason for which mpirun was killed. A program that is not disttrain's `own` has
     the exit code that it has, unless a signal ended it.
@@ -190,5 +190,5 @@ def judge(
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end mpirun (which then ends the ranks) when this process is killed."""
+    """Let the kernel end mpirun (which then ends the ranks) when this process is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -16,14 +16,14 @@ from disttrain.launch.network import interfaces, routes, tcp_options
 
 __all__ = ["Cluster", "sentence_on"]
 
-# A host that has gone without a word is noticed after 2 + 3 * 1 seconds, not after 8 minutes.
+# Keepalive: a dead host is noticed after 2 + 3 * 1 seconds, not after 8 minutes.
 KEEPALIVE = {"time": 2, "intvl": 1, "probes": 3}
-# Variables of the user's that ranks on other hosts need too; ssh hands none of them on, and mpirun
-# only its own (OMPI_MCA_...). Not CUDA_VISIBLE_DEVICES: each host has its own.
+# The user's variables that ranks on other hosts need too: ssh passes none of them on, mpirun only
+# its own (OMPI_MCA_...). Not CUDA_VISIBLE_DEVICES, which is different on each host.
 HANDED_ON = ("DISTTRAIN_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NCCL_", "CUPY_",
              "HDF5_", "UCX_", "FI_", "LC_")  # fmt: skip
 ALSO = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "COLUMNS", "NO_COLOR", "TZ", "LANG")
-# Of this host alone, whatever their beginning says.
+# Not passed on, although their names begin so: they are for this host alone.
 NOT = ("PYTHONHOME",)
 
 
@@ -70,13 +70,13 @@ class Cluster:
     def clean(
         self, mark: str, base: str, hurried: Callable[[], bool], but: Collection[str] = ()
     ) -> dict[str, Trouble]:
-        """Leave nothing of the launch on any host `but` those; return which did not answer."""
+        """Remove what the launch left on all hosts `but` those; return which did not answer."""
         self._at_home(leftovers.clean, mark, base)
         asked = [host for host in self.hosts if host.name not in but]
         return self.agent.clean(asked, mark, base, hurried)
 
     def _at_home(self, do: Callable[[str, str], None], mark: str, base: str) -> None:
-        """Do it on this host where no rank will run: mpirun itself has files here."""
+        """Do the same on this host where no rank runs on it: mpirun itself has files here."""
         if not any(is_here(host.name) for host in self.hosts):
             do(mark, base)
 
@@ -84,7 +84,7 @@ class Cluster:
         """Return the options of Open MPI 5's mpirun for these hosts and variables."""
         places = ",".join(f"{host.name}:{host.slots}" for host in self.hosts)
         options = ["--host", places, *self.agent.options()]
-        # The daemons carry the mark too: what is left of one is found by it.
+        # The daemons carry the mark too, so that leftover ones can be found.
         options += ["--prtemca", "prte_launch_agent", f"env {MARK}={mark} prted"]
         # Each is started from here: hosts need not reach each other by ssh, and a daemon would hand
         # on that command only up to its equals sign.
@@ -110,5 +110,5 @@ class Cluster:
 
 
 def sentence_on(gone: Mapping[str, Trouble]) -> str:
-    """Return a sentence on hosts that are gone."""
+    """Return the hosts that are gone, each with what is wrong, for a sentence."""
     return ", ".join(f"{name} {trouble.says}" for name, trouble in gone.items())

@@ -12,7 +12,7 @@ from disttrain.launch.supervisor import Kind
 
 __all__ = ["PARALLEL", "ranks_within", "resolved"]
 
-# Commands of disttrain's that know what to do with several ranks; and those that don't.
+# disttrain's commands that run on several ranks, and those that don't.
 PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env")
 ALONE = ("prepare", "compare", "plot", "draw", "launch", "template")
 PYTHONS = ("python", "python3")
@@ -53,7 +53,7 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
 
 
 def ranks_within(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Take the number of ranks out of the words of a command of disttrain's, which has none."""
+    """Remove the number of ranks from the words of disttrain's own commands."""
     name = words[1] if words[0] == "disttrain" and len(words) > 1 else words[0]
     for place, word in enumerate(words) if name in PARALLEL else ():
         option, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""What `disttrain launch` was given, checked before mpirun takes it: one sentence, not a page."""
+"""The options of `disttrain launch`, checked before mpirun gets them: errors are one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER = 60.0
 
 
 def check_agent(agent: str) -> None:
-    """Raise UsageError for an agent that mpirun would read otherwise than this program does."""
+    """Raise UsageError for an agent that mpirun would parse in another way than this program."""
     try:
         words = shlex.split(agent)
     except ValueError as error:

@@ -20,7 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 LINE = re.compile(
     r"(\S+?)(?::(\d+)|\s+slots\s*=\s*(\d+)(?:\s+max[_-]slots\s*=\s*\d+)?|\s+(\d+)\b.*)?"
 )
-# What of a line can't be read, behind a host that can.
+# A valid host, followed by text that can't be parsed.
 REST = re.compile(rf"({NAME.pattern})(?::\d+)?(?:\s+(?:max[_-])?slots\s*=\s*\d+)*\s+(\S.*)")
 # More than any host has cores; the sum of many still fits the launcher's numbers.
 MOST = 65536
@@ -28,7 +28,7 @@ MOST = 65536
 
 @dataclass(frozen=True)
 class Host:
-    """A host and how many ranks it takes; None where nobody has said."""
+    """A host and how many ranks it takes, None where that is not stated."""
 
     name: str
     slots: int | None = None
@@ -89,7 +89,7 @@ def listed(hosts: Sequence[Host]) -> str:
 
 
 def is_here(name: str) -> bool:
-    """Return True where `name` is this host: one can listen at its own addresses only."""
+    """Return True where `name` is this host, at whose addresses alone a socket can listen."""
     own = socket.gethostname()
     if name in ("localhost", own, own.partition(".")[0]):
         return True

@@ -22,9 +22,9 @@ __all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "why_no_p
 MARK = "DISTTRAIN_LAUNCH"
 SHARED_MEMORY = "/dev/shm"
 NAME = re.compile("disttrain-[0-9a-f]{12}")
-# Seconds after which even an empty folder belongs to no launch that begins.
+# Seconds after which an empty folder can't be that of a launch that is just starting.
 OLD = 3600.0
-# Seconds that killed processes may take to go.
+# Seconds to wait for killed processes to end.
 GOING = 5.0
 # Bytes of shared memory without which a rank of Open MPI 5 does not start (it asks for 16 MiB), and
 # a little for the rest.
@@ -92,7 +92,7 @@ def _is_stale(folder: str) -> bool:
         return False
     if found.st_uid != os.getuid() or not (used or time.time() - found.st_mtime > OLD):
         return False
-    # After the look at its files: whoever made them was there before they were.
+    # Looked up after its files: the process that made them existed before them.
     return not marked(os.path.basename(folder).partition("-")[2])
 
 

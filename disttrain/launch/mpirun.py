@@ -54,8 +54,8 @@ class Launcher:
             options += ["--oversubscribe"]
             # Not bound: a second job on this host would be bound to the same cores.
             options += ["--bind-to", "none"]
-            # A rank that waits gives its core away: other programs, and ranks beyond the cores,
-            # would else cost a scheduler's slice at each barrier.
+            # A rank that waits yields its core: else each barrier would take a time slice of the
+            # scheduler where there are other programs, or more ranks than cores.
             options += ["--mca", "mpi_yield_when_idle", "1"]
             if self.version >= 5:
                 options += _folder_options(*folders)
@@ -79,13 +79,13 @@ class Launcher:
         # Open MPI does not start without one, as under cron or `env -i`.
         extra["HOME"] = _home()
         if self.kind == "openmpi" and os.geteuid() == 0:
-            # Containers run as root; Open MPI wants to be told twice that this is meant.
+            # Containers run as root; Open MPI needs both variables to allow that.
             extra |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         return {key: value for key, value in extra.items() if key not in os.environ}
 
 
 def _home() -> str:
-    """Return this user's home, or a folder that is there where nobody knows of one."""
+    """Return this user's home, or another folder that exists where there is none."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:

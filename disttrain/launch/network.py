@@ -1,4 +1,4 @@
-"""Which network MPI's TCP takes between hosts: bridges of containers lead nowhere."""
+"""Which network MPI's TCP takes between hosts: bridges of containers don't reach other hosts."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _network(word: str) -> ipaddress.IPv4Network | None:
 
 @functools.cache
 def address_of(name: str) -> str | None:
-    """Return the IPv4 address of a host; None where nobody knows it, or answers in time.
+    """Return the IPv4 address of a host; None where it is unknown, or no answer comes in time.
 
     Each name is asked for once in a launch. One that only ssh knows, by its own configuration, has
     no address here.
@@ -131,7 +131,7 @@ def address_of(name: str) -> str | None:
 def routes(names: Sequence[str]) -> dict[str, str]:
     """Return for the address of each host the address of this one from which it is reached.
 
-    Nothing is sent: a datagram socket that is connected has only been told its route.
+    Nothing is sent: connecting a datagram socket only looks up its route.
     """
     found = {}
     for address in filter(None, map(address_of, names)):

@@ -1,4 +1,4 @@
-"""How a training's own run folder says that it began and how it ended.
+"""What the run folder shows of a training: that it began, and how it ended.
 
 `mpirun`'s exit status is no evidence: it is 0 after many deaths. A training has ended where rank 0
 has written `summary.json`.
@@ -34,7 +34,7 @@ class RunMark:
         self.renew()
 
     def renew(self) -> None:
-        """Forget the mark that is there: another attempt begins."""
+        """Ignore the present summary: another attempt begins."""
         self._summary = self._signature("summary.json")
 
     def code(self) -> int | None:
@@ -51,7 +51,7 @@ class RunMark:
 
     @property
     def began(self) -> bool:
-        """True where this launch's training has made the folder its own."""
+        """True where this launch's training has begun to write in the folder."""
         return self._signature("run.toml") != self._run_file
 
     def newest_step(self) -> int | None:
@@ -82,7 +82,7 @@ class RunMark:
         return False
 
     def _signature(self, name: str) -> tuple[int, int, int] | None:
-        """Return what tells one version of a file from another; None where it is not there."""
+        """Return what differs between two versions of a file; None where there is none."""
         try:
             found = (self.folder / name).stat() if self.folder else None
         except OSError:
@@ -112,5 +112,5 @@ def _run_folder(arguments: Sequence[str]) -> Path | None:
 
         return Path("runs").absolute() / config.read(known.run_file or "", known.set).name
     except (argparse.ArgumentError, SystemExit, DisttrainError):
-        # The ranks will say what is wrong with it.
+        # The ranks report what is wrong with it.
         return None

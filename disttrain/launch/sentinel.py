@@ -1,4 +1,4 @@
-"""A small process beside `disttrain launch`: sees what a process that is stopped or dead can't.
+"""A small process beside `disttrain launch` that acts when the launch is stopped or killed.
 
 It is given the launch's process, mark, place for files, and folder of signs. It reads standard
 input, whose other end only the launch has. A word there means that the launch is over and has
@@ -38,11 +38,11 @@ class Sentinel:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Tell it that all is done, and wait for its end."""
+        """Tell it through its pipe that the launch is over, and wait for its end."""
         try:
             self._process.communicate(b"done", LONGEST)
         except (OSError, subprocess.TimeoutExpired):
-            # Somebody has stopped or killed it.
+            # It was stopped or killed.
             self._process.kill()
             self._process.wait()
 
@@ -54,7 +54,7 @@ def attend(pid: int, mark: str, base: str, folder: str) -> None:
         ready, _, _ = select.select([0], [], [], LOOK)
         if ready:
             break
-        # Looks are counted, not time: whoever stops both has stopped this count too.
+        # Looks are counted, not seconds: where both processes are stopped, the count stops too.
         looks = looks + 1 if is_stopped(pid) else 0
         if looks * LOOK >= limit:
             looks = 0
@@ -74,7 +74,7 @@ def attend(pid: int, mark: str, base: str, folder: str) -> None:
 
 
 def main() -> None:
-    """Be the sentinel: signals that mean the launch are not for this process."""
+    """Run the sentinel; it ignores the signals that are sent to the launch."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     pid, mark, base, *folder = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""What the ranks of one attempt leave for their launch, in a folder that all of them see."""
+"""Signs that the ranks of one attempt leave for their launch, as files in a folder they share."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class FolderOfSigns:
 def _remove_dead(place: Path) -> None:
     """Remove folders of signs in `place` whose launches, of this user, are dead."""
     for folder in place.glob(f"{PREFIX}*"):
-        # Where there is no such lock, or locks do not work, nobody knows: it stays.
+        # Without a lock, or where locks do not work, the launch may be alive: the folder stays.
         with contextlib.suppress(OSError):
             lock = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW)
             try:

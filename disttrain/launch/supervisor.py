@@ -43,7 +43,7 @@ LOCK_WAIT, LOOK = 120.0, 1.0
 # Seconds until all ranks are at MPI's start: daemons by ssh, Python from a slow file system. What
 # they may then take to find each other is in CONNECT_SECONDS.
 STARTING, CONNECTING, CONNECT_SECONDS = 180.0, 300.0, "DISTTRAIN_CONNECT_SECONDS"
-# Seconds that cleaning up may take once somebody has asked twice to end.
+# Seconds that cleaning up may take after the second request to end.
 HURRIED = 5.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
 HEAD = 4
@@ -83,7 +83,7 @@ def supervise(
 
 
 class Launch:
-    """A program on its way: which hosts are left, what was asked, what its folder says."""
+    """A launch under way: the hosts that are left, the signals that came, the run folder."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Launch:
         self._sentinel = Sentinel(self._id, self._base, self._folder)
 
     def close(self) -> None:
-        """Leave nothing on this host."""
+        """Remove all that the launch left on this host."""
         leftovers.clean(self._id, self._base)
         self._signs.remove()
         self._sentinel.close()
@@ -179,7 +179,7 @@ class Launch:
         return self._await_lock()
 
     def _await_lock(self) -> Ending | None:
-        """Wait until the run folder is free: nothing that answers can hold it any more."""
+        """Wait until a file server gives up the lock that a lost host held on the run folder."""
         end = time.monotonic() + LOCK_WAIT
         while self._mark and self._mark.in_use() and not self.asked.signal:
             if time.monotonic() > end:
@@ -207,7 +207,7 @@ class Launch:
             raise UsageError(f"no place for MPI's files: {leftovers.why_no_place(error)}") from None
 
     def _clean(self, missing: dict[str, Trouble]) -> dict[str, Trouble]:
-        """Leave nothing on any host; return those that do not answer."""
+        """Remove all that the launch left on all hosts; return those that do not answer."""
         if self._cluster is None:
             leftovers.clean(self._id, self._base)
             return {}
@@ -218,11 +218,11 @@ class Launch:
 
 
 def _starting(connecting: str) -> float:
-    """Return after how many seconds ranks that have not met never will; 0 is no limit to them."""
+    """Return the seconds in which the ranks must find each other; infinity where the limit is 0."""
     try:
         seconds = float(connecting or CONNECTING)
     except ValueError:
-        # The ranks will say that it is none.
+        # The ranks report that it is no number.
         seconds = CONNECTING
     return STARTING + seconds if seconds > 0 else math.inf
 
@@ -252,6 +252,6 @@ def _places_of_signs(mark: RunMark | None, cluster: Cluster | None) -> list[Path
 
 
 def _say(line: str) -> None:
-    """Print a line on standard error, where there is one: a terminal may have gone."""
+    """Print a line on standard error, unless it is closed."""
     with contextlib.suppress(OSError, ValueError):
         print(shown(f"disttrain: {line}"), file=sys.stderr, flush=True)

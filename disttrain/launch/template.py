@@ -23,7 +23,7 @@ FILES = {
 }
 GRACE_SECONDS = 120
 TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
-# No shell and no command takes such a word for anything else.
+# Words that need no quotes in a shell.
 PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_][A-Za-z0-9@%+=:,./_-]*")
 # The longest name of a Service in Kubernetes, less what the operator adds.
 DNS_NAME = 50

@@ -20,7 +20,7 @@ LOOK = 1.0
 PATIENCE = 10.0
 # Seconds between two looks at what costs more: the processes of this host, the signs of life.
 SCAN = 5
-# Seconds that ranks have to speak first of one that was stopped: they know what it was doing.
+# Seconds in which the ranks report a stopped one first: they know its phase.
 FIRST_WORD = 10.0
 # Seconds without a sign of life after which a host counts as standing still. A library that lets
 # no other thread of its process run, as in one long read, can cost many.
@@ -69,7 +69,7 @@ class Watchdog(threading.Thread):
 
     def _unmet(self, ended: bool) -> str:
         self._met = self._met or self._signs.met()
-        # Somebody may have removed the folder of the signs: that is no sign either.
+        # The folder of the signs may have been removed.
         if self._looks * LOOK <= self._starting or ended or self._met or not self._signs.can_come():
             return ""
         return f"the ranks did not all start and find each other within {self._starting:g} s"
@@ -85,8 +85,8 @@ class Watchdog(threading.Thread):
         return ""
 
     def _standing(self, here: list[int]) -> str:
-        """Say which process of this host was stopped by a signal too long ago."""
-        # What a rank has started itself is the rank's affair.
+        """Return a sentence for a process here that was stopped by a signal too long ago."""
+        # Processes that a rank started itself do not count.
         ranks = [pid for pid in here if parent_of(pid) not in here]
         stopped = [pid for pid in (self._job.pid, *ranks) if is_stopped(pid)]
         self._stopped = {pid: self._stopped.get(pid, self._looks) for pid in stopped}
@@ -101,7 +101,7 @@ class Watchdog(threading.Thread):
         return ""
 
     def _silent(self) -> str:
-        """Say which host does not give signs of life any more."""
+        """Return a sentence for a host that gives no signs of life any more."""
         signs = self._signs.of_life()
         old = self._signs_of
         self._signs_of = {

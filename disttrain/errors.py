@@ -3,7 +3,7 @@
 DisttrainError            1   anything below; on its own: an unexpected error
 ├── UsageError            2   a command, a run file or a launcher that can't work as given
 │   ├── RunFileError      2   the run file: a key, a type, a value, a network that does not fit
-│   ├── DeviceError       2   a GPU was asked for and there is none that can be used
+│   ├── DeviceError       2   a GPU was asked for and none can be used
 │   └── LauncherError     2   N processes that each believe to be alone
 ├── DataError             3   a data file that is missing or bad
 ├── CheckpointError       3   a checkpoint or run folder is missing, unreadable or another one

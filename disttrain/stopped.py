@@ -1,4 +1,4 @@
-"""Processes that a signal has stopped (SIGSTOP, not a debugger), and how long a job bears with one.
+"""Processes that a signal has stopped (SIGSTOP, not a debugger), and the limit of time for them.
 
 Standard library only: ranks, the supervisor and its sentinel look here.
 """
@@ -18,7 +18,7 @@ VARIABLE, USUAL, LONGEST = "DISTTRAIN_STOPPED_SECONDS", 30.0, 1e7
 
 
 def bearable() -> float:
-    """Return the seconds for which a job bears with a stopped process; infinity is for ever."""
+    """Return the seconds after which a stopped process ends its job; infinity: never."""
     try:
         seconds = float(os.environ.get(VARIABLE) or USUAL)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sanity checks before a long training: first loss, gradients, and 20 samples learned by heart."""
+"""Sanity checks before a long training: first loss, gradients, and overfitting 20 samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from disttrain.training.run import Run
 
 __all__ = ["SanityCheck", "refuse_failures", "sanity_checks"]
 
-# Samples that are learned by heart, updates that this may take, and the mean loss to be reached.
+# Samples to be overfitted, updates that this may take, and the mean loss to be reached.
 PORTION, STEPS, ENOUGH = 20, 2000, 0.01
 # A rate is given up where so many updates have not lowered the least loss by 5 %.
 STALL = 400
@@ -130,7 +130,7 @@ def gradients(run: Run, calm: Predictor) -> SanityCheck:
 
 
 def portion(run: Run) -> np.ndarray:
-    """Return the training samples that are learned by heart, of each class its part."""
+    """Return the training samples to be overfitted, in proportion to the classes."""
     targets = run.dataset.splits["train"].targets
     if len(targets) <= PORTION:
         return np.arange(len(targets))
@@ -138,7 +138,7 @@ def portion(run: Run) -> np.ndarray:
 
 
 def overfit(run: Run) -> SanityCheck:
-    """Learn a small portion by heart, at the first rate that does it."""
+    """Overfit a small portion, at the first rate that does it."""
     inputs, targets = run.feed(run.dataset.splits["train"], portion(run))
     enough = ENOUGH
     if targets.dtype.kind == "f":

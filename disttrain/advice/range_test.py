@@ -55,7 +55,7 @@ class RangeTest:
 
 
 def parse_range(text: str | None) -> tuple[float, float]:
-    """Return the two rates of "LOW:HIGH"; raise UsageError where they are none."""
+    """Return the two rates of "LOW:HIGH"; raise UsageError for anything else."""
     if text is None:
         return LOW_HIGH
     try:

@@ -23,7 +23,7 @@ CURE = 'use data.normalize = "standardize"'
 def odd_scales(run: Run) -> list[str]:
     """Return a sentence for each thing about the scale of inputs and targets that hinders learning.
 
-    It looks at the first 1,024 training rows, as the network gets them, and speaks where
+    It looks at the first 1,024 training rows, as the network gets them. There is a sentence where
 
     - no input varies;
     - the median of the inputs' standard deviations is below 0.01 or above 100;

@@ -1,4 +1,4 @@
-"""Arrays and who computes on them: the only room that knows numpy from cupy."""
+"""Arrays, and computing on them on processors and GPUs: the only importer of cupy."""
 
 from disttrain.arrays.checksum import checksum
 from disttrain.arrays.choose import choose

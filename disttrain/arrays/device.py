@@ -1,4 +1,4 @@
-"""Where arrays live and who computes on them: the processor here, a GPU in `gpu.py`."""
+"""Where arrays lie and what computes on them: the processor here, a GPU in `gpu.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from disttrain.memory import free_memory
 
 
 def _host_kernels() -> Any:
-    """Return the compiled kernels, or where there are none the same in numpy."""
+    """Return the compiled kernels, or those in numpy where they were not built."""
     try:
         from disttrain.arrays import compiled_kernels
     except ImportError:

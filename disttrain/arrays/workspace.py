@@ -23,7 +23,7 @@ class Workspace:
         self._arrays: dict[Hashable, tuple[tuple[int, ...], Any, Array, Array]] = {}
 
     def array(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array of `shape`; what it holds is what was left there."""
+        """Return an array of `shape`; its values are those of the last use."""
         have = self._arrays.get(key)
         if have is not None and have[0] == shape and have[1] == dtype:
             return have[2]

@@ -169,7 +169,7 @@ def _checked(table: dict[str, Any]) -> Record:
         raise ValueError("its record names what no terminal can show")
     numbers = [n for part in parts.values() for n in (part.first, part.length)]
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError("its record states places that are none")
+        raise ValueError("its record states offsets or lengths that are no counts")
     done = between = 0
     for part in sorted(parts.values()):
         if part.first < done:

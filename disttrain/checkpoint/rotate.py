@@ -136,7 +136,7 @@ def newest_whole(folder: Path, best: Path | None = None) -> Found:
 
 
 def put_aside(path: Path, ending: str) -> str:
-    """Rename a file that must not be used, so that nothing is deleted; return what to say of it."""
+    """Rename a file that must not be used, and do not delete it; return a sentence on it."""
     names = (f"{path.name}.{ending}", *(f"{path.name}.{n}.{ending}" for n in range(2, 1000)))
     name = next(name for name in names if not os.path.lexists(path.with_name(name)))
     try:

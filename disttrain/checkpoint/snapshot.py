@@ -22,7 +22,7 @@ class Snapshot:
     `parameters` maps "layer/parameter" to host arrays, in layer order, and `slots` the name of each
     state vector of the optimizer to the same; `run_file` is the resolved run file (TOML);
     `normalization` holds `kind`, `divisor`, `mean`, `deviation`; `progress` is how far the run is,
-    `state` what else the trainer knows, as JSON values: of the data, the loss, the arithmetic.
+    `state` other facts as JSON values: about the data, the loss, the arithmetic.
     """
 
     step: int
@@ -40,7 +40,7 @@ class Snapshot:
         return digest(self.parameters, self.slots, self.step)
 
     def settings(self, source: object) -> Settings:
-        """Return the run file's settings; raise CheckpointError where it is none of this program.
+        """Return the run file's settings; raise CheckpointError where this program can't read it.
 
         `source` names the checkpoint in the error.
         """

@@ -38,17 +38,17 @@ def command(
 ) -> None:
     """Look for what is wrong here, alone or on all ranks of mpirun; ends with 0 in any case."""
     job = launched()
-    speaks = not (job and job.rank)
+    prints = not (job and job.rank)
 
     def emergency(silence: Silence) -> None:
         """Report how a child ended that gave no answer."""
         finding = no_answer(silence, network(), job)
-        if speaks:
+        if prints:
             print_report([], [finding], as_json)
         elif silence.kind == "died" and job:
             complain(replace(finding, what=f"rank {job.rank}: {finding.what}"))
 
-    tell = attend(limit if speaks else limit + COURTESY, emergency)
+    tell = attend(limit if prints else limit + COURTESY, emergency)
     if tell is None:
         return
     # Only now, in the child: numpy and MPI start threads, which a fork would lose.
@@ -56,7 +56,7 @@ def command(
     from disttrain.launch.doctor.examine import examine
 
     facts = examine(output, tell, LOOKING * limit)
-    if facts and speaks:
+    if facts and prints:
         print_report(facts, judge(facts), as_json)
     elif facts:
         # This rank could not join the others, so rank 0 does not know why.

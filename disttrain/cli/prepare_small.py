@@ -31,7 +31,7 @@ DrawSeed = Annotated[
 ]
 
 
-# The small sets that ship, and what their commands say of them.
+# The small sets that ship, and the help of their commands.
 SHIPPED = {
     "digits": "Handwritten digits, 1797 rows of 8 x 8 pixels; shipped.",
     "iris": "Fisher's irises, 150 rows, 4 features, 3 classes; shipped.",

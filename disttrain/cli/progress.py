@@ -48,7 +48,7 @@ class Progress(Callback):
     def __init__(self, folder: Path, as_json: bool) -> None:
         self._folder = folder
         self._stream = sys.stderr if as_json else sys.stdout
-        # Under mpirun a rank always sees a terminal: only `disttrain launch` knows better.
+        # Under mpirun a rank always sees a terminal; `disttrain launch` says whether it is one.
         under_mpi = launched() is not None
         watched = self._stream.isatty() and not under_mpi
         if TERMINAL in os.environ:

@@ -19,7 +19,7 @@ RESERVE = 16 << 20
 class SharedMemory:
     """The arrays that the ranks of `node` share, until `free` or `close`.
 
-    All methods but `room` are collective over the node. `close` gives back what is left, in the
+    All methods but `room` are collective over the node. `close` frees what is left, in the
     order in which it was made, the same on all ranks.
     """
 

@@ -84,7 +84,7 @@ class Watch:
             self._above.enter(phase)
 
     def arm(self, seconds: float) -> None:
-        """Enforce a deadline of `seconds` for every phase from now on; 0 lifts it."""
+        """Enforce a deadline of `seconds` for every phase from now on; 0: none."""
         self.enter(self._phase)
         self._seconds = seconds
         if seconds and self._thread is None:

@@ -81,7 +81,7 @@ def schema() -> dict[str, Any]:
 
 def _text(path: str | Path, most: int) -> str:
     try:
-        # What the shell has opened may be a pipe: somebody writes to it.
+        # A pipe that the shell has opened, as in `<(...)`, is allowed.
         is_shells = str(path).startswith("/dev/")
         with open(path, "rb") if is_shells else opened(Path(path)) as file:
             content = file.read(most + 1)

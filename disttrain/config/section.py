@@ -65,7 +65,7 @@ def kind_or(default: str) -> BeforeValidator:
 def keys_of_kind(root: type[BaseModel], path: Sequence[str], kind: Any) -> set[str]:
     """Return the keys of the table at `path` below `root` where it is of `kind`; none if it can't.
 
-    For whoever changes the kind of a table: its other keys are those of the kind before.
+    These must go when the kind of a table changes.
     """
     parts = [int(name) if name.isdecimal() else name for name in path]
     tables = [table for table in place(root, parts)[1] if kind in kinds_of(table)]

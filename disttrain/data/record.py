@@ -150,7 +150,7 @@ class Layout:
             self._arrays[name], done = array, place + array.length
         self._texts = table["texts"]
         if not all(isinstance(text, str) for text in self._texts.values()):
-            raise ValueError("its texts are none")
+            raise ValueError("its texts are not texts")
         self.classes = names_in(self.text(CLASSES))
 
     def text(self, name: str) -> str:

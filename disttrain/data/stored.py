@@ -116,7 +116,7 @@ class Plain(Array):
 
 
 def numbers(name: str) -> np.dtype[Any]:
-    """Return the dtype that `name` stands for; raise ValueError where it is none of numbers."""
+    """Return the dtype that `name` stands for; raise ValueError for any type but numbers."""
     if not DTYPE.fullmatch(name):
         raise ValueError(f"{name:.40} is no type of numbers")
     return np.dtype(name)

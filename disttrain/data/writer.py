@@ -88,7 +88,7 @@ def write_data_file(
 
     Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py.
     `classes` are names by number; `preparation` is how a table became these rows. The
-    folder of `path` is created where there is none. A good file at `path` is replaced at the very
+    missing folders of `path` are created. A good file at `path` is replaced at the very
     end, in one move; after any error it is untouched and nothing else is left. Raises DataError
     where the splits are bad or the disk refuses.
     """

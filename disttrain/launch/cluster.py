@@ -56,7 +56,7 @@ class Cluster:
         """Make all hosts ready and return those that are gone, or can't be used.
 
         When a launch does it `first`, UsageError is raised for one that can't be used as it is, or
-        lets nobody in: that is no fault that a restart could get over.
+        refuses every login: a restart would not help.
         """
         self._at_home(leftovers.begin, mark, base)
         troubles = self.agent.begin(self.hosts, mark, base, hurried, signs)

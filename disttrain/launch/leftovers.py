@@ -37,7 +37,7 @@ def folders(mark: str, base: str) -> tuple[str, str]:
     """Return where MPI puts what belongs to the launch: its own files, its shared memory.
 
     With folders of their own they can be removed without a look at other people's files, and no
-    launch ever meets what another one has left. The second is empty where there is none.
+    launch ever uses the files of another one. The second is empty where there is none.
     """
     name = f"disttrain-{mark[:12]}"
     shared = os.path.join(SHARED_MEMORY, name) if os.access(SHARED_MEMORY, os.W_OK) else ""

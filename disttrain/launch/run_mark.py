@@ -63,7 +63,7 @@ class RunMark:
     def in_use(self) -> bool:
         """Return True where a process holds the lock of the run folder, or a file server says so.
 
-        It lets go of what a dead host held only after a while.
+        A file server gives up the lock of a dead host only after a while.
         """
         try:
             lock = os.open(self.folder / ".lock", os.O_RDWR) if self.folder else -1

@@ -55,7 +55,7 @@ class Signs:
 class FolderOfSigns:
     """A folder in the first of `places` that can have one; `path` is None where none can.
 
-    Its lock is held for as long as this process lives: so the next launch knows, on any host, what
+    Its lock is held as long as this process lives: so the next launch can see, on any host, what
     a dead one has left, and removes it.
     """
 

@@ -154,7 +154,7 @@ class Network:
 
 
 def _checked(what: str, shape: Shape) -> Shape:
-    """Return a shape that a layer states; raise UsageError where it is none."""
+    """Return a shape that a layer states; raise UsageError where it is not a tuple of counts."""
     if not isinstance(shape, tuple) or not all(
         isinstance(n, int | np.integer) and n > 0 for n in shape
     ):

@@ -1,1 +1,1 @@
-"""Pictures of a run and of a network: the only room that knows matplotlib."""
+"""Pictures of a run and of a network: the only importer of matplotlib."""

@@ -107,7 +107,7 @@ class RunFolder:
     def refuse_lost(self) -> None:
         """Raise CheckpointError where the folder at this path is no longer the one that is locked.
 
-        Somebody renamed or removed it: another run may be in what stands there now.
+        It was renamed or removed, and another run may use a new folder at this path.
         """
         if self._lock is None:
             return

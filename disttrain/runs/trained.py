@@ -110,7 +110,7 @@ class Trained(Predictor):
         return score
 
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
-        """Return what the network says of raw `inputs` (samples first). Collective.
+        """Return the predictions for raw `inputs` (samples first). Collective.
 
         Class probabilities where it was trained with the softmax loss, else its outputs; on every
         rank, or where not `everywhere` on rank 0 alone.

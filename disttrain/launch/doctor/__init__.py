@@ -1,4 +1,4 @@
-"""Looks at the place where a job would run: facts of every rank, findings, each with its cure.
+"""Examines where a job would run: facts of every rank, findings, each with its cure.
 
 `facts` says what is known of a rank, `observe` and the files beside it look, `examine` does so on
 all ranks, `checks` holds what can be found, `report` puts it into words, `attend` sees to it that

@@ -1,4 +1,4 @@
-"""Sees to it that there is an answer: the work is done in a child, this process waits for it.
+"""Guarantees an answer in time: a child does the work, this process waits for it.
 
 MPI that starts can hang or abort inside C, where no thread of Python and no `except` gets a turn.
 Standard library only: the child is made before numpy and MPI have threads.
@@ -19,7 +19,7 @@ from disttrain.launch.doctor.silence import Silence
 
 __all__ = ["LIMIT", "attend"]
 
-# Seconds for everything; what works takes one or two. Then for ending, when all is said.
+# Seconds for the work, which takes one or two where all is well; then for the end of the child.
 LIMIT = 9.0
 FAREWELL = 5.0
 DONE = "done"

@@ -1,4 +1,4 @@
-"""The examination: joins the ranks, has each look at its place, and judges on rank 0.
+"""The examination: joins the ranks, collects the facts of each, and judges them on rank 0.
 
 Between collective calls nothing raises, so that all ranks make the same calls, whatever they find.
 """

@@ -1,4 +1,4 @@
-"""What one rank knows of the place where it runs: plain values, so that a test can make them."""
+"""The facts of one rank and its host: plain values, so that a test can make them."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ SUBJECTS: dict[str, type] = {
 class Facts:
     """All that is known of one rank; a subject is None where it was not looked at.
 
-    `failed` says of a subject why it could not be looked at.
+    `failed` holds, for each subject that could not be examined, why.
     """
 
     rank: int = 0

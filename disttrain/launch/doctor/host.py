@@ -1,4 +1,4 @@
-"""What the operating system says of this host: machine and cores."""
+"""Facts of this host from the operating system: machine and cores."""
 
 from __future__ import annotations
 

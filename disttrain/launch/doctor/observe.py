@@ -1,4 +1,4 @@
-"""Collects the facts of this rank, every subject apart: one that fails or hangs is alone."""
+"""Collects the facts of this rank: a subject that fails or hangs does not stop the others."""
 
 from __future__ import annotations
 

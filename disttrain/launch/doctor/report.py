@@ -1,4 +1,4 @@
-"""What the doctor says: lines for people, one object for programs."""
+"""The output of the doctor: lines for people, one object for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said where MPI gives no answer: how it came to that, and the cure for just that.
+"""The finding that MPI gave no answer: at which stage, and the cure for that stage.
 
 Standard library only: it is said in a hurry.
 """

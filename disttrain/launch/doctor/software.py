@@ -25,7 +25,7 @@ PACKAGES = (
 NAMES = ("mpirun", "mpiexec")
 # How a launcher names itself, and its version behind that.
 KINDS = {"openmpi": ("Open MPI", "OpenRTE", "PRRTE"), "mpich": ("HYDRA", "MPICH", "Intel")}
-# What a launch of ours tells its ranks, of which another MPI's mpirun makes nonsense.
+# Variables that `disttrain launch` sets for its ranks, and that break another MPI's mpirun.
 OF_A_LAUNCH = ("OMPI_", "OPAL_", "PMIX_", "PRTE_", "PMI_", "HYDI_", "LD_LIBRARY_PATH")
 ANSWER_SECONDS = 2.0
 
@@ -70,7 +70,7 @@ def programs() -> tuple[Program, ...]:
 
 
 def _answer(path: str, environment: dict[str, str]) -> str:
-    """Return what a launcher says of itself, nothing where it does not answer."""
+    """Return a launcher's output about itself, empty where it does not answer."""
     try:
         answer = subprocess.run(
             [path, "--version"], capture_output=True, text=True, check=False, env=environment,

@@ -15,10 +15,8 @@ SLOW = 1.0
 
 
 def _disks(ranks: Sequence[Facts]) -> Iterator[tuple[Facts, Disk]]:
-    """Yield what hosts say of the run folder, where a training would write: rank 0's is enough."""
-    for rank in ranks[:1]:
-        if rank.disk:
-            yield rank, rank.disk
+    """Yield rank 0, which alone writes in the run folder, and its facts of that folder."""
+    return ((rank, rank.disk) for rank in ranks[:1] if rank.disk)
 
 
 @check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,15 +71,10 @@ def xor(
     as_json: AsJson = False,
 ) -> None:
     """Exclusive or: clusters at the corners of a square, or the four corners."""
-    from disttrain.data.importers import generated
-
     if exact and not (rows is None and noise is None and test_fraction == 0):
         raise UsageError("--exact is four points: leave --rows, --noise and --test-fraction out")
-    with reading(out):
-        made = generated.xor(
-            400 if rows is None else rows, 0.15 if noise is None else noise, seed, exact=exact
-        )
-    _write_made(out, made, test_fraction, seed, as_json)
+    rows, noise = 400 if rows is None else rows, 0.15 if noise is None else noise
+    _generate("xor", out, rows, noise, test_fraction, seed, as_json, exact=exact)
 
 
 @app.command()
@@ -92,11 +87,7 @@ def moons(
     as_json: AsJson = False,
 ) -> None:
     """Two half circles that reach into one another."""
-    from disttrain.data.importers import generated
-
-    with reading(out):
-        made = generated.moons(rows, noise, seed)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _generate("moons", out, rows, noise, test_fraction, seed, as_json)
 
 
 @app.command()
@@ -109,11 +100,7 @@ def spirals(
     as_json: AsJson = False,
 ) -> None:
     """The two-spirals problem of 1988: 97 points on each."""
-    from disttrain.data.importers import generated
-
-    with reading(out):
-        made = generated.spirals(rows, noise, seed)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _generate("spirals", out, rows, noise, test_fraction, seed, as_json)
 
 
 @app.command()
@@ -127,11 +114,7 @@ def blobs(
     as_json: AsJson = False,
 ) -> None:
     """Round clusters on a circle, neighbours 4 apart."""
-    from disttrain.data.importers import generated
-
-    with reading(out):
-        made = generated.blobs(rows, noise, seed, classes=classes)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _generate("blobs", out, rows, noise, test_fraction, seed, as_json, classes=classes)
 
 
 @app.command()
@@ -147,11 +130,7 @@ def line(
     as_json: AsJson = False,
 ) -> None:
     """Two classes that a line separates; with --noise not quite."""
-    from disttrain.data.importers import generated
-
-    with reading(out):
-        made = generated.line(rows, noise, seed, margin=margin)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _generate("line", out, rows, noise, test_fraction, seed, as_json, margin=margin)
 
 
 @app.command()
@@ -169,11 +148,10 @@ def curve(
     as_json: AsJson = False,
 ) -> None:
     """Regression: a function of one variable."""
-    from disttrain.data.importers import generated
-
-    with reading(out):
-        made = generated.curve(rows, noise, seed, function=function, low=low, high=high)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _generate(
+        "curve", out, rows, noise, test_fraction, seed, as_json,
+        function=function, low=low, high=high,
+    )  # fmt: skip
 
 
 @app.command()
@@ -188,10 +166,18 @@ def fish(
     as_json: AsJson = False,
 ) -> None:
     """Salmon and sea bass, by length in metres and weight in grams."""
+    _generate("fish", out, rows, noise, test_fraction, seed, as_json)
+
+
+def _generate(
+    name: str, out: Path, rows: int, noise: float, test_fraction: float, seed: int, as_json: bool,
+    **others: Any,
+) -> None:  # fmt: skip
+    """Draw the set by the function of that name, and write it."""
     from disttrain.data.importers import generated
 
     with reading(out):
-        made = generated.fish(rows, noise, seed)
+        made = getattr(generated, name)(rows, noise, seed, **others)
     _write_made(out, made, test_fraction, seed, as_json)
 
 

@@ -26,16 +26,7 @@ from disttrain.errors import DataError
 if TYPE_CHECKING:
     import pandas
 
-__all__ = [
-    "MISSING",
-    "Column",
-    "Missing",
-    "Place",
-    "Preparation",
-    "as_numbers",
-    "as_texts",
-    "class_of",
-]
+__all__ = ["MISSING", "Column", "Missing", "Preparation"]
 
 VERSION = 1
 MISSING = "(missing)"

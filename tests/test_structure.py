@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,3 +193,18 @@ def test_help_starts_without_the_slow_imports() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_the_page_about_the_architecture_names_what_is_there() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rooms = {path.parent.relative_to(PACKAGE).parts[0] for path in FILES if path.parent != PACKAGE}
+    assert {name for name in rooms if f"`{name}/`" not in page} == set()
+    for name in re.findall(r"`(?:disttrain/)?((?!tests/)\w+/[\w/]+\.py)`", page):
+        assert (PACKAGE / name).is_file(), f"docs/architecture.md names {name}"
+    code = "".join(path.read_text() for path in FILES)
+    ways = page.partition("## The way of one sample")[2].partition("## One step")[0]
+    for owner, name in re.findall(r"`([A-Z]\w+)(?:\.(\w+))?(?:\(.*?\))?`", ways):
+        assert f"class {owner}" in code, f"docs/architecture.md names {owner}"
+        assert not name or re.search(rf"\b{name}\b", code), f"docs/architecture.md names {name}"
+    for name in re.findall(r"`([a-z]\w*_\w+)`", ways):
+        assert re.search(rf"\b{name}\b", code), f"docs/architecture.md names {name}"

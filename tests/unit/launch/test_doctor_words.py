@@ -172,6 +172,11 @@ def test_the_page_has_every_finding_as_it_is():
     assert table() in PAGE.read_text(), f"docs/doctor.md must hold:\n{table()}"
 
 
+def test_the_page_says_of_every_finding_what_happens_where_it_is_not_mended():
+    reasons = PAGE.read_text().partition("### Why each")[2].partition("### When")[0]
+    assert re.findall(r"^\| `(\S+)` \| .+ \|$", reasons, re.MULTILINE) == [c.name for c in CHECKS]
+
+
 def test_the_page_has_what_is_said_where_there_is_no_answer():
     page = " ".join(PAGE.read_text().split())
     assert "`no-answer`" in page

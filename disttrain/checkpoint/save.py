@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,20 @@ def written(arrays: Arrays, attributes: Attributes) -> bytes:
 
 
 def write_atomically(
-    path: Path, content: bytes, *, error: Callable[[str], Exception] = CheckpointError
+    path: Path,
+    content: bytes | Iterable[bytes | memoryview],
+    *,
+    error: Callable[[str], Exception] = CheckpointError,
 ) -> None:
-    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one."""
+    """Put `content`, in one piece or several, at `path`: there is the old file or the new one."""
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         make_directory(path.parent)
         with open(neighbour, "wb", buffering=0) as file:
-            view = memoryview(content)
-            while view:
-                view = view[file.write(view) :]
+            for part in (content,) if isinstance(content, bytes) else content:
+                view = memoryview(part)
+                while view:
+                    view = view[file.write(view) :]
             os.fsync(file.fileno())
         os.replace(neighbour, path)
         sync_directory(path.parent)

@@ -36,6 +36,7 @@ FORM: dict[str, Any] = {
         "input_dtype": str,
         "classes": int,
         "class_names": [str],
+        "preparation": str,
         "samples": {},
         "fingerprint": str,
     },

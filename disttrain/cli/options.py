@@ -16,7 +16,6 @@ from disttrain.shown import shown
 __all__ = [
     "AsJson",
     "Checkpoint",
-    "Data",
     "Quiet",
     "RunFile",
     "Set",
@@ -37,9 +36,6 @@ AsJson = Annotated[
 ]
 Checkpoint = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint, or a run folder (its best model).")
-]
-Data = Annotated[
-    str | None, typer.Option("--data", help="A data file other than the one of the training.")
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,17 +13,28 @@ from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_jso
 if TYPE_CHECKING:
     import numpy as np
 
-    from disttrain.runs.trained import Trained
+    from disttrain.data.others import Other
+    from disttrain.data.taught import Taught
 
 __all__ = ["command"]
+
+ROWS_AT_ONCE = 4096
 
 
 def command(
     file: Checkpoint,
     inputs: Annotated[
-        Path, typer.Argument(metavar="INPUTS", help="A data file (.h5) or an array (.npy).")
+        Path,
+        typer.Argument(
+            metavar="INPUTS",
+            help="An array (.npy, .npz), a data file (.h5), a table (.csv, .parquet), an image or "
+            "a folder of images. It needs no targets.",
+        ),
     ],
-    split: Annotated[str, typer.Option(help="The split of a data file.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="One split of it [default: all; test of the data of the training]."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
     ] = None,
@@ -40,29 +52,63 @@ def command(
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")
     trained = load_trained(file, comm)
-    outputs = _predicted(trained, inputs, split)
+    found = trained.samples(str(inputs), split, labelled=False)
+    outputs = trained.predict_split(found.split)
     with comm.together("writing predictions"):
         if outputs is not None:
-            _show(trained, outputs, output, as_json)
+            for note in found.notes:
+                say(note, as_json=True)
+            _show(str(trained.path), Table(trained.taught, found, outputs), output, as_json)
 
 
-def _predicted(trained: Trained, inputs: Path, split: str) -> np.ndarray | None:
-    from disttrain.data.importers.arrays import read_npy
-    from disttrain.errors import UsageError
+class Table:
+    """Predictions as rows of text: what the sample is called, its class, the outputs behind it."""
 
-    with trained.comm.together("reading the arguments"):
-        if inputs.suffix not in (".npy", ".h5", ".hdf5"):
-            raise UsageError(f"{inputs}: give inputs as an array (.npy) or a data file (.h5)")
-    if inputs.suffix != ".npy":
-        return trained.predict_split(trained.split(split, str(inputs)))
-    with trained.comm.together("reading inputs"):
-        array = read_npy(inputs)
-    return trained.predict(array, everywhere=False)
+    def __init__(self, taught: Taught, found: Other, outputs: np.ndarray) -> None:
+        self.found, self.outputs = found, outputs
+        self._called: Sequence[Any] = taught.names or range(taught.classes)
+        width, made = outputs.shape[1], taught.preparation
+        names: list[Any] = list(range(width))
+        if taught.classes and len(taught.called) == width:
+            names = list(taught.called)
+        elif made is not None and not made.classes and len(made.targets) == width:
+            names = list(made.targets)
+        word = "class" if taught.classes and len(taught.called) == width else "output"
+        self.head = [
+            found.kind, *(["split"] if found.parts else []),
+            *(["prediction"] if taught.classes else []), *(f"{word}_{name}" for name in names),
+        ]  # fmt: skip
+
+    def classes(self, low: int = 0, high: int | None = None) -> list[Any]:
+        """Return the names of the predicted classes of rows `low..high-1`."""
+        outputs = self.outputs[low:high]
+        # One output tells two classes apart by its sign.
+        best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+        many = len(self._called)
+        return [self._called[c] if c < many else c for c in best.tolist()]
+
+    def texts(self) -> Iterator[str]:
+        """Yield it as CSV, some rows at a time."""
+        import csv
+        import io
+
+        found, chosen = self.found, "prediction" in self.head
+        for low in range(0, len(self.outputs), ROWS_AT_ONCE):
+            text = io.StringIO(newline="")
+            writer = csv.writer(text, lineterminator="\n")
+            if not low:
+                writer.writerow(self.head)
+            high = min(low + ROWS_AT_ONCE, len(self.outputs))
+            classes = self.classes(low, high) if chosen else []
+            for n in range(low, high):
+                first = [found.names[n], *([found.parts[n]] if found.parts else [])]
+                first += [classes[n - low]] if chosen else []
+                writer.writerow([*first, *(f"{v:.7g}" for v in self.outputs[n].tolist())])
+            yield text.getvalue()
 
 
-def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: bool) -> None:
+def _show(file: str, table: Table, output: Path | None, as_json: bool) -> None:
     """Write or print predictions (rank 0)."""
-    import csv
     import io
 
     import numpy as np
@@ -70,38 +116,33 @@ def _show(trained: Trained, outputs: np.ndarray, output: Path | None, as_json: b
     from disttrain.checkpoint import write_atomically
     from disttrain.errors import DataError
 
-    facts = trained.snapshot.state["data"]
-    names = facts["class_names"] or list(range(max(outputs.shape[1], facts["classes"])))
-    # One output tells two classes apart by its sign.
-    best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
-    chosen = [names[c] for c in best] if facts["classes"] else None
-    each = chosen is not None and len(names) == outputs.shape[1]
-    columns = [f"class_{n}" for n in names] if each else [
-        f"output_{n}" for n in range(outputs.shape[1])
-    ]  # fmt: skip
-    head = ["row", "prediction", *columns] if chosen else ["row", *columns]
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(head)
-    for n, row in enumerate(outputs):
-        writer.writerow([n, *([chosen[n]] if chosen else []), *(f"{v:.7g}" for v in row)])
-    if output is not None:
-        buffer = io.BytesIO()
-        if output.suffix == ".npy":
-            np.save(buffer, outputs, allow_pickle=False)
-        else:
-            buffer.write(table.getvalue().encode())
-        write_atomically(output, buffer.getvalue(), error=DataError)
-        say(f"{len(outputs)} predictions in {output}", as_json)
+    outputs, found = table.outputs, table.found
+    if output is not None and output.suffix == ".npy":
+        head = io.BytesIO()
+        facts = np.lib.format.header_data_from_array_1_0(outputs)
+        np.lib.format.write_array_header_1_0(head, facts)
+        parts = (head.getvalue(), outputs.reshape(-1).view(np.uint8).data)
+        write_atomically(output, parts, error=DataError)
+    elif output is not None:
+        texts = (text.encode(errors="backslashreplace") for text in table.texts())
+        write_atomically(output, texts, error=DataError)
     elif not as_json:
-        put(table.getvalue().rstrip("\n"))
+        for text in table.texts():
+            put(text.rstrip("\n"))
+    if output is not None:
+        say(f"{len(outputs)} predictions in {output}", as_json)
     if as_json:
+        whole = output is None
         print_json(
             {
-                "file": str(trained.path),
+                "file": file,
                 "rows": len(outputs),
                 "output": str(output) if output else None,
-                "predictions": chosen,
-                "outputs": outputs.tolist() if output is None else None,
+                "names": [n if isinstance(n, str) else int(n) for n in found.names]
+                if whole else None,
+                "splits": list(found.parts) if whole and found.parts else None,
+                "predictions": table.classes() if "prediction" in table.head else None,
+                "outputs": outputs.tolist() if whole else None,
+                "columns": table.head,
             }
-        )
+        )  # fmt: skip

@@ -12,10 +12,10 @@ from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.source import Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
-from disttrain.errors import DataError
+from disttrain.errors import DataError, UsageError
 from disttrain.memory import free_memory
 
-__all__ = ["Dataset", "Split", "open_dataset"]
+__all__ = ["Dataset", "Split", "open_dataset", "open_whole"]
 
 # Part of the memory that is free on a node which a data set may take before it is streamed.
 MEMORY_FRACTION = 0.5
@@ -39,13 +39,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits of a data file; `classes` is 0 where targets are numbers to be fitted."""
+    """The splits of a data file; `classes` is 0 where targets are numbers to be fitted.
+
+    `numbers` are the rows of the file that the samples of each split are.
+    """
 
     file: DataFile
     splits: dict[str, Split]
     classes: int
     class_names: tuple[str, ...]
     streamed: bool
+    numbers: dict[str, np.ndarray]
 
     def close(self, comm: Communicator) -> None:
         """Give shared memory back; the rows can't be used any more. Collective."""
@@ -66,22 +70,60 @@ class Dataset:
 def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None = None) -> Dataset:
     """Return the data set of a run file, read once per node where it fits in memory. Collective.
 
-    `only` names the one split that is wanted; where there is none of that name, none is read.
+    `only` names the one split that is wanted.
 
     Where the file has no validation split, `settings.validation_fraction` of the training rows
-    become one. Raises on all ranks, with DataError's code, for anything wrong with the file.
+    become one. Raises on all ranks, with DataError's code, for anything wrong with the file, and
+    with UsageError's where there is no split `only`.
     """
     with comm.together("opening data"):
         file = read_facts(str(Path(settings.path).absolute()), (settings.inputs, settings.targets))
         targets = {name: _targets(file, name) for name in file.splits}
-        classes = _classes(file, targets)
         rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
         if "train" in rows and "validation" not in rows and settings.validation_fraction:
             kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
-        if only is not None:
-            rows = {name: row for name, row in rows.items() if name == only}
+        rows = _wanted(rows, only, file)
+    return _read(file, targets, rows, settings, comm)
+
+
+def open_whole(
+    settings: Data, comm: Communicator, *, labelled: bool = True, only: str | None = None
+) -> Dataset:
+    """Return all rows of a file that is not trained on, or those of the split `only`. Collective.
+
+    Unless `labelled` it needs no targets, and all are 0. Raises as `open_dataset` does.
+    """
+    with comm.together("opening data"):
+        names = settings.inputs, settings.targets
+        file = read_facts(str(Path(settings.path).absolute()), names, labelled)
+        rows = {name: (name, np.arange(facts.rows)) for name, facts in file.splits.items()}
+        rows = _wanted(rows, only, file)
+        targets = {name: _targets(file, name) for name in rows}
+    return _read(file, targets, rows, settings, comm)
+
+
+Chosen = dict[str, tuple[str, np.ndarray]]
+"""Split → the file's split that it is made of, and the rows of that."""
+
+
+def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:
+    if only is None:
+        return rows
+    if only not in rows:
+        raise UsageError(
+            f"{file.path} has no split {only!r}: --split takes one of {', '.join(rows)}"
+        )
+    return {only: rows[only]}
+
+
+def _read(
+    file: DataFile, targets: dict[str, np.ndarray], rows: Chosen, settings: Data, comm: Communicator
+) -> Dataset:
+    """Return the data set of the chosen rows: in memory, or streamed. Collective."""
+    with comm.together("opening data"):
+        classes = _classes(file, targets)
         needed = sum(_bytes(file, split, r) for split, r in rows.values())
         fits = needed < min(MEMORY_FRACTION * free_memory(), comm.shared_room)
         if settings.memory == "shared" and needed >= comm.shared_room:
@@ -101,7 +143,8 @@ def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None
             with comm.together("reading data"):
                 source.load(settings.block_rows, comm)
         splits[name] = Split(name, source, targets[split][numbers])
-    return Dataset(file, splits, classes, file.class_names, streamed)
+    rows_of = {name: numbers for name, (_, numbers) in rows.items()}
+    return Dataset(file, splits, classes, file.class_names, streamed, rows_of)
 
 
 def _targets(file: DataFile, split: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from disttrain.data.foreign import Foreign
 from disttrain.data.format import ALIASES, PREPARATION, SPLITS
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import Layout, layout_of, open_recorded
-from disttrain.data.stored import Array, Refused
+from disttrain.data.stored import Array, Refused, Zeros
 from disttrain.errors import DataError
 
 __all__ = ["DataFile", "SplitFacts", "looks_like_data", "open_file", "read_facts", "reading"]
@@ -113,8 +113,13 @@ def looks_like_data(path: str) -> bool:
         return False
 
 
-def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> DataFile:
+def read_facts(
+    path: str, names: tuple[str, str] = ("inputs", "targets"), labelled: bool = True
+) -> DataFile:
     """Return what the data file at `path` holds, from its headers alone.
+
+    Unless `labelled` its targets are not looked at, and are zeros; then inputs may also lie outside
+    of all groups, and are called `test`.
 
     Raises DataError for a file that is missing, no HDF5, of another version, without a group
     `train` or `test`, or whose inputs and targets disagree; and for all that is not read.
@@ -122,7 +127,13 @@ def read_facts(path: str, names: tuple[str, str] = ("inputs", "targets")) -> Dat
     held = open_file(path)
     with reading(path):
         groups = {split: _group(held, split) for split in SPLITS}
-        found = {s: _facts(path, held, s, group, names) for s, group in groups.items() if group}
+        if not labelled and not any(groups.values()) and held.get(names[0]):
+            groups["test"] = "."
+        found = {
+            split: _facts(path, held, split, group, names, labelled)
+            for split, group in groups.items()
+            if group
+        }
         preparation = held.text(PREPARATION)
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
@@ -146,17 +157,18 @@ def _group(held: Layout | Foreign, split: str) -> str:
 
 
 def _facts(
-    path: str, held: Layout | Foreign, name: str, group: str, names: tuple[str, str]
+    path: str, held: Layout | Foreign, name: str, group: str, names: tuple[str, str], labelled: bool
 ) -> SplitFacts:
-    arrays = []
-    for part in names:
+    arrays: list[Array] = []
+    for part in names[: 1 + labelled]:
         array = held.get(f"{group}/{part}")
         if array is None:
             raise DataError(f"data file {path} has no dataset '{group}/{part}'")
         if not array.shape:
             raise DataError(f"data file {path}: {array.path} does not hold numbers in rows")
         arrays.append(array)
-    inputs, targets = arrays
+    inputs = arrays[0]
+    targets = arrays[1] if labelled else Zeros("no targets", inputs.shape[:1], np.dtype(np.int64))
     if inputs.shape[0] != targets.shape[0]:
         raise DataError(
             f"data file {path}: {name} has {inputs.shape[0]} inputs but {targets.shape[0]} targets"

@@ -61,6 +61,8 @@ def numbers_of(targets: Any) -> np.ndarray:
 
 def _flat(labels: Any) -> np.ndarray:
     array = np.asarray(labels)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
     if array.dtype.kind == "O":
         # Texts in a table of pandas.
         array = np.array([str(label) for label in array.reshape(-1)]).reshape(array.shape)

@@ -39,6 +39,11 @@ class Normalization:
     deviation: np.ndarray
     _cache: dict[np.dtype, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
+    @property
+    def pixels(self) -> bool:
+        """True where inputs are uint8."""
+        return self.divisor == DIVISOR
+
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: `Normalization(**facts)` is the same again."""
         return {k: getattr(self, k) for k in ("kind", "divisor", "mean", "deviation")}
@@ -73,8 +78,8 @@ class Normalization:
 
     def refuse_other_type(self, dtype: np.dtype) -> None:
         """Raise DataError for inputs of a type that is scaled otherwise than in the training."""
-        if (dtype == np.uint8) != (self.divisor == DIVISOR):
-            trained = "uint8 (0-255)" if self.divisor == DIVISOR else "not uint8"
+        if (dtype == np.uint8) != self.pixels:
+            trained = "uint8 (0-255)" if self.pixels else "not uint8"
             raise DataError(
                 f"the inputs are {dtype}, but those of the training were {trained}: give them in "
                 "the same type"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from disttrain.data.file import DataFile, reading
 from disttrain.data.order import POOL_BLOCKS
 from disttrain.errors import DataError
 
-__all__ = ["ArrayRows", "FileRows", "Rows", "SharedRows", "StreamedRows"]
+__all__ = [
+    "ArrayRows",
+    "ChosenInputs",
+    "FileRows",
+    "JoinedRows",
+    "Rows",
+    "SharedRows",
+    "StreamedRows",
+]
 
 
 class Rows(ABC):
@@ -41,6 +50,49 @@ class ArrayRows(Rows):
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the array and `samples`."""
         return self._array, samples
+
+
+class ChosenInputs(Rows):
+    """Rows of others, of which only the inputs `chosen` are taken, in that order."""
+
+    def __init__(self, rows: Rows, chosen: np.ndarray) -> None:
+        self._rows, self._chosen = rows, chosen
+        self.count, self.inputs, self.dtype = rows.count, len(chosen), rows.dtype
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the chosen inputs of `samples`."""
+        stored, places = self._rows.locate(samples)
+        return stored[places][:, self._chosen], np.arange(len(samples))
+
+    def close(self, comm: Communicator) -> None:
+        """Give back what the other rows hold."""
+        self._rows.close(comm)
+
+
+class JoinedRows(Rows):
+    """Rows of several others, one after the other."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([part.count for part in parts])
+        self.count, self.inputs, self.dtype = (
+            int(self._ends[-1]), parts[0].inputs, parts[0].dtype,
+        )  # fmt: skip
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of `samples` in their order."""
+        found = np.empty((len(samples), self.inputs), self.dtype.newbyteorder("="))
+        numbers = np.searchsorted(self._ends, samples, "right")
+        for number in np.unique(numbers):
+            here, part = numbers == number, self._parts[number]
+            stored, places = part.locate(samples[here] - (self._ends[number] - part.count))
+            found[here] = stored[places]
+        return found, np.arange(len(samples))
+
+    def close(self, comm: Communicator) -> None:
+        """Give back what the parts hold."""
+        for part in self._parts:
+            part.close(comm)
 
 
 class FileRows(Rows):

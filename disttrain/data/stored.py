@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "OpenFile", "Plain", "Refused", "Source", "numbers"]
+__all__ = ["Array", "OpenFile", "Plain", "Refused", "Source", "Zeros", "numbers"]
 
 # A type of numbers as numpy names it: up to 8 bytes of either byte order, and truth values.
 DTYPE = re.compile(r"[<>|]([iu][1248]|f[248]|b1)")
@@ -113,6 +113,14 @@ class Plain(Array):
         row = self.length // self.shape[0] if self.shape[0] else 0
         content = self._source.read(self.place + first * row, (end - first) * row)
         return np.frombuffer(content, self.dtype).reshape(end - first, *self.shape[1:])
+
+
+class Zeros(Array):
+    """An array that is not in the file: targets that nobody needs."""
+
+    def rows(self, first: int, end: int) -> np.ndarray:
+        """Return zeros for rows `first..end-1`."""
+        return np.zeros((end - first, *self.shape[1:]), self.dtype)
 
 
 def numbers(name: str) -> np.dtype[Any]:

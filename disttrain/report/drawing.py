@@ -16,7 +16,7 @@ from disttrain.checkpoint import find
 from disttrain.comm.alone import Alone
 from disttrain.data import Normalization, read_facts
 from disttrain.errors import UsageError
-from disttrain.report.figure import BAD, GOOD, INK, blank, save
+from disttrain.report.figure import BAD, GOOD, INK, blank, plain, save
 from disttrain.runs.trained import load_trained
 from disttrain.training.predictor import Predictor, build_predictor
 
@@ -70,7 +70,7 @@ def draw_file(file: Path, path: Path) -> None:
             bias = tensors.get(f"{name}/bias", np.zeros(len(tensors[f"{name}/weight"])))
             weights.append((tensors[f"{name}/weight"], bias))
             activations.append(str(getattr(layer, "activation", layer.kind)))
-    draw(weights, activations, path, model.settings.name)
+    draw(weights, activations, path, plain(model.settings.name))
 
 
 def _initial(file: Path) -> Predictor:

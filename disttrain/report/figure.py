@@ -21,6 +21,7 @@ __all__ = [
     "color_of",
     "legend_below",
     "marker_of",
+    "plain",
     "require",
     "save",
 ]
@@ -42,6 +43,11 @@ def require() -> Any:
             "plot = false)"
         ) from None
     return Figure
+
+
+def plain(text: str) -> str:
+    """Return `text` so that matplotlib writes it as it is: between two $ it would be a formula."""
+    return text.replace("$", r"\$")
 
 
 def blank(width: float, height: float, title: str = "") -> Figure:

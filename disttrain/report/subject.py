@@ -14,6 +14,7 @@ from disttrain.checkpoint import all_checkpoints
 from disttrain.comm.alone import Alone
 from disttrain.data import read_facts
 from disttrain.errors import CheckpointError
+from disttrain.report.figure import plain
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training.predictor import Predictor
 from disttrain.written import CutOff, intervals_of, why
@@ -43,7 +44,7 @@ class Subject:
                 f"{folder} holds no run: give the folder of a training (--output)"
             )
         self.folder = folder
-        self.title = config.read(folder / "run.toml").name
+        self.title = plain(config.read(folder / "run.toml").name)
         self._samples: dict[str, Samples] = {}
 
     @cached_property
@@ -73,7 +74,8 @@ class Subject:
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, or their numbers; nothing where targets are numbers."""
-        return [str(n) for n in self.facts["class_names"] or range(self.facts["classes"])]
+        names = self.facts["class_names"] or range(self.facts["classes"])
+        return [plain(str(name)) for name in names]
 
     @property
     def held_out(self) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,14 @@ import numpy as np
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
 from disttrain.comm import Communicator
-from disttrain.data import (
-    Dataset,
-    Normalization,
-    Split,
-    in_words,
-    interchangeable,
-    open_dataset,
-)
-from disttrain.data.labels import class_numbers, numbers_of
+from disttrain.data import Normalization, Split, fingerprint, open_dataset, read_facts
+from disttrain.data.others import Other, Wanted, is_hdf5, open_other, split_of
+from disttrain.data.preparation import Preparation
+from disttrain.data.taught import Taught
 from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.training.evaluation import Score
-from disttrain.training.predictor import Predictor, build_predictor, checked_rows
+from disttrain.training.predictor import Predictor, build_predictor
 
 __all__ = ["Trained", "load_trained"]
 
@@ -45,77 +42,94 @@ class Trained(Predictor):
     summary: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    @cached_property
+    def taught(self) -> Taught:
+        """What it learned from its training file besides its weights: names, shapes and types."""
+        return taught_by(self)
+
     def split(self, name: str, path: str | None = None) -> Split:
         """Return a split of the data of the training, or of the file at `path`. Collective.
 
         Raises on all ranks for data that the network does not fit (DataError's code), or that have
         no such split.
         """
-        settings = self.settings.data
-        if path is not None:
-            settings = settings.model_copy(update={"path": path})
-        with self.comm.watch.armed(self.settings.communication.deadline_seconds):
-            dataset = open_dataset(settings, self.settings.seed, self.comm, only=name)
-        with self.comm.together("opening data"):
-            if name not in dataset.splits:
-                raise UsageError(
-                    f"{dataset.file.path} has no split {name!r}: --split takes one of "
-                    f"{', '.join(dataset.file.splits)}"
-                )
-            self._refuse_other_shape(dataset)
-            self.normalization.refuse_other_type(dataset.splits[name].rows.dtype)
-        return dataset.splits[name]
+        return self.samples(path, name).split
 
-    def _refuse_other_shape(self, dataset: Dataset) -> None:
-        shape, outputs = self.network.shapes[0], self.network.outputs
-        if not interchangeable(dataset.shape, shape):
-            raise DataError(
-                f"data file {dataset.file.path} has {in_words(dataset.shape)} a sample, but the "
-                f"network of {self.path} takes {in_words(shape)}: give the data that it was made "
-                "for"
+    def samples(
+        self, path: str | None = None, split: str | None = None, *, labelled: bool = True
+    ) -> Other:
+        """Return the samples of a file, all of them unless a `split` is named. Collective.
+
+        Of the file of the training (or a copy; it is meant where there is no `path`) it is a split
+        as it was then, "test" where none is named. Unless `labelled` the file needs no targets.
+        Raises on all ranks, with DataError's code, for what the training file does not have.
+        """
+        data, name = self.settings.data, split or "test"
+        with self.comm.watch.armed(self.settings.communication.deadline_seconds):
+            if path is not None:
+                if not self._is_own(path):
+                    return open_other(path, self.taught, data, self.comm, Wanted(split, labelled))
+                data = data.model_copy(update={"path": path})
+            dataset = open_dataset(data, self.settings.seed, self.comm, only=name)
+            with self.comm.together("opening data"):
+                found = split_of(self.taught, dataset, name)
+        return Other(found, dataset.numbers[name].tolist())
+
+    def _is_own(self, path: str) -> bool:
+        """Tell whether a file is that of the training, or a copy of it. Collective."""
+        own, same = self.settings.data, False
+        with self.comm.together("opening data"):
+            if self.comm.is_root:
+                same = _same(path, own.path)
+                known = self.snapshot.state["data"].get("fingerprint")
+                if not same and known and is_hdf5(path):
+                    with suppress(DataError):
+                        same = fingerprint(read_facts(path, (own.inputs, own.targets))) == known
+        return self.comm.share(same)
+
+    def judge(self, samples: Split, called: str) -> Score:
+        """Return loss and accuracy on samples, `called` so in sentences. Collective.
+
+        Raises Divergence on all ranks where the loss is not a finite number.
+        """
+        score = self.score(samples, f"scoring {called}")
+        if not math.isfinite(score.loss):
+            raise Divergence(
+                f"the loss of {self.path} on {called} is {score.loss}: its outputs are too large "
+                "for its targets; look for wild numbers in the data, or train it anew with a "
+                "smaller schedule.learning_rate"
             )
-        trained_on_classes = bool(self.snapshot.state["data"]["classes"])
-        # One output tells two classes apart.
-        most = max(outputs, 2)
-        fits = dataset.outputs <= most if dataset.classes else dataset.outputs == outputs
-        if not fits or trained_on_classes != bool(dataset.classes):
-            kind = "classes" if dataset.classes else "numbers a sample"
-            raise DataError(
-                f"data file {dataset.file.path} has {dataset.outputs} {kind} as targets, which the "
-                f"{outputs} outputs of {self.path} do not fit: give the data that it was made for"
-            )
+        return score
 
     def evaluate(self, data: Any = None, targets: Any = None, *, split: str | None = None) -> Score:
         """Return loss and accuracy. Collective.
 
-        `evaluate(X, y)` is for arrays, `evaluate("data.h5")` for another file, `evaluate()` for the
-        data of the training: there the rows of `split`, "test" where nothing is said. Raises
-        Divergence on all ranks where the loss is not a finite number.
+        `evaluate(X, y)` is for arrays, `evaluate("file")` for another file (all of it, or its
+        `split`), `evaluate()` for the data of the training: there the rows of `split`, "test" where
+        nothing is said. Raises Divergence on all ranks where the loss is not a finite number.
         """
         with self.comm.together("opening data"):
             if targets is not None and split is not None:
                 raise UsageError(f"split={split!r} is for files: arrays are used whole")
             if targets is None and not isinstance(data, str | os.PathLike | None):
                 raise UsageError("evaluate(X) is without targets: give evaluate(X, y)")
-            samples = None if targets is None else self._samples(data, targets)
-        if samples is None:
-            samples = self.split(split or "test", data and os.fspath(data))
-        score = self.score(samples, f"scoring the {samples.name} split")
-        if not math.isfinite(score.loss):
-            raise Divergence(
-                f"the loss of {self.path} on the {samples.name} split is {score.loss}: its outputs "
-                "are too large for its targets; look for wild numbers in the data, or train it "
-                "anew with a smaller schedule.learning_rate"
-            )
-        return score
+            if targets is not None:
+                rows = self.taught.rows_of(data)
+                samples = Split("inputs", rows, self.taught.targets_of(targets, rows.count))
+        if targets is None:
+            samples = self.samples(data and os.fspath(data), split).split
+        return self.judge(samples, f"the {samples.name} samples")
 
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
-        """Return the predictions for raw `inputs` (samples first). Collective.
+        """Return the predictions for raw `inputs` (samples first), or for a file. Collective.
 
         Class probabilities where it was trained with the softmax loss, else its outputs; on every
         rank, or where not `everywhere` on rank 0 alone.
         """
-        outputs = super().predict(inputs)
+        if isinstance(inputs, str | os.PathLike):
+            outputs = self.predict_split(self.samples(os.fspath(inputs), labelled=False).split)
+        else:
+            outputs = super().predict(inputs)
         if not everywhere or self.comm.size == 1:
             return outputs
         shape = self.comm.share(outputs.shape if outputs is not None else None)
@@ -123,24 +137,6 @@ class Trained(Predictor):
         found = np.ascontiguousarray(found, self.network.dtype)
         self.comm.broadcast(found)
         return found
-
-    def _samples(self, inputs: Any, targets: Any) -> Split:
-        """Return arrays as samples; raise DataError where they do not fit the network."""
-        rows = checked_rows(inputs, self.network.shapes[0], self.normalization)
-        facts = self.snapshot.state["data"]
-        if facts["classes"]:
-            found = class_numbers(targets, facts["class_names"])
-            wrong = found.size and not 0 <= found.min() <= found.max() < facts["classes"]
-        else:
-            found = numbers_of(targets)
-            wrong = found.shape[1] != self.network.outputs
-        if wrong or len(found) != rows.count:
-            raise DataError(
-                f"targets of shape {np.shape(targets)} do not fit {rows.count} samples and the "
-                f"network of {self.path}, which has {facts['classes'] or 'no'} classes and "
-                f"{self.network.outputs} outputs"
-            )
-        return Split("inputs", rows, found)
 
 
 def load_trained(
@@ -181,3 +177,33 @@ def load_trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,
         path=file, snapshot=snapshot,
     )  # fmt: skip
+
+
+def taught_by(trained: Trained) -> Taught:
+    """Return what a checkpoint says of the training file. Raises CheckpointError."""
+    facts = trained.snapshot.state["data"]
+    # Checkpoints of before have none.
+    text, preparation = facts.get("preparation", ""), None
+    if text:
+        try:
+            preparation = Preparation.from_json(text)
+        except DataError as error:
+            raise CheckpointError(f"{trained.path}: {error}") from None
+        if preparation.width != facts["inputs"] or len(preparation.classes) != facts["classes"]:
+            raise CheckpointError(
+                f"{trained.path}: the preparation kept in it is of another table: use another "
+                "checkpoint of its run"
+            )
+    network = trained.network
+    return Taught(
+        str(trained.path), network.shapes[0], network.outputs, facts["classes"],
+        trained.normalization, tuple(facts["class_names"]), preparation,
+    )  # fmt: skip
+
+
+def _same(path: str, other: str) -> bool:
+    """Tell whether two paths are of one file."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return os.path.abspath(path) == os.path.abspath(other)

@@ -12,13 +12,16 @@ from disttrain.comm import Communicator
 from disttrain.data import Feed, Split
 from disttrain.model import Context, Loss, Network
 
-__all__ = ["Score", "correct", "evaluate", "outputs_of"]
+__all__ = ["BLOCK_ROWS", "Score", "correct", "evaluate", "outputs_of"]
 
 # A split is evaluated in blocks of this many rows, whatever the ranks: each block's sums are the
 # same wherever they are computed, and they are added in block order.
 BLOCK_ROWS = 1024
 # Blocks that each rank computes between two exchanges: ranks that wait see that there is progress.
 CHUNK_BLOCKS = 64
+# Predictions travel to rank 0 in messages of so many bytes, and all that arrive at once are at most
+# so many: MPI counts bytes in 31 bits.
+MESSAGE_BYTES, ARRIVING_BYTES = 16 << 20, 512 << 20
 
 
 class Score(NamedTuple):
@@ -81,16 +84,28 @@ def samples_of(block: int, split: Split) -> np.ndarray:
 
 
 def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -> np.ndarray | None:
-    """Return the network's outputs for all samples of `split`, on rank 0; None elsewhere."""
-    mine: dict[int, np.ndarray] = {}
-    with comm.together("predicting"):
-        for block in range(comm.rank, -(-split.count // BLOCK_ROWS), comm.size):
-            comm.phase("predicting")
-            inputs, _ = feed(split, samples_of(block, split))
-            mine[block] = np.array(network.device.get(network.predict(inputs)))
-    everything: dict[int, np.ndarray] = {}
-    for part in comm.gather(mine):
-        everything.update(part)
-    if not comm.is_root:
-        return None
-    return np.concatenate([everything[b] for b in sorted(everything)])
+    """Return the network's outputs for all samples of `split`, on rank 0; None elsewhere.
+
+    Each rank takes blocks in turn; only rank 0 needs memory for more than a message.
+    """
+    each = network.outputs * np.dtype(network.dtype).itemsize
+    most = max(1, min(MESSAGE_BYTES, ARRIVING_BYTES // comm.size) // each)
+    found = np.empty((split.count, network.outputs), network.dtype) if comm.is_root else None
+    blocks = -(-split.count // BLOCK_ROWS)
+    chunk = min(CHUNK_BLOCKS, max(1, most // BLOCK_ROWS))
+    for first in range(0, blocks, chunk * comm.size):
+        mine: list[tuple[int, np.ndarray]] = []
+        with comm.together("predicting"):
+            end = min(first + chunk * comm.size, blocks)
+            for block in range(first + comm.rank, end, comm.size):
+                comm.phase("predicting")
+                samples = samples_of(block, split)
+                inputs, _ = feed(split, samples)
+                outputs = np.array(network.device.get(network.predict(inputs)))
+                mine.append((int(samples[0]), outputs))
+        for low in range(0, BLOCK_ROWS, most):
+            slices = [(at + low, rows[low : low + most]) for at, rows in mine]
+            for at, rows in (each for part in comm.gather(slices) for each in part):
+                if found is not None:
+                    found[at : at + len(rows)] = rows
+    return found

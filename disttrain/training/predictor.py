@@ -11,13 +11,13 @@ import numpy as np
 from disttrain.arrays import Cpu, Device, Workspace
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import ArrayRows, Feed, Normalization, Split, in_words, interchangeable
-from disttrain.errors import DataError
+from disttrain.data import Feed, Normalization, Split
+from disttrain.data.given import checked_rows
 from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape, Softmax
 from disttrain.model.losses import built_in
-from disttrain.training.evaluation import Score, evaluate, outputs_of
+from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, outputs_of
 
-__all__ = ["Predictor", "build_predictor", "checked_rows", "stacked"]
+__all__ = ["Predictor", "build_predictor", "stacked"]
 
 
 @dataclass
@@ -56,28 +56,12 @@ class Predictor:
             outputs = outputs_of(self.network, self.feed, split, self.comm)
         if outputs is None or not isinstance(self.loss, Softmax):
             return outputs
-        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-        return probabilities
-
-
-def checked_rows(given: Any, shape: Shape, normalization: Normalization) -> ArrayRows:
-    """Return `given` as samples like those of the training, or raise DataError."""
-    try:
-        inputs = np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"the inputs are no array ({error}): give rows of one length") from None
-    if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
-        raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
-    if not interchangeable(inputs.shape[1:], shape):
-        raise DataError(
-            f"inputs have {in_words(inputs.shape[1:])} a sample, the network takes "
-            f"{in_words(shape)}: give inputs like those of the training"
-        )
-    normalization.refuse_other_type(inputs.dtype)
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise DataError("the inputs hold NaN or infinity: mend them first")
-    return ArrayRows(inputs)
+        # In place: there may be no memory for them twice.
+        for low in range(0, len(outputs), BLOCK_ROWS):
+            block = outputs[low : low + BLOCK_ROWS]
+            np.exp(block - block.max(axis=1, keepdims=True), out=block)
+            block /= block.sum(axis=1, keepdims=True)
+        return outputs
 
 
 def build_predictor(

@@ -103,6 +103,7 @@ class Run(Predictor):
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as a checkpoint holds it (rank 0)."""
+        preparation = self.dataset.file.preparation
         facts = {
             "path": self.dataset.file.path,
             "inputs": math.prod(self.dataset.shape),
@@ -110,6 +111,7 @@ class Run(Predictor):
             "input_dtype": str(self.dataset.splits["train"].rows.dtype),
             "classes": self.dataset.classes,
             "class_names": list(self.dataset.class_names),
+            "preparation": preparation.to_json() if preparation else "",
             "samples": {name: split.count for name, split in self.dataset.splits.items()},
             "fingerprint": self.data_fingerprint,
         }

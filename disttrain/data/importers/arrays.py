@@ -17,7 +17,7 @@ from disttrain.data.importers.checks import checked_inputs, checked_targets
 from disttrain.data.importers.source import RATIO, SMALL, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
 
-__all__ = ["import_npy", "import_npz", "read_npy"]
+__all__ = ["import_npy", "import_npz", "open_npz", "read_npy"]
 
 PAIRS = (("inputs", "targets"), ("x", "y"), ("images", "labels"), ("data", "labels"))
 NAMES = {
@@ -42,19 +42,32 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
     """
     splits: dict[str, tuple[Array, Array]] = {}
     classes: list[str] = []
+    with open_npz(path) as (file, names):
+        for split, (inputs, targets) in names.items():
+            splits[split] = (
+                checked_inputs(file[inputs], path, inputs),
+                _numbered(file[targets], path, targets, regression, classes),
+            )
+    check_splits(splits, path)
+    return Imported(splits, classes or None)
+
+
+@contextmanager
+def open_npz(
+    path: Path, labelled: bool = True
+) -> Iterator[tuple[np.lib.npyio.NpzFile, dict[str, tuple[str, str]]]]:
+    """Open an .npz file; give it with the names of the inputs and targets of each split.
+
+    Unless `labelled` the targets need not be there, nor has a single array to have a known name.
+    Raises DataError, also for errors met later, inside the `with` block.
+    """
     with _refusals(path):
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is a single array: give the targets' file with --targets")
         with loaded as file:
             _refuse_promises_in(path)
-            for split, (inputs, targets) in _names_in(file.files, path).items():
-                splits[split] = (
-                    checked_inputs(file[inputs], path, inputs),
-                    _numbered(file[targets], path, targets, regression, classes),
-                )
-    check_splits(splits, path)
-    return Imported(splits, classes or None)
+            yield file, _names_in(file.files, path) if labelled else _inputs_in(file.files, path)
 
 
 def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Imported:
@@ -119,6 +132,24 @@ def _names_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
         raise DataError(
             f"{path} holds no inputs and targets under a known name; it holds "
             f"{', '.join(files) or 'nothing'}: name them inputs and targets, or x_train and y_train"
+        )
+    return found
+
+
+def _inputs_in(files: list[str], path: Path) -> dict[str, tuple[str, str]]:
+    """Find, for each split, what its inputs are called in this file."""
+    spelled = {name.lower(): name for name in files}
+    found = {}
+    for split, pairs in NAMES.items():
+        names = [spelled[inputs] for inputs, _ in pairs if inputs in spelled]
+        if names:
+            found[split] = (names[0], "")
+    if not found and len(files) == 1:
+        return {"inputs": (files[0], "")}
+    if not found:
+        raise DataError(
+            f"{path} holds no inputs under a known name; it holds {', '.join(files) or 'nothing'}: "
+            "call them inputs"
         )
     return found
 

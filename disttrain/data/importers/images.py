@@ -18,7 +18,16 @@ from disttrain.data.importers.source import RATIO, reading
 from disttrain.data.importers.spool import Spool
 from disttrain.errors import DataError, UsageError
 
-__all__ = ["SUFFIXES", "import_images"]
+__all__ = [
+    "SUFFIXES",
+    "Looks",
+    "class_folders",
+    "files_in",
+    "import_images",
+    "name_of",
+    "read_image",
+    "size_of",
+]
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -26,6 +35,9 @@ SUFFIXES = frozenset(
 # What a file may hold, whatever its name. Pillow has readers of 30 more formats: one of them starts
 # Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+GREY = ("1", "L", "LA")
+# The tag of a photograph that says how it was held, and from where on that was sideways.
+ORIENTATION, SIDEWAYS = 0x0112, 5
 SPLIT_FOLDERS = {name: split for split, names in ALIASES.items() for name in names}
 # Images may unpack to so many bytes, or to RATIO times the bytes of their files.
 SMALL = 256 << 20
@@ -76,7 +88,7 @@ def import_images(
     looks = Looks(size, grey, colour)
     with reading(folder):
         roots, notes = _split_folders(folder)
-        classes = [path.name for path in _class_folders(roots["train"])]
+        classes = [path.name for path in class_folders(roots["train"])]
         listings = {split: _list_images(root, classes) for split, root in roots.items()}
     splits = {split: _read_split(each.images, looks, room) for split, each in listings.items()}
     check_splits(splits, folder)
@@ -85,10 +97,10 @@ def import_images(
         f"passed over {count} file{'s' * (count > 1)} {kind}"
         for kind, count in sorted(others.items())
     ]
-    return Imported(splits, [_name_of(name) for name in classes], tuple(notes))
+    return Imported(splits, [name_of(name) for name in classes], tuple(notes))
 
 
-def _name_of(name: str) -> str:
+def name_of(name: str) -> str:
     """Return the name of a class: that of its folder, also where it was made in Latin-1."""
     raw = os.fsencode(name)
     try:
@@ -99,10 +111,10 @@ def _name_of(name: str) -> str:
 
 def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the folder of each split, and notes of those that are none."""
-    beside = _class_folders(folder)
+    beside = class_folders(folder)
     found = {path: SPLIT_FOLDERS.get(path.name.lower()) for path in beside}
     # "train" may be a class of vehicles: then it holds images and no folders.
-    splits = {split: path for path, split in found.items() if split and _class_folders(path)}
+    splits = {split: path for path, split in found.items() if split and class_folders(path)}
     if "train" not in splits:
         return {"train": folder}, []
     notes = []
@@ -113,18 +125,19 @@ def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return splits, notes
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, in the order of their names."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _list_images(root: Path, classes: list[str]) -> Listing:
     """List the images of a split with their class, in the order of their names."""
     listing = Listing()
-    for folder in _class_folders(root):
+    for folder in class_folders(root):
         if folder.name not in classes:
             raise DataError(f"{folder} is a class that the training images don't have: move it")
         before = len(listing.images)
-        for path in _files(folder):
+        for path in files_in(folder):
             if path.suffix.lower() not in SUFFIXES:
                 listing.others[f"called *{path.suffix}, which are no images"] += 1
             elif not path.is_file():
@@ -144,7 +157,7 @@ def _list_images(root: Path, classes: list[str]) -> Listing:
     return listing
 
 
-def _files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
     """Return all files in a folder and in those inside it, each folder once."""
     found, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -161,11 +174,11 @@ def _read_split(
     images: Sequence[tuple[Path, int]], looks: Looks, room: Path | None
 ) -> tuple[Array, Array]:
     first_path = images[0][0]
-    first = _read_image(first_path, looks)
+    first = read_image(first_path, looks)
     _refuse_bomb([path for path, _ in images], first.nbytes)
     pixels = Spool(first.shape, first.dtype, room)
     for path, _ in images:
-        image = _read_image(path, looks)
+        image = read_image(path, looks)
         if image.shape != first.shape:
             raise DataError(
                 f"{path} has shape {image.shape}, but {first_path} has {first.shape}: give "
@@ -185,7 +198,21 @@ def _refuse_bomb(paths: list[Path], each: int) -> None:
         )
 
 
-def _read_image(path: Path, looks: Looks) -> Array:
+def size_of(path: Path) -> tuple[Size, bool] | None:
+    """Return the size of an image and whether it is grey; None where that can't be told."""
+    try:
+        with _pillow().Image.open(path, formats=FORMATS) as opened:
+            turned = opened.getexif().get(ORIENTATION, 1) >= SIDEWAYS
+            width, height = opened.size[::-1] if turned else opened.size
+            return (height, width), opened.mode in GREY
+    except UsageError:
+        raise
+    except Exception:  # what is wrong is said when it is read
+        return None
+
+
+def read_image(path: Path, looks: Looks) -> Array:
+    """Return the pixels of an image: uint8, as `looks` says. Raises DataError."""
     pillow = _pillow()
     try:
         with warnings.catch_warnings():
@@ -196,7 +223,7 @@ def _read_image(path: Path, looks: Looks) -> Array:
                 if opened.mode.startswith(("I", "F")):
                     raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
                 image = pillow.ImageOps.exif_transpose(opened)
-            grey = looks.grey or image.mode in ("1", "L", "LA")
+            grey = looks.grey or image.mode in GREY
             image = image.convert("L" if grey and not looks.colour else "RGB")
             if looks.size is not None:
                 image = image.resize((looks.size[1], looks.size[0]))

@@ -18,7 +18,7 @@ from disttrain.data.importers.table import Table, open_table
 from disttrain.data.preparation import Preparation
 from disttrain.errors import DataError
 
-__all__ = ["Options", "Read", "import_table", "read_table"]
+__all__ = ["Options", "Read", "import_table", "read_table", "rows_of"]
 
 Read = Callable[[int], None]
 """Called with the number of rows that were read of a table."""
@@ -48,7 +48,7 @@ def import_table(
         split = "train" if like is None else "test"
         if like is None:
             like, notes = learn(table, options)
-        splits = {split: _rows(table, like, room, notes, read)}
+        splits = {split: rows_of(table, like, room, notes, read)}
     for split, other in (others or {}).items():
         with kept(other) as source:
             splits[split] = read_table(source, like, room=room, notes=notes, read=read)
@@ -72,10 +72,10 @@ def read_table(
     are returned (rows, 0). Raises DataError for what the training table does not have.
     """
     table = open_table(path, ",".join(preparation.targets), preparation.decimal, preparation.na)
-    return _rows(table, preparation, room, notes if notes is not None else [], read, labelled)
+    return rows_of(table, preparation, room, notes if notes is not None else [], read, labelled)
 
 
-def _rows(
+def rows_of(
     table: Table, preparation: Preparation, room: Path | None, notes: list[str],
     read: Read | None, labelled: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip

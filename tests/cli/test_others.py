@@ -1,0 +1,177 @@
+"""A trained network is used on other files: through what its training file taught, whole."""
+
+import csv
+import io
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.cli.shell import sentence
+
+PLACES = {"ant": (0.0, 0.0), "bee": (5.0, 0.0), "cow": (0.0, 5.0)}
+RUN = """
+data.path = "train.h5"
+model.layers = [{ units = 8, activation = "tanh" }, { units = 3 }]
+training.epochs = 10
+training.batch_size = 16
+device.kind = "cpu"
+"""
+
+
+def table(path, names, rows, columns=("a", "b", "kind"), seed=0, new=None):
+    """Write a table of animals: each class lies around a point of its own."""
+    random, lines = np.random.default_rng(seed), [",".join(columns)]
+    for number in range(rows):
+        kind = names[number % len(names)]
+        a, b = random.normal(PLACES.get(kind, (9.0, 9.0)), 0.5)
+        cells = {"a": a, "b": b, "kind": kind, "id": number} | (new or {})
+        lines.append(",".join(str(cells[column]) for column in columns))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory):
+    from tests.cli.shell import a_shell
+
+    folder = tmp_path_factory.mktemp("animals")
+    table(folder / "train.csv", ("ant", "bee", "cow"), 300)
+    with a_shell(folder) as shell:
+        shell.run_file(RUN)
+        for command in (
+            ("prepare", "csv", "train.csv", "train.h5"),
+            ("train", "run.toml", "--output", "run", "--quiet"),
+        ):
+            result = shell.run(*command)
+            assert result.returncode == 0, result.stderr
+        yield shell
+
+
+def score(shell, *words, launch=()):
+    result = shell.run(*launch, "evaluate", "run", *words, "--json")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def predicted(shell, *words, launch=()):
+    result = shell.run(*launch, "predict", "run", *words)
+    assert result.returncode == 0, result.stderr
+    return list(csv.DictReader(io.StringIO(result.stdout))), result
+
+
+def test_classes_are_matched_by_name_in_a_table_that_was_prepared_apart(animals):
+    # The numbers of its classes are others: bee is 0 there and 1 for the network.
+    table(animals.folder / "test.csv", ("cow", "bee"), 200, ("b", "a", "kind"), seed=1)
+    assert animals.run("prepare", "csv", "test.csv", "test.h5").returncode == 0
+    found = score(animals, "--data", "test.h5")
+    assert (found["accuracy"], found["rows"], found["split"]) == (1.0, 200, "train")
+    direct = score(animals, "--data", "test.csv")
+    assert (direct["accuracy"], direct["rows"]) == (1.0, 200)
+    assert direct["loss"] == pytest.approx(found["loss"], rel=1e-6)
+    two = score(animals, "--data", "test.csv", launch=("launch", "-n", "2"))
+    assert two["loss"] == direct["loss"]
+
+
+def test_a_class_that_the_network_does_not_have_is_one_sentence(animals):
+    table(animals.folder / "emu.csv", ("bee", "emu"), 40, seed=2)
+    assert animals.run("prepare", "csv", "emu.csv", "emu.h5").returncode == 0
+    for name in ("emu.csv", "emu.h5"):
+        said = sentence(animals.run("evaluate", "run", "--data", name), 3)
+        assert "'emu'" in said
+        assert "ant, bee, cow" in said
+
+
+def test_the_runs_own_file_is_split_as_it_was(animals):
+    assert score(animals, "--split", "validation")["rows"] == 30
+    assert score(animals, "--split", "train")["rows"] == 270
+    assert score(animals, "--data", "./train.h5", "--split", "train")["rows"] == 270
+    assert "train, validation" in sentence(animals.run("evaluate", "run"), 2)
+    rows, _ = predicted(animals, "train.h5", "--split", "validation")
+    with h5py.File(animals.folder / "train.h5") as file:
+        inputs = file["train/inputs"][...]
+    numbers = [int(row["row"]) for row in rows]
+    np.save(animals.folder / "aside.npy", inputs[numbers])
+    again, _ = predicted(animals, "aside.npy")
+    assert [r["prediction"] for r in again] == [r["prediction"] for r in rows]
+    assert [r["row"] for r in again] == [str(n) for n in range(30)]
+
+
+def test_a_table_without_labels_keeps_its_order_and_says_what_it_passed_over(animals):
+    table(animals.folder / "new.csv", ("cow", "bee", "ant"), 60, ("id", "b", "a"), seed=3)
+    rows, result = predicted(animals, "new.csv")
+    assert [row["row"] for row in rows] == [str(n) for n in range(60)]
+    assert [row["prediction"] for row in rows] == ["cow", "bee", "ant"] * 20
+    assert all(float(row[f"class_{row['prediction']}"]) > 0.9 for row in rows)
+    assert list(rows[0]) == ["row", "prediction", "class_ant", "class_bee", "class_cow"]
+    assert "passed over 1 column of new.csv: 'id'" in result.stderr
+    for ranks in ("2", "3"):
+        launch = ("launch", "-n", ranks)
+        assert predicted(animals, "new.csv", launch=launch)[1].stdout == result.stdout
+
+
+def test_the_same_rows_give_the_same_predictions_whatever_the_file(animals):
+    import pandas
+
+    table(animals.folder / "same.csv", ("cow", "ant"), 40, seed=4)
+    cells = pandas.read_csv(animals.folder / "same.csv")
+    cells[["kind", "b", "a"]].to_parquet(animals.folder / "same.parquet")
+    inputs = cells[["a", "b"]].to_numpy("f4")
+    np.savez(animals.folder / "same.npz", x=inputs)
+    np.save(animals.folder / "same.npy", inputs)
+    with h5py.File(animals.folder / "same.h5", "w") as file:
+        file["inputs"] = inputs
+    want, said = predicted(animals, "same.csv")
+    assert "'kind'" in said.stderr
+    for suffix in ("parquet", "npz", "npy", "h5"):
+        assert predicted(animals, f"same.{suffix}")[0] == want, suffix
+
+
+def test_a_file_of_several_splits_is_used_whole(animals):
+    inputs = np.array([PLACES[name] for name in ("ant", "bee", "cow")], "f4")
+    with h5py.File(animals.folder / "splits.h5", "w") as file:
+        for split, order in (("train", [0, 1, 2]), ("test", [2, 0])):
+            file[f"{split}/inputs"] = inputs[order]
+            file[f"{split}/targets"] = order
+    assert score(animals, "--data", "splits.h5")["rows"] == 5
+    found = score(animals, "--data", "splits.h5", "--split", "test")
+    assert (found["rows"], found["accuracy"]) == (2, 1.0)
+    rows, _ = predicted(animals, "splits.h5")
+    assert [(r["split"], r["row"], r["prediction"]) for r in rows] == [
+        ("train", "0", "ant"), ("train", "1", "bee"), ("train", "2", "cow"),
+        ("test", "0", "cow"), ("test", "1", "ant"),
+    ]  # fmt: skip
+    rows, _ = predicted(animals, "splits.h5", "--split", "test")
+    assert [(r["row"], r["prediction"]) for r in rows] == [("0", "cow"), ("1", "ant")]
+    said = sentence(animals.run("evaluate", "run", "--data", "splits.h5", "--split", "dev"), 2)
+    assert "train, test" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,c\n1,2\n", "no column 'b'"),
+        ("a,b\n1,\n", "line 2, column 'b'"),
+        ("a,b\n1,many\n2,3\n", "'many'"),
+    ],
+)
+def test_what_a_table_lacks_is_one_sentence(animals, text, words):
+    (animals.folder / "bad.csv").write_text(text)
+    assert words in sentence(animals.run("predict", "run", "bad.csv"), 3)
+
+
+def test_mistakes_with_files(animals):
+    np.save(animals.folder / "array.npy", np.zeros((3, 2), "f4"))
+    assert "targets" in sentence(animals.run("evaluate", "run", "--data", "array.npy"), 2)
+    assert "no splits" in sentence(animals.run("predict", "run", "array.npy", "--split", "test"), 2)
+    for name in ("no.csv", "no.npy", "no.npz", "no.h5"):
+        assert name in sentence(animals.run("predict", "run", name), 3)
+
+
+def test_labels_in_an_npz_are_names(animals):
+    names = np.array(["cow", "ant"] * 10)
+    np.savez(animals.folder / "named.npz", x=np.array([PLACES[n] for n in names], "f4"), y=names)
+    found = score(animals, "--data", "named.npz")
+    assert (found["accuracy"], found["rows"]) == (1.0, 20)
+    np.savez(animals.folder / "one.npz", x=np.zeros((5, 2), "f4"), y=np.full(5, 0))
+    assert score(animals, "--data", "one.npz")["accuracy"] == 1.0

@@ -45,3 +45,5 @@ def test_its_settings_are_keys_of_a_run_file() -> None:
     ).stdout  # fmt: skip
     for key in re.findall(r"`([a-z_]+)=", PAGE.read_text()):
         assert f'"{key}"' in said or key in ("resume", "data")
+    page = PAGE.read_text()
+    assert [name for name in disttrain.__all__ if not re.search(rf"\b{name}\b", page)] == []

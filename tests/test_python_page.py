@@ -36,6 +36,8 @@ def test_the_names_of_the_page_are_those_of_the_package() -> None:
 
     named = set(re.findall(r"disttrain\.([A-Za-z_]+)", PAGE.read_text()))
     assert named <= set(disttrain.__all__)
+    page = PAGE.read_text()
+    assert [name for name in disttrain.__all__ if not re.search(rf"\b{name}\b", page)] == []
 
 
 def test_its_settings_are_keys_of_a_run_file() -> None:
@@ -45,5 +47,3 @@ def test_its_settings_are_keys_of_a_run_file() -> None:
     ).stdout  # fmt: skip
     for key in re.findall(r"`([a-z_]+)=", PAGE.read_text()):
         assert f'"{key}"' in said or key in ("resume", "data")
-    page = PAGE.read_text()
-    assert [name for name in disttrain.__all__ if not re.search(rf"\b{name}\b", page)] == []

@@ -191,7 +191,8 @@ def test_a_torn_newest_checkpoint_costs_one_interval(trained):
     result = trained.run("train", "run.toml", "--output", "out", "--resume")
     assert result.returncode == 0, result.stderr
     assert "step-00000015.h5 is" in result.stdout
-    assert "resuming after step 10" in result.stdout
+    # The best state so far is of the newest step here, and whole: nothing is lost.
+    assert "best.h5 is whole: step-00000015.h5 is written anew" in result.stdout
     assert trained.summary("out")["digest"] == whole
 
 
@@ -254,7 +255,7 @@ def test_a_mistake_in_set(shell, change):
 @pytest.mark.parametrize("command", ["train", "check"])
 def test_a_run_file_that_is_none(shell, command):
     assert "No such file" in sentence(shell.run(command, "missing.toml"), 2)
-    assert "irectory" in sentence(shell.run(command, "."), 2)
+    assert "it is a folder" in sentence(shell.run(command, "."), 2)
     assert "UTF-8" in sentence(shell.run(command, "blobs.h5"), 2)
 
 

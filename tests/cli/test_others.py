@@ -175,3 +175,96 @@ def test_labels_in_an_npz_are_names(animals):
     assert (found["accuracy"], found["rows"]) == (1.0, 20)
     np.savez(animals.folder / "one.npz", x=np.zeros((5, 2), "f4"), y=np.full(5, 0))
     assert score(animals, "--data", "one.npz")["accuracy"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    from tests.cli.shell import a_shell
+
+    folder = tmp_path_factory.mktemp("pictures")
+    shades(folder / "train", {"dark": 40, "$mid$ $x": 120, "light": 210}, 30)
+    with a_shell(folder) as shell:
+        shell.run_file(RUN)
+        for command in (
+            ("prepare", "images", "train", "train.h5"),
+            ("train", "run.toml", "--output", "run", "--quiet"),
+        ):
+            result = shell.run(*command)
+            assert result.returncode == 0, result.stderr
+        yield shell
+
+
+def shades(folder, classes, count, size=(6, 8), mode="L"):
+    """Write images, each of one shade and some noise."""
+    from PIL import Image
+
+    random = np.random.default_rng(1)
+    for name, shade in classes.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.normal(shade, 8, size).clip(0, 255).astype("u1")
+            image = Image.fromarray(pixels).convert(mode)
+            image.save(folder / name / f"{number}.png")
+
+
+def test_folders_of_images_are_matched_by_name(pictures):
+    # In the order of their names "light" would be 1 here; for the network it is 2.
+    shades(pictures.folder / "two", {"light": 210, "dark": 40}, 5)
+    found = score(pictures, "--data", "two")
+    assert (found["accuracy"], found["rows"]) == (1.0, 10)
+    rows, _ = predicted(pictures, "two")
+    names = [f"{c}/{n}.png" for c in ("dark", "light") for n in range(5)]
+    assert [(r["image"], r["prediction"]) for r in rows] == [(n, n.split("/")[0]) for n in names]
+    again = predicted(pictures, "two", launch=("launch", "-n", "2"))[0]
+    assert again == rows
+    (one,), _ = predicted(pictures, "two/light/3.png")
+    assert (one["image"], one["prediction"]) == ("3.png", "light")
+
+
+def test_images_of_another_size_are_brought_to_the_networks_and_that_is_said(pictures):
+    shades(pictures.folder / "large", {"light": 210, "dark": 40}, 3, (20, 30), "RGB")
+    rows, result = predicted(pictures, "large")
+    assert [r["prediction"] for r in rows] == ["dark"] * 3 + ["light"] * 3
+    assert "6 of 6 images are brought to 6 x 8 pixels in grey" in result.stderr
+
+
+def test_a_folder_of_an_unknown_class_and_a_torn_image_are_one_sentence(pictures):
+    shades(pictures.folder / "odd", {"light": 210, "pink": 99}, 2)
+    said = sentence(pictures.run("evaluate", "run", "--data", "odd"), 3)
+    assert "pink" in said
+    assert "dark, light" in said
+    path = pictures.folder / "odd/pink/1.png"
+    path.write_bytes(path.read_bytes()[:40])
+    assert "1.png" in sentence(pictures.run("predict", "run", "odd"), 3)
+    assert "folder for each class" in sentence(
+        pictures.run("evaluate", "run", "--data", "odd/light/1.png"), 3
+    )
+
+
+def test_names_of_classes_are_no_formulas_in_pictures(pictures):
+    result = pictures.run("plot", "run")
+    assert result.returncode == 0, result.stderr
+    assert (pictures.folder / "run/confusion.png").is_file()
+
+
+def test_a_regression_says_which_column_its_outputs_are_of(animals):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 2))
+    lines = ["b,price,a", *(f"{b},{2 * a - b},{a}" for a, b in x)]
+    (animals.folder / "prices.csv").write_text("\n".join(lines) + "\n")
+    animals.run_file(
+        'data.path = "prices.h5"\nmodel.layers = [1]\nmodel.loss = "squared"\n'
+        'training.epochs = 30\ndevice.kind = "cpu"\n'.replace("[1]", "[{ units = 1 }]"),
+        "prices.toml",
+    )
+    prepare = ("prepare", "csv", "prices.csv", "prices.h5", "--target", "price")
+    for command in (prepare, ("train", "prices.toml", "--output", "priced", "--quiet")):
+        assert animals.run(*command).returncode == 0
+    (animals.folder / "asked.csv").write_text("a,b\n1,1\n0.5,-1\n")
+    result = animals.run("predict", "priced", "asked.csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["row", "output_price"]
+    assert [float(r["output_price"]) for r in rows] == pytest.approx([1, 2], abs=0.05)
+    found = json.loads(animals.run("evaluate", "priced", "--data", "prices.csv", "--json").stdout)
+    assert found["loss"] < 0.01
+    assert found["accuracy"] is None

@@ -73,6 +73,18 @@ def test_pixels_and_other_numbers_are_not_mistaken_for_each_other(
         load(tmp_path / "numbers").predict(pixels)
 
 
+def test_lists_of_whole_numbers_are_pixels_where_the_training_had_pixels(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 4), dtype=np.uint8)
+    labels = np.digitize(pixels[:, 0], [85, 170])
+    go(settings("data.path=" + write_data("pixels.h5", train=(pixels, labels))))
+    trained = load(tmp_path / "run")
+    np.testing.assert_array_equal(trained.predict(pixels.tolist()), trained.predict(pixels))
+    with pytest.raises(DataError, match="int64"):
+        trained.predict([[0, 1, 2, 256]])
+
+
 def test_images_may_be_given_flat_but_never_in_another_order(
     tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str]
 ) -> None:

@@ -1,0 +1,72 @@
+"""Predictions and scores of files by ranks together: the bits of one rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.comm import Communicator
+from disttrain.comm.alone import Alone
+from disttrain.errors import exit_code_of
+from disttrain.runs.trained import load_trained
+from disttrain.training import evaluation
+from tests.conftest import blobs
+
+
+@pytest.fixture(scope="module")
+def run(comm: Communicator, together_path: Path) -> Path:
+    """The folder of a run on arrays, seen by all ranks."""
+    folder = together_path / "predictions"
+    disttrain.train(
+        disttrain.Data(*blobs(96, 1)), folder, layers=[8, 3], epochs=1, device="cpu", comm=comm
+    )
+    return folder
+
+
+@pytest.mark.parametrize("most", [16 << 20, 40_000, 4_000, 1])
+def test_predictions_are_those_of_one_rank_whatever_the_messages(
+    comm: Communicator, run: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    inputs = blobs(5000 if most > 1000 else 40, 2)[0]
+    monkeypatch.setattr(evaluation, "MESSAGE_BYTES", most)
+    found = load_trained(run, comm).predict(inputs, everywhere=False)
+    with comm.together("comparing"):
+        if comm.is_root:
+            np.testing.assert_array_equal(found, load_trained(run, Alone()).predict(inputs))
+        else:
+            assert found is None
+
+
+def test_a_table_and_its_scores_are_those_of_one_rank(
+    comm: Communicator, run: Path, together_path: Path
+) -> None:
+    path = together_path / "new.csv"
+    inputs, targets = blobs(3000, 3)
+    with comm.together("writing"):
+        if comm.is_root:
+            lines = [
+                ",".join(map(str, (*row, target)))
+                for row, target in zip(inputs.tolist(), targets.tolist(), strict=True)
+            ]
+            path.write_text("\n".join(["a,b,c,d,class", *lines]) + "\n")
+    trained = load_trained(run, comm)
+    score, found = trained.evaluate(str(path)), trained.predict(path)
+    assert len(set(comm.collect((score, found.tobytes())))) == 1
+    with comm.together("comparing"):
+        if comm.is_root:
+            alone = load_trained(run, Alone())
+            assert alone.evaluate(str(path)) == score
+            assert alone.evaluate(inputs, targets) == score
+            np.testing.assert_array_equal(alone.predict(path), found)
+
+
+def test_what_does_not_fit_is_raised_on_all_ranks(comm: Communicator, run: Path) -> None:
+    said = None
+    try:
+        load_trained(run, comm).predict(run / "missing.csv")
+    except Exception as error:
+        said = exit_code_of(error)
+    assert comm.collect(said) == [3] * comm.size

@@ -16,6 +16,7 @@ from disttrain.data import read_facts
 from disttrain.errors import CheckpointError
 from disttrain.report.figure import plain
 from disttrain.runs.trained import Trained, load_trained
+from disttrain.shown import shown
 from disttrain.training.predictor import Predictor
 from disttrain.written import CutOff, intervals_of, why
 
@@ -75,7 +76,7 @@ class Subject:
     def class_names(self) -> list[str]:
         """The names of the classes, or their numbers; nothing where targets are numbers."""
         names = self.facts["class_names"] or range(self.facts["classes"])
-        return [plain(str(name)) for name in names]
+        return [plain(shown(name, 40)) for name in names]
 
     @property
     def held_out(self) -> str | None:

@@ -29,7 +29,7 @@ __all__ = ["RunFolder", "place_of_lock"]
 PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden")
 LOCK = ".lock"
 # The lock file says which step was saved last, in so many bytes.
-SAVED = "saved step {:<20}\n"
+SAVED, NOTHING = "saved step {:<20}\n", "saved no step yet"
 
 
 class RunFolder:
@@ -145,12 +145,21 @@ class RunFolder:
 
     def saved_step(self) -> int | None:
         """Return the step that a run of this folder has saved last, None where it never saved."""
-        try:
-            words = text_of(self.path / LOCK).split()
-        except (OSError, ValueError):
-            return None
+        words = self._said().split()
         said = len(words) == 3 and words[:2] == ["saved", "step"] and words[2].isdecimal()
         return int(words[2]) if said else None
+
+    def may_have_saved(self) -> bool:
+        """Return True where a run began and no lock says that it saved nothing: a copy, perhaps."""
+        begun = any(map(os.path.lexists, (self.metrics, self.digests)))
+        return begun and not self._said().startswith(NOTHING)
+
+    def _said(self) -> str:
+        """Return what the lock file says; nothing where it can't be read."""
+        try:
+            return text_of(self.path / LOCK)
+        except (OSError, ValueError):
+            return ""
 
     def begin(self, run: Run, chain: list[dict[str, Any]] | None) -> None:
         """Write the resolved run file, and metrics and digests up to the present step.
@@ -164,7 +173,8 @@ class RunFolder:
         if self._replaces:
             replaced.set_aside(self._files(), self.run_file)
         if chain is None and self._lock is not None:
-            os.ftruncate(self._lock, 0)
+            os.ftruncate(self._lock, os.pwrite(self._lock, NOTHING.encode(), 0))
+            os.fdatasync(self._lock)
         _remove(self.summary)
         self._write(self.run_file, to_toml(run.settings))
         self._write(self.metrics, "".join(line(report) for report in run.state.history))

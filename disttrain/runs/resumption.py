@@ -16,7 +16,7 @@ from disttrain.checkpoint import (
     write_atomically,
 )
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, RunFileError
+from disttrain.errors import CheckpointError, DamagedCheckpoint, RunFileError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.integrity import chain
@@ -109,6 +109,11 @@ def refuse_lost_work(folder: RunFolder, found: Found, done: dict[str, Any] | Non
         raise CheckpointError(
             f"{folder.path} has no checkpoint any more, but its run has saved step {saved}: {cure}"
         )
+    if folder.may_have_saved():
+        raise CheckpointError(
+            f"{folder.path} has no checkpoint, and its .lock, which says whether one was saved, "
+            f"is lost or empty: {cure}"
+        )
     aside = [path.name for path in folder.checkpoints.glob("*.h5.damaged")]
     if aside:
         raise CheckpointError(
@@ -122,7 +127,8 @@ def records_up_to(
     """Return the records of digests up to the checkpoint that was found.
 
     None are left where the file of them is lost or damaged, which is said; then a new chain begins.
-    Raises CheckpointError where it is whole and that checkpoint is not of its run.
+    Raises CheckpointError where it may be whole and can't be read, and where it is whole and that
+    checkpoint is not of its run.
     """
     assert found.snapshot is not None
     end = found.snapshot.progress.digests[-1:]
@@ -130,7 +136,7 @@ def records_up_to(
         return []
     try:
         records = chain.read(folder.digests)
-    except CheckpointError as error:
+    except DamagedCheckpoint as error:
         warn(f"{error}; its chain of digests begins anew at step {found.snapshot.step}")
         return []
     if end[0] not in records:

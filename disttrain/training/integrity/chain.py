@@ -7,6 +7,7 @@ itself. The first record also names the `vectors` (weights, then slots) and what
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.data import Batches
-from disttrain.errors import CheckpointError
+from disttrain.errors import CheckpointError, DamagedCheckpoint
 from disttrain.model import Network
 from disttrain.training.integrity.audit import Sums, tensor_sums
 from disttrain.training.optimizer import Optimizer
@@ -71,21 +72,27 @@ def sums_of(sums: Sums) -> dict[str, list[str]]:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the records in a run's `digests.jsonl`, of which there is at least one.
 
-    Raises CheckpointError where there is none, where a line is not a record, or where the `chain`
-    of one is not that of the lines before it.
+    Raises DamagedCheckpoint where there is none, where a line is not a record, or where the `chain`
+    of one is not that of the lines before it; CheckpointError for a file that can't be read.
     """
     try:
         records = list(records_of(path, check))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
+        # `opened` says EINVAL of what is no file.
+        if getattr(error, "errno", errno.EINVAL) not in (errno.ENOENT, errno.EINVAL):
+            raise CheckpointError(
+                f"{path} can't be read ({why(error)}): it may be whole; see to the cause and try "
+                "again"
+            ) from None
+        raise DamagedCheckpoint(
             f"{path} can't be read ({why(error)}): --resume writes it anew where the run is not "
             "finished"
         ) from None
     if not records:
-        raise CheckpointError(f"{path} is empty: the run has no digests")
+        raise DamagedCheckpoint(f"{path} is empty: the run has no digests")
     broken = broken_at(records)
     if broken is not None:
-        raise CheckpointError(
+        raise DamagedCheckpoint(
             f"{path}, line {broken + 1} does not follow from the lines before it: it was changed, "
             "so it proves nothing"
         )

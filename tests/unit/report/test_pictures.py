@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,15 @@ def test_confusion_writes_counts_that_agree_with_the_accuracy(subject: Any) -> N
 
 
 # ---- weights
+
+
+def test_names_of_classes_are_written_escaped_and_cut() -> None:
+    subject = object.__new__(Subject)
+    state = {"data": {"class_names": ["red\x1b[31m", "n" * 100_000], "classes": 2}}
+    subject.__dict__["trained"] = SimpleNamespace(snapshot=SimpleNamespace(state=state))
+    red, long = subject.class_names
+    assert red == "red\\x1b[31m"
+    assert len(long) < 80
 
 
 def test_a_sheet_holds_each_image_whole() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from disttrain.checkpoint import load
 from disttrain.checkpoint.commit import read_record
 from disttrain.config import Settings
+from disttrain.runs.folder import NOTHING
 from tests.unit.checkpoint.crash_disk import Disk, Folder, after_a_crash, write
 
 Go = Callable[..., dict[str, Any]]
@@ -60,6 +61,9 @@ def test_every_crash_point_of_a_training(
     left, repaired, begun = crashes(disk), 0, set()
     for number, folder in enumerate(left):
         path = write(tmp_path / f"left-{number}", folder) / "run"
+        if path.is_dir():
+            # It is synced before anything else of the run is written.
+            (path / ".lock").write_text(NOTHING)
         listener = listen()
         resumed = go(made, f"left-{number}/run", resume=True, callbacks=[listener])
         assert {k: resumed[k] for k in FACTS} == {k: whole[k] for k in FACTS}, sorted(folder)

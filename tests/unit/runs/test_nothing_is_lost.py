@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from disttrain import written
 from disttrain.checkpoint import all_checkpoints
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, DataError, DisttrainError, RankFailure, exit_code_of
@@ -146,6 +147,34 @@ def test_checkpoints_that_are_gone_are_no_beginning(
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = refused(go, settings("data.validation_fraction=0"), resume=True)
     assert "no checkpoint any more, but its run has saved step 4" in said
+
+
+def test_a_copy_without_checkpoints_and_lock_is_no_beginning(
+    settings: Make, go: Go, interrupted: Go
+) -> None:
+    interrupted(settings("data.validation_fraction=0"), 3)
+    shutil.rmtree(go.folder / "checkpoints")
+    # `cp -r run/* copy/` leaves it behind; a first --resume makes one, which says nothing.
+    (go.folder / ".lock").write_text("")
+    said = refused(go, settings("data.validation_fraction=0"), resume=True)
+    assert ".lock, which says whether one was saved, is lost or empty" in said
+
+
+def test_digests_that_can_not_be_read_are_kept(
+    settings: Make, go: Go, interrupted: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(settings(), 2)
+    opened = written.opened
+
+    def refuse(path: Path) -> Any:
+        if path.name == "digests.jsonl":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(written, "opened", refuse)
+    assert "digests.jsonl can't be read (Permission denied)" in refused(go, settings(), resume=True)
+    monkeypatch.undo()
+    assert go(settings(), resume=True)["status"] == "completed"
 
 
 def test_a_finished_run_without_checkpoints_is_not_trained_anew_for_more_epochs(

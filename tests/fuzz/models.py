@@ -64,12 +64,21 @@ def resigned(content: bytes, random: Random) -> bytes:
 
 
 def _other_tensor(body: bytes, table: dict[str, Any], random: Random) -> bytes:
-    """Return the body with other bytes inside one data set: a weight, a text, a mean."""
-    first, length, _ = table["data sets"][random.choice(sorted(table["data sets"]))]
-    changed = bytearray(body)
-    part = changed_bytes(body[first : first + length], random)[:length].ljust(length, b"\0")
-    changed[first : first + length] = part
-    return bytes(changed)
+    """Return the body with other bytes inside one data set: a weight, a text, a mean.
+
+    A text of JSON values gets another value, as long as there is room for it.
+    """
+    sets = table["data sets"]
+    texts = [name for name in sets if body[sets[name][0] :][:1] == b"{"]
+    first, length, _ = sets[random.choice(texts if random.randrange(2) else sorted(sets))]
+    content = body[first : first + length]
+    try:
+        value = changed_value(json.loads(content.rstrip(b"\0")), random)
+        part = utf8(json.dumps(value)).ljust(length)
+        part = part if len(part) == length else content
+    except ValueError:
+        part = changed_bytes(content, random)[:length].ljust(length, b"\0")
+    return body[:first] + part + body[first + length :]
 
 
 def _with_digests_of(body: bytes, table: dict[str, Any]) -> dict[str, Any]:

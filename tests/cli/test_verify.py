@@ -231,6 +231,7 @@ def test_where_nothing_is_whole_verify_and_resume_say_the_same(trained, launch):
     assert not list(out.rglob("*.replaced"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["verify", "plot", "inspect", "compare", "resume"])
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "digests.jsonl", "run.toml"])
 @pytest.mark.parametrize("what", ["a pipe", "deep"])

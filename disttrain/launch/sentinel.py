@@ -25,6 +25,9 @@ __all__ = ["Sentinel"]
 
 # Seconds between two looks; and that it may take to end.
 LOOK, LONGEST = 1.0, 10.0
+SENT_TO_THE_LAUNCH = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1
+)  # fmt: skip
 
 
 class Sentinel:
@@ -32,10 +35,16 @@ class Sentinel:
 
     def __init__(self, mark: str, base: str, folder: Path | None) -> None:
         words = [str(os.getpid()), mark, base, *([str(folder)] if folder else [])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        # The process has this mask from its first instruction: Ctrl-C in a terminal is sent to it
+        # too, and an interpreter that is still starting would end with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_THE_LAUNCH)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from {__name__} import main; main()", *words],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """Tell it through its pipe that the launch is over, and wait for its end."""
@@ -74,8 +83,6 @@ def attend(pid: int, mark: str, base: str, folder: str) -> None:
 
 
 def main() -> None:
-    """Run the sentinel; it ignores the signals that are sent to the launch."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    """Run the sentinel."""
     pid, mark, base, *folder = sys.argv[1:]
     attend(int(pid), mark, base, *(folder or [""]))

@@ -167,10 +167,16 @@ def separates(run: Run) -> bool:
 
 def diverged(run: Run, what: str, step: int) -> Divergence:
     """Return the error for numbers that are not finite, with the advice."""
+    where = f"{what} at step {step} (epoch {step / run.steps_per_epoch:.2f})"
+    sizes = "the inputs" if run.dataset.classes else "inputs and targets"
+    if step == 0:
+        return Divergence(
+            f"{where}, before any update, so no learning rate is the cause: normalize {sizes}, or "
+            "prepare them in another unit"
+        )
+    rate = run.settings.schedule.learning_rate
     return Divergence(
-        f"{what} at step {step} (epoch {step / run.steps_per_epoch:.2f}): "
-        f"take a smaller schedule.learning_rate than {run.settings.schedule.learning_rate:g}, or "
-        "normalize the inputs"
+        f"{where}: take a smaller schedule.learning_rate than {rate:g}, or normalize {sizes}"
     )
 
 

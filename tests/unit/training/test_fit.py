@@ -142,6 +142,16 @@ def test_whatever_is_not_finite_is_a_divergence(
     assert all(np.isfinite(v) for r in run.state.history for v in r.values() if v is not None)
 
 
+def test_before_any_update_no_rate_is_blamed(build: Build, write_data: Callable[..., str]) -> None:
+    path = regression(1e200, write_data)
+    run = build(f"data.path={path}", "model.layers=[{units=1}]", "model.loss=squared")
+    with np.errstate(all="ignore"), pytest.raises(Divergence) as caught:
+        fit(run)
+    assert "at step 0" in str(caught.value)
+    assert "normalize inputs and targets" in str(caught.value)
+    assert "smaller" not in str(caught.value)
+
+
 @pytest.mark.parametrize("when", ["on_step", "on_interval"])
 def test_an_error_in_a_callback_ends_the_run_and_names_the_phase(build: Build, when: str) -> None:
     class Bad(Callback):

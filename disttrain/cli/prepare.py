@@ -188,8 +188,8 @@ def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
 
     with _progress_bar() as progress:
         write_data_file(
-            out, imported.splits, imported.classes, preparation=imported.preparation, seed=seed,
-            progress=progress,
+            out, imported.splits, imported.classes, preparation=imported.preparation,
+            weights=imported.weights, seed=seed, progress=progress,
         )  # fmt: skip
     facts = _facts(out, imported, seed)
     if as_json:
@@ -225,6 +225,7 @@ def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:
         "task": "classification" if is_classes else "regression",
         "classes": None if imported.classes is None else list(imported.classes),
         "target": None if made is None else list(made.targets),
+        "weights": made.weights or None if made is not None else None,
         "seed": seed,
         "notes": list(imported.notes),
     }
@@ -249,4 +250,6 @@ def _sentence(facts: dict[str, Any]) -> str:
         targets += f" ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
     if facts["target"]:
         targets = f"target {', '.join(map(repr, facts['target']))}: {targets}"
+    if facts["weights"]:
+        targets += f"; weights '{facts['weights']}'"
     return f"{facts['path']}: {rows}; inputs {shape} {facts['input_dtype']}; {targets}"

@@ -47,6 +47,10 @@ Columns = Annotated[
     str | None, typer.Option(metavar="A,B,...", help="Only these columns are inputs.")
 ]
 Drop = Annotated[str | None, typer.Option(metavar="A,B,...", help="These columns are no inputs.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="This column is no input: it says how much each row counts."),
+]
 Pixels = Annotated[
     bool, typer.Option("--pixels", help="Inputs are pixels from 0 to 255: kept as bytes.")
 ]
@@ -87,6 +91,7 @@ def table(
     target: Target = None,
     columns: Columns = None,
     drop: Drop = None,
+    weights: Weights = None,
     pixels: Pixels = False,
     categories: Categories = None,
     missing: Missing = None,
@@ -108,7 +113,7 @@ def table(
         raise UsageError(f"--decimal is '{decimal}', but must be one sign, such as ,")
     options = Options(
         target, regression, columns, drop, pixels, categories == "one-hot", missing or "refuse",
-        decimal, tuple(na.split(",")) if na is not None else (),
+        decimal, tuple(na.split(",")) if na is not None else (), weights,
     )  # fmt: skip
     if like is not None and (options != Options() or test or validation or test_fraction):
         raise UsageError("--like says all of how a table is read: leave the other options out")

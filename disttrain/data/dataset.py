@@ -10,6 +10,7 @@ import numpy as np
 from disttrain.comm import Communicator
 from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
+from disttrain.data.format import WEIGHTS, check_weights
 from disttrain.data.source import Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
 from disttrain.errors import DataError, UsageError
@@ -25,11 +26,15 @@ TARGET_BYTES = 16
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their targets: classes (int64), or numbers of shape (samples, outputs)."""
+    """Samples and their targets: classes (int64), or numbers of shape (samples, outputs).
+
+    `weights` (samples,) float32 say how much each sample counts; None: each counts as 1.
+    """
 
     name: str
     rows: Rows
     targets: np.ndarray
+    weights: np.ndarray | None = None
 
     @property
     def count(self) -> int:
@@ -131,6 +136,7 @@ def _read(
                 f"data file {file.path} needs {needed:,.0f} bytes of shared memory and this node "
                 f'has {comm.shared_room:,.0f}: use data.memory = "stream", or enlarge /dev/shm'
             )
+        weights = {name: _weights(file, split, r) for name, (split, r) in rows.items()}
     memory = settings.memory
     streamed = memory == "stream" or (memory == "auto" and not all(comm.collect(fits)))
     splits = {}
@@ -142,7 +148,7 @@ def _read(
             source = SharedRows(file, split, numbers, comm)
             with comm.together("reading data"):
                 source.load(settings.block_rows, comm)
-        splits[name] = Split(name, source, targets[split][numbers])
+        splits[name] = Split(name, source, targets[split][numbers], weights[name])
     rows_of = {name: numbers for name, (_, numbers) in rows.items()}
     return Dataset(file, splits, classes, file.class_names, streamed, rows_of)
 
@@ -172,6 +178,17 @@ def _targets(file: DataFile, split: str) -> np.ndarray:
             f"data file {file.path}: {split}/{file.names[1]} row {row} holds NaN or infinity"
         )
     return targets.reshape(len(targets), -1).astype(np.float64)
+
+
+def _weights(file: DataFile, split: str, rows: np.ndarray) -> np.ndarray | None:
+    """Return how much each of the `rows` of a split counts, where the file says that."""
+    facts = file.splits[split]
+    if facts.stored_weights is None:
+        return None
+    with reading(file.path):
+        weights: np.ndarray = facts.stored_weights.all().astype(np.float32)
+    check_weights(weights, facts.rows, f"data file {file.path}, {split}/{WEIGHTS}")
+    return np.asarray(weights[rows])
 
 
 def _classes(file: DataFile, targets: dict[str, np.ndarray]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.data.foreign import Foreign
-from disttrain.data.format import ALIASES, PREPARATION, SPLITS
+from disttrain.data.format import ALIASES, PREPARATION, SPLITS, WEIGHTS
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import Layout, layout_of, open_recorded
 from disttrain.data.stored import Array, Refused, Zeros
@@ -33,6 +33,7 @@ class SplitFacts:
     target_dtype: np.dtype[Any]
     stored_inputs: Array
     stored_targets: Array
+    stored_weights: Array | None = None
 
     @property
     def kind(self) -> str:
@@ -180,5 +181,5 @@ def _facts(
         target_shape = ()
     return SplitFacts(
         name, inputs.shape[0], inputs.shape[1:], inputs.dtype, target_shape, targets.dtype,
-        inputs, targets,
+        inputs, targets, held.get(f"{group}/{WEIGHTS}") if labelled and held.ours else None,
     )  # fmt: skip

@@ -32,6 +32,8 @@ def fingerprint(file: DataFile) -> str:
             kind = f"{facts.inputs} {facts.dtype.str} {facts.outputs} {facts.target_dtype.str}"
             sha.update(f"{name} {facts.rows} {kind}".encode())
             sha.update(facts.stored_targets.all().tobytes())
+            if facts.stored_weights is not None:
+                sha.update(facts.stored_weights.all().tobytes())
             _add_inputs(sha, facts)
     return f"rows:{sha.hexdigest()}"
 

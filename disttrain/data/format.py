@@ -6,11 +6,12 @@
     ├── preparation              optional: how tables become such rows, as JSON in bytes
     ├── train/
     │   ├── inputs               (rows, ...) any integer or float dtype up to 8 bytes
-    │   └── targets              (rows,) int64 class numbers from 0, or (rows, outputs) floats
+    │   ├── targets              (rows,) int64 class numbers from 0, or (rows, outputs) floats
+    │   └── weights              optional: (rows,) float32, how much each row counts; 0 or more
     ├── validation/              optional, same parts
     └── test/                    optional, same parts
 
-Rows are samples. Both arrays are contiguous and unfiltered, so that a rank reads its rows with one
+Rows are samples. The arrays are contiguous and unfiltered, so that a rank reads its rows with one
 seek. Rows of `train` are in random order, so that a reader may stream them block by block. Behind
 the end of the HDF5 file may stand a record of digests (record.py).
 """
@@ -34,9 +35,11 @@ __all__ = [
     "SPLITS",
     "TARGETS",
     "VERSION",
+    "WEIGHTS",
     "Array",
     "Splits",
     "check_splits",
+    "check_weights",
 ]
 
 FORMAT = "disttrain-data"
@@ -51,6 +54,7 @@ ALIASES = {
 
 INPUTS = "inputs"
 TARGETS = "targets"
+WEIGHTS = "weights"
 CLASSES = "classes"
 PREPARATION = "preparation"
 
@@ -82,6 +86,20 @@ def check_splits(splits: Splits, source: object) -> None:
             f"{source}: all training rows are of one class: there is nothing to tell apart, so "
             "check which column or folder holds the classes"
         )
+
+
+def check_weights(weights: Array, rows: int, where: str) -> None:
+    """Raise DataError unless `weights` are one for each of `rows` rows, finite, and 0 or more."""
+    if weights.shape != (rows,):
+        raise DataError(f"{where}: weights have shape {weights.shape}, but there are {rows} rows")
+    bad = ~np.isfinite(weights) | (weights < 0)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"{where}: the weight of row {row} is {weights[row]}: weights are 0 or more, and finite"
+        )
+    if not weights.any():
+        raise DataError(f"{where}: all weights are 0, so no row counts: give larger ones")
 
 
 def _check_shapes(inputs: Array, targets: Array, where: str) -> None:

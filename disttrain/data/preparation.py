@@ -4,10 +4,12 @@ It is one JSON object, kept in the data file (dataset `preparation`):
 
     {"version": 1, "columns": [{"name": "age", "kind": "number", "fill": 29.5, "indicator": true},
      {"name": "sex", "kind": "categories", "categories": ["female", "male"]}], "targets": ["class"],
-     "classes": ["no", "yes"], "dtype": "float32", "missing": "mean", "decimal": ".", "na": []}
+     "classes": ["no", "yes"], "dtype": "float32", "missing": "mean", "decimal": ".", "na": [],
+     "weights": "count"}
 
 Each number becomes one input, and a second one, 1 where the cell was missing, with an indicator;
-each category becomes an input that is 1 where the cell holds it, else 0.
+each category becomes an input that is 1 where the cell holds it, else 0. `weights` is the column
+that says how much a row counts; without one it is left out.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class Preparation:
     missing: Missing = "refuse"
     decimal: str = "."
     na: tuple[str, ...] = ()
+    weights: str = ""
     _numbers: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -84,6 +87,8 @@ class Preparation:
     def to_json(self) -> str:
         """Return it as text."""
         facts = {name: value for name, value in asdict(self).items() if name != "_numbers"}
+        if not self.weights:
+            del facts["weights"]
         return json.dumps({"version": VERSION, **facts})
 
     @classmethod
@@ -102,6 +107,8 @@ class Preparation:
             made = cls(columns=columns, **facts)
             if made.dtype not in ("float32", "float64", "uint8") or made.width < 1:
                 raise ValueError("no such type or no columns")
+            if not isinstance(made.weights, str):
+                raise ValueError("no name of the column of weights")
             if made.missing not in get_args(Missing) or len(made.decimal) != 1:
                 raise ValueError("no such way with missing cells")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -214,6 +221,21 @@ class Preparation:
             raise DataError(
                 f"{place(row, number)}: '{texts[row]:.60}' is no class of the training table, "
                 f"which has {some}"
+            )
+        return found
+
+    def weights_of(self, table: pandas.DataFrame, number: int, place: Place) -> Array:
+        """Return how much each row counts, float32. Raises DataError for what is no weight."""
+        weights = as_numbers(table[number], number, place, self.decimal)
+        with np.errstate(over="ignore"):
+            found = weights.astype(np.float32)
+        bad = ~np.isfinite(found) | (found < 0)
+        if bad.any():
+            row = int(np.argmax(bad))
+            said = "empty" if np.isnan(weights[row]) else f"{weights[row]:g}"
+            raise DataError(
+                f"{place(row, number)}: the weight is {said}, but must be a number of 0 or more: "
+                "correct it (0: the row does not count)"
             )
         return found
 

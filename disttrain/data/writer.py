@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +22,11 @@ from disttrain.data.format import (
     PREPARATION,
     TARGETS,
     VERSION,
+    WEIGHTS,
     Array,
     Splits,
     check_splits,
+    check_weights,
 )
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import add_record
@@ -81,25 +83,28 @@ def write_data_file(
     classes: Sequence[str] | None = None,
     *,
     preparation: Preparation | None = None,
+    weights: Mapping[str, Array] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> None:
     """Write `splits` to the data file `path`, the rows of `train` in an order drawn from `seed`.
 
     Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py.
-    `classes` are names by number; `preparation` is how a table became these rows. The
-    missing folders of `path` are created. A good file at `path` is replaced at the very
-    end, in one move; after any error it is untouched and nothing else is left. Raises DataError
-    where the splits are bad or the disk refuses.
+    `classes` are names by number; `preparation` is how a table became these rows; `weights` say
+    how much each row of a split counts (rows,), 0 or more. The missing folders of `path` are
+    created. A good file at `path` is replaced at the very end, in one move; after any error it is
+    untouched and nothing else is left. Raises DataError where the splits are bad or the disk
+    refuses.
     """
     check_splits(splits, path)
+    arrays = _arrays(splits, weights or {}, path)
     check_replaceable(path)
     path = _resolved(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with _one_sentence(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(draft, splits, _texts(classes, preparation), seed, progress)
+            _write(draft, arrays, _texts(classes, preparation), seed, progress)
             os.replace(draft, path)
         except BaseException:  # also Ctrl-C: a half-written file must never stay
             with suppress(OSError):
@@ -108,30 +113,43 @@ def write_data_file(
         sync_directory(path.parent)
 
 
+def _arrays(splits: Splits, weights: Mapping[str, Array], path: Path) -> dict[str, Array]:
+    """Return the arrays of the file by their names in it."""
+    found: dict[str, Array] = {}
+    for name, (inputs, targets) in splits.items():
+        found |= {f"{name}/{INPUTS}": inputs, f"{name}/{TARGETS}": targets}
+        if name in weights:
+            found[f"{name}/{WEIGHTS}"] = own = np.asarray(weights[name], np.float32)
+            check_weights(own, len(inputs), f"{path}, split '{name}'")
+    return found
+
+
 def _write(
     draft: Path,
-    splits: Splits,
+    arrays: dict[str, Array],
     texts: dict[str, str],
     seed: int,
     progress: Progress | None,
 ) -> None:
-    total = sum(array.nbytes for pair in splits.values() for array in pair)
+    total = sum(array.nbytes for array in arrays.values())
     _try_size(draft, total + METADATA_BYTES)
-    offsets = _lay_out(draft, splits, texts)
-    arrays: dict[str, list[Any]] = {}
+    offsets = _lay_out(draft, arrays, texts)
+    order = None
+    if f"train/{INPUTS}" in arrays:
+        order = permutation(len(arrays[f"train/{INPUTS}"]), seed, "prepare")
     done = 0
     with draft.open("r+b") as file:
-        for name, pair in splits.items():
-            order = permutation(len(pair[0]), seed, "prepare") if name == "train" else None
-            for part, array in zip((INPUTS, TARGETS), pair, strict=True):
-                place = offsets[f"{name}/{part}"]
-                arrays[f"{name}/{part}"] = [_stored(array).str, list(array.shape), place]
-                file.seek(place)
-                for written in _write_rows(file, array, order):
-                    done += written
-                    if progress is not None:
-                        progress(done, total)
-    add_record(draft, arrays, texts)
+        for name, array in arrays.items():
+            file.seek(offsets[name])
+            for written in _write_rows(file, array, order if name.startswith("train/") else None):
+                done += written
+                if progress is not None:
+                    progress(done, total)
+    facts = {
+        name: [_stored(array).str, list(array.shape), offsets[name]]
+        for name, array in arrays.items()
+    }
+    add_record(draft, facts, texts)
 
 
 def _texts(classes: Sequence[str] | None, preparation: Preparation | None) -> dict[str, str]:
@@ -154,7 +172,7 @@ def _try_size(draft: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _lay_out(draft: Path, splits: Splits, texts: dict[str, str]) -> dict[str, int]:
+def _lay_out(draft: Path, arrays: dict[str, Array], texts: dict[str, str]) -> dict[str, int]:
     """Write everything but the rows; return where in the file each array starts, in bytes.
 
     The rows are then written around HDF5, for the reason given in `_try_size`.
@@ -172,11 +190,9 @@ def _lay_out(draft: Path, splits: Splits, texts: dict[str, str]) -> dict[str, in
                 f.attrs[CLASSES] = json.loads(text)
             else:
                 f[name] = np.frombuffer(text.encode(), np.uint8)
-        for name, pair in splits.items():
-            for part, array in zip((INPUTS, TARGETS), pair, strict=True):
-                key = f"{name}/{part}"
-                f.create_dataset(key, shape=array.shape, dtype=_stored(array), dcpl=settings)
-                offsets[key] = f[key].id.get_offset()
+        for name, array in arrays.items():
+            f.create_dataset(name, shape=array.shape, dtype=_stored(array), dcpl=settings)
+            offsets[name] = f[name].id.get_offset()
     return offsets
 
 

@@ -58,6 +58,7 @@ def test_json_is_one_object_and_people_read_standard_error(table, out):
         "task": "classification",
         "classes": ["cat", "dog"],
         "target": ["label"],
+        "weights": None,
         "seed": 4,
         "notes": [],
     }

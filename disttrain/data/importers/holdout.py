@@ -53,4 +53,7 @@ def hold_out(imported: Imported, fraction: float, seed: int, room: Path | None =
         "train": (taken(inputs, train, room), targets[train]),
         "test": (taken(inputs, test, room), targets[test]),
     }
-    return replace(imported, splits=splits)
+    weights = dict(imported.weights)
+    if "train" in weights:
+        weights |= {"train": weights["train"][train], "test": weights["train"][test]}
+    return replace(imported, splits=splits, weights=weights)

@@ -53,6 +53,7 @@ class Options:
     missing: Missing = "refuse"
     decimal: str = "."
     na: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
@@ -62,8 +63,9 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
     """
     targets = find_targets(table, options)
     single = targets if len(targets) == 1 and not options.regression else []
+    weights = _weights(table, options, targets)
     found = survey(table, options.decimal, single, single)
-    inputs, notes = _inputs(table, options, found, targets)
+    inputs, notes = _inputs(table, options, found, targets + weights)
     mixed = [n for n in inputs if found.mixed(n)]
     if mixed:
         odd = found.odd
@@ -77,6 +79,7 @@ def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
         tuple(table.names[n] for n in targets),
         _classes(table, found, single[0], options.decimal, notes) if single else (),
         missing=options.missing, decimal=options.decimal, na=options.na,
+        weights=options.weights or "",
     )  # fmt: skip
     if options.missing == "median":
         made = _with_medians(table, made, found)
@@ -117,6 +120,16 @@ def find_targets(table: Table, options: Options) -> list[int]:
     return [lowered.index(known[0]) if known else len(lowered) - 1]
 
 
+def _weights(table: Table, options: Options, targets: list[int]) -> list[int]:
+    """Return the number of the column of weights, if there is one."""
+    if options.weights is None:
+        return []
+    found = _named(table, options.weights, "weights")
+    if len(found) > 1 or found[0] in targets:
+        raise UsageError(f"--weights is '{options.weights}': give one column, and not the target")
+    return found
+
+
 def _named(table: Table, words: str, what: str) -> list[int]:
     """Return the columns that an option names: one name, or several with commas between them."""
     wanted = [words] if words.strip() in table.names else words.split(",")
@@ -138,7 +151,9 @@ def _inputs(
     if options.columns is not None:
         chosen = _named(table, options.columns, "columns")
         if set(chosen) & set(targets):
-            raise UsageError(f"--columns names the target '{names[targets[0]]}': leave it out")
+            both = next(n for n in targets if n in chosen)
+            what = "column of weights" if names[both] == options.weights else "target"
+            raise UsageError(f"--columns names the {what} '{names[both]}': leave it out")
     else:
         chosen = [n for n in range(len(names)) if n not in targets]
         different = found.counting or len(found.texts.get(0, ())) == found.rows

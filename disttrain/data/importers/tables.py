@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from disttrain.data.cells import Place
-from disttrain.data.format import Array, check_splits
+from disttrain.data.format import Array, check_splits, check_weights
 from disttrain.data.importers import Imported
 from disttrain.data.importers.learn import Options, learn
 from disttrain.data.importers.source import kept
@@ -48,13 +48,16 @@ def import_table(
         split = "train" if like is None else "test"
         if like is None:
             like, notes = learn(table, options)
-        splits = {split: rows_of(table, like, room, notes, read)}
+        found = {split: rows_of(table, like, room, notes, read)}
     for split, other in (others or {}).items():
         with kept(other) as source:
-            splits[split] = read_table(source, like, room=room, notes=notes, read=read)
-    splits = _with_small_targets(splits)
+            found[split] = rows_of(_opened(source, like), like, room, notes, read)
+    splits = _with_small_targets({name: (rows[0], rows[1]) for name, rows in found.items()})
     check_splits(splits, path)
-    return Imported(splits, like.named, tuple(notes), like)
+    weights = {name: rows[2] for name, rows in found.items() if rows[2] is not None}
+    for name, own in weights.items():
+        check_weights(own, len(own), f"{path}, split '{name}'")
+    return Imported(splits, like.named, tuple(notes), like, weights)
 
 
 def read_table(
@@ -71,21 +74,37 @@ def read_table(
     Columns are matched by name, classes too; without `labelled` there need be no targets, and none
     are returned (rows, 0). Raises DataError for what the training table does not have.
     """
-    table = open_table(path, ",".join(preparation.targets), preparation.decimal, preparation.na)
-    return rows_of(table, preparation, room, notes if notes is not None else [], read, labelled)
+    inputs, targets, _ = rows_of(
+        _opened(path, preparation), preparation, room, notes if notes is not None else [], read,
+        labelled,
+    )  # fmt: skip
+    return inputs, targets
+
+
+def _opened(path: Path, known: Preparation) -> Table:
+    return open_table(path, ",".join(known.targets), known.decimal, known.na)
 
 
 def rows_of(
     table: Table, preparation: Preparation, room: Path | None, notes: list[str],
     read: Read | None, labelled: bool = True,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Return inputs and targets of all rows of a table."""
+) -> tuple[Array, Array, Array | None]:  # fmt: skip
+    """Return inputs, targets and, where the training table had such a column, weights of all rows.
+
+    A table without that column has weights of 1, and a note says so.
+    """
     places = preparation.places(table.names, table.path, labelled)
     texts = [places[name] for name in preparation.texts if name in places]
     spool = Spool((preparation.width,), np.dtype(preparation.dtype), room)
     parts: list[Array] = []
     start = 0
     classes = [places[name] for name in preparation.targets if preparation.classes and labelled]
+    weighted = labelled and preparation.weights != ""
+    column, weights = places.get(preparation.weights), list[Array]()
+    if weighted and column is None:
+        notes.append(
+            f"{table.path} has no column '{preparation.weights:.60}': each of its rows counts as 1"
+        )
     for block in table.blocks(texts, classes):
         place = partial(_place, table, start)
         inputs = preparation.inputs_of(block, places, place)
@@ -95,6 +114,11 @@ def rows_of(
         good = ~_gaps(preparation, inputs, targets, places, place, labelled)
         spool.append(preparation.cast(inputs[good], places, place))
         parts.append(targets[good])
+        if weighted:
+            counts = np.ones(len(block), np.float32)
+            if column is not None:
+                counts = preparation.weights_of(block, column, place)
+            weights.append(counts[good])
         start += len(block)
         if read is not None:
             read(start)
@@ -102,7 +126,7 @@ def rows_of(
         raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
     if spool.count < start:
         notes.append(f"{table.path}: {start - spool.count} of {start} rows with gaps were left out")
-    return spool.rows(), np.concatenate(parts)
+    return spool.rows(), np.concatenate(parts), np.concatenate(weights) if weighted else None
 
 
 def _place(table: Table, start: int, row: int, column: int) -> str:

@@ -50,7 +50,13 @@ def joined(splits: dict[str, Split], path: object, notes: Sequence[str] = ()) ->
     note = f"{path} is used whole, with {counts}: --split takes one of these"
     rows = JoinedRows([split.rows for split in splits.values()])
     targets = np.concatenate([split.targets for split in splits.values()])
-    return Other(Split("whole", rows, targets), names, parts, notes=(note, *notes))
+    weights = None
+    if any(split.weights is not None for split in splits.values()):
+        weights = np.concatenate(
+            [np.ones(s.count, np.float32) if s.weights is None else s.weights
+             for s in splits.values()]
+        )  # fmt: skip
+    return Other(Split("whole", rows, targets, weights), names, parts, notes=(note, *notes))
 
 
 def chosen(found: Sequence[str], path: Path, split: str | None) -> list[str]:

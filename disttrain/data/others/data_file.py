@@ -18,7 +18,7 @@ def split_of(taught: Taught, dataset: Dataset, name: str, labelled: bool = True)
     rows: Rows = split.rows if chosen is None else ChosenInputs(split.rows, chosen)
     taught.normalization.refuse_other_type(rows.dtype)
     targets = taught.targets_in(dataset, split.targets) if labelled else split.targets
-    return Split(name, rows, targets)
+    return Split(name, rows, targets, split.weights)
 
 
 def from_data_file(

@@ -35,15 +35,16 @@ def from_table(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int],
                 "taken in their order"
             )
         notes += _passed_over(table, known, wanted.labelled)
-        inputs, targets = rows_of(table, known, None, notes, read, wanted.labelled)
+        inputs, targets, weights = rows_of(table, known, None, notes, read, wanted.labelled)
     rows = taught.rows_of(inputs)
     found = targets if wanted.labelled else np.zeros(rows.count, np.int64)
-    return Other(Split("table", rows, found), range(rows.count), notes=notes)
+    return Other(Split("table", rows, found, weights), range(rows.count), notes=notes)
 
 
 def _passed_over(table: Table, known: Preparation, labelled: bool) -> list[str]:
     """Return a note of the columns that are not used."""
-    used = {column.name for column in known.columns} | set(known.targets if labelled else ())
+    used = {column.name for column in known.columns}
+    used |= {*known.targets, known.weights} if labelled else set()
     extra = [name for name in table.names if name not in used]
     if not extra:
         return []

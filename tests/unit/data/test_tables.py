@@ -10,11 +10,15 @@ import numpy as np
 import pandas
 import pytest
 
+from disttrain.comm.alone import Alone
+from disttrain.config import Data
+from disttrain.data import open_dataset
 from disttrain.data.importers import dialect
 from disttrain.data.importers import table as table_of
 from disttrain.data.importers.holdout import hold_out
 from disttrain.data.importers.tables import Options, import_table, read_table
 from disttrain.data.preparation import Preparation
+from disttrain.data.writer import write_data_file
 from disttrain.errors import DataError, UsageError
 
 
@@ -602,3 +606,50 @@ def test_a_regression_can_be_held_out_and_bad_fractions_are_refused(table):
         hold_out(split, 0.3, seed=0)
     with pytest.raises(UsageError, match="below 1"):
         hold_out(imported, 1.0, seed=0)
+
+
+WEIGHED = "a,w,label\n" + "".join(f"{n},{n % 4 + 0.5},{'xy'[n % 2]}\n" for n in range(40))
+
+
+def test_a_column_of_weights_is_no_input_and_stays_with_its_rows(table, tmp_path):
+    imported = import_table(table(WEIGHED), Options(weights="w"))
+    assert [column.name for column in imported.preparation.columns] == ["a"]
+    held = hold_out(imported, 0.25, seed=1)
+    write_data_file(
+        tmp_path / "data.h5", held.splits, held.classes, weights=held.weights,
+        preparation=held.preparation,
+    )  # fmt: skip
+    dataset = open_dataset(
+        Data(path=str(tmp_path / "data.h5"), validation_fraction=0.2), 1, Alone()
+    )
+    counts = {name: split.count for name, split in dataset.splits.items()}
+    assert counts == {"train": 24, "validation": 6, "test": 10}
+    for split in dataset.splits.values():
+        stored, places = split.rows.locate(np.arange(split.count))
+        assert split.weights.dtype == np.float32
+        np.testing.assert_array_equal(split.weights, stored[places][:, 0] % 4 + 0.5)
+    assert dataset.file.preparation.weights == "w"
+
+
+def test_other_tables_have_weights_by_the_columns_name_or_weights_of_1(table):
+    path, plain = table(WEIGHED), table("label,a\nx,1\ny,2\n", "plain.csv")
+    imported = import_table(path, Options(weights="w"), others={"test": plain, "validation": path})
+    np.testing.assert_array_equal(imported.weights["test"], [1, 1])
+    np.testing.assert_array_equal(imported.weights["validation"], imported.weights["train"])
+    assert any("plain.csv has no column 'w'" in note for note in imported.notes)
+    assert import_table(path).weights == {}
+
+
+@pytest.mark.parametrize("cell", ["-1", "", "inf", "nan", "x", "1e39"])
+def test_what_is_no_weight_is_named_with_its_line(table, cell):
+    text = WEIGHED.replace("\n3,3.5,", f"\n3,{cell},")
+    with pytest.raises(DataError, match="line 5, column 'w'"):
+        import_table(table(text), Options(weights="w"))
+
+
+def test_weights_are_one_column_that_is_not_the_target_and_not_all_0(table):
+    for words in ("label", "a,w"):
+        with pytest.raises(UsageError, match="--weights"):
+            import_table(table(WEIGHED), Options(weights=words))
+    with pytest.raises(DataError, match="all weights are 0"):
+        import_table(table("a,w,label\n1,0,x\n2,0,y\n"), Options(weights="w"))

@@ -24,6 +24,7 @@ __all__ = [
     "is_count",
     "opened",
     "records_of",
+    "run_at",
     "summary_of",
     "text_of",
     "why",
@@ -48,6 +49,18 @@ class CutOff(ValueError):
 def why(error: Exception) -> str:
     """Return what an OSError or a ValueError of this module says, as a part of a sentence."""
     return getattr(error, "strerror", None) or str(error)
+
+
+def run_at(path: Path) -> Path | None:
+    """Return the folder of the run that `path` names, as the folder or as the `run.toml` in it.
+
+    None where it is another file, or a folder without a run.
+    """
+    folder = path if path.is_dir() else path.parent
+    others = (".lock", "metrics.jsonl", "best.h5", "checkpoints")
+    named = folder / "run.toml" if path.is_dir() else path
+    is_run = named.name == "run.toml" and named.is_file()
+    return folder if is_run and any((folder / name).exists() for name in others) else None
 
 
 def opened(path: Path) -> BinaryIO:

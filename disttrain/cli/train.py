@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, Quiet, RunFile, Set, Verbose, listen, print_json
+from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
 from disttrain.preemption import ASKED
 
 __all__ = ["command"]
 
 
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN.toml", help="The run file; with --resume also a run folder."),
+]
+
+
 def command(
-    run_file: RunFile,
+    run_file: Run,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder [default: runs/<name>].")
@@ -43,8 +49,9 @@ def command(
     comm = connect()
     with comm.together("configuration"):
         listen(quiet, verbose)
+        run_file, resumed = _named(run_file, resume)
         settings = config.read(run_file, set_)
-    folder = output or Path("runs") / settings.name
+    folder = output or resumed or Path("runs") / settings.name
     callbacks: list[Callback] = []
     if comm.is_root:
         callbacks.append(Warnings() if quiet else Progress(folder, as_json))
@@ -58,3 +65,19 @@ def command(
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
+
+
+def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
+    """Return the run file, and the folder of the run to go on with where `path` names one."""
+    from disttrain.errors import UsageError
+    from disttrain.written import run_at
+
+    run = run_at(path)
+    if run and resume:
+        return run / "run.toml", run
+    if run and path.is_dir():
+        raise UsageError(
+            f"{path} is the folder of a run: go on with it by --resume, or begin another by its "
+            f"run file {path / 'run.toml'} and another --output"
+        )
+    return path, None

@@ -6,13 +6,13 @@ from_keywords(None, {"path": "data.h5", "layers": [{"units": 10}], "epochs": 3,
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from disttrain.config.homes import homes, suggestion
 from disttrain.config.section import place
 from disttrain.config.sections import Settings
 from disttrain.config.sentence import validated
@@ -28,12 +28,12 @@ def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Setting
     A keyword is a key that one section alone has (`epochs`), a section with a table of its keys, or
     a section with its kind alone (`optimizer="adam"`). Raises RunFileError, one sentence.
     """
-    homes = _homes()
+    known = homes(Settings)
     table: dict[str, Any] = {}
     for name, given in keywords.items():
         value = _plain(given)
         if name not in Settings.model_fields:
-            table.setdefault(_home(name, homes), {})[name] = value
+            table.setdefault(_home(name, known), {})[name] = value
         elif _is_section(name) and isinstance(value, str):
             table.setdefault(name, {})["kind"] = value
         elif _is_section(name) and isinstance(value, dict):
@@ -47,25 +47,17 @@ def _is_section(name: str) -> bool:
     return bool(place(Settings, [name])[1])
 
 
-def _homes() -> dict[str, list[str]]:
-    """Return the sections that have each key."""
-    homes: dict[str, list[str]] = {}
-    for section in Settings.model_fields:
-        keys = {key for table in place(Settings, [section])[1] for key in table.model_fields}
-        for key in keys - {"kind"}:
-            homes.setdefault(key, []).append(section)
-    return homes
-
-
-def _home(name: str, homes: Mapping[str, list[str]]) -> str:
-    sections = homes.get(name, [])
+def _home(name: str, known: Mapping[str, list[str]]) -> str:
+    """Return the section of a keyword: `training` for "epochs"."""
+    sections = [key.partition(".")[0] for key in known.get(name, []) if key.count(".") == 1]
     if len(sections) == 1:
         return sections[0]
     if sections:
         ways = " or ".join(f"{section}={{{name!r}: ...}}" for section in sorted(sections))
         raise RunFileError(f"{name!r} is a key of several sections: write {ways}")
-    near = difflib.get_close_matches(name, [*homes, *Settings.model_fields], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "the keys are those of a run file"
+    words = [key for key in known if len(known[key]) > 1 or known[key][0].count(".") < 2]
+    meant = suggestion(Settings, name, words)
+    hint = f"did you mean {meant}?" if meant else "the keys are those of a run file"
     raise RunFileError(f"unknown setting {quoted(name)}; {hint}")
 
 

@@ -25,6 +25,8 @@ RUN_FILE_BYTES, WEIGHTS_BYTES = 256 << 10, 32 << 20
 PARTS = 32
 PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)"""
 KEY = re.compile(rf"{PART}(?:[ \t]*+\.[ \t]*+{PART})*+")
+# The number of an item as Python writes it.
+ITEM = re.compile(r"\[(\d+)\]")
 SETS_A_KIND = re.compile(r"[^=]*\bkind\s*=")
 
 
@@ -124,11 +126,11 @@ def _found(path: str, beside: Path) -> str:
 def _apply(root: dict[str, Any], change: str) -> None:
     """Set one `a.b=value` in `root`; a value that is no TOML literal is taken as a string.
 
-    Numbers lead into lists: `model.layers.0.units=20`. Another `kind` of a table leaves out the
-    keys that only the kind before has.
+    Numbers lead into lists: `model.layers.0.units=20` or `model.layers[0].units=20`. Another
+    `kind` of a table leaves out the keys that only the kind before has.
     """
     key, equals, value = change.partition("=")
-    names = key.strip().split(".")
+    names = ITEM.sub(r".\1", key.strip()).split(".")
     if not equals or not all(names) or len(names) > PARTS:
         raise RunFileError(f"--set {quoted(change)}: write it as section.key=value")
     table: Any = root

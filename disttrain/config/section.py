@@ -25,6 +25,7 @@ __all__ = [
     "kind_or",
     "kinds_of",
     "place",
+    "tables_in",
 ]
 
 # As pydantic says where a value stands: keys, numbers of items, kinds.
@@ -87,12 +88,13 @@ def place(root: type[BaseModel], location: Location) -> tuple[list[str], list[ty
         keys.append(str(part))
         if isinstance(part, str):
             field = tables[0].model_fields.get(part) if tables else None
-            tables = list(_tables_in(field.annotation)) if field else []
+            tables = list(tables_in(field.annotation)) if field else []
     return keys, tables
 
 
-def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the tables that a field of this type can hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _tables_in(part)
+        yield from tables_in(part)

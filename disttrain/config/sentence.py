@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from disttrain.config.homes import near, suggestion
 from disttrain.config.section import Location, kinds_of, place
 from disttrain.errors import RunFileError
-from disttrain.shown import quoted, shown
+from disttrain.shown import quoted
 
 __all__ = ["validated"]
 
 S = TypeVar("S", bound=BaseModel)
+# So many problems are named besides the first.
+OTHERS = 3
 NO_TABLE = ("model_type", "model_attributes_type")
 
 
@@ -27,31 +30,52 @@ def validated(kind: type[S], table: Mapping[str, Any], source: str) -> S:
 
 
 def _sentence(root: type[BaseModel], error: ValidationError) -> str:
-    """Return the first problem as one sentence, an unknown key before all others."""
+    """Return the first problem as one sentence, an unknown key before all others.
+
+    The keys of other problems follow, but not a key that is missing because it is misspelled.
+    """
     problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     # A list whose items are wrong counts as too short besides.
     problems = [e for e in problems if e["type"] != "too_short"] or problems
-    first, more = problems[0], len(problems) - 1
-    path, tables = place(root, first["loc"])
-    key, given, kind = quoted(".".join(path)), first["input"], first["type"]
+    text, others = _problem(root, problems[0]), dict[str, None]()
+    for problem in problems[1:]:
+        key = _missing(root, problem) if problem["type"] == "missing" else _key(root, problem)
+        if repr(key.rpartition(".")[2]) not in text and quoted(key) not in text:
+            others[quoted(key)] = None
+    few = list(others)[:OTHERS]
+    more = [*few, *([f"{len(others) - OTHERS} more"] if others.keys() - few else [])]
+    return text + (f" (also wrong or missing: {', '.join(more)})" if more else "")
+
+
+def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
+    path, tables = place(root, problem["loc"])
+    key, given, kind = quoted(".".join(path)), problem["input"], problem["type"]
     if kind == "extra_forbidden":
-        text = _unknown(root, first["loc"])
-    elif kind == "missing":
-        fields = tables[0].model_fields.items() if tables else ()
-        inner = [name for name, field in fields if field.is_required()]
-        text = f"{quoted('.'.join([*path, *inner[:1]]))} is missing and has no default"
-    elif kind == "union_tag_invalid":
+        return _unknown(root, problem["loc"])
+    if kind == "missing":
+        return f"{quoted(_missing(root, problem))} is missing and has no default"
+    if kind == "union_tag_invalid":
         kinds = [kind for table in tables for kind in kinds_of(table)]
         key = quoted(".".join([*path, "kind"]))
-        text = f"{key} is {quoted(given['kind'])}; {_near(given['kind'], kinds, 'known kinds')}"
-    elif kind in NO_TABLE:
-        text = f"{key} is {quoted(given)}: input should be a table of keys"
-    elif kind == "value_error":
-        text = f"{key}: {first['ctx']['error']}"
-    else:
-        says = _limit(first.get("ctx", {})) or f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        text = f"{key} is {quoted(given)}: {says}"
-    return text + (f" (and {more} more)" if more else "")
+        return f"{key} is {quoted(given['kind'])}; {near(given['kind'], kinds, 'known kinds')}"
+    if kind in NO_TABLE:
+        return f"{key} is {quoted(given)}: input should be a table of keys"
+    if kind == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    says = _limit(problem.get("ctx", {})) or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return f"{key} is {quoted(given)}: {says}"
+
+
+def _key(root: type[BaseModel], problem: ErrorDetails) -> str:
+    return ".".join(place(root, problem["loc"])[0])
+
+
+def _missing(root: type[BaseModel], problem: ErrorDetails) -> str:
+    """Return the key that is missing; of a section, its first that must be stated."""
+    path, tables = place(root, problem["loc"])
+    fields = tables[0].model_fields.items() if tables else ()
+    inner = [name for name, field in fields if field.is_required()]
+    return ".".join([*path, *inner[:1]])
 
 
 def _limit(facts: Mapping[str, Any]) -> str:
@@ -75,9 +99,6 @@ def _unknown(root: type[BaseModel], location: Location) -> str:
     if having:
         kinds = " or ".join(f'"{kind}"' for kind in having)
         return f'{quoted(whole)} is a key of kind = {kinds}, and kind is "{location[-2]}" here'
-    return f"unknown key {quoted(whole)}; {_near(key, list(table.model_fields), 'known keys')}"
-
-
-def _near(given: object, known: list[str], title: str) -> str:
-    near = difflib.get_close_matches(shown(given, 80), known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"{title}: {', '.join(known)}"
+    if meant := suggestion(root, key, known := list(table.model_fields)):
+        return f"unknown key {quoted(whole)}; did you mean {meant}?"
+    return f"unknown key {quoted(whole)}; known keys: {', '.join(known)}"

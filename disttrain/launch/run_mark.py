@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from disttrain.errors import DisttrainError
-from disttrain.written import summary_of
+from disttrain.written import run_at, summary_of
 
 __all__ = ["RunMark", "resuming"]
 
@@ -108,6 +108,9 @@ def _run_folder(arguments: Sequence[str]) -> Path | None:
         known, _ = parser.parse_known_args(list(arguments))
         if known.output is not None:
             return known.output.absolute()  # type: ignore[no-any-return]
+        run = run_at(Path(known.run_file or "")) if known.resume else None
+        if run is not None:
+            return run.absolute()
         from disttrain import config
 
         return Path("runs").absolute() / config.read(known.run_file or "", known.set).name

@@ -168,9 +168,10 @@ def accepted(
         old, new = changed[key]
         raise RunFileError(
             f"{key} was {old!r} when this run began and is {new!r} now"
-            + (f" (and {len(breaking) - 1} more)" if breaking[1:] else "")
-            + ": resume with the old value, begin another run with another --output, or go on with "
-            "--accept-changes, to another result"
+            + (f" (also changed: {', '.join(breaking[1:])})" if breaking[1:] else "")
+            + ": resume with the old value, as `disttrain train RUN --resume` does with the run's "
+            "folder; begin another run with another --output; or go on with --accept-changes, to "
+            "another result"
         )
     for key, (old, new) in changed.items():
         say(f"resuming with {key} = {new!r} (was {old!r})")

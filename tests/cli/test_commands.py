@@ -176,6 +176,23 @@ def test_resuming_with_more_epochs_goes_on(trained):
     assert trained.summary("out")["digest"] == trained.summary("whole")["digest"]
 
 
+@pytest.mark.parametrize("named", ["out", "out/run.toml"])
+def test_a_run_is_resumed_by_its_folder_with_the_settings_it_has(shell, named):
+    changed = ("--set", "seed=7", "--set", "model.layers[0].units=9")
+    shell.run("train", "run.toml", "--output", "out", *changed)
+    before = files(shell.folder / "out")
+    done = shell.run("train", "--resume", named, "--json")
+    assert json.loads(done.stdout)["output"] == str(shell.folder / "out")
+    assert files(shell.folder / "out") == before
+    shell.run("train", "--resume", named, "--set", "training.epochs=4")
+    assert shell.summary("out")["epochs"] == 4
+    assert not (shell.folder / "runs").exists()
+
+
+def test_the_folder_of_a_run_without_resume_is_no_run_file(trained):
+    assert "go on with it by --resume" in sentence(trained.run("train", "out"), 2)
+
+
 def test_overwrite_begins_anew(trained):
     result = trained.run("train", "run.toml", "--output", "out", "--overwrite", "--set", "seed=2")
     assert result.returncode == 0

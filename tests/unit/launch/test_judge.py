@@ -107,6 +107,10 @@ def test_the_run_folder_is_found_as_train_finds_it(tmp_path, monkeypatch):
         for name in ("step-00000200.h5", "step-00000030.h5", "step-00000900.h5.damaged"):
             (checkpoints / name).touch()
         assert RunMark(arguments).newest_step() == 200
+    (tmp_path / "c/run.toml").write_text("data.path = 'x'\nmodel.layers = [{ units = 2 }]\n")
+    for named in ("c", "c/run.toml"):
+        assert RunMark([named, "--resume"]).folder == tmp_path / "c"
+    assert RunMark(["c/run.toml"]).folder == tmp_path / "runs/run"
     assert RunMark(["missing.toml"]).newest_step() is None
     assert RunMark(["missing.toml"]).code() is None
 

@@ -1,0 +1,71 @@
+"""Where the keys of a run file live: from the last word of a key to all sections that have it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import get_origin
+
+from pydantic import BaseModel
+
+from disttrain.config.section import tables_in
+from disttrain.shown import shown
+
+__all__ = ["homes", "near", "suggestion"]
+
+# What other programs call some of the keys.
+ELSEWHERE = {
+    "batch": "batch_size", "betas": "beta1",
+    "early_stopping": "patience", "eps": "epsilon", "gpu": "device.kind",
+    "hidden_layer_sizes": "layers", "l2": "weight_decay", "lr": "learning_rate",
+    "max_epochs": "epochs", "max_iter": "epochs", "n_epochs": "epochs", "num_epochs": "epochs",
+    "nesterov": "form", "random_state": "seed", "rate": "learning_rate",
+    "solver": "optimizer.kind", "wd": "weight_decay",
+}  # fmt: skip
+
+
+def homes(root: type[BaseModel]) -> dict[str, list[str]]:
+    """Return the last word of each key below `root`, and the keys that end with it, in order.
+
+    The items of a list are named by their number 0; `kind` is left out: most tables have one.
+    """
+    found: dict[str, list[str]] = {}
+    for key in _keys(root, ""):
+        known = found.setdefault(key.rpartition(".")[2], [])
+        if key not in known:
+            known.append(key)
+    return found
+
+
+def _keys(table: type[BaseModel], before: str) -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        if name != "kind":
+            yield before + name
+        item = "0." if get_origin(field.annotation) is tuple else ""
+        for inner in tables_in(field.annotation):
+            yield from _keys(inner, f"{before}{name}.{item}")
+
+
+def suggestion(root: type[BaseModel], key: str, own: Sequence[str]) -> str:
+    """Return what an unknown key may have meant; "" where none is near.
+
+    It is a word of its `own` table or a whole key of another, all of them where several end so.
+    """
+    word, everywhere = ELSEWHERE.get(key.lower().replace("-", "_"), key), homes(root)
+    if "." in word:
+        return repr(word)
+    here = difflib.get_close_matches(shown(word, 80), own, n=1, cutoff=0.5)
+    there = difflib.get_close_matches(shown(word, 80), everywhere, n=1, cutoff=0.7)
+    if here and (not there or _likeness(word, here[0]) >= _likeness(word, there[0])):
+        return repr(here[0])
+    return " or ".join(map(repr, everywhere[there[0]])) if there else ""
+
+
+def _likeness(word: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, shown(word, 80), other).ratio()
+
+
+def near(given: object, known: Sequence[str], title: str) -> str:
+    """Return the known word that is nearest to `given` as a question, or else all of them."""
+    found = difflib.get_close_matches(shown(given, 80), known, n=1, cutoff=0.5)
+    return f"did you mean {found[0]!r}?" if found else f"{title}: {', '.join(known)}"

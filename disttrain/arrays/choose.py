@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from disttrain.arrays.device import Cpu, Device
+from disttrain.arrays.facts import has_driver
 from disttrain.errors import DeviceError
 
 __all__ = ["choose"]
@@ -13,8 +14,9 @@ __all__ = ["choose"]
 def choose(kind: str, host_rank: int, say: Callable[[str], None] = lambda line: None) -> Device:
     """Return the device for this rank: GPU number `host_rank` modulo the GPUs of the node.
 
-    `kind` is "cpu", "gpu" or "auto". "auto" falls back to the processor and says in one line why;
-    "gpu" raises DeviceError with the cure where there is none that works.
+    `kind` is "cpu", "gpu" or "auto". "auto" falls back to the processor, and says in one line why
+    where this host has a GPU or CuPy is installed; "gpu" raises DeviceError with the cure where
+    there is none that works.
     """
     if kind == "cpu":
         return Cpu()
@@ -23,6 +25,8 @@ def choose(kind: str, host_rank: int, say: Callable[[str], None] = lambda line: 
 
         return Gpu(host_rank)
     except ImportError as error:
+        if kind == "auto" and not has_driver():
+            return Cpu()
         problem = f"CuPy can't be loaded ({error}): pip install 'disttrain[cuda13]' or [cuda12]"
     except DeviceError as error:
         problem = str(error)

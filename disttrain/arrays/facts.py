@@ -12,7 +12,7 @@ from pathlib import Path
 
 from disttrain.errors import DeviceError
 
-__all__ = ["GpuFacts", "gpu_facts"]
+__all__ = ["GpuFacts", "gpu_facts", "has_driver"]
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -39,7 +39,7 @@ class GpuFacts:
 
     @property
     def has_driver(self) -> bool:
-        """True where there is an NVIDIA driver, whether it works or not."""
+        """True where the rank's host has an NVIDIA driver, whether it works or not."""
         return bool(self.driver or self.driver_cuda)
 
 
@@ -68,6 +68,11 @@ def gpu_facts(host_rank: int) -> GpuFacts:
     except DeviceError as error:
         problem = str(error)
     return GpuFacts(driver, serves, wheels, version, runtime, count, device, bus, problem)
+
+
+def has_driver() -> bool:
+    """Return True where this host has an NVIDIA driver."""
+    return bool(_driver() or _driver_cuda())
 
 
 def _driver() -> str:

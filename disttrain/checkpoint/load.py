@@ -26,6 +26,8 @@ __all__ = ["load"]
 # The slots of checkpoints from before they listed them.
 BEFORE_SLOTS = ["velocity"]
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# The attribute `format` stands in the first bytes of a file.
+HEAD_BYTES = 1 << 16
 
 
 def load(path: str | Path) -> Snapshot:
@@ -74,11 +76,15 @@ def load(path: str | Path) -> Snapshot:
 
 def _refuse_uncommitted(path: Path, file: BinaryIO) -> NoReturn:
     file.seek(0)
-    if file.read(len(SIGNATURE)) != SIGNATURE:
-        raise DamagedCheckpoint(f"{path} is not a checkpoint: give a .h5 file of a run folder")
+    head = file.read(HEAD_BYTES)
+    if head.startswith(SIGNATURE) and FORMAT.encode() in head:
+        raise DamagedCheckpoint(
+            f"checkpoint {path} is torn or was changed (its commit record does not match): use "
+            "another one of its run"
+        )
+    kind = "an HDF5 file, but " if head.startswith(SIGNATURE) else ""
     raise DamagedCheckpoint(
-        f"{path} is not a checkpoint, or is torn or was changed (its commit record does not "
-        "match): use another one of its run"
+        f"{path} is {kind}not a checkpoint: give a run folder or a .h5 file of one"
     )
 
 

@@ -88,9 +88,11 @@ class Progress(Callback):
             f"{run.settings.model.dtype}; samples: {splits}"
             + (" (streamed)" if run.dataset.streamed else "")
         )
+        way = run.work.reducer.way
         self.on_message(
-            f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}, "
-            f"summed by {run.work.reducer.way}; global batch {run.work.batches.batch_size}, "
+            f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}"
+            + (f", summed by {way}; " if way != "none" else ", ")
+            + f"global batch {run.work.batches.batch_size}, "
             f"{run.steps_per_epoch} steps an epoch, {training.epochs} epochs"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")
         )

@@ -136,7 +136,7 @@ class Network:
             name = min(n for n in have | want if have.get(n) != want.get(n))
             raise CheckpointError(
                 f"the checkpoint is of another network: {name} is "
-                f"{_described(have.get(name))} there and {_described(want.get(name))} here"
+                f"{_described(have.get(name))} in it and {_described(want.get(name))} here"
             )
         for name, place in places.items():
             place[...] = tensors[name]
@@ -172,4 +172,4 @@ def _checked_parameters(name: str, parameters: dict[str, Parameter]) -> dict[str
 
 
 def _described(tensor: tuple[tuple[int, ...], np.dtype] | None) -> str:
-    return "not there" if tensor is None else f"{tensor[1]} of shape {tensor[0]}"
+    return "missing" if tensor is None else f"{tensor[1]} of shape {tensor[0]}"

@@ -27,9 +27,11 @@ def why_not(subject: Subject) -> str | None:
     if weight is None or weight.ndim != 2:
         return "the first layer has no weight for each number of a sample"
     if image_shape(shape) is None:
+        if len(shape) == 3 and shape[-1] in (3, 4):
+            return f"a sample is an image in colours ({in_words(shape)}): only grey ones are drawn"
         return (
-            f"a sample is {in_words(shape)}: no image of height x width in one colour; where it is "
-            "one, prepare the data with that shape"
+            f"a sample is {in_words(shape)}, and no image of height x width; where it is one, "
+            "prepare the data with that shape"
         )
     return None
 

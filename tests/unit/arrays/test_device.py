@@ -14,9 +14,17 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "disttrain.arrays.gpu_kernels", raising=False)
 
 
-def test_auto_falls_back_and_says_why_in_one_line(no_cupy: None) -> None:
+@pytest.mark.parametrize("driver", ["", "570.1"])
+def test_auto_falls_back_and_says_why_where_there_is_a_gpu(
+    no_cupy: None, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("disttrain.arrays.facts._driver", lambda: driver)
+    monkeypatch.setattr("disttrain.arrays.facts._driver_cuda", lambda: 0)
     said: list[str] = []
     assert choose("auto", 0, said.append).kind == "cpu"
+    if not driver:
+        assert not said
+        return
     (line,) = said
     assert "CuPy" in line
     assert "pip install 'disttrain[cuda13]'" in line

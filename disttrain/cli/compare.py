@@ -1,12 +1,14 @@
-"""`disttrain compare`: where two runs first differ, and why."""
+"""`disttrain compare`: which of two runs is better, where they first differ, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, print_json, say
 
 __all__ = ["command"]
@@ -15,7 +17,7 @@ Folder = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
 def command(run_a: Folder, run_b: Folder, as_json: AsJson = False) -> None:
-    """Find the first interval and layer where two runs part; ends with 0 whatever it finds."""
+    """Show what two runs came to, and where and why they part; ends with 0 whatever it finds."""
     from disttrain.comm import connect
     from disttrain.runs import compare_runs
 
@@ -30,8 +32,14 @@ def command(run_a: Folder, run_b: Folder, as_json: AsJson = False) -> None:
 
 
 def _print(facts: dict[str, Any]) -> None:
+    for line in columns(list(_outcomes(facts["runs"]))):
+        say(line)
+    say(_which_is_better(facts))
     for line in facts["settings"]:
         say(f"run files differ in {line}")
+    if facts["equal"] is None:
+        say("where they part can't be said: their intervals end at other steps")
+        return
     if facts["equal"]:
         say(
             f"equal at all {len(facts['compared'])} intervals that both have, "
@@ -44,10 +52,52 @@ def _print(facts: dict[str, Any]) -> None:
     say(f"{alike}different at step {facts['step']}, first in {facts['tensor']}{held}")
     say(f"cause: {SENTENCES[facts['cause']]}")
     if facts["cause"] == "arithmetic":
-        for name, about in zip(("first", "second"), facts["about"], strict=True):
-            say(f"  the {name} computed with {about.get('computes', 'something unknown')}")
+        for run, about in zip(facts["runs"], facts["about"], strict=True):
+            ranks = f"{run['ranks'] or 'an unknown number of'} rank{'s' * (run['ranks'] != 1)}"
+            say(f"  {run['path']}: {ranks}, {about.get('computes', 'something unknown')}")
+        if _sums_in_another_order(facts):
+            say(f"  {OTHER_RANKS}")
 
 
+def _outcomes(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row for each fact of the runs, and their folders above them."""
+    yield ["", *(run["path"] for run in runs)]
+    for name in ("status", "ranks", "epochs", "steps", "samples_per_second"):
+        yield [name.replace("_", " "), *(_number(run[name]) for run in runs)]
+    for split in ("validation", "test"):
+        for name in ("loss", "accuracy"):
+            values = [(run[split] or {}).get(name) for run in runs]
+            if values != [None] * len(values):
+                yield [f"{split} {name}", *map(_number, values)]
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4f}".rstrip("0").rstrip(".")
+    return "-" if value is None else str(value)
+
+
+def _which_is_better(facts: dict[str, Any]) -> str:
+    found, runs = facts["better"], facts["runs"]
+    if found is None:
+        return "which is better can't be said: they have no measure on the same data in common"
+    words, values = " ".join(found["by"]), [f"{value:.6g}" for value in found["values"]]
+    if found["run"] is None:
+        return f"equally good, by {words} ({' and '.join(values)})"
+    one = found["run"]
+    return f"better: {runs[one]['path']}, by {words} ({values[one]} against {values[1 - one]})"
+
+
+def _sums_in_another_order(facts: dict[str, Any]) -> bool:
+    """Return True where two runs of fast mode differ in nothing but the number of ranks."""
+    fast = all(about.get("computes", "").startswith("fast mode") for about in facts["about"])
+    return fast and facts["runs"][0]["ranks"] != facts["runs"][1]["ranks"]
+
+
+OTHER_RANKS = (
+    'other numbers of ranks add in another order; with reproducibility.mode = "exact" the bits '
+    "are the same on any number"
+)
 SENTENCES = {
     "data": "data: they were trained on other samples",
     "weights": "weights: they began with other weights (another seed, network or initializer)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,13 +26,8 @@ def command(
     if comm.is_root and as_json:
         print_json(facts)
     elif comm.is_root:
-        for key, value in facts.items():
-            if isinstance(value, dict):
-                say(f"{key}:")
-                for name, part in value.items():
-                    say(f"  {name}: {part}")
-            else:
-                say(f"{key}: {value}")
+        for line in (_of_data if "splits" in facts else _of_checkpoint)(facts):
+            say(line)
 
 
 def _is_data(file: Path) -> bool:
@@ -60,6 +56,52 @@ def _data(file: Path) -> dict[str, Any]:
         },
         "classes": list(data.class_names),
     }
+
+
+def _of_data(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what people are told of a data file."""
+    from disttrain.data import in_words
+
+    yield f"data file: {facts['path']}"
+    for name, split in facts["splits"].items():
+        yield (
+            f"{name}: {split['rows']:,} rows of {in_words(tuple(split['shape']))} "
+            f"({split['dtype']}), targets: {split['targets']}"
+        )
+    yield from _classes(facts["classes"])
+
+
+def _of_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what people are told of a checkpoint."""
+    from disttrain.data import in_words
+
+    data, last, best = facts["data"], facts["last"], facts["best_validation_loss"]
+    yield f"checkpoint: {facts['path']}"
+    yield f"run: {facts['name']}, step {facts['step']:,}, epoch {facts['epoch']:g}"
+    yield f"digest: {facts['digest']}"
+    yield "parameters:"
+    for name, tensor in facts["parameters"].items():
+        yield f"  {name}: {tensor}"
+    yield f"data path: {data['path']}"
+    yield f"samples: {', '.join(f'{n:,} {split}' for split, n in data['samples'].items())}"
+    shape = tuple(data.get("shape", [data["inputs"]]))
+    yield f"a sample: {in_words(shape)} ({data['input_dtype']})"
+    yield f"normalization: {facts['normalization']}"
+    yield from _classes(data["class_names"] or range(data["classes"]))
+    if best is not None:
+        yield f"least validation loss: {best:.6g} at step {facts['best_step']:,}"
+    if last:
+        shown = (name for name in LAST if last.get(name) is not None)
+        numbers = (f"{name.replace('_', ' ')} {last[name]:.4g}" for name in shown)
+        yield f"last interval: {', '.join(numbers)}"
+
+
+LAST = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate")
+
+
+def _classes(names: Sequence[Any]) -> Iterator[str]:
+    if names:
+        yield f"classes: {len(names)} ({', '.join(map(str, names))})"
 
 
 def _checkpoint(file: Path) -> dict[str, Any]:

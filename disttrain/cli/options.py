@@ -61,8 +61,8 @@ def listen(quiet: bool = False, verbose: bool = False) -> None:
     journal.listen(verbose)
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output; numbers that are not finite as null."""
+def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Print a JSON object, or a list of them, as one line; numbers that are not finite as null."""
     put(json.dumps(_finite(value), allow_nan=False))
 
 

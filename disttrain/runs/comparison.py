@@ -8,6 +8,7 @@ from typing import Any
 from disttrain import config
 from disttrain.errors import CheckpointError
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.outcomes import better, outcome_of
 from disttrain.runs.resumption import FREE, flat
 from disttrain.training.integrity.chain import read
 
@@ -30,19 +31,25 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     - "settings": the same samples, but a setting differs on which updates depend;
     - "arithmetic": the same samples and settings, but the results differ.
 
-    `settings` lists the keys that differ and that a step may depend on, `about` what each run
-    computed with. Raises CheckpointError for a folder without a run or digests, or whose digests
-    were changed.
+    Where their intervals end at other steps, `equal` is None. `settings` lists the keys that differ
+    and that a step may depend on, `about` what each run computed with, `runs` what each came to and
+    `better` which is better (`outcomes.better`; None where their data differ). Raises
+    CheckpointError for a folder without a run or digests, or whose digests were changed.
     """
     runs = [_records(path) for path in (a, b)]
     settings = _differences(a, b)
     common = sorted(runs[0].keys() & runs[1].keys())
-    refuse_nothing_in_common(a, b, common)
     facts: dict[str, Any] = {
-        "equal": True, "compared": common, "step": None, "tensor": None, "vectors": [],
-        "cause": None, "settings": settings, "last": [max(run) for run in runs],
+        "equal": True if any(common) else None, "compared": common, "step": None, "tensor": None,
+        "vectors": [], "cause": None, "settings": settings, "last": [max(run) for run in runs],
         "about": [run[min(run)].get("about", {}) for run in runs],
+        "runs": (outcomes := [outcome_of(path) for path in (a, b)]),
     }  # fmt: skip
+    same_loss = not any(line.startswith("model.loss:") for line in settings)
+    comparable = facts["about"][0].get("data") == facts["about"][1].get("data")
+    facts["better"] = better(outcomes, same_loss) if comparable else None
+    if not any(common):
+        return facts
     vectors = [_vectors(run) for run in runs]
     for step in common:
         one, other = (
@@ -62,14 +69,6 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
             "cause": _cause(step, order, settings, facts["about"]),
         }  # fmt: skip
     return facts
-
-
-def refuse_nothing_in_common(a: Path, b: Path, common: list[int]) -> None:
-    """Raise CheckpointError where two runs can be compared at their beginning at most."""
-    if not any(common):
-        raise CheckpointError(
-            f"{a} and {b} have no interval in common: their intervals end at other steps"
-        )
 
 
 def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[str, Any]]) -> str:
@@ -110,7 +109,7 @@ def _differences(a: Path, b: Path) -> list[str]:
     """Return the keys of the run files that differ, with both values, but for those set apart."""
     one, other = (flat(config.read(path / "run.toml").model_dump()) for path in (a, b))
     return [
-        f"{key}: {one.get(key)!r} and {other.get(key)!r}"
+        f"{key}: {one.get(key, 'nothing')!r} and {other.get(key, 'nothing')!r}"
         for key in sorted(one | other)
         if one.get(key) != other.get(key)
         and not any(key == apart or key.startswith(apart + ".") for apart in APART)

@@ -210,7 +210,9 @@ def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]
 
 
 def flat(table: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as one, with dotted keys."""
+    """Return nested tables, and lists of tables, as one, with dotted keys."""
+    if isinstance(table, list | tuple) and table and isinstance(table[0], dict):
+        table = {str(number): item for number, item in enumerate(table)}
     if not isinstance(table, dict):
         return {prefix: table}
     return {

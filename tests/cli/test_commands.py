@@ -128,6 +128,17 @@ def test_evaluate_repeats_the_summary(trained):
     assert "(step 5), train: loss " in result.stdout
 
 
+def test_evaluate_shows_several_networks_in_one_table(trained):
+    both = ("evaluate", "out", "out/checkpoints/step-00000005.h5")
+    lines = trained.run(*both).stdout.splitlines()
+    assert lines[0].split() == ["step", "split", "rows", "loss", "accuracy"]
+    assert [line.split()[1] for line in lines[1:]] == ["15", "5"]
+    found = json.loads(trained.run(*both, "--json").stdout)
+    assert [score["step"] for score in found] == [15, 5]
+    assert found[0]["accuracy"] == trained.summary("out")["test"]["accuracy"]
+    assert lines[1].endswith(f"{100 * found[0]['accuracy']:.2f} %")
+
+
 def test_predict_writes_a_row_for_each_sample(trained):
     with h5py.File(trained.folder / "blobs.h5") as file:
         np.save(trained.folder / "inputs.npy", file["test/inputs"][...])

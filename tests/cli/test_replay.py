@@ -140,6 +140,18 @@ def test_equal_runs(runs):
     assert "equal at all 5 intervals" in runs.run("compare", "base", "again").stdout
 
 
+def test_which_run_is_better(runs):
+    facts = compared(runs, "base", "slower")
+    losses = [runs.summary(name)["validation"]["loss"] for name in ("base", "slower")]
+    assert losses[0] < losses[1], "the test needs a worse run"
+    assert facts["better"] == {"run": 0, "by": ["validation", "loss"], "values": losses}
+    assert [run["ranks"] for run in facts["runs"]] == [1, 1]
+    said = runs.run("compare", "slower", "base").stdout
+    assert f"better: base, by validation loss ({losses[0]:.6g} against {losses[1]:.6g})" in said
+    facts = compared(runs, "base", "data")
+    assert facts["better"] is None, "other samples, other losses"
+
+
 def test_what_no_step_depends_on_does_not_count(runs):
     facts = compared(runs, "base", "apart")
     assert facts["equal"] is True
@@ -185,4 +197,5 @@ def test_other_arithmetic_is_named_with_what_computed(runs, done):
     assert facts["cause"] == "arithmetic"
     said = runs.run("compare", "base", "again").stdout
     assert "equal up to step 4, different at step 8" in said
-    assert "the first computed with exact mode, " in said
+    assert "base: 1 rank, exact mode, " in said
+    assert "again: 2 ranks, exact mode, " in said

@@ -59,7 +59,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/allreduce.py
+	$(BIN)/disttrain launch -n 2 bench allreduce
 
 docs-check: $(STAMP)
 	$(BIN)/python docs/build.py --check

@@ -24,6 +24,7 @@ FLOORS = {
     "api": 7,
     "report": 7,
     "launch": 7,
+    "bench": 7,
     "runs": 6,
     "advice": 5,
     "training": 4,

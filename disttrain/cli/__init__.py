@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from disttrain.cli import (
+    bench,
     check,
     compare,
     doctor,
@@ -94,6 +95,7 @@ app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)
+app.add_typer(bench.app, name="bench")
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 app.command("template")(template.command)
 

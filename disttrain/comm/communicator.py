@@ -84,6 +84,10 @@ class Communicator(ABC):
         """Overwrite `array` (host memory, contiguous) with rank 0's."""
 
     @abstractmethod
+    def pass_on(self, out: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> None:
+        """Send `out` to the next rank and overwrite `into` with what the one before sends."""
+
+    @abstractmethod
     def barrier(self) -> None:
         """Return when every rank has called it."""
 

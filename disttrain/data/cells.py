@@ -13,7 +13,10 @@ from disttrain.errors import DataError
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Place", "as_numbers", "as_texts", "class_of", "number_in"]
+__all__ = ["NA", "Place", "as_numbers", "as_texts", "class_of", "number_in"]
+
+NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
+"""Cells that say that a value is missing. In a column of classes only "" does, and numbers."""
 
 Place = Callable[[int, int], str]
 """(Row, column) of a table → the words for it: file, line and name of the column."""
@@ -55,8 +58,13 @@ def as_numbers(cells: pandas.Series, column: int, place: Place, decimal: str = "
 
 
 def number_in(text: str, decimal: str = ".") -> float:
-    """Return the number that `text` is; truth values are 1 and 0, what is no number is NaN."""
+    """Return the number that `text` is; truth values are 1 and 0, what is no number is NaN.
+
+    With another decimal sign a point could mean thousands, so it is not taken for one.
+    """
+    if decimal != ".":
+        text = text.replace(".", "?").replace(decimal, ".")
     try:
-        return float(text.replace(decimal, ".") if decimal != "." else text)
+        return float(text)
     except ValueError:
         return {"true": 1.0, "false": 0.0}.get(text.lower(), np.nan)

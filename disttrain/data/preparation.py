@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from disttrain.data.cells import Place, as_numbers, as_texts, class_of
+from disttrain.data.cells import NA, Place, as_numbers, as_texts, class_of
 from disttrain.data.format import Array
 from disttrain.errors import DataError
 
@@ -240,6 +240,5 @@ class Preparation:
         return found
 
     def _class(self, text: str) -> int:
-        if not text:
-            return -1
-        return self._numbers.get(text, self._numbers.get(class_of(text), -2))
+        found = self._numbers.get(text, self._numbers.get(class_of(text), -2))
+        return -1 if found < 0 and text in NA else found

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from disttrain.data.cells import number_in
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
@@ -59,6 +61,8 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     lines = text.splitlines(keepends=True)
     if "\0" in lines[0] if lines else False:
         raise DataError(f"{path} is not a table of text: check the path")
+    if re.match(r"\s*(\{|\[\s*[\[{])", text):
+        raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
     if len(start) == HEAD_BYTES and len(lines) <= 1:
         raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
     separator = said.group(1) if said else _separator(lines, decimal)
@@ -97,12 +101,23 @@ def _separator(lines: Sequence[str], decimal: str) -> str:
         count = _everywhere([line.count(separator) for line in outside])
         if count > most:
             best, most = separator, count
-    if best:
+    if best and not (best == "\t" and _blanks_between_numbers(outside)):
         return best
     if _everywhere([len(line.split()) - 1 for line in outside]):
         return BLANKS
     # Lines differ, as where one is wrong, or where rows are named: the first one decides.
     return max((mark for mark in ";\t|," if mark != decimal), key=outside[0].count)
+
+
+def _blanks_between_numbers(lines: Sequence[str]) -> bool:
+    """Tell whether blanks separate the numbers of all lines, and tabs only some of the cells."""
+    cells = [[cell.split() for cell in line.split("\t")] for line in lines[1:] or lines]
+    return all(any(len(words) > 1 and _numeric(words) for words in row) for row in cells)
+
+
+def _numeric(words: Sequence[str]) -> bool:
+    """Tell whether most words are numbers; ? or NA may stand among them."""
+    return sum(not np.isnan(number_in(word)) for word in words) > len(words) / 2
 
 
 def _everywhere(counts: list[int]) -> int:

@@ -84,6 +84,8 @@ def _unpacked(raw: BinaryIO, way: str, path: Path) -> Any:
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:
     members = [member for member in archive.infolist() if not member.is_dir()]
+    if "[Content_Types].xml" in archive.namelist():
+        raise DataError(f"{path} is a workbook of Excel or the like: save its sheet there as CSV")
     if len(members) != 1:
         names = ", ".join(repr(member.filename)[1:-1] for member in members[:5])
         raise DataError(

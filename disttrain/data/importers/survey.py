@@ -32,8 +32,8 @@ class Survey:
     `present` cells are not empty; of those that are numbers `least`, `most`, `total`, and whether
     all are `whole`. `odd[n]` is the row of the first cell of column `n` that is no number, where
     there is one; `texts[n]` counts the different cells of such a column, complete if no block of it
-    was of numbers alone, and of a column that was to be read as text. `counting` tells whether the
-    first column numbers the rows.
+    was of numbers alone, and of a column that was to be read as text. `first` are the cells of the
+    first column as long as all are whole numbers, else None.
     """
 
     rows: int
@@ -45,8 +45,17 @@ class Survey:
     total: Array
     whole: Array
     texts: dict[int, dict[str, int]]
+    decimal: str
     odd: dict[int, int] = field(default_factory=dict)
-    counting: bool = True
+    first: list[Array] | None = field(default_factory=list)
+
+    @property
+    def numbers_rows(self) -> bool:
+        """Tell whether the first column is another whole number of 0 or more in every row."""
+        if self.first is None:
+            return False
+        cells = np.concatenate(self.first)
+        return len(cells) > 0 and cells.min() >= 0 and len(np.unique(cells)) == len(cells)
 
     def missing(self, number: int) -> int:
         """Return how many cells of a column are missing."""
@@ -72,7 +81,7 @@ def survey(table: Table, decimal: str, texts: Collection[int], classes: Collecti
     found = Survey(
         0, np.zeros(count, np.int64), np.zeros(count, np.int64), np.full(count, -1),
         np.full(count, np.inf), np.full(count, -np.inf), np.zeros(count), np.ones(count, bool),
-        {number: {} for number in texts},
+        {number: {} for number in texts}, decimal,
     )  # fmt: skip
     for block in table.blocks(texts, classes):
         if not len(block):
@@ -82,7 +91,7 @@ def survey(table: Table, decimal: str, texts: Collection[int], classes: Collecti
             values = block.to_numpy(np.float64, na_value=np.nan)
             filled = ~np.isnan(values)
         else:
-            values, filled = _values(found, block, plain, decimal, texts)
+            values, filled = _values(found, block, plain, texts)
         _add(found, values, filled)
     if not found.rows:
         raise DataError(f"{table.path} holds a header but no rows: add rows")
@@ -90,9 +99,8 @@ def survey(table: Table, decimal: str, texts: Collection[int], classes: Collecti
 
 
 def _values(
-    found: Survey, block: pandas.DataFrame, plain: Sequence[int], decimal: str,
-    texts: Collection[int],
-) -> tuple[Array, Array]:  # fmt: skip
+    found: Survey, block: pandas.DataFrame, plain: Sequence[int], texts: Collection[int]
+) -> tuple[Array, Array]:
     """Return the numbers of a block, NaN where a cell is none, and where there are cells at all."""
     values = np.full(block.shape, np.nan)
     if plain:
@@ -102,7 +110,9 @@ def _values(
         cells = as_texts(block[number])
         filled[:, number] = list(map(bool, cells))
         if number not in texts:
-            values[:, number] = [number_in(cell, decimal) if cell else np.nan for cell in cells]
+            values[:, number] = [
+                number_in(cell, found.decimal) if cell else np.nan for cell in cells
+            ]
             odd = filled[:, number] & np.isnan(values[:, number])
             if not odd.any():
                 continue
@@ -127,6 +137,8 @@ def _add(found: Survey, values: Array, filled: Array) -> None:
     gaps = (found.first_missing < 0) & ~filled.all(axis=0)
     found.first_missing[gaps] = found.rows + np.argmin(filled[:, gaps], axis=0)
     found.present += filled.sum(axis=0)
-    first = found.least[0]
-    found.counting &= bool((values[:, 0] == first + found.rows + np.arange(len(values))).all())
+    if found.first is not None:
+        found.first.append(values[:, 0].copy())
+        if not (found.whole[0] and numbers[:, 0].all()):
+            found.first = None
     found.rows += len(values)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from disttrain.data.cells import NA
 from disttrain.data.importers.dialect import BLANKS, HEAD_BYTES, Dialect, sniff, words_of
 from disttrain.data.importers.source import RATIO, SMALL, open_source, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
@@ -24,9 +25,6 @@ BLOCK_CELLS, MOST_ROWS = 8 << 20, 1 << 16
 """Cells of a table, and rows, read at once: each column of a block costs time of its own."""
 
 MOST_COLUMNS = 1 << 18
-NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
-"""Cells that say that a value is missing. In a column of classes only "" does."""
-
 PARQUET = b"PAR1"
 
 
@@ -177,7 +175,7 @@ class ParquetTable:
         self.path = path
         with self._sentences():
             file = _pyarrow().ParquetFile(path)
-            self.names: list[str] = list(file.schema_arrow.names)
+            self.names: list[str] = _index_first(file.schema_arrow)
             cells = file.metadata.num_rows * len(self.names)
             nested = any(kind.num_fields for kind in file.schema_arrow.types)
         if nested:
@@ -206,7 +204,7 @@ class ParquetTable:
                 batch = next(batches, None)
                 if batch is None:
                     return
-                block = batch.to_pandas(ignore_metadata=True)
+                block = batch.select(self.names).to_pandas(ignore_metadata=True)
             block.columns = range(len(self.names))
             block.index = range(start, start + len(block))
             start += len(block)
@@ -227,6 +225,14 @@ class ParquetTable:
         except Exception as error:
             said = re.sub(r"\s+", " ", str(error))
             raise DataError(f"{self.path} is a damaged Parquet file ({said:.200})") from error
+
+
+def _index_first(schema: Any) -> list[str]:
+    """Return the names of columns, those of pandas' index first, as in its tables of text."""
+    names = list(schema.names)
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    first = [name for name in index if isinstance(name, str) and name in names]
+    return first + [name for name in names if name not in first]
 
 
 def _pyarrow() -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 from disttrain.data.cells import Place
 from disttrain.data.format import Array, check_splits, check_weights
 from disttrain.data.importers import Imported
-from disttrain.data.importers.learn import Options, learn
+from disttrain.data.importers.columns import Options
+from disttrain.data.importers.learn import learn
 from disttrain.data.importers.source import kept
 from disttrain.data.importers.spool import Spool
 from disttrain.data.importers.table import Table, open_table

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from disttrain.data.dataset import Split
-from disttrain.data.importers.learn import Options, find_targets
+from disttrain.data.importers.columns import Options, find_targets
 from disttrain.data.importers.source import kept
 from disttrain.data.importers.table import Table, open_table
 from disttrain.data.importers.tables import rows_of

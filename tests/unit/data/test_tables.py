@@ -249,8 +249,25 @@ def test_an_index_column_is_left_out_and_a_nameless_one_that_counts_nothing_is_n
     assert "left out the first column, '', which names or numbers the rows" in imported.notes
     assert columns(table("rownames,a,label\n1,5,x\n2,6,y\n")) == ["a"]
     assert columns(table("id,a,label\nanna,5,x\nbert,6,y\n")) == ["a"]
-    assert columns(table("ID,a,label\n8,5,x\n2,6,y\n")) == ["ID", "a"]
-    assert columns(table(",a,label\n7,5,x\n3,6,y\n")) == ["", "a"]
+    # Rows in another order, as where some of a table were taken for testing.
+    assert columns(table("ID,a,label\n8,5,x\n2,6,y\n")) == ["a"]
+    assert columns(table(",a,label\n7,5,x\n3,6,y\n")) == ["a"]
+    for cells in ((7, 7), (1.5, 3), (-1, 3), ("", 3)):
+        text = "\n".join(f"{cell},5,{kind}" for cell, kind in zip(cells, "xy", strict=True))
+        assert columns(table(f"nr,a,label\n{text}\n"), missing="mean") == ["nr", "a"], cells
+
+
+def test_the_index_of_pandas_in_a_parquet_file_is_no_input_and_no_target(tmp_path):
+    frame = pandas.DataFrame({"a": [1.5, 2.5, 3.5], "b": [4, 5, 6], "kind": list("xyx")})
+    path = tmp_path / "t.parquet"
+    for index in (frame.index[::-1], pandas.Index([7, 3, 9], name="id")):
+        frame.set_index(index).to_parquet(path)
+        imported = import_table(path)
+        assert [c.name for c in imported.preparation.columns] == ["a", "b"]
+        assert imported.preparation.targets == ("kind",)
+        inputs, targets = imported.splits["train"]
+        np.testing.assert_array_equal(inputs, [[1.5, 4], [2.5, 5], [3.5, 6]])
+        np.testing.assert_array_equal(targets, [0, 1, 0])
 
 
 def test_utf_16_as_excel_writes_it(table):
@@ -653,3 +670,54 @@ def test_weights_are_one_column_that_is_not_the_target_and_not_all_0(table):
             import_table(table(WEIGHED), Options(weights=words))
     with pytest.raises(DataError, match="all weights are 0"):
         import_table(table("a,w,label\n1,0,x\n2,0,y\n"), Options(weights="w"))
+
+
+def test_na_among_numbers_of_the_target_is_no_class(table):
+    rows = [f"{n},{n % 3 if n % 5 else 'NA'}" for n in range(60)]
+    path = table("a,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="line 2, column 'label': the cell is empty"):
+        import_table(path)
+    imported = import_table(path, Options(missing="drop"))
+    assert imported.preparation.classes == ("0", "1", "2")
+    inputs, targets = imported.splits["train"]
+    np.testing.assert_array_equal(targets, inputs[:, 0] % 3)
+    assert len(targets) == 48
+    quantities = [f"{n},{n + 0.5 if n % 5 else 'NA'}" for n in range(60)]
+    imported = import_table(table("a,b\n" + "\n".join(quantities)), Options(missing="drop"))
+    assert imported.preparation.classes == ()
+    assert len(imported.splits["train"][1]) == 48
+
+
+def test_na_among_names_of_classes_is_one_and_that_is_said(table):
+    imported = import_table(table("a,label\n1,NA\n2,DE\n3,NA\n4,DE\n"))
+    assert imported.preparation.classes == ("DE", "NA")
+    assert any("'NA' is a class" in note and "--na NA" in note for note in imported.notes)
+
+
+def test_thousands_are_no_decimals(table):
+    with pytest.raises(DataError, match="without commas if these are for thousands"):
+        import_table(table('a,label\n"23,288",x\n5,y\n'))
+    with pytest.raises(DataError, match=r"line 3, column 'a': '1.234' is not a number"):
+        import_table(table("a;label\n1,5;x\n1.234;y\n2,5;x\n"), Options(decimal=","))
+
+
+def test_blanks_between_numbers_and_one_tab_before_a_name(table):
+    text = '18.0   8   307.0\t"chevrolet chevelle"\n15.0   8   ?\t"buick skylark"\n'
+    imported = import_table(table(text), Options(target="1", drop="4", missing="mean", na=("?",)))
+    np.testing.assert_array_equal(imported.splits["train"][0], [[8, 307], [8, 307]])
+    names = import_table(table("kind\tlength\nIris setosa\t5.1\nIris virginica\t6.1\n"))
+    assert names.preparation.targets == ("length",)
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2]}\n', '[{"a": 1}, {"a": 2}]\n', "[[1,2],[3,4]]\n"])
+def test_json_is_said_to_be_json(table, text):
+    with pytest.raises(DataError, match="is JSON"):
+        import_table(table(text))
+
+
+def test_a_workbook_is_said_to_be_one(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(DataError, match=r"workbook of Excel.*as CSV"):
+        import_table(tmp_path / "a.xlsx")

@@ -22,6 +22,9 @@ from disttrain.training import Callback, Report, Run
 
 __all__ = ["Progress", "Warnings"]
 
+# Without a terminal: seconds until the first line inside an interval, and between two of them.
+FIRST, AGAIN = 10.0, 60.0
+
 
 class Warnings(Callback):
     """Prints on standard error what people must see even where they asked for silence."""
@@ -65,7 +68,7 @@ class Progress(Callback):
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
             console=self._console, transient=True,
         ) if watched else None  # fmt: skip
-        self._shown = 0.0
+        self._shown = self._due = 0.0
         self._silent: dict[str, str] = {}
 
     def on_message(self, line: str) -> None:
@@ -96,6 +99,7 @@ class Progress(Callback):
             f"{run.steps_per_epoch} steps an epoch, {training.epochs} epochs"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")
         )
+        self._due = time.monotonic() + FIRST
         if self._bar:
             self._task = self._bar.add_task(
                 "", total=run.total_steps, completed=run.state.step, epoch=run.epoch, speed=""
@@ -103,20 +107,17 @@ class Progress(Callback):
             self._bar.start()
 
     def on_step(self, run: Run, step: int) -> None:
-        """Move the bar, ten times a second at most."""
+        """Move the bar, ten times a second at most; without one, print a line now and then."""
         now = time.monotonic()
         if self._bar and now - self._shown > 0.1:
             self._shown = now
-            state = run.state
-            speed = ""
-            if state.samples:
-                speed = (
-                    f"{state.samples / state.seconds:,.0f} samples/s  "
-                    f"loss {state.loss / state.samples:.4f}"
-                )
-                if run.dataset.classes:
-                    speed += f"  accuracy {state.correct / state.samples:.4f}"
-            self._bar.update(self._task, completed=step, epoch=run.epoch, speed=speed)
+            self._bar.update(self._task, completed=step, epoch=run.epoch, speed=_speed(run))
+        elif self._bar is None and now > self._due:
+            self._due = now + AGAIN
+            self.on_message(
+                f"epoch {run.epoch:6.2f}/{run.settings.training.epochs}  step {step:,} of "
+                f"{run.total_steps:,}  {_speed(run)}"
+            )
 
     def on_interval(self, run: Run, report: Report) -> None:
         """Print one line with the interval's losses and accuracies, and the time left."""
@@ -135,6 +136,7 @@ class Progress(Callback):
         left = (run.total_steps - run.state.step) * per_step
         parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
         self.on_message("  ".join(parts))
+        self._due = time.monotonic() + AGAIN
         silent = silence(run)
         for name, line in silent.items():
             if name not in self._silent:
@@ -177,3 +179,14 @@ class Progress(Callback):
         curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
         self.on_message(f"{'curves:':12}{folder / curves}")
         self.on_message(f"{'summary:':12}{folder / 'summary.json'}")
+
+
+def _speed(run: Run) -> str:
+    """Return the speed, and loss and accuracy, of the interval so far; "" at its beginning."""
+    state = run.state
+    if not state.samples:
+        return ""
+    words = f"{state.samples / state.seconds:,.0f} samples/s  loss {state.loss / state.samples:.4f}"
+    if run.dataset.classes:
+        words += f"  accuracy {state.correct / state.samples:.4f}"
+    return words

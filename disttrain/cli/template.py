@@ -25,12 +25,21 @@ def command(
     ],
     run_file: Annotated[Path, typer.Argument(metavar="[RUN.toml]")] = Path("RUN.toml"),
     ranks: Annotated[
-        int | None, typer.Option(min=1, help="All ranks [default: one per node].")
+        int | None, typer.Option("--ranks", "-n", min=1, help="All ranks [default: one per node].")
     ] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="How many nodes.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", "-N", min=1, help="How many nodes.")] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="Cores for each rank.")] = 1,
     gpus: Annotated[bool, typer.Option("--gpus", help="A GPU for each rank.")] = False,
-    time: Annotated[str, typer.Option(metavar="HH:MM:SS", help="Time limit.")] = "01:00:00",
+    time: Annotated[
+        str, typer.Option("--time", "-t", help="Time limit: 01:30:00, 90 (minutes), 1-12:00:00.")
+    ] = "01:00:00",
+    memory: Annotated[str, typer.Option("--memory", "--mem", help="Of a node, as in 64G.")] = "",
+    partition: Annotated[
+        str, typer.Option("--partition", "--queue", "-p", "-q", help="Where the job waits.")
+    ] = "",
+    account: Annotated[
+        str, typer.Option("--account", "--project", "-A", help="Whose time it is.")
+    ] = "",
     program: Annotated[
         str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
     ] = "",
@@ -44,7 +53,7 @@ def command(
     title, wants_gpu = _asked_by(run_file)
     site = Site(
         str(run_file), title, ranks or nodes, nodes, time, program or _this(), cpus,
-        gpus or wants_gpu,
+        gpus or wants_gpu, memory=memory, partition=partition, account=account,
     )  # fmt: skip
     if output and output.exists() and run_file.exists() and output.samefile(run_file):
         raise UsageError(f"--output {output} is the run file itself: choose another name")

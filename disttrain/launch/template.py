@@ -22,7 +22,9 @@ FILES = {
     "hosts": ("hosts.txt", "hosts"),
 }
 GRACE_SECONDS = 120
-TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
+# As schedulers take it: 90 (minutes), 30:00, 01:30:00, 1-12 (a day and 12 hours), 1-12:00:00.
+TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::([0-5]\d))?(?::([0-5]\d))?")
+MEMORY = re.compile(r"([1-9]\d*) ?([MGT])(?:i?B)?", re.IGNORECASE)
 # Words that need no quotes in a shell.
 PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_][A-Za-z0-9@%+=:,./_-]*")
 # The longest name of a Service in Kubernetes, less what the operator adds.
@@ -34,8 +36,10 @@ class Site:
     """What a run needs of a cluster.
 
     `ranks` on `nodes`, each with `cpus` cores and, with `gpus`, a GPU of its own; `time` as in
-    "01:30:00". `program` is the command `disttrain` as all nodes find it. `grace` is how many
-    seconds before the end of its time a training is asked to save.
+    "01:30:00", "90" (minutes) or "1-12:00:00"; `memory` of a node as in "64G"; `partition` is what
+    other schedulers call a queue, `account` what they call a project. `program` is the command
+    `disttrain` as all nodes find it. `grace` is how many seconds before the end of its time a
+    training is asked to save.
     """
 
     run_file: str
@@ -47,6 +51,9 @@ class Site:
     cpus: int = 1
     gpus: bool = False
     grace: int = GRACE_SECONDS
+    memory: str = ""
+    partition: str = ""
+    account: str = ""
 
     def values(self, script: str) -> dict[str, str]:
         """Return what stands in for each placeholder. Raises UsageError for what can't be."""
@@ -55,8 +62,8 @@ class Site:
                 f"--ranks {self.ranks} can't be divided among --nodes {self.nodes}: give a "
                 f"multiple, as in --ranks {-(-self.ranks // self.nodes) * self.nodes}"
             )
-        for word in (self.run_file, self.program, script):
-            if not PLAIN.fullmatch(word):
+        for word in (self.run_file, self.program, script, self.partition, self.account):
+            if word and not PLAIN.fullmatch(word):
                 raise UsageError(f"{word!r} can't stand in a batch script: rename it")
         each, seconds = self.ranks // self.nodes, self._seconds()
         lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
@@ -73,7 +80,7 @@ class Site:
             "per_node": str(each),
             "cpus": str(self.cpus),
             "node_cpus": str(each * self.cpus),
-            "time": self.time,
+            "time": f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}",
             "grace": str(self.grace),
             "limit": str(seconds),
             "seconds": str(seconds - self.grace),
@@ -87,14 +94,50 @@ class Site:
             "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
             "image": "disttrain-gpu" if self.gpus else "disttrain",
             "kubernetes_gpus": f", nvidia.com/gpu: {each}" if self.gpus else "",
+            **self._memory(each), **self._shares(),
+        }  # fmt: skip
+
+    def _memory(self, each: int) -> dict[str, str]:
+        """Return what states the memory of a node; Grid Engine counts that of a slot."""
+        read = MEMORY.fullmatch(self.memory)
+        if self.memory and read is None:
+            raise UsageError(f"--memory {self.memory}: write it as in 500M, 64G or 1T, for a node")
+        count, unit = (read[1], read[2].upper()) if read else ("", "")
+        slot = -(-int(count or 0) * {"": 0, "M": 1, "G": 1 << 10, "T": 1 << 20}[unit] // each)
+        lines = {
+            "slurm_memory": f"#SBATCH --mem={count}{unit}",
+            "pbs_memory": f":mem={count}{unit.lower()}b",
+            "lsf_memory": f'#BSUB -R "rusage[mem={count}{unit}B]"',
+            "gridengine_memory": f"#$ -l h_vmem={slot}M",
+            "kubernetes_memory": f", memory: {count}{unit}i",
         }
+        return lines if read else dict.fromkeys(lines, "")
+
+    def _shares(self) -> dict[str, str]:
+        """Return the lines that say in which queue a job waits and whose it is."""
+        lines = {}
+        for name, queue, account in (
+            ("slurm", "#SBATCH --partition=", "#SBATCH --account="),
+            ("pbs", "#PBS -q ", "#PBS -A "),
+            ("lsf", "#BSUB -q ", "#BSUB -P "),
+            ("gridengine", "#$ -q ", "#$ -P "),
+        ):
+            lines[f"{name}_partition"] = queue + self.partition if self.partition else ""
+            lines[f"{name}_account"] = account + self.account if self.account else ""
+        return lines
 
     def _seconds(self) -> int:
         read = TIME.fullmatch(self.time)
         if read is None:
-            raise UsageError(f"--time {self.time}: write it as HH:MM:SS, as in 01:30:00")
-        hours, minutes, seconds = map(int, read.groups())
-        whole = hours * 3600 + minutes * 60 + seconds
+            raise UsageError(
+                f"--time {self.time}: write it as HH:MM:SS, as in 01:30:00, as minutes, as in 90, "
+                "or as days-hours, as in 1-12:00:00"
+            )
+        days, first, *rest = read.groups()
+        parts = [int(part) for part in (first, *rest) if part]
+        # Slurm's way: hours stand first after days or where there are three numbers, else minutes.
+        units = (3600, 60, 1) if days or len(parts) == 3 else (60, 1)
+        whole = int(days or 0) * 24 * 3600 + sum(n * u for n, u in zip(parts, units, strict=False))
         if whole <= self.grace:
             raise UsageError(f"--time {self.time} leaves no time: give more than {self.grace} s")
         return whole
@@ -107,6 +150,8 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
     """
     if template not in FILES:
         raise UsageError(f"no template {template!r}: there are {', '.join(FILES)}")
+    if template in ("kubernetes", "hosts") and (site.partition or site.account):
+        raise UsageError(f"--partition and --account are for schedulers, and {template} has none")
     if template == "gridengine" and site.cpus > 1:
         raise UsageError(
             "--cpus is not for gridengine, where a slot is a rank: choose a parallel environment "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from disttrain.launch.template import FILES
+from disttrain.launch.template import FILES, Site, fill
 from tests.cli.shell import ROOT, sentence
 
 EXAMPLES = ROOT / "launch" / "examples"
@@ -79,6 +79,38 @@ def test_the_gpus_of_a_node_are_there_for_all_its_ranks(shell):
     assert "#SBATCH --gpus-per-task=1" in shell.run("template", "slurm-srun", *size).stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("90", 5400), ("90:30", 5430), ("1:30:00", 5400), ("26:00:00", 93600), ("1-00", 86400),
+        ("1-02:30", 95400), ("1-00:00:00", 86400), ("2-12:30:05", 217805),
+    ],
+)  # fmt: skip
+def test_times_are_those_of_slurm(given, seconds):
+    site = Site("run.toml", "run", 2, 1, given)
+    assert int(site.values("script")["limit"]) == seconds
+    hours, minutes, left = map(int, site.values("script")["time"].split(":"))
+    assert hours * 3600 + minutes * 60 + left == seconds
+
+
+ASKED = {
+    "slurm": ("#SBATCH --mem=64G", "#SBATCH --partition=long", "#SBATCH --account=p1"),
+    "slurm-srun": ("#SBATCH --mem=64G", "#SBATCH --partition=long", "#SBATCH --account=p1"),
+    "pbs": ("mpiprocs=4:mem=64gb", "#PBS -q long", "#PBS -A p1"),
+    "lsf": ('#BSUB -R "rusage[mem=64GB]"', "#BSUB -q long", "#BSUB -P p1"),
+    "gridengine": ("#$ -l h_vmem=16384M", "#$ -q long", "#$ -P p1"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_memory_queue_and_account_are_asked_for(name):
+    site = Site("run.toml", "run", 8, 2, "90", memory="64G", partition="long", account="p1")
+    text = fill(name, site)
+    assert all(words in text for words in ASKED[name])
+    plain = fill(name, Site("run.toml", "run", 8, 2, "90"))
+    assert not any(words in plain for words in ASKED[name])
+
+
 def test_a_script_names_the_file_that_it_is_in(shell):
     (shell.folder / "jobs").mkdir()
     shell.run("template", "pbs", "run.toml", "-o", "jobs/mine.pbs")
@@ -97,7 +129,10 @@ def test_a_run_file_for_gpus_asks_for_gpus(shell):
         (("torque",), "no template 'torque': there are slurm, slurm-srun"),
         (("slurm", "missing.toml"), "run file missing.toml: No such file"),
         (("slurm", "run.toml", "--ranks", 3, "--nodes", 2), "as in --ranks 4"),
-        (("pbs", "run.toml", "--time", "90"), "write it as HH:MM:SS"),
+        (("pbs", "run.toml", "--time", "tomorrow"), "write it as HH:MM:SS"),
+        (("slurm", "run.toml", "--memory", "64"), "as in 500M, 64G or 1T"),
+        (("kubernetes", "run.toml", "--account", "me"), "are for schedulers"),
+        (("slurm", "run.toml", "--account", "a;b"), "'a;b' can't stand in a batch script"),
         (("pbs", "run.toml", "--time", "00:02:00"), "leaves no time: give more than 120 s"),
         (("slurm", "run.toml", "--program", "a b"), "'a b' can't stand in a batch script"),
         (("pbs", "run.toml", "--time", "00:99:99"), "write it as HH:MM:SS"),

@@ -6,7 +6,10 @@
 # The name of the parallel environment is your site's (qconf -spl), and it decides how many slots
 # are on each host.
 #$ -pe mpi {{ranks}}
+{{gridengine_memory}}
 {{gridengine_gpus}}
+{{gridengine_partition}}
+{{gridengine_account}}
 #$ -l h_rt={{time}}
 #$ -r y
 # Submit from a folder that all nodes share: qsub {{script}}

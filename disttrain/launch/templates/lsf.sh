@@ -2,7 +2,10 @@
 #BSUB -J {{name}}
 #BSUB -n {{ranks}}
 #BSUB -R "span[ptile={{per_node}}] affinity[core({{cpus}})]"
+{{lsf_memory}}
 {{lsf_gpus}}
+{{lsf_partition}}
+{{lsf_account}}
 #BSUB -W {{minutes}}
 #BSUB -o {{name}}-%J.out
 # A job that ends so is queued again, but not one that `bkill` has ended.

@@ -1,6 +1,8 @@
 #!/bin/bash
 #PBS -N {{lettered}}
-#PBS -l select={{nodes}}:ncpus={{node_cpus}}:mpiprocs={{per_node}}{{pbs_gpus}}
+#PBS -l select={{nodes}}:ncpus={{node_cpus}}:mpiprocs={{per_node}}{{pbs_memory}}{{pbs_gpus}}
+{{pbs_partition}}
+{{pbs_account}}
 #PBS -l walltime={{time}}
 #PBS -j oe
 # Submit from a folder that all nodes share: qsub {{script}}

@@ -4,7 +4,10 @@
 #SBATCH --ntasks={{ranks}}
 #SBATCH --ntasks-per-node={{per_node}}
 #SBATCH --cpus-per-task={{cpus}}
+{{slurm_memory}}
 {{slurm_gpus_per_node}}
+{{slurm_partition}}
+{{slurm_account}}
 #SBATCH --time={{time}}
 #SBATCH --output={{name}}-%j.out
 #SBATCH --open-mode=append

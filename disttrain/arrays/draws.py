@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["field", "generator", "permutation"]
+__all__ = ["field", "generator", "key_of", "permutation"]
 
 # Philox makes blocks of four 64-bit numbers, sixteen of 16 bits, and is advanced by whole blocks.
 BLOCK = 4
@@ -44,7 +44,11 @@ def field(rows: int, width: int, first: int, seed: int, purpose: str, *numbers: 
     return raw.view("<u2").reshape(rows, blocks * PER_BLOCK)[:, :width]
 
 
-def _bits(seed: int, purpose: str, *numbers: int) -> np.random.Philox:
+def key_of(seed: int, purpose: str, *numbers: int) -> bytes:
+    """Return the key of a stream: two numbers of 64 bits."""
     text = ":".join([str(seed), purpose, *map(str, numbers)])
-    key = hashlib.sha256(text.encode()).digest()[:16]
-    return np.random.Philox(key=np.frombuffer(key, "<u8"))
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def _bits(seed: int, purpose: str, *numbers: int) -> np.random.Philox:
+    return np.random.Philox(key=np.frombuffer(key_of(seed, purpose, *numbers), "<u8"))

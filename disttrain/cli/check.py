@@ -169,6 +169,7 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
         f"global batch {facts['batch_size']}"
     )
+    say(f"  a step is       {facts['step']}")
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -205,5 +206,6 @@ def describe(run: Run) -> dict[str, Any]:
         "steps_per_epoch": run.steps_per_epoch,
         "steps": run.total_steps,
         "device": network.device.name,
+        "step": f"not recorded: {why}" if (why := run.recordings.why_not) else "recorded",
         "valid": True,
     }

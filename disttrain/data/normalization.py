@@ -56,14 +56,14 @@ class Normalization:
         uint8 in one multiply-add of out's dtype; other types subtract the mean in float64 first,
         because float32 keeps little of a small spread around a large mean.
         """
-        scale, shift = self._factors(out.dtype)
+        scale, shift = self.factors(out.dtype)
         if self.divisor == DIVISOR:
             Cpu.kernels.gather(stored, places, scale, shift, raw, out)
         else:
             np.take(stored, places, axis=0, out=raw, mode="clip")
             np.multiply(raw - self.mean, scale, out=out, casting="unsafe")
 
-    def _factors(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    def factors(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Return `scale` and `shift` with `x = raw * scale + shift`, in `dtype`."""
         if dtype not in self._cache:
             varies = self.deviation > 0

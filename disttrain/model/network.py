@@ -64,6 +64,10 @@ class Network:
                 number > self._first, self.seed, number, pass_,
             )  # fmt: skip
 
+    def contexts(self, pass_: Pass) -> Iterator[Context]:
+        """Yield what each layer works with in a pass of training."""
+        return self._contexts(self._training, pass_)
+
     @property
     def rowwise(self) -> bool:
         """True where the class of every layer states `rowwise = True`.
@@ -79,7 +83,7 @@ class Network:
         calls `pass_.on_ready` after each layer.
         """
         backwards = []
-        for layer, context in zip(self.layers, self._contexts(self._training, pass_), strict=True):
+        for layer, context in zip(self.layers, self.contexts(pass_), strict=True):
             inputs, back = layer.forward(inputs, context)
             backwards.append(back)
 

@@ -23,6 +23,7 @@ from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
+from disttrain.training.recorded import Recordings
 from disttrain.training.schedules import learning_rate
 from disttrain.training.work import Work
 
@@ -95,6 +96,11 @@ class Run(Predictor):
     def host_values(self) -> np.ndarray:
         """Return a copy of the flat vector of parameters on the host."""
         return np.array(self.network.device.get(self.network.values))
+
+    @cached_property
+    def recordings(self) -> Recordings:
+        """The recorded steps of this run."""
+        return Recordings(self)
 
     @cached_property
     def data_fingerprint(self) -> str:

@@ -96,35 +96,48 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
 
     Collective. A rank that fails still sends its message, with `failures = 1`: then all raise.
     """
-    comm, error = run.comm, None
+    comm, error, recording = run.comm, None, run.recordings.of(step)
     try:
         # An overflow is reported once, by the check of the loss below.
         with np.errstate(over="ignore", invalid="ignore"):
-            compute_gradients(run, step)
+            call_back(run, step)
+            run.work.ledger.begin_step()
+            comm.phase("reading a batch")
+            if recording:
+                recording.prepare(step, rate)
+            else:
+                compute_gradients(run, step)
     except BaseException as caught:
         error = caught
-    phase = f"{comm.watch.current} (step {step})"
-    stop = run.preemption.signal is not None
-    totals = run.work.reducer.sum_gradients(run.work.batches.rows(step), error is not None, stop)
+    phase, stop = comm.watch.current, run.preemption.signal is not None
+    if recording and not error:
+        totals = recording.replay(stop)
+    else:
+        rows = run.work.batches.rows(step)
+        totals = run.work.reducer.sum_gradients(rows, error is not None, stop)
     if totals.failures:
-        comm.settle(phase, error)
+        comm.settle(f"{phase} (step {step})", error)
     if not math.isfinite(totals.loss):
         raise diverged(run, f"the loss is {totals.loss}", step)
-    comm.phase("update")
-    with np.errstate(over="ignore", invalid="ignore"):
-        run.optimizer.step(run.work.reducer.totals, rate, totals.samples, step + 1)
+    if not recording:
+        comm.phase("update")
+        with np.errstate(over="ignore", invalid="ignore"):
+            run.optimizer.step(run.work.reducer.totals, rate, totals.samples, step + 1)
     run.work.ledger.end_step()
     return totals
+
+
+def call_back(run: Run, step: int) -> None:
+    """Tell the callbacks that a step begins."""
+    if run.callbacks:
+        run.comm.phase("callback")
+        for callback in run.callbacks:
+            callback.on_step(run, step)
 
 
 def compute_gradients(run: Run, step: int) -> None:
     """Compute the gradients of this rank's parts of a step, and hand them to the reducer."""
     comm, network, reducer = run.comm, run.network, run.work.reducer
-    comm.phase("callback")
-    for callback in run.callbacks:
-        callback.on_step(run, step)
-    run.work.ledger.begin_step()
-    comm.phase("reading a batch")
     for part in run.work.batches.parts_of(step):
         run.work.ledger.use(part.samples)
         comm.phase("forward")

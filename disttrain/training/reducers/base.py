@@ -37,7 +37,7 @@ class Tally:
     """
 
     def __init__(self, units: int) -> None:
-        self._units = units
+        self.units = units
         self._losses: list[tuple[int, Any]] = []
         self._rights: list[Any] = []
         self._samples = 0
@@ -45,7 +45,7 @@ class Tally:
     @property
     def length(self) -> int:
         """Numbers in the header."""
-        return self._units + len(Totals._fields) - 1
+        return self.units + len(Totals._fields) - 1
 
     def add(self, unit: int, loss: Any, right: Any, samples: int) -> None:
         """Count samples: their summed loss and how many are right, which may be on a device."""
@@ -59,17 +59,17 @@ class Tally:
         if not failed:
             for unit, loss in self._losses:
                 header[unit] += float(loss)
-            header[self._units] = sum(int(right) for right in self._rights)
-            header[self._units + 1] = self._samples
-        header[self._units + 2 :] = failed, stop
+            header[self.units] = sum(int(right) for right in self._rights)
+            header[self.units + 1] = self._samples
+        header[self.units + 2 :] = failed, stop
         self._losses, self._rights, self._samples = [], [], 0
 
     def read(self, header: np.ndarray[Any, Any]) -> Totals:
         """Return the totals that the sum of all headers states."""
         numbers, loss = header.tolist(), 0.0
-        for part in numbers[: self._units]:
+        for part in numbers[: self.units]:
             loss += part
-        return Totals(loss, *numbers[self._units :])
+        return Totals(loss, *numbers[self.units :])
 
 
 class Reducer(ABC):
@@ -77,10 +77,11 @@ class Reducer(ABC):
 
     For each part of a step `open` returns its pass, which writes gradients into memory of the
     reducer's; `add` takes the part in. `sum_gradients` completes the sum over ranks and leaves it
-    in `totals`. `way` says how: "none", "window", "allreduce", ...
+    in `totals`. `way` says how: "none", "window", "allreduce", ...; `tally` makes the header.
     """
 
     way: str
+    tally: Tally
 
     @property
     @abstractmethod

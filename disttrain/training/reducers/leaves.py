@@ -28,7 +28,7 @@ class LeafReducer(Reducer):
         self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int]
     ) -> None:
         self._comm, self._division = comm, division
-        self._tally = Tally(division.leaves)
+        self.tally = Tally(division.leaves)
         rows_of = {division.count(rows): rows for rows in sizes}
 
         def held(leaves: int) -> list[list[tuple[int, int]]]:
@@ -43,22 +43,22 @@ class LeafReducer(Reducer):
         }
         width = max(len(mine) for leaves in rows_of for mine in held(leaves))
         length, device = network.layout.length, network.device
-        self._sum = comm.leaf_summation(held, width, length, network.dtype, self._tally.length)
-        self.way = self._sum.way
-        self._out = [device.mirror(message) for message in self._sum.messages]
-        self._back = self._out[0] if self.way == "none" else device.mirror(self._sum.total)
+        self.sum = comm.leaf_summation(held, width, length, network.dtype, self.tally.length)
+        self.way = self.sum.way
+        self._out = [device.mirror(message) for message in self.sum.messages]
+        self._back = self._out[0] if self.way == "none" else device.mirror(self.sum.total)
         last = max([width - 1, *(number for plan in self._folding.values() for number, _ in plan)])
         # One vector more, for the second and later parts of a leaf that is cut into several.
         scratch = [np.zeros(length, network.dtype) for _ in range(last + 2 - width)]
-        self._vectors = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
-        self._gradients = [network.layout.views(vector) for vector in self._vectors]
+        self.vectors = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
+        self._gradients = [network.layout.views(vector) for vector in self.vectors]
 
     @property
     def totals(self) -> Array:
         """The sums over all leaves, after `sum_gradients`."""
         return self._back.array
 
-    def _plan(self, piece: Piece) -> tuple[int, list[tuple[int, int]]]:
+    def plan(self, piece: Piece) -> tuple[int, list[tuple[int, int]]]:
         """Return the number of a leaf's vector and the additions that follow it."""
         leaves = self._division.count(piece.rows)
         low, _ = self._division.owned(piece.rows, self._comm.rank)
@@ -67,20 +67,20 @@ class LeafReducer(Reducer):
     def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass, which writes into the leaf's vector, or into one that is added to it."""
         first = piece.first and piece.low < piece.high
-        number = self._plan(piece)[0] if first else -1
+        number = self.plan(piece)[0] if first else -1
         return Pass(True, step, piece.low, self._gradients[number])
 
     def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in a part of a leaf; after its last one add what the tree says."""
         if piece.low == piece.high:
             return
-        self._tally.add(piece.unit, np.sum(loss), right, piece.high - piece.low)
-        number, additions = self._plan(piece)
+        self.tally.add(piece.unit, np.sum(loss), right, piece.high - piece.low)
+        number, additions = self.plan(piece)
         if not piece.first:
-            self._vectors[number] += self._vectors[-1]
+            self.vectors[number] += self.vectors[-1]
         if piece.last:
             for to, other in additions:
-                self._vectors[to] += self._vectors[other]
+                self.vectors[to] += self.vectors[other]
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
         """Send the sums of this rank's subtrees and complete the tree with those of the others."""
@@ -90,14 +90,14 @@ class LeafReducer(Reducer):
                 mirror.host[:] = 0
             else:
                 mirror.leave(0, len(mirror.host))
-        self._tally.write(self._sum.header, failed, stop)
+        self.tally.write(self.sum.header, failed, stop)
         for mirror in self._out:
             mirror.wait()
         self._comm.phase("waiting for the sum of gradients")
-        self._sum.finish(leaves)
+        self.sum.finish(leaves)
         self._back.arrive()
-        return self._tally.read(self._sum.total_header)
+        return self.tally.read(self.sum.total_header)
 
     def close(self) -> None:
         """Give shared memory back. Collective."""
-        self._sum.close()
+        self.sum.close()

@@ -6,7 +6,7 @@ Each rank then computes the rows of `dW` that it owns, over all samples, and sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -58,18 +58,18 @@ class ProductReducer(Reducer):
         plan: Plan,
     ) -> None:
         self._comm, self._division = comm, division
-        self._tally = Tally(division.leaves)
-        self._products = products_of(network.layout, plan.grids)
-        self._of_layer = {product.layer: product for product in self._products}
+        self.tally = Tally(division.leaves)
+        self.products = products_of(network.layout, plan.grids)
+        self.of_layer = {product.layer: product for product in self.products}
         length, dtype = network.layout.length, network.dtype
-        self._cuts = edges(self._products, length, comm.size)
+        self._cuts = edges(self.products, length, comm.size)
         # Scratch for bias gradients; the real ones come from `_multiply_owned`.
         self._scratch = network.layout.views(np.zeros(length, dtype))
         self._tile = plan.tile
-        shapes = [(sizes[0], width) for p in self._products for width in (p.inputs, p.units)]
-        self._at_once = comm.size == 1 and not plan.alone
-        self._rows = None if self._at_once else comm.all_gather(shapes, [dtype] * len(shapes))
-        self._sums = comm.all_gather([(length,), (comm.size, self._tally.length)], [dtype, "f8"])
+        shapes = [(sizes[0], width) for p in self.products for width in (p.inputs, p.units)]
+        self.at_once = comm.size == 1 and not plan.alone
+        self._rows = None if self.at_once else comm.all_gather(shapes, [dtype] * len(shapes))
+        self._sums = comm.all_gather([(length,), (comm.size, self.tally.length)], [dtype, "f8"])
         self.way = "none" if comm.size == 1 else "products"
 
     @property
@@ -77,10 +77,21 @@ class ProductReducer(Reducer):
         """The sums over all rows, after `sum_gradients`."""
         return self._sums.arrays[0]
 
-    def _arrays(self, product: Product) -> tuple[Array, Array]:
+    @property
+    def headers(self) -> Array:
+        """The headers of all ranks."""
+        return self._sums.arrays[1]
+
+    @property
+    def owned(self) -> tuple[int, int]:
+        """The part of the flat vector that this rank computes."""
+        rank = self._comm.rank
+        return self._cuts[rank], self._cuts[rank + 1]
+
+    def factors(self, product: Product) -> tuple[Array, Array]:
         """Return the inputs and the gradients of a layer, for all rows of the largest batch."""
         assert self._rows is not None
-        at = 2 * self._products.index(product)
+        at = 2 * self.products.index(product)
         return self._rows.arrays[at], self._rows.arrays[at + 1]
 
     def open(self, step: int, piece: Piece) -> Pass:
@@ -89,18 +100,19 @@ class ProductReducer(Reducer):
         return Pass(True, step, piece.low, self._scratch, take=take, tile=self._tile)
 
     def _keep(self, piece: Piece, layer: int, dy: Array, x: Array) -> None:
-        product = self._of_layer[layer]
+        product = self.of_layer[layer]
         # Contiguous as in the shared arrays: then the product has the same bits.
         dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
-        if self._at_once:
+        if self.at_once:
             multiply(product, dy, x, self.totals, 0, product.units)
-            np.add.reduce(dy, axis=0, out=self._bias(product))
+            np.add.reduce(dy, axis=0, out=self.bias(product))
             return
-        inputs, gradients = self._arrays(product)
+        inputs, gradients = self.factors(product)
         inputs[piece.low : piece.high] = x
         gradients[piece.low : piece.high] = dy
 
-    def _bias(self, product: Product) -> Array:
+    def bias(self, product: Product) -> Array:
+        """Return the sums of the gradients of a bias."""
         return self.totals[product.bias : product.bias + product.units]
 
     def add(self, piece: Piece, loss: Array, right: Any) -> None:
@@ -110,14 +122,17 @@ class ProductReducer(Reducer):
                 "the loss must return one number for each sample in exact mode, not their sum: "
                 'return an array of shape (samples,), or use reproducibility.arithmetic = "leaves"'
             )
-        leaves, leaf = self._division.count(piece.rows), piece.unit
-        while leaf < leaves:
+        for leaf, low, high in self.leaves_of(piece):
+            self.tally.add(leaf, loss[low:high].sum(), 0, 0)
+        self.tally.add(piece.unit, 0.0, right, piece.high - piece.low)
+
+    def leaves_of(self, piece: Piece) -> Iterator[tuple[int, int, int]]:
+        """Yield the leaves of a piece, and the range of its rows in each."""
+        for leaf in range(piece.unit, self._division.count(piece.rows)):
             low, high = self._division.leaf(piece.rows, leaf)
             if low >= piece.high:
                 break
-            self._tally.add(leaf, loss[low - piece.low : high - piece.low].sum(), 0, 0)
-            leaf += 1
-        self._tally.add(piece.unit, 0.0, right, piece.high - piece.low)
+            yield leaf, low - piece.low, high - piece.low
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
         """Exchange factors, compute this rank's rows of `dW`, exchange these; return the totals."""
@@ -127,24 +142,23 @@ class ProductReducer(Reducer):
             self._rows.complete([self._division.edges(rows)] * len(self._rows.arrays))
             comm.phase("gradients")
             self._multiply_owned(rows)
-        headers = self._sums.arrays[1]
-        self._tally.write(headers[rank], failed, stop)
+        headers = self.headers
+        self.tally.write(headers[rank], failed, stop)
         comm.phase("waiting for the sum of gradients")
         self._sums.complete([self._cuts, range(comm.size + 1)])
-        return self._tally.read(np.add.reduce(headers, axis=0))
+        return self.tally.read(np.add.reduce(headers, axis=0))
 
     def _multiply_owned(self, rows: int) -> None:
-        rank = self._comm.rank
-        low, high = self._cuts[rank], self._cuts[rank + 1]
+        low, high = self.owned
         last = high == len(self.totals)
         with np.errstate(over="ignore", invalid="ignore"):
-            for product in self._products:
-                inputs, gradients = (array[:rows] for array in self._arrays(product))
+            for product in self.products:
+                inputs, gradients = (array[:rows] for array in self.factors(product))
                 first, end = product.rows(low, high)
                 if first < end:
                     multiply(product, gradients, inputs, self.totals, first, end)
                 if last:
-                    np.add.reduce(gradients, axis=0, out=self._bias(product))
+                    np.add.reduce(gradients, axis=0, out=self.bias(product))
 
     def close(self) -> None:
         """Give shared memory back. Collective."""

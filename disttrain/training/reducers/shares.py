@@ -26,17 +26,17 @@ class ShareReducer(Reducer):
     """
 
     def __init__(self, comm: Communicator, network: Network, settings: Settings) -> None:
-        self._comm, self._left, self._tally = comm, 0, Tally(1)
+        self._comm, self._left, self.tally = comm, 0, Tally(1)
         how, dtype, layout = settings.communication, settings.model.dtype, network.layout
-        self._sum = comm.summation(layout.length, dtype, self._tally.length, how.sum)
-        least = int(how.bucket_mib * MIB) // self._sum.message.itemsize
-        self._sum.cuts = buckets(layout, least)
-        self._out = network.device.mirror(self._sum.message)
-        in_place = self._sum.total is self._sum.message
-        self._back = self._out if in_place else network.device.mirror(self._sum.total)
+        self.sum = comm.summation(layout.length, dtype, self.tally.length, how.sum)
+        least = int(how.bucket_mib * MIB) // self.sum.message.itemsize
+        self.sum.cuts = buckets(layout, least)
+        self._out = network.device.mirror(self.sum.message)
+        in_place = self.sum.total is self.sum.message
+        self._back = self._out if in_place else network.device.mirror(self.sum.total)
         self._parts: Array | None = None
         self._gradients = layout.views(self._out.array)
-        self.way = self._sum.way
+        self.way = self.sum.way
 
     @property
     def totals(self) -> Array:
@@ -50,15 +50,15 @@ class ShareReducer(Reducer):
         return Pass(True, step, piece.low, self._gradients)
 
     def _on_ready(self, end: int) -> None:
-        if end in self._sum.cuts:
+        if end in self.sum.cuts:
             self._out.leave(self._left, end)
             self._left = end
             if self._out.array is self._out.host:
-                self._sum.start(end)
+                self.sum.start(end)
 
     def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in one part of the share."""
-        self._tally.add(0, np.sum(loss), right, piece.high - piece.low)
+        self.tally.add(0, np.sum(loss), right, piece.high - piece.low)
         if piece.alone:
             return
         if piece.first or self._parts is None:
@@ -72,20 +72,20 @@ class ShareReducer(Reducer):
             self._out.array[:] = self._parts
             self._parts = None
         if failed:
-            self._sum.message[self._left :] = 0
+            self.sum.message[self._left :] = 0
         else:
-            self._out.leave(self._left, len(self._sum.message))
-        self._tally.write(self._sum.header, failed, stop)
+            self._out.leave(self._left, len(self.sum.message))
+        self.tally.write(self.sum.header, failed, stop)
         self._out.wait()
         self._left = 0
         self._comm.phase("waiting for the sum of gradients")
-        self._sum.finish()
+        self.sum.finish()
         self._back.arrive()
-        return self._tally.read(self._sum.total_header)
+        return self.tally.read(self.sum.total_header)
 
     def close(self) -> None:
         """Give shared memory back. Collective."""
-        self._sum.close()
+        self.sum.close()
 
 
 def buckets(layout: Layout, least: int) -> list[int]:

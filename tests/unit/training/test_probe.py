@@ -107,7 +107,7 @@ def test_a_gradient_whose_rows_depend_on_each_other_is_one_ranks(
 
     monkeypatch.setattr(probe, "multiply", dependent)
     run = exact(*SHARED, "model.layers=[{units=60}, {units=200}, {units=3}]")
-    layers = [product.layer for product in run.work.reducer._products]
+    layers = [product.layer for product in run.work.reducer.products]
     grids = dict(zip(layers, run.arithmetic.plan.grids, strict=True))
     assert grids[1] == 0
     assert grids[0] != 0

@@ -1,0 +1,266 @@
+"""Recorded calls of kernels, which one call into C replays: `recording.c` by ctypes.
+
+A `Program` is a flat array of calls with the addresses of what they work on; it holds those arrays.
+Products are the calls that numpy's `dot` makes of the BLAS that numpy has loaded; exp, log and tanh
+are the inner loops of numpy's own functions. So a replay gives the bits that numpy gives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from disttrain.arrays.addresses import blas_function, loop_function, replay_functions
+
+__all__ = ["Block", "NotRecordable", "Program", "why_no_recordings"]
+
+Array = np.ndarray[Any, Any]
+CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)])
+# The same numbers as in recording.c.
+CALLS = """
+gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
+softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
+end_header check momentum adam copy_matrix
+"""
+CODES = {name: code for code, name in enumerate(CALLS.split())}
+ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid")
+ROW_MAJOR, COLUMN_MAJOR, PLAIN, TRANSPOSED = 101, 102, 111, 112
+
+
+class NotRecordable(Exception):
+    """A step can't be recorded, and why: it runs eagerly."""
+
+
+class Block(ctypes.Structure):
+    """What changes from step to step, as recording.c reads it."""
+
+    _fields_ = (
+        ("samples", ctypes.c_void_p),
+        ("keys", ctypes.c_void_p),
+        ("inverse", ctypes.c_double),
+        ("rate", ctypes.c_double),
+        ("corrected_rate", ctypes.c_double),
+        ("root", ctypes.c_double),
+        ("stop", ctypes.c_double),
+        ("checksum", ctypes.c_uint64),
+    )
+
+
+@functools.cache
+def why_no_recordings(dtype: str) -> str:
+    """Return why steps in `dtype` can't be recorded on this machine; "" where they can.
+
+    What was found is tried: a product, exp, log and tanh must give numpy's bits.
+    """
+    kind = np.dtype(dtype).char
+    if replay_functions() is None:
+        return "disttrain was installed without a C compiler"
+    if blas_function(("s" if kind == "f" else "d") + "gemm") is None:
+        return "the BLAS of numpy was not found"
+    if not all(loop_function(name, kind) for name in ("exp", "log", "tanh")):
+        return "numpy's functions were not found"
+    draw = np.random.default_rng(0).random
+    a, b, bias = draw((37, 23)).astype(dtype), draw((41, 23)).astype(dtype), np.zeros(41, dtype)
+    out, f = np.empty((37, 41), dtype), np.empty((37, 41), dtype)
+    sums, losses, classes = np.empty((2, 37), dtype), np.empty(37), np.arange(37)
+    program = Program(dtype)
+    program.product(a, b.T, out)
+    program.activate(out, bias, "tanh")
+    program.softmax(out, classes, f, sums, losses)
+    program.replay(Block())
+    want = np.tanh(np.dot(a, b.T))
+    shifted = want - want.max(axis=1, keepdims=True)
+    exp = np.exp(shifted)
+    loss = np.log(exp.sum(axis=1)) - shifted[classes, classes]
+    if all(map(np.array_equal, (out, f, losses), (want, exp, loss.astype("f8")))):
+        return ""
+    return "numpy's bits were not found again"
+
+
+class Program:
+    """Calls in their order, made by the methods below, for arrays of one dtype; then `replay`.
+
+    Each method notes a call; nothing is computed before `replay`. Arrays must be contiguous and
+    stay where they are; the program keeps them alive.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = np.dtype(dtype)
+        self._calls: list[tuple[int, list[int], list[int], list[float]]] = []
+        self._held: list[Array] = []
+        self._array: Array | None = None
+        self._run = replay_functions()[self._dtype.char]
+        self._prefix = "s" if self._dtype.char == "f" else "d"
+
+    def _note(
+        self, name: str, arrays: tuple[Array | int, ...], sizes: tuple[int, ...] = (),
+        numbers: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
+        self._held += [array for array in arrays if isinstance(array, np.ndarray)]
+        places = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
+        self._calls.append((CODES[name], places, list(sizes), list(numbers)))
+
+    def replay(self, block: Block, at: int = 0) -> int:
+        """Do the calls from number `at` on; return how many are done: all, or fewer by `check`."""
+        if self._array is None:
+            self._array = np.zeros(len(self._calls), CALL)
+            for row, (code, places, sizes, numbers) in zip(self._array, self._calls, strict=True):
+                row["code"] = code
+                row["p"][: len(places)] = places
+                row["n"][: len(sizes)] = sizes
+                row["x"][: len(numbers)] = numbers
+            self._at = self._array.ctypes.data
+        done: int = self._run(self._at, at, len(self._calls), ctypes.byref(block))
+        return done
+
+    @property
+    def length(self) -> int:
+        """The number of calls."""
+        return len(self._calls)
+
+    def gather(self, stored: Array, scale: Array, shift: Array, out: Array) -> None:
+        """`out = stored[samples] * scale + shift`, with `stored` of uint8."""
+        self._note("gather", (stored, scale, shift, out), out.shape)
+
+    def take(self, targets: Array, out: Array) -> None:
+        """`out = targets[samples]`: classes (int64), or numbers (float64) in its dtype."""
+        name = "take_classes" if targets.dtype == np.int64 else "take_numbers"
+        self._note(name, (targets, out), (len(out), out[:1].size))
+
+    def product(self, a: Array, b: Array, out: Array) -> Array:
+        """`out = a @ b`, by the call of BLAS that `np.dot` makes for these shapes; return `out`.
+
+        Raises NotRecordable for a product of single numbers, or of two vectors to one number.
+        """
+        (rows, depth), columns = a.shape, b.shape[1]
+        if (rows, depth) == (1, 1) or (depth, columns) == (1, 1) or (rows, columns) == (1, 1):
+            raise NotRecordable("a product has the shape of a single number")
+        if depth > 1 and columns == 1:
+            self._matrix_vector(a, b[:, 0], out, PLAIN)
+        elif depth > 1 and rows == 1:
+            self._matrix_vector(b, a[0], out, TRANSPOSED)
+        else:
+            (a, turned_a, lda), (b, turned_b, ldb) = self._laid_out(a), self._laid_out(b)
+            function, wide = blas_function(self._prefix + "gemm") or (0, 0)
+            turned = turned_a | turned_b << 8
+            self._note("product", (function, a, b, out),
+                       (wide, turned, rows, columns, depth, lda, ldb))  # fmt: skip
+        return out
+
+    def _matrix_vector(self, matrix: Array, vector: Array, out: Array, turned: int) -> None:
+        if not matrix.flags.c_contiguous and not matrix.flags.f_contiguous:
+            matrix = self._copied(matrix)
+        rows, columns = matrix.shape
+        order, lda = (ROW_MAJOR, columns) if matrix.flags.c_contiguous else (COLUMN_MAJOR, rows)
+        function, wide = blas_function(self._prefix + "gemv") or (0, 0)
+        apart = vector.strides[0] // self._dtype.itemsize
+        self._note("matrix_vector", (function, matrix, vector, out),
+                   (wide, order, turned, rows, columns, lda, apart))  # fmt: skip
+
+    def _laid_out(self, matrix: Array) -> tuple[Array, int, int]:
+        """Return a matrix, whether it lies transposed in memory, and the length of its lines."""
+        if not matrix.flags.c_contiguous and not matrix.flags.f_contiguous:
+            matrix = self._copied(matrix)
+        if matrix.flags.f_contiguous:
+            return matrix, TRANSPOSED, matrix.shape[0]
+        return matrix, PLAIN, matrix.shape[1]
+
+    def _copied(self, matrix: Array) -> Array:
+        """Note a copy into rows that follow each other, as `dot` makes it of a part of a matrix."""
+        copy = np.empty(matrix.shape, self._dtype)
+        apart = [stride // self._dtype.itemsize for stride in matrix.strides]
+        self._note("copy_matrix", (copy, matrix), (*matrix.shape, *apart))
+        return copy
+
+    def activate(self, z: Array, bias: Array, activation: str) -> None:
+        """`z = f(z + bias)`."""
+        tanh = loop_function("tanh", self._dtype.char)
+        self._note("activate", (z, bias, tanh), (*z.shape, ACTIVATIONS.index(activation)))
+
+    def activation_gradient(self, dy: Array, y: Array, activation: str, dbias: Array) -> None:
+        """`dy = dy f'(a)` where `y = f(a)`; `dbias` is its sum over rows."""
+        which = ACTIVATIONS.index(activation)
+        self._note("activation_gradient", (dy, y, dbias), (*y.shape, which))
+
+    def sum_rows(self, x: Array, out: Array) -> None:
+        """`out = x.sum(axis=0)`."""
+        self._note("sum_rows", (x, out), x.shape)
+
+    def softmax(self, o: Array, classes: Array, f: Array, sums: Array, losses: Array) -> None:
+        """`f = exp(o - max o)`, `sums[0]` its sums, `losses = -log` of the chosen share (float64).
+
+        `sums` has two rows of one number a sample.
+        """
+        exp, log = (loop_function(name, self._dtype.char) for name in ("exp", "log"))
+        self._note("softmax", (o, classes, f, sums, losses, exp, log), o.shape)
+
+    def softmax_gradient(self, f: Array, classes: Array, sums: Array) -> None:
+        """`f = f / sums[0] - onehot(classes)`."""
+        self._note("softmax_gradient", (f, classes, sums), f.shape)
+
+    def squared(self, o: Array, targets: Array, difference: Array, losses: Array) -> None:
+        """`difference = o - targets` (or their one-hot vectors), `losses` its squares' sums."""
+        classes = int(targets.dtype.kind in "iu")
+        squares = np.empty(o.shape[1])
+        self._note("squared", (o, targets, difference, losses, squares), (*o.shape, classes))
+
+    def squared_gradient(self, difference: Array) -> None:
+        """`difference = 2 difference`."""
+        self._note("squared_gradient", (difference,), (difference.size,))
+
+    def dropout(
+        self, x: Array, mask: Array, y: Array, first: int, limit: int, key: int, factor: float
+    ) -> None:
+        """Draw `mask` for rows from `first` on, with key number `key`; `y = x mask`."""
+        sizes = (len(x), x[:1].size, first, limit, key)
+        self._note("dropout", (x, mask, y), sizes, (factor,))
+
+    def multiply(self, x: Array, y: Array) -> None:
+        """`x = x y`."""
+        self._note("multiply", (x, y), (x.size,))
+
+    def add(self, x: Array, y: Array) -> None:
+        """`x = x + y`."""
+        self._note("add", (x, y), (x.size,))
+
+    def copy(self, out: Array, x: Array) -> None:
+        """`out = x`."""
+        self._note("copy", (out, x), (x.nbytes,))
+
+    def zero(self, x: Array) -> None:
+        """`x = 0`."""
+        self._note("zero", (x,), (x.nbytes,))
+
+    def tally_loss(self, header: Array, place: int, losses: Array) -> None:
+        """`header[place] += losses.sum()`."""
+        self._note("tally_loss", (header, losses), (place, len(losses)))
+
+    def tally_right(self, o: Array, classes: Array | None, header: Array, place: int) -> None:
+        """Add to `header[place]` how many rows are right, and behind it their number."""
+        arrays = (o, 0 if classes is None else classes, header)
+        self._note("tally_right", arrays, (*o.shape, place))
+
+    def end_header(self, header: Array, place: int) -> None:
+        """Write the block's `stop` to `header[place]`."""
+        self._note("end_header", (header,), (place,))
+
+    def check(self, header: Array, losses: int, failures: int) -> None:
+        """End the replay where the sum of these losses is not finite, or a rank has failed."""
+        self._note("check", (header,), (losses, failures))
+
+    def momentum(self, form: str, vectors: Sequence[Array], beta: float, decay: float) -> None:
+        """One update of `w, v, g` as `kernels.momentum` does it; the rate is the block's."""
+        which = ("classical", "averaged", "nesterov").index(form)
+        self._note("momentum", tuple(vectors), (len(vectors[0]), which), (beta, decay))
+
+    def adam(
+        self, vectors: Sequence[Array], decoupled: bool, decay: float, beta1: float, beta2: float,
+        epsilon: float,
+    ) -> None:  # fmt: skip
+        """One update of `w, m, v, g` as `kernels.adam` does it; rates are the block's."""
+        numbers = (decay, beta1, beta2, epsilon)
+        self._note("adam", tuple(vectors), (len(vectors[0]), decoupled), numbers)

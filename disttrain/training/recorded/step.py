@@ -1,0 +1,196 @@
+"""A step as a recording: made once for each number of rows, then replayed by one call into C."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from disttrain import journal
+from disttrain.arrays.draws import key_of
+from disttrain.arrays.recording import Block, NotRecordable, Program, why_no_recordings
+from disttrain.config import Sgd
+from disttrain.data import PIECE_ROWS, ArrayRows, Feed
+from disttrain.data.source import SharedRows
+from disttrain.model import Dropout
+from disttrain.training.recorded.originals import replaced
+from disttrain.training.recorded.passes import (
+    LAYERS,
+    LOSSES,
+    note_backward,
+    note_forward,
+    note_loss,
+)
+from disttrain.training.recorded.sums import NOTES
+from disttrain.training.reducers import Totals
+
+if TYPE_CHECKING:
+    from disttrain.training.run import Run
+
+__all__ = ["Recording", "Recordings"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Recordings:
+    """The recordings of a run, by the number of rows of a global batch.
+
+    `why_not` says why steps of this run run eagerly; it is "" where they are recorded.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._found: dict[int, Recording | None] = {}
+        self.why_not = why_not(run)
+        if self.why_not:
+            journal.note("steps are not recorded", why=self.why_not)
+
+    def of(self, step: int) -> Recording | None:
+        """Return the recording for `step`, made where there is none yet; None: it runs eagerly."""
+        if self.why_not or replaced(self._run):
+            return None
+        rows = self._run.work.batches.rows(step)
+        if rows not in self._found:
+            try:
+                self._found[rows] = Recording(self._run, rows)
+            except NotRecordable:
+                self._found[rows] = None
+        return self._found[rows]
+
+
+def why_not(run: Run) -> str:
+    """Return why the steps of a run can't be recorded, as part of a sentence; "" where they can."""
+    network = run.network
+    if network.device.kind != "cpu":
+        return "steps on a GPU are not recorded"
+    for name, layer in zip(network.names, network.layers, strict=True):
+        if type(layer) not in LAYERS:
+            return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
+    if type(run.loss) not in LOSSES:
+        return f"the loss {type(run.loss).__name__} has no recorded form"
+    if type(run.work.reducer) not in NOTES:
+        return "the sum over ranks has no recorded form"
+    return why_no_recordings(network.dtype)
+
+
+class Recording:
+    """One step for global batches of `rows`: `prepare` it, then `replay` it.
+
+    Raises NotRecordable where the batch has a shape that is not recorded.
+    """
+
+    def __init__(self, run: Run, rows: int) -> None:
+        self._run, self._rows, self._block = run, rows, Block()
+        self._keys = [
+            name for name, layer in zip(run.network.names, run.network.layers, strict=True)
+            if isinstance(layer, Dropout)
+        ]  # fmt: skip
+        pieces = [p for p in run.work.batches.division.parts(rows) if p.low < p.high]
+        if not pieces or pieces[-1].high - pieces[0].low > PIECE_ROWS:
+            raise NotRecordable("this rank has no rows, or more than go through at once")
+        self._low, self._high = pieces[0].low, pieces[-1].high
+        self._program = Program(run.network.dtype)
+        self._notes = NOTES[type(run.work.reducer)](self._program, run.work.reducer)
+        self._note(pieces)
+
+    def _note(self, pieces: Any) -> None:
+        """Note the whole step."""
+        run, program, notes = self._run, self._program, self._notes
+        inputs, targets = self._note_reading()
+        losses_in_header = run.work.reducer.tally.units
+        program.zero(notes.header)
+        for piece in pieces:
+            part = slice(piece.low - self._low, piece.high - self._low)
+            outputs, backs = note_forward(
+                program, run.network, inputs[part], notes.open(piece), self._keys
+            )
+            losses, gradient = note_loss(
+                program, run.loss, outputs, targets[part], run.loss_context
+            )
+            classes = targets[part] if targets.dtype == np.int64 else None
+            program.tally_right(outputs, classes, notes.header, losses_in_header)
+            note_backward(backs, gradient())
+            notes.add(piece, losses)
+        program.end_header(notes.header, losses_in_header + 3)
+        notes.sum(self._rows)
+        program.check(notes.total, losses_in_header, losses_in_header + 2)
+        self._updates = run.settings.optimizer.clip_norm is None
+        if self._updates:
+            note_update(program, run)
+
+    def _note_reading(self) -> tuple[Array, Array]:
+        """Note how the samples become inputs and targets, as far as C does it; return these."""
+        run, rows = self._run, self._high - self._low
+        split, dtype = run.dataset.splits["train"], np.dtype(run.network.dtype)
+        source, targets = split.rows, split.targets
+        if targets.dtype not in (np.int64, np.float64):
+            raise NotRecordable(f"targets of type {targets.dtype}")
+        shape = run.network.shapes[0]
+        scale, shift = run.normalization.factors(dtype)
+        self._feed: Feed | None = None
+        inputs = np.empty((rows, source.inputs), dtype)
+        if (
+            type(source) in (ArrayRows, SharedRows)
+            and source.dtype == np.uint8
+            and run.normalization.pixels
+            and scale.dtype == dtype
+        ):
+            stored, _ = source.locate(np.empty(0, np.int64))
+            self._program.gather(stored, scale, shift, inputs)
+        else:
+            self._feed = Feed(run.normalization, (source.inputs,), run.network.dtype,
+                              run.network.device)  # fmt: skip
+        self._inputs = inputs
+        kind = np.int64 if targets.dtype == np.int64 else dtype
+        taken = np.empty((rows, *targets.shape[1:]), kind)
+        self._program.take(targets, taken)
+        return inputs.reshape(rows, *shape), taken
+
+    def prepare(self, step: int, rate: float) -> None:
+        """Set what changes from step to step: samples, rate, keys; read what C does not read."""
+        run, block = self._run, self._block
+        self._samples = samples = run.work.batches.samples(step, self._low, self._high)
+        run.work.ledger.use(samples)
+        if self._feed is not None:
+            inputs, _ = self._feed(run.dataset.splits["train"], samples)
+            np.copyto(self._inputs, inputs)
+        block.samples = samples.__array_interface__["data"][0]
+        if self._keys:
+            seed = run.network.seed
+            keys = b"".join(key_of(seed, f"dropout {name}", step) for name in self._keys)
+            self._drawn = np.frombuffer(keys, "<u8")
+            block.keys = self._drawn.ctypes.data
+        self._t, self._rate = step + 1, rate
+        block.inverse, block.rate = 1.0 / self._rows, rate
+        settings = run.settings.optimizer
+        if not isinstance(settings, Sgd):
+            block.corrected_rate = rate / (1 - settings.beta1**self._t)
+            block.root = 1 / math.sqrt(1 - settings.beta2**self._t)
+
+    def replay(self, stop: bool) -> Totals:
+        """Do the step; return the summed header. The update is left out where it has failed."""
+        run, block = self._run, self._block
+        optimizer, program = run.optimizer, self._program
+        block.stop, block.checksum = stop, optimizer.checksum_read
+        done = program.replay(block)
+        optimizer.checksum_read = block.checksum
+        totals: Totals = run.work.reducer.tally.read(self._notes.total)
+        if done == program.length and not self._updates:
+            with np.errstate(over="ignore", invalid="ignore"):
+                optimizer.step(run.work.reducer.totals, self._rate, totals.samples, self._t)
+        return totals
+
+
+def note_update(program: Program, run: Run) -> None:
+    """Note the update, as `Optimizer.step` does it."""
+    settings, optimizer, g = run.settings.optimizer, run.optimizer, run.work.reducer.totals
+    for part, decay in optimizer.parts:
+        w, slots = run.network.values[part], [slot[part] for slot in optimizer.slots.values()]
+        if isinstance(settings, Sgd):
+            program.momentum(settings.form, [w, *slots, g[part]], settings.momentum, decay)
+        else:
+            program.adam(
+                [w, *slots, g[part]], settings.kind == "adamw", decay,
+                settings.beta1, settings.beta2, settings.epsilon,
+            )  # fmt: skip

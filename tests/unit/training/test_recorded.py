@@ -1,0 +1,158 @@
+"""Recorded steps: the bits of steps that run eagerly, for random networks and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.arrays import recording
+from disttrain.comm.alone import Alone
+from disttrain.model import Dense, Softmax
+from disttrain.training import Run
+from disttrain.training.trainer import train_step
+
+ROWS = 45
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"kind": "sgd", "form": "classical"},
+    {"kind": "sgd", "form": "averaged", "weight_decay": 0.01},
+    {"kind": "sgd", "form": "nesterov", "weight_decay": 0.01},
+    {"kind": "sgd", "clip_norm": 0.5},
+    {"kind": "adam", "weight_decay": 0.01},
+    {"kind": "adamw", "weight_decay": 0.01},
+]
+MODES: list[dict[str, Any]] = [
+    {"mode": "fast"},
+    {"mode": "exact", "arithmetic": "leaves"},
+    {"mode": "exact", "arithmetic": "shared"},
+]
+
+
+def given(write_data: Callable[..., str], draw: np.random.Generator) -> dict[str, Any]:
+    """Return settings of a random network on random data."""
+
+    def pick(*what: Any) -> Any:
+        return what[draw.integers(len(what))]
+
+    outputs, classes = pick(1, 3), pick(True, False)
+    outputs = 3 if classes else outputs
+    inputs = draw.integers(0, 256, (ROWS, 5, 4), np.uint8)
+    if pick(True, False):
+        inputs = (inputs / 255).astype("f4")
+    targets = draw.integers(0, 3, ROWS) if classes else draw.standard_normal((ROWS, outputs))
+    layers = [
+        {
+            "units": pick(1, 2, 7, 16, 33),
+            "activation": pick("relu", "tanh", "sigmoid", "identity"),
+            "dropout": pick(0.0, 0.3),
+        }
+        for _ in range(draw.integers(4))
+    ]
+    return {
+        "seed": int(draw.integers(100)),
+        "data": {
+            "path": write_data(f"{draw.integers(1 << 60)}.h5", train=(inputs, targets)),
+            "validation_fraction": 0.0,
+        },
+        "model": {
+            "layers": [*layers, {"units": outputs}],
+            "loss": pick("softmax", "squared") if classes else "squared",
+            "dtype": pick("float32", "float64"),
+            "input_dropout": pick(0.0, 0.1),
+        },
+        "training": {"batch_size": pick(2, 8, 16, 32, 43, 45)},
+        "schedule": {"learning_rate": 0.001},
+        "device": {"kind": "cpu"},
+    }
+
+
+def made(settings: dict[str, Any]) -> Run:
+    return disttrain.build(disttrain.Settings.model_validate(settings), comm=Alone())
+
+
+def trained(settings: dict[str, Any], eager: bool) -> tuple[Any, ...]:
+    """Return all that seven steps leave behind, and how many shapes were recorded."""
+    run = made(settings)
+    if eager:
+        run.recordings.why_not = "the test asks for it"
+    totals = [train_step(run, step, 0.001) for step in range(7)]
+    recorded = [run.recordings.of(step) is not None for step in range(7)]
+    run.state.step = 7
+    vectors = [vector.tobytes() for vector in run.optimizer.vectors.values()]
+    return totals, vectors, run.optimizer.checksum_read, sum(recorded)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(map(str, o.values())))
+def test_replays_have_the_bits_of_eager_steps(
+    write_data: Callable[..., str], mode: dict[str, Any], optimizer: dict[str, Any]
+) -> None:
+    draw = np.random.default_rng(OPTIMIZERS.index(optimizer) * 10 + MODES.index(mode))
+    found = 0
+    for _ in range(4):
+        settings = given(write_data, draw) | {"optimizer": optimizer, "reproducibility": mode}
+        replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
+        assert replayed[:3] == eager[:3], settings
+        assert eager[3] == 0
+        found += replayed[3]
+    assert found
+
+
+class Mine(Dense):
+    """A layer of a user's own, although it does nothing else."""
+
+
+class Other(Softmax):
+    """The same for a loss."""
+
+
+def test_what_a_user_wrote_runs_eagerly_and_is_named(build: Callable[..., Run]) -> None:
+    assert build().recordings.why_not == ""
+    layers = build(layers=[Dense(3), Mine(3)]).recordings.why_not
+    assert layers == "dense2 (Mine) is not a layer of disttrain's own"
+    assert build(loss=Other()).recordings.why_not == "the loss Other has no recorded form"
+
+
+def test_a_method_that_was_replaced_is_called(
+    build: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = build()
+    train_step(run, 0, 0.1)
+    assert run.recordings.of(1)
+    called = []
+
+    def forward(*arguments: Any) -> Any:
+        called.append(1)
+        return Softmax.forward(run.loss, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run.loss, "forward", forward)
+    train_step(run, 1, 0.1)
+    assert called
+    monkeypatch.undo()
+    assert run.recordings.of(2)
+
+
+def test_without_the_blas_of_numpy_steps_run_eagerly(
+    build: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording.why_no_recordings.cache_clear()
+    monkeypatch.setattr(recording, "blas_function", lambda name: None)
+    run = build()
+    assert run.recordings.why_not == "the BLAS of numpy was not found"
+    recording.why_no_recordings.cache_clear()
+    assert train_step(run, 0, 0.1).samples == 16
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(
+    build: Callable[..., Run],
+) -> None:
+    run = build()
+    run.network.values[:] = np.nan
+    before = run.optimizer.slots["velocity"].copy()
+    with pytest.raises(disttrain.Divergence, match="the loss is nan at step 0"):
+        train_step(run, 0, 0.1)
+    assert run.recordings.of(0)
+    np.testing.assert_array_equal(run.optimizer.slots["velocity"], before)

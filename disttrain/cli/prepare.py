@@ -169,6 +169,8 @@ def reading(out: Path, *sources: Path) -> Iterator[Callable[[int], None]]:
     if any(path.exists() and out.exists() and os.path.samefile(path, out) for path in sources):
         raise UsageError(f"{out} is also a file to read: name another OUT")
     check_replaceable(out)
+    for pipe in filter(Path.is_fifo, sources):
+        say(f"waiting for another program to write to the pipe {pipe}", as_json=True)
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda rows: None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from disttrain.checkpoint import (
     write_atomically,
 )
 from disttrain.config import Settings
-from disttrain.errors import CheckpointError, DamagedCheckpoint, RunFileError
+from disttrain.data import fingerprint, read_facts
+from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunFileError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.integrity import chain
@@ -84,12 +86,24 @@ def look_back(
     if done is not None and (progress.stopped_early or snapshot.epoch >= settings.training.epochs):
         for key in changes(settings, snapshot):
             say(f"{key} is not what it was in this run, which is finished and stays as it is")
+        _tell_other_data(settings, snapshot, warn)
         return Start(done)
     if new := accepted(settings, snapshot, say, accept):
         progress.changes += new
         progress.changed_at = snapshot.step
     arithmetic = None if accept else arithmetic_of(snapshot)
     return Start(None, snapshot, arithmetic, found.path, found.damaged, records)
+
+
+def _tell_other_data(settings: Settings, snapshot: Snapshot, warn: Callable[[str], None]) -> None:
+    """Say where a finished run is resumed with other data than its own."""
+    data, known = settings.data, snapshot.state["data"].get("fingerprint")
+    with suppress(DataError):  # a finished run needs no data
+        if known and fingerprint(read_facts(data.path, (data.inputs, data.targets))) != known:
+            warn(
+                f"{data.path} is not the data that this run was trained on, which is finished and "
+                "stays as it is: train on these data with another --output"
+            )
 
 
 def refuse_lost_work(folder: RunFolder, found: Found, done: dict[str, Any] | None) -> None:

@@ -118,6 +118,12 @@ def _begin(
             adapt(run, snapshot, accept, warn)
             best = best_of(folder, start)
     run.restore(snapshot, best.snapshot)
+    if run.settings.validation.patience and "validation" not in run.dataset.splits:
+        warn(
+            f"warning: validation.patience = {run.settings.validation.patience} has nothing to "
+            f"judge by, as {run.settings.data.path} has no validation rows: give "
+            "data.validation_fraction, or a file with some"
+        )
     if snapshot is None and (names := equal_units(run.network)):
         warn(f"warning: {why_equal(names)}")
     with run.comm.together("opening the run folder"):

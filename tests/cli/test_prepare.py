@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -278,6 +279,17 @@ def test_what_was_learned_is_kept_and_a_table_to_test_on_goes_through_it(tmp_pat
     assert isinstance(run("csv", other, out, "--like", out).exception, UsageError)
     bad = run("csv", other, tmp_path / "b.h5", "--like", out, "--pixels").exception
     assert "leave the other options out" in str(bad)
+
+
+def test_a_pipe_is_said_to_be_waited_for(table, out):
+    pipe = table.with_name("pipe")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(TABLE,))
+    writer.start()
+    result = run("csv", pipe, out, "--json")
+    writer.join()
+    assert result.stderr.startswith(f"waiting for another program to write to the pipe {pipe}\n")
+    assert json.loads(result.stdout)["rows"] == {"train": 20}
 
 
 def test_names_outside_the_character_set_of_the_terminal(tmp_path, out):

@@ -62,3 +62,39 @@ def test_a_diagnosis_stands_in_the_summary(settings: disttrain.Settings, tmp_pat
     sentences = disttrain.train(slow, tmp_path / "slow").summary["diagnosis"]
     assert any("learning_rate" in sentence or "rate" in sentence for sentence in sentences)
     assert sentences != calm["diagnosis"]
+
+
+def test_patience_without_validation_rows_is_said(
+    tmp_path: Path, settings: disttrain.Settings
+) -> None:
+    def heard(*, fraction: float) -> list[str]:
+        ears, folder = Ears(), tmp_path / f"run{fraction}"
+        disttrain.train(
+            settings, folder, epochs=1, patience=2, validation_fraction=fraction, callbacks=[ears]
+        )
+        return [line for line in ears.lines if "validation.patience" in line]
+
+    (line,) = heard(fraction=0.0)
+    assert "has no validation rows" in line
+    assert "data.validation_fraction" in line
+    assert heard(fraction=0.1) == []
+
+
+def test_a_finished_run_that_is_resumed_with_other_data_says_so(
+    tmp_path: Path, settings: disttrain.Settings
+) -> None:
+    def resumed() -> list[str]:
+        ears = Ears()
+        again = disttrain.train(settings, tmp_path / "run", resume=True, callbacks=[ears])
+        assert again.summary["digest"] == first.summary["digest"]
+        return [line for line in ears.lines if "is not the data" in line]
+
+    first = disttrain.train(settings, tmp_path / "run", epochs=1)
+    settings = first.settings
+    assert resumed() == []
+    inputs, classes = np.random.default_rng(1).normal(size=(200, 3)), np.arange(200) % 2
+    write_data_file(Path(settings.data.path), {"train": (inputs, classes)})
+    (line,) = resumed()
+    assert line.startswith(f"{settings.data.path} is not the data that this run was trained on")
+    Path(settings.data.path).unlink()
+    assert resumed() == []

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from disttrain.launch.leftovers import kill
+from disttrain.launch.relay import Relay
 from disttrain.launch.run_mark import RunMark
 from disttrain.launch.signs import Signs
 from disttrain.launch.watchdog import Watchdog
@@ -53,8 +54,8 @@ class Asked:
     ranks as USR1, and only a second INT, or QUIT, kills; any other is ended by the first.
     """
 
-    def __init__(self, mark: str, saves: bool) -> None:
-        self._mark, self._saves = mark, saves
+    def __init__(self, mark: str, saves: bool, trains: bool = False) -> None:
+        self._mark, self._saves, self._trains = mark, saves, trains
         self._job: subprocess.Popen[bytes] | None = None
         self.signal: signal.Signals | None = None
         self.killed = False
@@ -105,6 +106,11 @@ class Asked:
         elif self._job:
             self._job.send_signal(signal.SIGUSR1)
 
+    def unread(self) -> None:
+        """Have a training save and end whose lines nobody reads any more, as in `... | head`."""
+        if self._trains and self.signal is None:
+            self._take(signal.SIGPIPE, None)
+
 
 def run(
     command: Sequence[str],
@@ -118,20 +124,25 @@ def run(
     hundred times.
     """
     for once_more in (True, False):
+        relay = Relay(asked.unread)
         job = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
+            stdout=relay.output,
+            stderr=relay.error,
             env=environment,
             # A terminal's Ctrl-C must reach this process alone, which turns it into USR1.
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
+        relay.start(job)
         with contextlib.suppress(subprocess.TimeoutExpired):
             job.wait(DEAF)
         asked.pass_on_to(job)
         watchdog = watch(job)
         watchdog.start()
         code = _wait_for(job)
+        relay.finish()
         asked.pass_on_to(None)
         if not (once_more and code == UNREPORTED and asked.signal is None):
             break

@@ -100,7 +100,7 @@ class Launch:
         self._signs = FolderOfSigns(_places_of_signs(self._mark, cluster))
         self._folder = self._signs.path
         self._attempts, self._gone = 0, dict[str, Trouble]()
-        self.asked = Asked(self._id, kind != "command")
+        self.asked = Asked(self._id, kind != "command", kind == "training")
         self.asked.listen()
         self._sentinel = Sentinel(self._id, self._base, self._folder)
 

@@ -165,3 +165,13 @@ def test_a_signal_at_the_very_end_is_not_an_error(shell):
     over(process)
     assert process.returncode == 0
     assert shell.summary("out")["status"] == "completed"
+
+
+def test_a_launch_whose_reader_goes_away_saves_and_ends_with_75(shell):
+    """As in `disttrain launch -n 2 train run.toml | head -3`."""
+    process = shell.start("launch", "-n", 2, *ENDLESS, "--output", "out")
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(40) == 75
+    assert shell.summary("out")["status"] == "preempted"
+    assert not shell.left_running()

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -133,3 +134,40 @@ def test_a_request_waits_until_mpirun_can_hear_it(started):
     asked.signal = signal.SIGTERM
     attempt.DEAF = 1.0
     assert started(f"exec {sys.executable} -c '{deaf}'", asked) == (75, 1)
+
+
+@contextmanager
+def piped():
+    """Let our standard output be a pipe, whose other end is yielded."""
+    read, write = os.pipe()
+    kept = os.dup(1)
+    os.dup2(write, 1)
+    os.close(write)
+    try:
+        yield read
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def test_a_reader_who_goes_away_has_the_training_saved(started):
+    asked = Asked("mark", True, trains=True)
+    script = "trap 'exit 75' USR1; echo a line; while :; do sleep 0.01; done"
+    with piped() as reader:
+        os.close(reader)
+        assert started(script, asked) == (75, 1)
+    assert asked.signal == signal.SIGPIPE
+
+
+def test_a_command_whose_reader_goes_away_comes_to_its_end(started):
+    script = "for i in 1 2 3; do echo a line || exit 9; sleep 0.1; done; exit 7"
+    with piped() as reader:
+        os.close(reader)
+        assert started(script, Asked("mark", True)) == (7, 1)
+
+
+def test_all_that_mpirun_prints_is_passed_on(started):
+    with piped() as reader:
+        assert started("seq 1 5000") == (0, 1)
+    with os.fdopen(reader, "rb") as passed:
+        assert passed.read().split() == [b"%d" % n for n in range(1, 5001)]

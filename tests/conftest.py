@@ -19,6 +19,8 @@ hypothesis.settings.load_profile("no deadline")
 
 RUN_FILE = """
 model.layers = [{ units = 8, activation = "tanh" }, { units = 3 }]
+model.loss = "softmax"
+data.normalize = "mean-image"
 data.block_rows = 8
 training.epochs = 4
 training.batch_size = 16

@@ -61,7 +61,12 @@ def sanity_checks(run: Run) -> list[SanityCheck]:
     with run.comm.together("sanity checks"):
         if run.comm.is_root:
             calm = calmed(run)
-            found = [initial_loss(run), distinct_units(run), gradients(run, calm), overfit(run)]
+            found = [
+                initial_loss(run, calm),
+                distinct_units(run),
+                gradients(run, calm),
+                overfit(run),
+            ]
     return run.comm.share(found)
 
 
@@ -69,7 +74,8 @@ def calmed(run: Run) -> Predictor:
     """Return the network of the run with its initial weights and without dropout."""
     settings = without_regularization(run.settings)
     device, shape = run.network.device, run.network.shapes[0]
-    return build_predictor(settings, run.comm, run.normalization, shape, device, None, run.loss)
+    loss = Squared() if run.feed.scale else run.loss
+    return build_predictor(settings, run.comm, run.normalization, shape, device, None, loss)
 
 
 def without_regularization(settings: Settings) -> Settings:
@@ -82,16 +88,16 @@ def without_regularization(settings: Settings) -> Settings:
     )
 
 
-def initial_loss(run: Run) -> SanityCheck:
+def initial_loss(run: Run, calm: Predictor) -> SanityCheck:
     """Compare the loss before any update with that of outputs that know nothing."""
     split = run.dataset.splits["train"]
     inputs, targets = run.feed(split, samples_of(0, split))
     outputs = run.network.predict(inputs)
-    loss = float(np.sum(run.loss.forward(outputs, targets, run.loss_context)[0])) / len(inputs)
+    loss = float(np.sum(calm.loss.forward(outputs, targets, calm.loss_context)[0])) / len(inputs)
     if isinstance(run.loss, Softmax):
         want = math.log(run.network.outputs)
         low, high, why = 0.5 * want, want + 3.0, f"log({run.network.outputs}) = {want:.4g}"
-    elif isinstance(run.loss, Squared):
+    elif isinstance(calm.loss, Squared):
         numbers = np.asarray(run.network.device.get(targets), "f8")
         want = 1.0 if targets.dtype.kind in "iu" else float(np.square(numbers).sum() / len(numbers))
         low, high, why = 0.25 * want, want + 3.0 * run.network.outputs, f"Σ y² = {want:.4g}"

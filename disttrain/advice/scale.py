@@ -59,15 +59,15 @@ def _of_inputs(run: Run) -> Iterator[str]:
 
 
 def _of_targets(run: Run) -> Iterator[str]:
-    if run.dataset.classes:
+    if run.dataset.classes or run.feed.scale:
         return
     targets = run.dataset.splits["train"].targets
     middle = float(np.median(targets.reshape(len(targets), -1).std(axis=0)))
     if middle and not SMALL <= middle <= LARGE:
         yield (
             f"half of the targets have a standard deviation {_beyond(middle)}, and learning rates "
-            "are usually for one near 1: prepare them in another unit, or change "
-            "schedule.learning_rate by factors of 10"
+            'are usually for one near 1: use data.normalize = "auto" with loss = "squared" and a '
+            "last layer without activation, or prepare them in another unit"
         )
 
 

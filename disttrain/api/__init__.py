@@ -159,8 +159,6 @@ def _settings(
         keys = dict(keywords) | ({"path": path} if path else {})
         if isinstance(loss, str):
             keys["loss"] = loss
-        elif loss is None and isinstance(data, Data) and not data.has_classes():
-            keys["loss"] = "squared"
         if layers is not None:
             keys |= as_tables(layers)
         if schedule is not None and not callable(schedule):

@@ -31,10 +31,6 @@ class Data:
     ) -> None:
         self._pairs = {"train": (inputs, targets), "validation": validation, "test": test}
 
-    def has_classes(self) -> bool:
-        """Return True where the targets are classes, False where they are floats to be fitted."""
-        return np.asarray(self._pairs["train"][1]).dtype.kind != "f"
-
     def write(self, folder: Path) -> Path:
         """Write the data file to `folder` under a name made of its content, and return its path.
 

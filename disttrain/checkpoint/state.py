@@ -18,7 +18,7 @@ class Report:
 
     Losses are means over samples without the penalty, which stands beside them; accuracies are
     fractions, None where targets are no classes; `seconds` is the time that the interval's steps
-    took, without validation.
+    took, without validation. `metrics` are other numbers of the validation rows, by name.
     """
 
     step: int
@@ -31,6 +31,13 @@ class Report:
     penalty: float
     samples_per_second: float
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields by name, each of the `metrics` as `validation_<name>`."""
+        facts = dataclasses.asdict(self)
+        measured = facts.pop("metrics")
+        return facts | {f"validation_{name}": value for name, value in measured.items()}
 
 
 @dataclass
@@ -72,7 +79,7 @@ class State:
 
     def close_interval(self, report: Report, patience: int | None) -> bool:
         """Add the report of the interval that ends; return True where it is the best so far."""
-        self.history.append(dataclasses.asdict(report))
+        self.history.append(report.facts())
         self.loss = self.correct = self.samples = self.seconds = 0.0
         judged = report.validation_loss
         if judged is None:

@@ -27,6 +27,7 @@ FORM: dict[str, Any] = {
     "tensors": [str],
     "slots": [str],
     "loss": str,
+    "targets": (dict, type(None)),
     "versions": {},
     "progress": {"history": [dict], "digests": [dict], "faults": [str], "changes": [str]},
     "data": {
@@ -65,6 +66,12 @@ def state_of(text: bytes) -> Stated:
         raise ValueError(f"its state says that samples of {inputs} numbers have another shape")
     if not 0 <= data.get("classes", 0) <= CLASSES:
         raise ValueError(f"its state names over {CLASSES} classes")
+    targets = state.get("targets")
+    if targets is not None:
+        mean, deviation = targets["mean"], targets["deviation"]
+        good = all(type(n) is float and math.isfinite(n) for n in [*mean, *deviation])
+        if not good or len(mean) != len(deviation) or min(deviation, default=0) <= 0:
+            raise ValueError("its state states no scale of the targets")
     return Stated(state)
 
 

@@ -101,7 +101,8 @@ class InverseTime(Rate):
 class Cosine(Rate):
     """The rate falls along half a cosine to `final_rate` at the end of the run."""
 
-    kind: Literal["cosine"]
+    kind: Literal["cosine"] = "cosine"
+    warmup_epochs: NotNegative = 0.5
     final_rate: NotNegative = 0.0
 
 
@@ -134,6 +135,6 @@ def _without_keys_of_other_kinds(given: Any) -> Any:
 Schedule = Annotated[
     Constant | Step | Exponential | InverseTime | Cosine | Rates,
     Field(discriminator="kind"),
-    kind_or("step"),
+    kind_or("cosine"),
     BeforeValidator(_without_keys_of_other_kinds),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd, Step
+from disttrain.config.kinds import Adam, Cosine, Optimizer, Schedule, Sgd
 from disttrain.config.section import (
     Count,
     Finite,
@@ -43,10 +43,14 @@ Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
 
 
 class Data(Section):
-    """Where the samples are and what is done to them before the network sees them."""
+    """Where the samples are and what is done to them before the network sees them.
+
+    `normalize = "auto"` is "mean-image" for pixels (uint8) and "standardize" for other numbers; it
+    also standardizes targets that are numbers (`data.targets`).
+    """
 
     path: Text
-    normalize: Literal["none", "mean-image", "standardize", "range"] = "mean-image"
+    normalize: Literal["auto", "none", "mean-image", "standardize", "range"] = "auto"
     validation_fraction: Part = 0.1
     inputs: Text = "inputs"
     targets: Text = "targets"
@@ -71,11 +75,14 @@ class Layer(Section):
 
 
 class Model(Section):
-    """The network, its loss and the type of its numbers."""
+    """The network, its loss and the type of its numbers.
+
+    `loss = "auto"` is "softmax" for classes and "squared" for numbers to be fitted.
+    """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000, strict=False)]
     input_dropout: Part = 0.0
-    loss: Literal["softmax", "squared", "perceptron"] = "softmax"
+    loss: Literal["auto", "softmax", "squared", "perceptron"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
 
 
@@ -186,7 +193,7 @@ class Settings(Section):
     model: Model
     training: Training = Training()
     optimizer: Optimizer = Sgd()
-    schedule: Schedule = Step()
+    schedule: Schedule = Cosine()
     validation: Validation = Validation()
     checkpoint: Checkpoint = Checkpoint()
     reproducibility: Reproducibility = Reproducibility()
@@ -218,15 +225,18 @@ class Settings(Section):
     def replace(self, **sections: Any) -> Self:
         """Return a copy with some keys of some sections changed, validated again.
 
-        Another `kind` leaves out the keys of the kind before.
+        Another `kind` leaves out the keys of the kind before, and what are that one's defaults.
         """
         plain = self.model_dump(exclude_none=True)
         for name, keys in sections.items():
             if not isinstance(keys, Mapping) or not isinstance(plain.get(name), dict):
                 plain[name] = keys
                 continue
-            own = keys_of_kind(type(self), [name], keys.get("kind", plain[name].get("kind")))
-            kept = {key: value for key, value in plain[name].items() if not own or key in own}
+            kept, kind = plain[name], keys.get("kind")
+            if kind not in (None, kept.get("kind")):
+                own, fields = keys_of_kind(type(self), [name], kind), getattr(self, name)
+                fixed = type(fields).model_fields
+                kept = {k: v for k, v in kept.items() if k in own and v != fixed[k].default}
             plain[name] = {**kept, **keys}
         return validated(type(self), plain, "settings")
 

@@ -9,6 +9,7 @@ from disttrain.data.normalization import Normalization, measure
 from disttrain.data.order import BlockShuffle
 from disttrain.data.shape import in_words, interchangeable
 from disttrain.data.source import ArrayRows
+from disttrain.data.targets import TargetScale, measure_targets
 
 __all__ = [
     "PIECE_ROWS",
@@ -24,12 +25,14 @@ __all__ = [
     "Piece",
     "Shares",
     "Split",
+    "TargetScale",
     "batch_sizes",
     "fingerprint",
     "in_words",
     "interchangeable",
     "looks_like_data",
     "measure",
+    "measure_targets",
     "open_dataset",
     "read_facts",
     "share",

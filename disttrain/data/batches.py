@@ -12,17 +12,26 @@ from disttrain.data.dataset import Split
 from disttrain.data.division import Division, Piece
 from disttrain.data.normalization import Normalization
 from disttrain.data.order import BlockShuffle
+from disttrain.data.targets import TargetScale
 
 __all__ = ["Batches", "Feed", "Part", "batch_sizes"]
 
 
 class Feed:
-    """Turns samples into numbers on the device: read, normalize, copy; each gets `shape`."""
+    """Turns samples into numbers on the device: read, normalize, copy; each gets `shape`.
+
+    Targets that are numbers are brought to `scale`, where there is one.
+    """
 
     def __init__(
-        self, normalization: Normalization, shape: tuple[int, ...], dtype: str, device: Device
+        self,
+        normalization: Normalization,
+        shape: tuple[int, ...],
+        dtype: str,
+        device: Device,
+        scale: TargetScale | None = None,
     ) -> None:
-        self._normalization, self._shape = normalization, shape
+        self._normalization, self._shape, self.scale = normalization, shape, scale
         self._dtype, self._device = np.dtype(dtype), device
         self._host = Workspace(device.empty_host)
         self._workspace = Workspace(device.empty)
@@ -37,7 +46,8 @@ class Feed:
         self._normalization.apply(stored, places, raw, inputs)
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
-            targets = targets.astype(self._dtype)
+            scaled = self.scale.apply(targets) if self.scale else targets
+            targets = scaled.astype(self._dtype)
         moved = self._moved("inputs", inputs)
         if len(self._shape) != 1:
             moved = moved.reshape(len(samples), *self._shape)

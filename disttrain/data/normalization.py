@@ -89,12 +89,15 @@ class Normalization:
 def measure(kind: str, rows: Rows, comm: Communicator) -> Normalization:
     """Return the normalization that `kind` names, measured on `rows` (the training rows).
 
-    "none" only divides uint8 by 255; "mean-image" subtracts the mean of each input; "standardize"
-    also divides by the standard deviation, from squared distances to the mean (two passes over the
-    data, float64); "range" brings the least value of each input to 0 and the greatest to 1.
+    "auto" is "mean-image" for uint8 and else "standardize". "none" only divides uint8 by 255;
+    "mean-image" subtracts the mean of each input; "standardize" also divides by the standard
+    deviation, from squared distances to the mean (two passes over the data, float64); "range"
+    brings the least value of each input to 0 and the greatest to 1.
     Collective.
     """
     divisor = DIVISOR if rows.dtype == np.uint8 else 1.0
+    if kind == "auto":
+        kind = "mean-image" if divisor == DIVISOR else "standardize"
     mean, deviation = np.zeros(rows.inputs), np.ones(rows.inputs)
     if kind in ("mean-image", "standardize"):
         total = _fold(rows, comm, "mean", lambda block: block.sum(axis=0), np.add)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from disttrain.arrays import Array
 from disttrain.model.passes import Context
 
-__all__ = ["Loss", "Perceptron", "Softmax", "Squared", "built_in"]
+__all__ = ["Loss", "Perceptron", "Softmax", "Squared", "SquaredInUnits", "built_in"]
 
 
 class Loss(ABC):
@@ -85,6 +85,29 @@ class Squared(Loss):
             return xp.multiply(difference, 2, out=difference)
 
         return loss, backward
+
+
+class SquaredInUnits(Loss):
+    """The squared loss of outputs with units of their own, which are trained standardized.
+
+    The loss is in the units of the targets, `L = Σ s² (f-y)²`, s the deviation of each target; the
+    gradient is that of the standardized loss, `2 (f-y)`, so that all outputs are learned alike.
+    `units` holds the `s²`.
+    """
+
+    kind = "squared"
+
+    def __init__(self, units: Array) -> None:
+        self.units = units
+
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return `Σ s² (f-y)²` over outputs and the function for `2 (f - y)`."""
+        xp = ctx.device.xp
+        difference = xp.subtract(outputs, targets, out=ctx.array("difference", outputs.shape))
+        loss = (xp.square(difference, dtype="f8") * xp.asarray(self.units)).sum(axis=1)
+        return loss, lambda: xp.multiply(difference, 2, out=difference)
 
 
 class Perceptron(Loss):

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from disttrain import journal
@@ -119,7 +118,7 @@ class Chronicle(Callback):
 
     def on_interval(self, run: Run, report: Report) -> None:
         """Note the report of the interval."""
-        journal.note("interval", printed=True, **asdict(report))
+        journal.note("interval", printed=True, **report.facts())
 
     def on_end(self, run: Run, summary: dict[str, Any]) -> None:
         """Note how the run ended."""

@@ -196,7 +196,7 @@ def accepted(
 def refuse_other_loss(snapshot: Snapshot | None, kind: str) -> None:
     """Raise CheckpointError where a run would go on with another loss than it was trained with."""
     before = snapshot.state.get("loss", kind) if snapshot else kind
-    if before != kind:
+    if before != kind and (kind != "auto" or before not in ("softmax", "squared")):
         raise CheckpointError(
             f"this run was trained with the loss {before!r}, now it is {kind!r}: resume by the "
             "script that began it"
@@ -219,6 +219,9 @@ def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]
     """Return the keys that are not what they were when `snapshot` was saved: old and new value."""
     old = flat(snapshot.settings(f"of step {snapshot.step}").model_dump())
     new = flat(settings.model_dump())
+    if new["model.loss"] == "auto":
+        # What it became when the run began; other targets are found by comparing the data.
+        new["model.loss"] = old["model.loss"]
     keys = sorted(k for k in old | new if old.get(k) != new.get(k))
     return {key: (old.get(key), new.get(key)) for key in keys}
 

@@ -155,7 +155,7 @@ def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str,
                 raise diverged(
                     run, f"the {name} loss of the best weights is {score.loss}", run.state.step
                 )
-            scores[name] = score._asdict()
+            scores[name] = score.facts()
     status = "stopped-early" if run.state.stopped_early else "completed"
     summary = summarize(run, run.comm, begin, status, digest) | scores
     with run.comm.together("saving"):

@@ -17,7 +17,14 @@ import numpy as np
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
 from disttrain.comm import Communicator
-from disttrain.data import Normalization, Split, fingerprint, open_dataset, read_facts
+from disttrain.data import (
+    Normalization,
+    Split,
+    TargetScale,
+    fingerprint,
+    open_dataset,
+    read_facts,
+)
 from disttrain.data.others import Other, Wanted, is_hdf5, open_other, split_of
 from disttrain.data.preparation import Preparation
 from disttrain.data.taught import Taught
@@ -166,12 +173,16 @@ def load_trained(
             # Before the network takes memory: the run file in a checkpoint can name any size.
             widths = [inputs, *(layer.units for layer in settings.model.layers)]
             snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
-        model = build_predictor(settings, comm, normalization, shape, device, layers, loss)
+        # Checkpoints of before have no scale of the targets: theirs were used as they are.
+        scale = TargetScale.from_facts(snapshot.state.get("targets"))
+        model = build_predictor(settings, comm, normalization, shape, device, layers, loss, scale)
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
                 "there, by disttrain.load(path, loss=...)"
             )
+        if scale and scale.mean.shape != (model.network.outputs,):
+            raise CheckpointError(f"{file} states a scale of other targets: use another checkpoint")
         model.network.load(snapshot.parameters, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from disttrain.arrays import Cpu, Device, choose
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import Dataset, batch_sizes, measure, open_dataset
+from disttrain.data import (
+    Dataset,
+    TargetScale,
+    batch_sizes,
+    measure,
+    measure_targets,
+    open_dataset,
+)
 from disttrain.errors import DataError
-from disttrain.model import Layer, Loss
+from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
@@ -49,14 +56,18 @@ def build_run(
         device = choose_together(settings, comm, callbacks)
         dataset = open_training_data(settings, comm)
         train = dataset.splits["train"]
+        if settings.model.loss == "auto":
+            built_in = "softmax" if dataset.classes else "squared"
+            settings = settings.replace(model={"loss": built_in})
         normalization = measure(settings.data.normalize, train.rows, comm)
         with comm.together("building the network"):
             if layers is None:
                 layers = list(stacked(settings))
                 refuse_what_memory_cannot_hold(layers, settings, dataset, device, comm)
             model = build_predictor(
-                settings, comm, normalization, dataset.shape, device, layers, loss
-            )
+                settings, comm, normalization, dataset.shape, device, layers, loss,
+                scale_of(settings, dataset, layers[-1], loss),
+            )  # fmt: skip
             check_fit(model, dataset, own_loss=loss is not None)
         sizes = batch_sizes(train.count, settings.training.batch_size)
         arithmetic = None
@@ -86,6 +97,20 @@ def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
                 "nothing to tell apart"
             )
     return dataset
+
+
+def scale_of(
+    settings: Settings, dataset: Dataset, last: Layer, loss: Loss | None
+) -> TargetScale | None:
+    """Return the scale that the targets are brought to, or None where they stay as they are.
+
+    Only for `normalize = "auto"`, numbers, and the squared loss of outputs that can be any number.
+    """
+    linear = type(last) is Dense and last.activation == "identity"
+    squared = loss is None and settings.model.loss == "squared"
+    if settings.data.normalize != "auto" or dataset.classes or not (linear and squared):
+        return None
+    return measure_targets(dataset.splits["train"].targets)
 
 
 def choose_together(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +26,24 @@ CHUNK_BLOCKS = 64
 MESSAGE_BYTES, ARRIVING_BYTES = 16 << 20, 512 << 20
 
 
-class Score(NamedTuple):
-    """Mean loss over samples, and the fraction classified rightly (None without classes)."""
-
+class _Score(NamedTuple):
     loss: float
     accuracy: float | None
+
+
+class Score(_Score):
+    """Mean loss over samples, and the fraction classified rightly (None without classes).
+
+    `metrics` holds other numbers by name. Where targets are numbers: `r2` is
+    `1 - Σ (f-y)² / Σ (y-ȳ)²`, the mean of that over outputs (none where an output does not vary),
+    `mean_absolute_error` the mean of `|f-y|`, both as in scikit-learn.
+    """
+
+    metrics: Mapping[str, float] = MappingProxyType({})
+
+    def facts(self) -> dict[str, float | None]:
+        """Return all of it by name."""
+        return {"loss": self.loss, "accuracy": self.accuracy} | dict(self.metrics)
 
 
 def correct(outputs: Array, targets: Array) -> Array | int:
@@ -52,16 +67,17 @@ def evaluate(
     comm: Communicator,
     phase: str,
     everyone: bool = True,
+    unit: float = 1.0,
 ) -> Score:
     """Return the score of `network` on `split`, by all ranks in shares or by rank 0 alone.
 
-    Collective either way, with the same bits either way.
+    Collective either way, with the same bits either way. `unit` is what the loss is multiplied by.
     """
     workers = comm.size if everyone else 1
     blocks = -(-split.count // BLOCK_ROWS)
-    everything: dict[int, tuple[float, int]] = {}
+    everything: dict[int, tuple[Any, ...]] = {}
     for chunk in range(0, blocks, CHUNK_BLOCKS * workers):
-        sums: dict[int, tuple[float, int]] = {}
+        sums: dict[int, tuple[Any, ...]] = {}
         # What overflows is found in the loss.
         with comm.together(phase), np.errstate(over="ignore", invalid="ignore"):
             last = min(chunk + CHUNK_BLOCKS * workers, blocks)
@@ -71,11 +87,35 @@ def evaluate(
                 outputs = network.predict(inputs)
                 part, _ = loss.forward(outputs, targets, context)
                 sums[block] = float(np.sum(part)), int(correct(outputs, targets))
+                if targets.dtype.kind == "f" and targets.shape == outputs.shape:
+                    sums[block] += errors(network.device.get(outputs - targets))
         for part_sums in comm.collect(sums):
             everything.update(part_sums)
-    total = math.fsum(everything[b][0] for b in sorted(everything))
-    right = sum(r for _, r in everything.values())
-    return Score(total / split.count, right / split.count if split.targets.ndim == 1 else None)
+    found = [everything[block] for block in sorted(everything)]
+    total = math.fsum(sums[0] for sums in found)
+    mean = total * unit / split.count
+    if split.targets.ndim == 1:
+        return Score(mean, sum(sums[1] for sums in found) / split.count)
+    score = Score(mean, None)
+    if all(len(sums) > 2 for sums in found):
+        score.metrics = fit_of(found, split.targets, feed)
+    return score
+
+
+def errors(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of squares and of absolute values, of each output."""
+    difference = difference.astype(np.float64)
+    return np.square(difference).sum(axis=0), np.abs(difference).sum(axis=0)
+
+
+def fit_of(sums: list[tuple[Any, ...]], targets: np.ndarray, feed: Feed) -> dict[str, float]:
+    """Return R² and the mean absolute error, from the sums of all blocks in their order."""
+    unit = feed.scale.deviation if feed.scale else np.ones(targets.shape[1])
+    squares = np.sum([part[2] for part in sums], axis=0) * np.square(unit)
+    absolute = math.fsum(np.sum([part[3] for part in sums], axis=0) * unit)
+    spread = np.square(targets - targets.mean(axis=0)).sum(axis=0)
+    r2 = {"r2": float(np.mean(1 - squares / spread))} if (spread > 0).all() else {}
+    return r2 | {"mean_absolute_error": absolute / targets.size}
 
 
 def samples_of(block: int, split: Split) -> np.ndarray:

@@ -11,10 +11,10 @@ import numpy as np
 from disttrain.arrays import Cpu, Device, Workspace
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import Feed, Normalization, Split
+from disttrain.data import Feed, Normalization, Split, TargetScale
 from disttrain.data.given import checked_rows
-from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape, Softmax
-from disttrain.model.losses import built_in
+from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape, Softmax, Squared
+from disttrain.model.losses import SquaredInUnits, built_in
 from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, outputs_of
 
 __all__ = ["Predictor", "build_predictor", "stacked"]
@@ -32,12 +32,18 @@ class Predictor:
     feed: Feed
     loss_context: Context
 
+    @property
+    def loss_unit(self) -> float:
+        """What the loss of the network is multiplied by to be in the units of the targets."""
+        scale = self.feed.scale
+        return float(scale.loss_units[0]) if scale and isinstance(self.loss, Squared) else 1.0
+
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             return evaluate(
                 self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase,
-                everyone,
+                everyone, self.loss_unit,
             )  # fmt: skip
 
     def predict(self, inputs: Any) -> np.ndarray | None:
@@ -55,7 +61,8 @@ class Predictor:
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             outputs = outputs_of(self.network, self.feed, split, self.comm)
         if outputs is None or not isinstance(self.loss, Softmax):
-            return outputs
+            scale = self.feed.scale
+            return scale.undo(outputs) if scale and outputs is not None else outputs
         # In place: there may be no memory for them twice.
         for low in range(0, len(outputs), BLOCK_ROWS):
             block = outputs[low : low + BLOCK_ROWS]
@@ -72,15 +79,21 @@ def build_predictor(
     device: Device | None = None,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
+    scale: TargetScale | None = None,
 ) -> Predictor:
-    """Return the network of `settings`, with its initial weights, for samples of `shape`."""
+    """Return the network of `settings`, with its initial weights, for samples of `shape`.
+
+    `scale` is that of the targets which it is trained on.
+    """
     device = device or Cpu()
     stack = layers or list(stacked(settings))
     dtype = settings.model.dtype
     network = Network(stack, shape, dtype, device, settings.seed)
     context = Context("loss", device, dtype, Workspace(device.empty), {})
-    feed = Feed(normalization, shape, dtype, device)
+    feed = Feed(normalization, shape, dtype, device, scale)
     loss = loss or built_in(settings.model.loss)
+    if scale and len(scale.mean) > 1:
+        loss = SquaredInUnits(scale.loss_units)
     return Predictor(settings, comm, network, loss, normalization, feed, context)
 
 

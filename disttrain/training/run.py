@@ -131,6 +131,7 @@ class Run(Predictor):
             state={
                 "data": facts,
                 "loss": self.loss.kind,
+                "targets": self.feed.scale.facts() if self.feed.scale else None,
                 "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,
                 "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": str(blas())},
             },

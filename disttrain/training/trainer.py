@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 
@@ -204,16 +203,17 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         step=state.step,
         epoch=run.epoch,
         learning_rate=run.rates(state.step - 1, state.step)[0],
-        train_loss=state.loss / state.samples,
+        train_loss=state.loss * run.loss_unit / state.samples,
         train_accuracy=state.correct / state.samples if run.dataset.classes else None,
         validation_loss=score.loss if score else None,
         validation_accuracy=score.accuracy if score else None,
-        penalty=run.network.penalty(settings.optimizer.weight_decay),
+        penalty=run.network.penalty(settings.optimizer.weight_decay) * run.loss_unit,
         samples_per_second=state.samples / max(state.seconds, 1e-9),
         seconds=state.seconds,
+        metrics=dict(score.metrics) if score else {},
     )
     report = comm.share(report)
-    for name, value in dataclasses.asdict(report).items():
+    for name, value in report.facts().items():
         if value is not None and not math.isfinite(value):
             # Every number: the penalty of finite weights can overflow.
             raise diverged(run, f"the {name.replace('_', ' ')} is {value}", state.step)

@@ -25,12 +25,12 @@ name = "mnist-800"
 
 [data]
 path = "data/mnist.h5"
-normalize = "mean-image"
+normalize = "auto"
 validation_fraction = 0.1
 
 [model]
 layers = [{ units = 800, activation = "relu" }, { units = 10 }]
-loss = "softmax"
+loss = "auto"
 dtype = "float32"
 
 [training]
@@ -44,10 +44,9 @@ form = "classical"
 weight_decay = 1e-4
 
 [schedule]
-kind = "step"
+kind = "cosine"
 learning_rate = 0.1
-factor = 0.5
-every_epochs = 5
+warmup_epochs = 0.5
 
 [validation]
 on = "rank0"
@@ -137,7 +136,7 @@ def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
         (
             ["schedule.k=0.5"],
             '\'schedule.k\' is a key of kind = "exponential" or "inverse-time", and kind is '
-            '"step" here',
+            '"cosine" here',
         ),
         (["optimizer.kind='adam'", "optimizer.form='nesterov'"], 'a key of kind = "sgd"'),
         (["optimizer.beta2=0.9"], 'a key of kind = "adam" or "adamw", and kind is "sgd" here'),

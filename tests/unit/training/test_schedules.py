@@ -26,7 +26,9 @@ OWN = {
 
 
 def rate(kind: str, step: int, **more: float) -> float:
-    keys = {"kind": f"'{kind}'", "learning_rate": 0.4} | OWN.get(kind, {}) | more
+    keys = (
+        {"kind": f"'{kind}'", "learning_rate": 0.4, "warmup_epochs": 0} | OWN.get(kind, {}) | more
+    )
     text = "data.path = 'a'\nmodel.layers = [{ units = 1 }]\n"
     changes = [f"schedule.{key}={value}" for key, value in keys.items()]
     return learning_rate(parse(text, changes).schedule, step, PER_EPOCH, TOTAL)

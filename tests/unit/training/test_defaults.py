@@ -1,0 +1,97 @@
+"""What a run file of two keys gets: by the data, in the units of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.checkpoint import load
+from disttrain.comm.alone import Alone
+from disttrain.config import parse
+from disttrain.runs import train
+from disttrain.runs.trained import load_trained
+from disttrain.training import build_run
+
+WriteData = Callable[..., str]
+
+
+def house_prices(rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs of unlike scales and two targets around 200,000 and 3,000."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, 3)) * [1, 100, 0.01] + [0, 1000, 5]
+    z = (x - [0, 1000, 5]) / [1, 100, 0.01]
+    noise = random.normal(size=(rows, 2))
+    prices = 2e5 + 5e4 * (z[:, :2] + 0.2 * noise)
+    return x, prices * [1, 0.015]
+
+
+def two_keys(path: str, units: int, *changes: str) -> Any:
+    """Return the settings of a data file and one layer."""
+    text = f"data.path = '{path}'\nmodel.layers = [{{ units = {units} }}]\n"
+    return parse(text, ["device.kind=cpu", "training.epochs=30", *changes])
+
+
+def test_numbers_are_standardized_inside_and_shown_in_their_units(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    (x, y), (x2, y2) = (house_prices()[i] for i in (0, 1)), house_prices(300)
+    path = write_data(train=(x, y), test=(x2[200:], y2[200:]))
+    summary = train(two_keys(path, 2, "schedule.learning_rate=0.01"), tmp_path / "run", Alone())
+    trained = load_trained(tmp_path / "run", Alone())
+    assert trained.settings.model.loss == "squared"
+    predicted = trained.predict(x2[200:])
+    want = {
+        "loss": np.square(predicted - y2[200:]).sum(axis=1).mean(),
+        "accuracy": None,
+        "r2": metrics.r2_score(y2[200:], predicted),
+        "mean_absolute_error": metrics.mean_absolute_error(y2[200:], predicted),
+    }
+    assert summary["test"] == {k: v and pytest.approx(v, rel=1e-4) for k, v in want.items()}
+    assert summary["test"]["r2"] > 0.9
+    assert summary["diagnosis"][0].startswith("it learns well")
+    last = load(tmp_path / "run/best.h5").progress.history[-1]
+    assert last["validation_r2"] > 0.9
+    assert last["train_loss"] > 1e6
+    assert last["validation_mean_absolute_error"] > 100
+
+
+def test_only_free_outputs_of_the_squared_loss_are_scaled(write_data: WriteData) -> None:
+    x, y = house_prices()
+    path = write_data(train=(x, y))
+    for changes, scaled in (
+        ([], True),
+        (["data.normalize=standardize"], False),
+        (["model.layers=[{units=2, activation='sigmoid'}]"], False),
+    ):
+        run = build_run(two_keys(path, 2, *changes), Alone())
+        assert bool(run.feed.scale) is scaled
+    # The statistics are those of the training rows, without those that are set aside.
+    run = build_run(two_keys(path, 2), Alone())
+    rows = run.dataset.splits["train"].targets
+    assert len(rows) == 180
+    np.testing.assert_allclose(run.feed.scale.mean, rows.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(run.feed.scale.deviation, rows.std(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4", "i2"])
+def test_the_normalization_goes_by_the_data(write_data: WriteData, dtype: str) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (40, 5)).astype(dtype)
+    run = build_run(two_keys(write_data(train=(x, np.arange(40) % 2)), 2), Alone())
+    assert run.normalization.kind == ("mean-image" if dtype == "u1" else "standardize")
+    assert (run.settings.model.loss, run.feed.scale) == ("softmax", None)
+
+
+def test_a_resumed_run_keeps_the_loss_and_the_scale_that_it_began_with(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    path = write_data(train=house_prices())
+    rates = ["schedule.kind=constant", "schedule.learning_rate=0.01"]
+    whole = train(two_keys(path, 2, *rates), tmp_path / "whole", Alone())
+    train(two_keys(path, 2, *rates, "training.epochs=11"), tmp_path / "run", Alone())
+    again = train(two_keys(path, 2, *rates), tmp_path / "run", Alone(), resume=True)
+    assert again["digest"] == whole["digest"]

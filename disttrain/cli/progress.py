@@ -186,7 +186,8 @@ def _speed(run: Run) -> str:
     state = run.state
     if not state.samples:
         return ""
-    words = f"{state.samples / state.seconds:,.0f} samples/s  loss {state.loss * run.loss_unit / state.samples:.4f}"
+    loss = state.loss * run.loss_unit / state.samples
+    words = f"{state.samples / state.seconds:,.0f} samples/s  loss {loss:.4f}"
     if run.dataset.classes:
         words += f"  accuracy {state.correct / state.samples:.4f}"
     return words

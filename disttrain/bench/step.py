@@ -117,12 +117,12 @@ def loop(run: Run) -> Callable[[], None]:
     """Return a function that does the next step of `run`, at rate 0: no weight changes."""
     done = 0
 
-    def step() -> None:
+    def _next() -> None:
         nonlocal done
         train_step(run, done, 0.0)
         done += 1
 
-    return step
+    return _next
 
 
 def products_of_share(run: Run, rows: int) -> Callable[[], None] | None:
@@ -137,15 +137,15 @@ def products_of_share(run: Run, rows: int) -> Callable[[], None] | None:
     dtype = np.dtype(run.settings.model.dtype)
     draw = np.random.default_rng(1).standard_normal
 
-    def noise(*shape: int) -> np.ndarray[Any, Any]:
+    def _noise(*shape: int) -> np.ndarray[Any, Any]:
         return draw(shape).astype(dtype)
 
     widths = [pairs[0][1], *(units for units, _ in pairs)]
-    hidden, deltas = ([noise(rows, n) for n in widths] for _ in range(2))
-    weights = [noise(n, m) / dtype.type(m**0.5) for n, m in pairs]
-    gradients = [noise(n, m) for n, m in pairs]
+    hidden, deltas = ([_noise(rows, n) for n in widths] for _ in range(2))
+    weights = [_noise(n, m) / dtype.type(m**0.5) for n, m in pairs]
+    gradients = [_noise(n, m) for n, m in pairs]
 
-    def products() -> None:
+    def _products() -> None:
         for n, weight in enumerate(weights):
             np.dot(hidden[n], weight.T, out=hidden[n + 1])
         for n in reversed(range(len(weights))):
@@ -153,4 +153,4 @@ def products_of_share(run: Run, rows: int) -> Callable[[], None] | None:
             if n:
                 np.dot(deltas[n + 1], weights[n], out=deltas[n])
 
-    return products
+    return _products

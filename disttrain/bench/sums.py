@@ -70,10 +70,10 @@ def measure(comm: Communicator, length: int, rounds: int = 0) -> SumTimes:
     ways["passed"] = lambda: comm.pass_on(out, into)
     ways["copied"] = lambda: np.copyto(into, out)
 
-    def prepare(name: str) -> None:
+    def _prepare(name: str) -> None:
         (sums[name].message if name in sums else out)[:] = 1
 
-    seconds = in_turns(comm, ways, rounds or ROUNDS.get(length, 9), prepare=prepare)
+    seconds = in_turns(comm, ways, rounds or ROUNDS.get(length, 9), prepare=_prepare)
     for sum_ in sums.values():
         sum_.close()
     return SumTimes(

@@ -15,37 +15,45 @@ from disttrain.errors import UsageError
 __all__ = ["command"]
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="slurm, slurm-srun, pbs, lsf, gridengine, kubernetes or hosts."
+    ),
+]
+Ranks = Annotated[
+    int | None, typer.Option("--ranks", "-n", min=1, help="All ranks [default: one per node].")
+]
+Nodes = Annotated[int, typer.Option("--nodes", "-N", min=1, help="How many nodes.")]
+Time = Annotated[
+    str, typer.Option("--time", "-t", help="Time limit: 01:30:00, 90 (minutes), 1-12:00:00.")
+]
+Memory = Annotated[str, typer.Option("--memory", "--mem", help="Of a node, as in 64G.")]
+Partition = Annotated[
+    str, typer.Option("--partition", "--queue", "-p", "-q", help="Where the job waits.")
+]
+Account = Annotated[str, typer.Option("--account", "--project", "-A", help="Whose time it is.")]
+Program = Annotated[
+    str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A file to write to, not the terminal.")
+]
+
+
 def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="slurm, slurm-srun, pbs, lsf, gridengine, kubernetes or hosts.",
-        ),
-    ],
+    name: Name,
     run_file: Annotated[Path, typer.Argument(metavar="[RUN.toml]")] = Path("RUN.toml"),
-    ranks: Annotated[
-        int | None, typer.Option("--ranks", "-n", min=1, help="All ranks [default: one per node].")
-    ] = None,
-    nodes: Annotated[int, typer.Option("--nodes", "-N", min=1, help="How many nodes.")] = 1,
+    ranks: Ranks = None,
+    nodes: Nodes = 1,
     cpus: Annotated[int, typer.Option(min=1, help="Cores for each rank.")] = 1,
     gpus: Annotated[bool, typer.Option("--gpus", help="A GPU for each rank.")] = False,
-    time: Annotated[
-        str, typer.Option("--time", "-t", help="Time limit: 01:30:00, 90 (minutes), 1-12:00:00.")
-    ] = "01:00:00",
-    memory: Annotated[str, typer.Option("--memory", "--mem", help="Of a node, as in 64G.")] = "",
-    partition: Annotated[
-        str, typer.Option("--partition", "--queue", "-p", "-q", help="Where the job waits.")
-    ] = "",
-    account: Annotated[
-        str, typer.Option("--account", "--project", "-A", help="Whose time it is.")
-    ] = "",
-    program: Annotated[
-        str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
-    ] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file to write to, not the terminal.")
-    ] = None,
+    time: Time = "01:00:00",
+    memory: Memory = "",
+    partition: Partition = "",
+    account: Account = "",
+    program: Program = "",
+    output: Output = None,
 ) -> None:
     """Print a batch script, an MPIJob or a host file, filled in for a run."""
     from disttrain.launch.template import Site, fill

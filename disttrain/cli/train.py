@@ -19,12 +19,15 @@ Run = Annotated[
 ]
 
 
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder [default: runs/<name>].")
+]
+
+
 def command(
     run_file: Run,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder [default: runs/<name>].")
-    ] = None,
+    output: Output = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")
     ] = False,

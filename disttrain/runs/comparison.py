@@ -48,8 +48,13 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     same_loss = not any(line.startswith("model.loss:") for line in settings)
     comparable = facts["about"][0].get("data") == facts["about"][1].get("data")
     facts["better"] = better(outcomes, same_loss) if comparable else None
-    if not any(common):
-        return facts
+    return facts | (_parted(runs, common, facts) if any(common) else {})
+
+
+def _parted(
+    runs: list[dict[int, dict[str, Any]]], common: list[int], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return where two runs first differ at a step that both have; nothing where they don't."""
     vectors = [_vectors(run) for run in runs]
     for step in common:
         one, other = (
@@ -63,12 +68,12 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         held, there = one.get(tensor, {}), other.get(tensor, {})
         orders = [sum(int(run[s]["order"], 16) for s in run if s <= step) for run in runs]
         order = (orders[0] - orders[1]) % (1 << 64) == 0
-        return facts | {
+        return {
             "equal": False, "step": step, "tensor": tensor,
             "vectors": [v for v in {**held, **there} if held.get(v) != there.get(v)],
-            "cause": _cause(step, order, settings, facts["about"]),
+            "cause": _cause(step, order, facts["settings"], facts["about"]),
         }  # fmt: skip
-    return facts
+    return {}
 
 
 def _cause(step: int, same_order: bool, settings: list[str], about: list[dict[str, Any]]) -> str:

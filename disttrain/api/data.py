@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from disttrain.data.importers.frame import as_frame, inputs_of_frame, learn_frame
 from disttrain.data.labels import class_names, class_numbers, numbers_of
+from disttrain.data.preparation import Preparation
 from disttrain.data.writer import write_data_file
-from disttrain.errors import DataError
+from disttrain.errors import DataError, UsageError
 
 __all__ = ["Data"]
 
@@ -24,12 +26,29 @@ class Data:
     are classes (whole numbers, truth values or names) or floats to be fitted, of shape (samples,)
     or (samples, outputs). `validation` and `test` are pairs of the same. Only rank 0's arrays are
     looked at.
+
+    Inputs may be DataFrames: text becomes an input for each different cell, `missing` says what
+    becomes of missing cells ("mean", "median" or "indicator", the mean and an input that says so;
+    by "refuse" there must be none). What was learned of that of the training, `notes` among it, is
+    applied to the others and to what is predicted later: columns by name.
     """
 
     def __init__(
-        self, inputs: Any, targets: Any, *, validation: Any = None, test: Any = None
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        missing: Literal["refuse", "mean", "median", "indicator"] = "refuse",
     ) -> None:
         self._pairs = {"train": (inputs, targets), "validation": validation, "test": test}
+        self._missing, self.notes = missing, list[str]()
+        if missing not in ("refuse", "mean", "median", "indicator"):
+            raise UsageError(
+                f"missing={missing!r}: give mean, median or indicator (to leave rows out, "
+                "drop them from inputs and targets alike)"
+            )
 
     def write(self, folder: Path) -> Path:
         """Write the data file to `folder` under a name made of its content, and return its path.
@@ -37,35 +56,59 @@ class Data:
         A file of that name holds the same and stays. Raises DataError for arrays that fit neither
         the format nor each other.
         """
-        splits, names = self._splits()
+        splits, names, known = self._splits()
         sha = hashlib.sha256(repr(names).encode())
+        if known is not None:
+            sha.update(known.to_json().encode())
         for name, pair in splits.items():
             for array in pair:
                 sha.update(f"{name} {array.dtype} {array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
         path = folder / NAMES.replace("*", sha.hexdigest()[:16])
         if not path.exists():
-            write_data_file(path, splits, names)
+            write_data_file(path, splits, names, preparation=known)
         return path
 
-    def _splits(self) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str] | None]:
+    def _splits(
+        self,
+    ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str] | None, Preparation | None]:
         splits, names, classes = {}, None, False
+        known: Preparation | None = None
         for split, pair in self._pairs.items():
             if pair is None:
                 continue
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise DataError(f"{split}: give a pair (inputs, targets)")
-            inputs, targets = (
-                _array(pair[0], f"{split} inputs"),
-                _array(pair[1], f"{split} targets"),
-            )
+            targets = _array(pair[1], f"{split} targets")
             if split == "train":
                 classes, names = targets.dtype.kind != "f", class_names(targets)
+                known = self._learned(pair[0], pair[1], targets, names)
+            inputs = _array(_prepared(pair[0], known, split), f"{split} inputs")
             if classes and targets.dtype.kind == "f":
                 raise DataError(f"{split} targets are floats, those of train are classes")
             found = class_numbers(targets, names or ()) if classes else numbers_of(targets)
             splits[split] = (inputs, found if classes else found.astype(np.float64))
-        return splits, names
+        return splits, names, known
+
+    def _learned(
+        self, inputs: Any, given: Any, targets: np.ndarray, names: list[str] | None
+    ) -> Preparation | None:
+        """Return what the DataFrame of the training teaches; None where it is an array."""
+        frame = as_frame(inputs)
+        if frame is None:
+            return None
+        classes = names or []
+        if targets.dtype.kind != "f" and not classes:
+            classes = list(map(str, range(int(targets.max()) + 1)))
+        outputs = 1 if targets.ndim == 1 else targets.shape[1]
+        called = [getattr(given, "name", None)]
+        if hasattr(given, "columns"):
+            called = list(given.columns)
+        elif outputs > 1:
+            called = list(range(outputs))
+        targets_called = ["target" if name is None else str(name) for name in called]
+        known, self.notes = learn_frame(frame, self._missing, targets_called, classes)
+        return known
 
 
 def remove_others(path: Path) -> None:
@@ -73,6 +116,16 @@ def remove_others(path: Path) -> None:
     for other in path.parent.glob(NAMES):
         if other != path:
             other.unlink(missing_ok=True)
+
+
+def _prepared(inputs: Any, known: Preparation | None, split: str) -> Any:
+    """Return a DataFrame as the numbers that the training's taught, an array as it is."""
+    frame = as_frame(inputs)
+    if known is None:
+        return inputs
+    if frame is None:
+        raise DataError(f"{split} inputs are no DataFrame, but those of train are: give one too")
+    return inputs_of_frame(frame, known, f"the DataFrame of {split}")
 
 
 def _array(given: Any, what: str) -> np.ndarray:

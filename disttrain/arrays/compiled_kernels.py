@@ -89,7 +89,10 @@ def gather(
     stored: Array, places: Array, scale: Array, shift: Array, raw: Array, out: Array
 ) -> None:
     """Write `stored[places] * scale + shift` to `out`; `raw` is scratch for the rows as stored."""
-    if stored.dtype != np.uint8 or places.dtype != np.int64 or not _fit(out, scale, shift):
+    # Slices of a user's arrays, and arrays in Fortran's order, do not lie in one run.
+    whole = stored.flags.c_contiguous and places.flags.c_contiguous
+    plain = whole and stored.dtype == np.uint8 and places.dtype == np.int64
+    if not plain or not _fit(out, scale, shift):
         cpu_kernels.gather(stored, places, scale, shift, raw, out)
         return
     _functions["gather", out.dtype.char](

@@ -11,6 +11,7 @@ import numpy as np
 from disttrain.data.cells import class_of
 from disttrain.data.dataset import Dataset
 from disttrain.data.given import checked_rows
+from disttrain.data.importers.frame import as_frame, inputs_of_frame
 from disttrain.data.labels import class_numbers, numbers_of
 from disttrain.data.normalization import Normalization
 from disttrain.data.preparation import Column, Preparation
@@ -43,7 +44,14 @@ class Taught:
         return self.names or tuple(map(str, range(self.classes)))
 
     def rows_of(self, inputs: Any) -> ArrayRows:
-        """Return an array or lists as samples of the network. Raises DataError."""
+        """Return an array, lists or a DataFrame as samples of the network. Raises DataError.
+
+        A DataFrame is read as the training table was, columns by name; where that is not known,
+        its columns are taken in their order.
+        """
+        frame = as_frame(inputs)
+        if frame is not None and self.preparation is not None:
+            inputs = inputs_of_frame(frame, self.preparation, "the DataFrame")
         return checked_rows(inputs, self.shape, self.normalization)
 
     def targets_of(self, targets: Any, rows: int, numbered: bool = False) -> np.ndarray:

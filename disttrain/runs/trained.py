@@ -136,7 +136,10 @@ class Trained(Predictor):
         if isinstance(inputs, str | os.PathLike):
             outputs = self.predict_split(self.samples(os.fspath(inputs), labelled=False).split)
         else:
-            outputs = super().predict(inputs)
+            with self.comm.together("predicting"):
+                rows = self.taught.rows_of(inputs)
+                samples = Split("inputs", rows, np.zeros(rows.count, np.int64))
+            outputs = self.predict_split(samples)
         if not everywhere or self.comm.size == 1:
             return outputs
         shape = self.comm.share(outputs.shape if outputs is not None else None)

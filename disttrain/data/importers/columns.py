@@ -22,7 +22,10 @@ INDEX_NAMES = (
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says of a table; None and "" mean: find out."""
+    """What the user says of a table; None and "" mean: find out.
+
+    With `everything` a first column that only numbers the rows is an input too.
+    """
 
     target: str | None = None
     regression: bool = False
@@ -34,6 +37,7 @@ class Options:
     decimal: str = "."
     na: tuple[str, ...] = ()
     weights: str | None = None
+    everything: bool = False
 
 
 def find_targets(table: Table, options: Options) -> list[int]:
@@ -91,7 +95,13 @@ def inputs_among(
     else:
         chosen = [n for n in range(len(names)) if n not in targets]
         different = found.numbers_rows or len(found.texts.get(0, ())) == found.rows
-        if names[0].lower() in INDEX_NAMES and 0 in chosen and different and found.rows > 1:
+        if (
+            names[0].lower() in INDEX_NAMES
+            and 0 in chosen
+            and different
+            and found.rows > 1
+            and not options.everything
+        ):
             chosen.remove(0)
             notes.append(
                 f"left out the first column, '{names[0]}', which names or numbers the rows"

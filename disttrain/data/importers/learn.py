@@ -35,12 +35,16 @@ FEW_CODES, ROWS_OF_TEXT = 10, 5
 """Codes such as 4, f, r: so few different cells, of which each text comes so often."""
 
 
-def learn(table: Table, options: Options) -> tuple[Preparation, list[str]]:
+def learn(
+    table: Table, options: Options, targets: list[int] | None = None
+) -> tuple[Preparation, list[str]]:
     """Return how `table` is prepared, and notes of what was decided.
 
-    Raises DataError, UsageError.
+    `targets` are the numbers of the target columns, found out where they are not given; there may
+    be none. Raises DataError, UsageError.
     """
-    targets = find_targets(table, options)
+    if targets is None:
+        targets = find_targets(table, options)
     single = targets if len(targets) == 1 and not options.regression else []
     weights = weights_among(table, options, targets)
     found = survey(table, options.decimal, single, single)

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from disttrain.preemption import ASKED
 from disttrain.shown import shown
 from disttrain.training import Callback, Report, Run
 
-__all__ = ["Progress", "Warnings"]
+__all__ = ["Progress", "Warnings", "in_words"]
 
 # Without a terminal: seconds until the first line inside an interval, and between two of them.
 FIRST, AGAIN = 10.0, 60.0
@@ -168,6 +169,7 @@ class Progress(Callback):
                 self.on_message(
                     f"{split + ':':12}loss {score['loss']:.4f}"
                     + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
+                    + in_words({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
                 )
         for line in self._silent.values():
             self.on_message(f"{'silent:':12}{line}")
@@ -179,6 +181,11 @@ class Progress(Callback):
         curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
         self.on_message(f"{'curves:':12}{folder / curves}")
         self.on_message(f"{'summary:':12}{folder / 'summary.json'}")
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Return metrics by name, each after a comma."""
+    return "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
 
 
 def _speed(run: Run) -> str:

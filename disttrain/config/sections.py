@@ -225,18 +225,17 @@ class Settings(Section):
     def replace(self, **sections: Any) -> Self:
         """Return a copy with some keys of some sections changed, validated again.
 
-        Another `kind` leaves out the keys of the kind before, and what are that one's defaults.
+        Another `kind` leaves out the keys of the kind before. What was not stated stays so.
         """
-        plain = self.model_dump(exclude_none=True)
+        plain = self.model_dump(exclude_none=True, exclude_unset=True)
         for name, keys in sections.items():
-            if not isinstance(keys, Mapping) or not isinstance(plain.get(name), dict):
+            if not isinstance(keys, Mapping) or not isinstance(getattr(self, name), Section):
                 plain[name] = keys
                 continue
-            kept, kind = plain[name], keys.get("kind")
-            if kind not in (None, kept.get("kind")):
-                own, fields = keys_of_kind(type(self), [name], kind), getattr(self, name)
-                fixed = type(fields).model_fields
-                kept = {k: v for k, v in kept.items() if k in own and v != fixed[k].default}
+            kept = plain.get(name, {})
+            kind = keys.get("kind", kept.get("kind"))
+            own = keys_of_kind(type(self), [name], kind)
+            kept = {key: value for key, value in kept.items() if not own or key in own}
             plain[name] = {**kept, **keys}
         return validated(type(self), plain, "settings")
 

@@ -21,6 +21,7 @@ from disttrain.data import fingerprint, read_facts
 from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunFileError
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.fitted import as_begun
 from disttrain.training.integrity import chain
 
 __all__ = ["Start", "arithmetic_of", "changes", "flat", "look_back", "refuse_other_loss"]
@@ -37,7 +38,8 @@ class Start:
 
     `done` is the summary of a run that is finished, `arithmetic` what an exact run must go on
     computing with, `path` the file of the `snapshot`, `damaged` the newer ones that are damaged,
-    `records` the digests up to the snapshot. Nothing was changed to find it.
+    `records` the digests up to the snapshot, `settings` those to go on with: with what the run file
+    leaves to the data as it was. Nothing was changed to find it.
     """
 
     done: dict[str, Any] | None = None
@@ -46,6 +48,7 @@ class Start:
     path: Path | None = None
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     records: list[dict[str, Any]] | None = None
+    settings: Settings | None = None
 
     def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
         """Rename the files that are damaged; copy `best.h5` to the checkpoints if it is used."""
@@ -81,6 +84,7 @@ def look_back(
         say("no checkpoint was saved yet to resume from: starting from the beginning")
         return Start()
     records = records_up_to(folder, found, warn)
+    settings = as_begun(settings, snapshot.settings(found.path))
     progress = snapshot.progress
     progress.reconsider(settings.validation.patience)
     if done is not None and (progress.stopped_early or snapshot.epoch >= settings.training.epochs):
@@ -92,7 +96,7 @@ def look_back(
         progress.changes += new
         progress.changed_at = snapshot.step
     arithmetic = None if accept else arithmetic_of(snapshot)
-    return Start(None, snapshot, arithmetic, found.path, found.damaged, records)
+    return Start(None, snapshot, arithmetic, found.path, found.damaged, records, settings)
 
 
 def _tell_other_data(settings: Settings, snapshot: Snapshot, warn: Callable[[str], None]) -> None:
@@ -219,9 +223,6 @@ def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]
     """Return the keys that are not what they were when `snapshot` was saved: old and new value."""
     old = flat(snapshot.settings(f"of step {snapshot.step}").model_dump())
     new = flat(settings.model_dump())
-    if new["model.loss"] == "auto":
-        # What it became when the run began; other targets are found by comparing the data.
-        new["model.loss"] = old["model.loss"]
     keys = sorted(k for k in old | new if old.get(k) != new.get(k))
     return {key: (old.get(key), new.get(key)) for key in keys}
 

@@ -63,7 +63,8 @@ def train(
             if comm.is_root and resume:
                 start = look_back(folder, settings, say, accept_changes, warn)
                 refuse_other_loss(start.snapshot, loss.kind if loss else settings.model.loss)
-        done, recorded = comm.share((start.done, start.arithmetic))
+        done, recorded, begun = comm.share((start.done, start.arithmetic, start.settings))
+        settings = begun or settings
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done

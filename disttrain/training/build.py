@@ -20,6 +20,7 @@ from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
+from disttrain.training.fitted import fitted
 from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import build_predictor, stacked
@@ -56,9 +57,7 @@ def build_run(
         device = choose_together(settings, comm, callbacks)
         dataset = open_training_data(settings, comm)
         train = dataset.splits["train"]
-        if settings.model.loss == "auto":
-            built_in = "softmax" if dataset.classes else "squared"
-            settings = settings.replace(model={"loss": built_in})
+        settings = fitted(settings, dataset)
         normalization = measure(settings.data.normalize, train.rows, comm)
         with comm.together("building the network"):
             if layers is None:

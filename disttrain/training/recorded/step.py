@@ -126,6 +126,8 @@ class Recording:
         source, targets = split.rows, split.targets
         if targets.dtype not in (np.int64, np.float64):
             raise NotRecordable(f"targets of type {targets.dtype}")
+        if run.feed.scale:
+            targets = run.feed.scale.apply(targets)
         shape = run.network.shapes[0]
         scale, shift = run.normalization.factors(dtype)
         self._feed: Feed | None = None

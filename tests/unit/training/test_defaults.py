@@ -95,3 +95,37 @@ def test_a_resumed_run_keeps_the_loss_and_the_scale_that_it_began_with(
     train(two_keys(path, 2, *rates, "training.epochs=11"), tmp_path / "run", Alone())
     again = train(two_keys(path, 2, *rates), tmp_path / "run", Alone(), resume=True)
     assert again["digest"] == whole["digest"]
+
+
+def test_a_small_table_gets_smaller_batches_where_nothing_is_stated(write_data: WriteData) -> None:
+    random = np.random.default_rng(0)
+    x, classes = random.normal(size=(2500, 3)), np.arange(2500) % 2
+    path = write_data(train=(x, classes))
+    numbers = write_data("numbers.h5", train=(x, random.normal(size=(2500, 2))))
+
+    def chosen(path: str, *changes: str) -> tuple[Any, float]:
+        settings = build_run(two_keys(path, 2, *changes), Alone()).settings
+        return settings.training.batch_size, settings.schedule.learning_rate
+
+    assert chosen(path) == (32, 0.05)
+    assert chosen(numbers) == (32, 0.005)
+    assert chosen(path, "schedule.kind=constant") == (32, 0.05)
+    assert chosen(path, "training.batch_size=128") == (128, 0.1)
+    assert chosen(path, "schedule.learning_rate=0.1") == (128, 0.1)
+    assert chosen(path, "optimizer.kind=adam") == (128, 0.001)
+    assert chosen(path, "training.protocol=batch") == (None, 0.1)
+
+
+def test_what_the_data_chose_is_kept_by_a_resumed_run(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    """Also where an earlier disttrain, or another one later, chooses otherwise."""
+    path = write_data(train=house_prices())
+    first = two_keys(path, 2, "training.batch_size=40", "schedule.learning_rate=0.02")
+    constant = {"kind": "constant", "learning_rate": 0.02}
+    whole = train(first.replace(schedule=constant), tmp_path / "whole", Alone())
+    short = first.replace(training={"epochs": 7}, schedule=constant)
+    train(short, tmp_path / "run", Alone())
+    unstated = two_keys(path, 2, "schedule.kind=constant")
+    again = train(unstated, tmp_path / "run", Alone(), resume=True)
+    assert again["digest"] == whole["digest"]

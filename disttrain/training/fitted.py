@@ -1,0 +1,62 @@
+"""Settings that go by the data where nobody has stated them: the loss; for small tables the step.
+
+A table of 150 rows is not learned in 20 epochs of two batches of 128.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from disttrain.config import Settings
+from disttrain.data import Dataset
+
+__all__ = ["as_begun", "fitted"]
+
+# A batch has at most a so-many-th of the training rows, a power of two, and at least LEAST rows.
+STEPS, LEAST = 64, 16
+# The squared loss of numbers has a curvature that grows with the units of the layer before.
+NUMBERS = 0.1
+# What depends on the data, as section and key.
+KEYS = (("model", "loss"), ("training", "batch_size"), ("schedule", "learning_rate"))
+
+
+def fitted(settings: Settings, dataset: Dataset) -> Settings:
+    """Return the settings with what is not stated chosen by the data.
+
+    - `model.loss`: softmax for classes, squared for numbers;
+    - where neither of these two is stated, for SGD: `training.batch_size` b is the largest power
+      of two that gives 64 updates an epoch, from 16 to 128, and `schedule.learning_rate` is
+      `0.1 √(b/128)` (Hoffer et al., 2017);
+    - `schedule.learning_rate` of SGD for numbers is a tenth of that.
+    """
+    model, training, schedule = settings.model, settings.training, settings.schedule
+    keys: dict[str, dict[str, Any]] = {}
+    if model.loss == "auto":
+        keys["model"] = {"loss": "softmax" if dataset.classes else "squared"}
+    if settings.optimizer.kind == "sgd" and unstated(settings, "schedule", "learning_rate"):
+        rate, whole = schedule.learning_rate, training.batch_size or 1
+        if training.protocol == "mini-batch" and unstated(settings, "training", "batch_size"):
+            rows = max(dataset.splits["train"].count // STEPS, 1)
+            batch = min(whole, max(LEAST, 1 << rows.bit_length() - 1))
+            keys["training"], rate = {"batch_size": batch}, rate * math.sqrt(batch / whole)
+        numbers = not dataset.classes and model.loss in ("auto", "squared")
+        keys["schedule"] = {"learning_rate": float(f"{rate * (NUMBERS if numbers else 1.0):.2g}")}
+    return settings.replace(**keys) if keys else settings
+
+
+def unstated(settings: Settings, section: str, key: str) -> bool:
+    """Return True where the run file leaves a key out."""
+    return key not in getattr(settings, section).model_fields_set
+
+
+def as_begun(settings: Settings, before: Settings) -> Settings:
+    """Return `settings` with what they leave to the data as it was in the run `before`."""
+    keys: dict[str, dict[str, Any]] = {}
+    for section, key in KEYS:
+        old = getattr(before, section)
+        same_kind = getattr(old, "kind", "") == getattr(getattr(settings, section), "kind", "")
+        left = unstated(settings, section, key) or getattr(settings.model, key, "") == "auto"
+        if left and same_kind and key in type(old).model_fields:
+            keys.setdefault(section, {})[key] = getattr(old, key)
+    return settings.replace(**keys) if keys else settings

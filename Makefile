@@ -5,6 +5,12 @@ STAMP := .venv/.installed
 RANKS ?= 2
 WORKERS ?= 3
 
+# Two at a time, and each file's tests by one of them.
+PYTEST := $(BIN)/python -m pytest
+BESIDE := -n 2 --dist loadfile
+# Without byte code every command that is started compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install train test test-1 test-2 test-3 test-4 test-mpis test-long \
   cluster-test-local cluster cluster-test cluster-down lint bench docs-check clean
 
@@ -25,12 +31,12 @@ train: $(STAMP) data/mnist.h5
 	$(BIN)/disttrain launch -n $(RANKS) train examples/mnist-800.toml --overwrite
 
 test: $(STAMP) data/mnist.h5
-	$(BIN)/python -m pytest -m 'not long and not cluster'
+	$(PYTEST) $(BESIDE) -m 'not long and not cluster'
 
 # Hosts in network namespaces, a real Slurm, and faults: about 5 minutes. What can't be had here is
 # skipped, and pytest says why.
 cluster-test-local: $(STAMP)
-	$(BIN)/python -m pytest -m cluster -rs tests/cluster
+	$(PYTEST) -m cluster -rs tests/cluster
 
 # A head and workers in containers: see docker/README.md.
 cluster:
@@ -50,7 +56,7 @@ test-mpis: $(STAMP)
 	$(BIN)/python -m tests.mpi.mpis $(MPIS)
 
 test-long: $(STAMP) data/mnist.h5
-	$(BIN)/python -m pytest -m 'long and not cluster'
+	$(PYTEST) $(BESIDE) -m 'long and not cluster'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -10,17 +10,16 @@ import typer
 
 from disttrain.cli.options import AsJson, print_json, say
 from disttrain.environment import launched
-from disttrain.launch.doctor.attend import LIMIT, attend
-from disttrain.launch.doctor.finding import Finding
-from disttrain.launch.doctor.interfaces import network
-from disttrain.launch.doctor.report import as_object, in_one_line, in_words
-from disttrain.launch.doctor.silence import Silence, no_answer
 
 if TYPE_CHECKING:
     from disttrain.launch.doctor.facts import Facts
+    from disttrain.launch.doctor.finding import Finding
+    from disttrain.launch.doctor.silence import Silence
 
 __all__ = ["command"]
 
+# Seconds for the work, which takes one or two where all is well.
+LIMIT = 9.0
 # The other ranks wait so many seconds longer, so that rank 0 reports first.
 COURTESY = 5.0
 # The part of the limit in which each rank must have examined its host.
@@ -37,11 +36,16 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong here, alone or on all ranks of mpirun; ends with 0 in any case."""
+    from disttrain.launch.doctor.attend import attend
+
     job = launched()
     prints = not (job and job.rank)
 
     def emergency(silence: Silence) -> None:
         """Report how a child ended that gave no answer."""
+        from disttrain.launch.doctor.interfaces import network
+        from disttrain.launch.doctor.silence import no_answer
+
         finding = no_answer(silence, network(), job)
         if prints:
             print_report([], [finding], as_json)
@@ -67,11 +71,15 @@ def command(
 
 def complain(finding: Finding) -> None:
     """Print a finding of a rank other than 0 on standard error."""
+    from disttrain.launch.doctor.report import in_one_line
+
     say(f"disttrain doctor: {in_one_line(finding)}", as_json=True)
 
 
 def print_report(facts: list[Facts], findings: list[Finding], as_json: bool) -> None:
     """Print what was found, in words or as one object."""
+    from disttrain.launch.doctor.report import as_object, in_words
+
     if as_json:
         print_json(as_object(facts, findings))
     else:

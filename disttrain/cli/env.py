@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
-from disttrain.launch.doctor.attend import attend
 
 __all__ = ["command"]
 
@@ -24,6 +23,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Print versions, machine, MPI, GPU and harmless variables, for a bug report."""
+    from disttrain.launch.doctor.attend import attend
+
     tell = attend(LIMIT, lambda silence: print_report({"no_answer": str(silence)}, as_json))
     if tell is None:
         return

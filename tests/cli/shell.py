@@ -16,6 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tests.cli.forked import can_be_forked, forks
+
 ROOT = Path(__file__).parents[2]
 TRAINING = """
 [data]
@@ -63,19 +65,24 @@ def numbers(path: Path, rows: int = 60, outputs: int = 2) -> Path:
     return path
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment of commands.
+
+    By this rank's own variables a command would believe that a launcher started it; where Python
+    writes no byte code, every command would compile the package anew, which takes half its time.
+    """
+    others = ("OMPI_", "PMIX_", "PMI_", "PYTHONDONTWRITEBYTECODE")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
+    return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
 class Shell:
     """A folder to type commands in; `mark` is in the environment of all that they start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        # The rank's own variables would make a command believe that a launcher started it.
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_"))}
-        self.environment = kept | {
-            "TEST_MARK": self.mark,
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        }
+        self.environment = own_environment() | {"TEST_MARK": self.mark}
 
     def run_file(self, text: str = TRAINING, name: str = "run.toml") -> Path:
         """Write a run file."""
@@ -94,7 +101,17 @@ class Shell:
         )  # fmt: skip
 
     def run(self, *arguments: object, timeout: float = 60, **options: object):
-        """Run `disttrain ARGUMENTS` to its end; past `timeout`, kill all of it and raise."""
+        """Run `disttrain ARGUMENTS` to its end; past `timeout`, kill all of it and raise.
+
+        Where it makes no difference, it is a fork of a Python that has imported everything.
+        """
+        words = [str(argument) for argument in arguments]
+        changed = self.environment | options.get("env", {})
+        if not options.keys() - {"env"} and can_be_forked(words, changed):
+            code, out, err = forks().run(words, self.folder, changed, timeout)
+            if code is None:
+                raise AssertionError(f"not over after {timeout} s:\n{out}\n{err}")
+            return subprocess.CompletedProcess(words, code, out, err)
         process = self.start(*arguments, **options)
         try:
             out, err = process.communicate(timeout=timeout)

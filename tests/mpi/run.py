@@ -33,7 +33,7 @@ def start(ranks: int, arguments: list[str], **options: object) -> subprocess.Pop
     options["env"] = (
         os.environ
         | launcher.environment(ranks)
-        | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
         | options.pop("env", {})
     )
     return subprocess.Popen(

@@ -17,10 +17,9 @@ from types import FrameType
 
 from disttrain.launch.doctor.silence import Silence
 
-__all__ = ["LIMIT", "attend"]
+__all__ = ["attend"]
 
-# Seconds for the work, which takes one or two where all is well; then for the end of the child.
-LIMIT = 9.0
+# Seconds for the end of the child.
 FAREWELL = 5.0
 DONE = "done"
 PR_SET_PDEATHSIG = 1

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 LIBRARIES = ("matplotlib.backends.backend_agg", "pandas", "PIL.Image", "pyarrow.parquet")
 # What runs the command, starts MPI, needs a GPU, or is no Python module.
 OTHERS = ("disttrain.__main__", "disttrain.comm.", "disttrain.arrays.gpu", "disttrain.arrays._")
-# The launcher and the doctor look at the process that they are.
-ITSELF = ("doctor", "env", "launch")
+# The doctor looks at the process that it is.
+ITSELF = ("doctor", "env")
 # Libraries read these while they are imported.
 EARLY = ("MPL", "OMP_", "OPENBLAS_", "PATH", "PYTHON")
 MOST = 1 << 20
@@ -92,14 +93,14 @@ def forks() -> Forks:
 
 
 def import_everything() -> None:
-    """Import the package and its libraries."""
+    """Import the package and its libraries, as far as they are installed."""
     import disttrain
 
-    for module in pkgutil.walk_packages(disttrain.__path__, "disttrain."):
-        if not module.name.startswith(OTHERS):
-            importlib.import_module(module.name)
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    found = [module.name for module in pkgutil.walk_packages(disttrain.__path__, "disttrain.")]
+    for name in (*found, *LIBRARIES):
+        with suppress(ImportError):
+            if not name.startswith(OTHERS):
+                importlib.import_module(name)
     # A fork that looks for garbage here copies most of this memory, and looks when it ends.
     gc.collect()
     gc.freeze()

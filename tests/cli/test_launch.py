@@ -47,7 +47,9 @@ def test_a_python_without_the_packages(shell, tmp_path):
     assert "No module named" in said
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [">&- 2>&-", *(pytest.param(c, marks=pytest.mark.long) for c in (">&-", "2>&-"))]
+)
 def test_closed_output_does_not_keep_ranks_from_training(shell, closed):
     result = shell.run(
         "launch", "-n", 2, "train", "run.toml", "--output", "out",
@@ -96,7 +98,9 @@ if comm.is_root:
 """
 
 
-@pytest.mark.parametrize("words", [["python"], ["python3"], []])
+@pytest.mark.parametrize(
+    "words", [["python"], [], pytest.param(["python3"], marks=pytest.mark.long)]
+)
 def test_a_script_of_ones_own(shell, words):
     """By the Python that has disttrain in it, whatever comes first on the PATH."""
     (shell.folder / "script.py").write_text(SCRIPT)
@@ -136,11 +140,11 @@ def test_a_program_is_asked_to_stop_by_usr1(shell):
     "words",
     [
         ("-np", 2, "env"),
-        ("--nproc-per-node=2", "env"),
         ("env", "-n", 2),
-        ("env", "-np", "2"),
-        ("env", "--ranks=2"),
-        ("disttrain", "env", "-n", "2"),
+        pytest.param(("--nproc-per-node=2", "env"), marks=pytest.mark.long),
+        pytest.param(("env", "-np", "2"), marks=pytest.mark.long),
+        pytest.param(("env", "--ranks=2"), marks=pytest.mark.long),
+        pytest.param(("disttrain", "env", "-n", "2"), marks=pytest.mark.long),
     ],
 )
 def test_the_number_of_ranks_in_other_words(shell, words):

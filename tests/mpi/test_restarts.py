@@ -69,8 +69,8 @@ def test_a_run_of_before_is_not_gone_on_with(shell):
     ("fault", "arguments", "code"),
     [
         ("exception at forward on 1", (), 1),
-        ("", ("--set", "bogus=1"), 2),
-        ("data-error at opening data on 1", (), 3),
+        pytest.param("", ("--set", "bogus=1"), 2, marks=pytest.mark.long),
+        pytest.param("data-error at opening data on 1", (), 3, marks=pytest.mark.long),
         ("", ("--set", "schedule.learning_rate=1e30"), 4),
     ],
 )

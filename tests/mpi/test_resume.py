@@ -118,7 +118,7 @@ def test_a_changed_run_file_is_refused_or_accepted(shell, trained):
     assert summary["changes"] == ["optimizer.momentum from step 7: 0.5, was 0.9"]
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_other_data_are_refused_by_all_ranks_and_can_be_accepted(shell, trained, ranks):
     trained(2, *EXACT, fault="TERM at step 6 on 1", code=75)
     blobs(shell.folder / "blobs.h5", rows=200, validation=2100, classes=3, seed=6)
@@ -133,7 +133,7 @@ def test_other_data_are_refused_by_all_ranks_and_can_be_accepted(shell, trained,
     assert change.startswith("data from step 7: ")
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_a_folder_that_is_moved_away_ends_all_ranks_with_code_3(shell, trained, ranks):
     text = sentence(trained(ranks, fault="move at step 6 on 0", code=3), 3)
     assert "out was moved, removed or replaced" in text

@@ -51,7 +51,7 @@ def shell(shell):
     return shell
 
 
-@pytest.mark.parametrize("rank", [1, 0])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])
 def test_a_stopped_rank_is_named_with_what_it_did(shell, rank):
     """By the deadline of 600 s, the usual one, nobody would wait for less than 12 minutes."""
     process = started(shell)
@@ -161,7 +161,9 @@ def test_the_next_launch_removes_what_a_dead_one_left(shell):
     assert over(process)[0] == 75
 
 
-@pytest.mark.parametrize("after", [0.15, 0.3, 0.5])
+@pytest.mark.parametrize(
+    "after", [0.15, *(pytest.param(after, marks=pytest.mark.long) for after in (0.3, 0.5))]
+)
 def test_asked_to_stop_at_once(shell, after):
     """From the moment at which Python begins with this program, however early that is."""
     process = shell.start("launch", "-n", 2, *TRAIN, *LONG)

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from disttrain.comm import connect
+from disttrain.errors import LauncherError
+
 PROGRAM = """
 import ctypes, os, signal, time
 from disttrain.comm.world import ended_after
@@ -32,6 +35,14 @@ def run(seconds, sleep, then="os._exit(5)"):
 def test_it_has_the_last_word_from_inside_c():
     done = run(0.2, 20)
     assert (done.returncode, done.stdout, done.stderr) == (5, "", "over")
+
+
+@pytest.mark.parametrize("seconds", ["abc", "-1", "nan", "1e99"])
+def test_a_time_to_connect_that_is_none(monkeypatch, seconds):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("DISTTRAIN_CONNECT_SECONDS", seconds)
+    with pytest.raises(LauncherError, match=f"^DISTTRAIN_CONNECT_SECONDS={seconds} is no time"):
+        connect()
 
 
 @pytest.mark.parametrize("seconds", [20, 0], ids=["in time", "no limit"])

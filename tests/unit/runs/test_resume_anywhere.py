@@ -35,7 +35,7 @@ CHANGES = {
                  "schedule.learning_rate=2.0"],
     "rounded epochs": ["validation.every_epochs=2", "checkpoint.every_epochs=2"],
 }  # fmt: skip
-OFTEN = ("dropout", "patience")
+OFTEN = (("dropout", "leaves"), ("patience", "shared"))
 KEYS = ("status", "reason", "steps", "epochs", "best_step", "validation", "test", "digest",
         "failures", "changes")  # fmt: skip
 
@@ -61,12 +61,16 @@ def check_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> N
     assert load(best[0]).step == wanted["best_step"]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.long) for n in CHANGES]
+    ("name", "way"),
+    [
+        pytest.param(name, way, marks=[] if (name, way) in OFTEN else pytest.mark.long)
+        for name in CHANGES
+        for way in WAYS
+    ],
 )
 def test_after_every_step(
-    tmp_path: Path, settings: Make, go: Go, interrupted: Go, way: str, name: str
+    tmp_path: Path, settings: Make, go: Go, interrupted: Go, name: str, way: str
 ) -> None:
     made = settings(*BASE, *WAYS[way], *CHANGES[name])
     whole = go(made, "whole")

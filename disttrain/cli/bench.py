@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disttrain.cli import bench_scaling
+from disttrain.cli.bench_scaling import OptionalRunFile, Quick, numbers, refuse_ranks
+from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, Set, listen, print_json, say
-from disttrain.environment import launched
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
     from disttrain.bench.kernels import KernelTimes
-    from disttrain.bench.scaling import Scaling
     from disttrain.bench.sums import SumTimes
     from disttrain.comm import Communicator
     from disttrain.config import Settings
@@ -28,10 +28,6 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True, help="Measure kernels, sums over ranks, a step, scaling; predict more."
 )
-Quick = Annotated[bool, typer.Option("--quick", help="Fewer rounds and sizes.")]
-OptionalRunFile = Annotated[
-    Path | None, typer.Argument(metavar="[RUN.toml]", help="Else a network 784-800-10, batch 128.")
-]
 
 
 @app.command("kernels")
@@ -58,7 +54,7 @@ def kernels(
         print_json({"machine": before, "kernels": [dataclasses.asdict(one) for one in found]})
         return
     builds = list(found[0].compiled)
-    print_rows(
+    print_table(
         "microseconds, medians of interleaved rounds; `copy`: as many bytes read and written",
         ["kernel", "numpy", *builds, "slowest/numpy", "copy/installed"],
         [kernel_row(one) for one in found],
@@ -94,7 +90,7 @@ def allreduce(quick: Quick = False, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**facts, "sums": [sum_object(one) for one in found]})
         return
-    print_rows(
+    print_table(
         f"the sum of a float32 message over {comm.size} ranks of {hosts_in_words(comm)}",
         ["MB", "way", "ms", "GB/s of the bus", "share of the bound"],
         [row for one in found for row in sum_rows(one)],
@@ -173,84 +169,7 @@ EXPLAINED = {
 }
 
 
-@app.command("scaling")
-def scaling(
-    run_file: OptionalRunFile = None,
-    ranks: Annotated[
-        str, typer.Option("-n", "--ranks", metavar="N,N,...", help="Measure on so many ranks.")
-    ] = "1,2",
-    set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
-    launching: Annotated[
-        str, typer.Option("--launch", metavar="OPTIONS", help='As in "--hosts n1,n2:4".')
-    ] = "",
-    latency: Annotated[
-        float | None, typer.Option(min=0, help="Of the network to predict for, in microseconds.")
-    ] = None,
-    bandwidth: Annotated[
-        float | None, typer.Option(min=1e-6, help="Its bandwidth a rank, in GB/s.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the table into this .png or .svg.")
-    ] = None,
-    quick: Quick = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure steps on several numbers of ranks, and predict them for up to 4,096."""
-    refuse_ranks("scaling")
-    from disttrain.bench.scaling import measure
-    from disttrain.bench.sums import Link
-    from disttrain.bench.turns import machine
-
-    between = None
-    if (latency is None) != (bandwidth is None):
-        raise UsageError("give --latency and --bandwidth together: both belong to one network")
-    if latency is not None and bandwidth is not None:
-        between = Link(latency * 1e-6, bandwidth * 1e9)
-    counts, before = numbers(ranks, "-n"), machine()
-    if between is None and max(counts) == 1:
-        raise UsageError(
-            "one rank says nothing of a network: measure more, as in -n 1,2, or give --latency and "
-            "--bandwidth"
-        )
-    words = [str(run_file)] if run_file else []
-    words += [word for one in set_ for word in ("--set", one)] + ["--quick"] * quick
-    found = measure(
-        words, counts, shlex.split(launching), between, lambda line: say(line, as_json=True)
-    )
-    if picture:
-        from disttrain.report.scaling import draw
-
-        draw(found.predicted, found.measured, picture)
-    if as_json:
-        print_json(dataclasses.asdict(found) | {"machine_name": before})
-        return
-    print_scaling(found, before)
-
-
-def print_scaling(found: Scaling, before: str) -> None:
-    """Print the table, and by what it was predicted."""
-    rows = []
-    for one in found.predicted:
-        measured = [m["step"] for m in found.measured if m["ranks"] == one.ranks]
-        error = found.error(one.ranks)
-        rows.append([
-            str(one.ranks), f"{1e3 * measured[0]:.3f}" if measured else "-",
-            f"{1e3 * one.seconds:.3f}", "-" if error is None else f"{error:+.0%}",
-            f"{one.samples_per_second:,.0f}", f"{one.efficiency:.0%}",
-            f"{one.best_batch:,}" if one.best_batch else "none",
-        ])  # fmt: skip
-    heads = ["ranks", "measured ms", "predicted ms", "error", "samples/s", "efficiency"]
-    print_rows(
-        f"a step of {found.batch} samples; {found.threads} BLAS thread(s) a rank",
-        [*heads, "best batch"], rows,
-    )  # fmt: skip
-    link = found.machine.link
-    say(
-        f"predicted for a message of {found.machine.message / 1e6:.2f} MB, latency "
-        f"{1e6 * link.latency:.1f} us and bandwidth {link.bandwidth / 1e9:.2f} GB/s; best batch: "
-        "the smallest of 80 % efficiency"
-    )
-    say(before)
+app.command("scaling")(bench_scaling.command)
 
 
 # ---- what the commands share
@@ -268,21 +187,6 @@ def settings_of(run_file: Path | None, set_: list[str], comm: Communicator) -> I
                 raise UsageError("--set changes a run file: name one")
             settings = config.read(run_file, set_) if run_file else example(Path(folder))
         yield settings
-
-
-def numbers(text: str, option: str) -> list[int]:
-    """Return the numbers of "1,2,4", in order, each once."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and 0 < int(word) <= 1 << 24 for word in words):
-        raise UsageError(f"{option} {text}: give numbers from 1, with commas, as in 1,2,4")
-    return sorted({int(word) for word in words})
-
-
-def refuse_ranks(name: str) -> None:
-    """Raise UsageError under a launcher: the command starts what it needs by itself."""
-    job = launched()
-    if job and job.size != 1:
-        raise UsageError(f"bench {name} is for one process: start it without a launcher")
 
 
 def refuse_one_rank(comm: Communicator) -> None:
@@ -303,10 +207,8 @@ def in_words(settings: Settings) -> str:
     return f"layers of {units} units, batch {settings.training.batch_size}, {model.dtype}"
 
 
-def print_rows(title: str, heads: list[str], rows: list[list[str]]) -> None:
-    """Print a table: a title, and columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    align: Callable[[str, int], str] = str.rjust
+def print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
+    """Print a title and the rows under their heads."""
     say(title)
-    for cells in (heads, *rows):
-        say("  ".join(align(cell, width) for cell, width in zip(cells, widths, strict=True)))
+    for line in columns([heads, *rows]):
+        say(line)

@@ -26,6 +26,7 @@ AXES = 16
 FORM: dict[str, Any] = {
     "tensors": [str],
     "slots": [str],
+    "layers": [str],
     "loss": str,
     "targets": (dict, type(None)),
     "versions": {},

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
+from disttrain.cli.own import Layers, own_layers
 
 __all__ = ["command"]
 
@@ -24,6 +25,7 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The picture: .svg or .png.")
     ] = Path("network.svg"),
+    layers: Layers = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a network as units and weighted edges; of a small one the weights are written too."""
@@ -33,7 +35,8 @@ def command(
     comm = connect()
     with comm.together("drawing"):
         if comm.is_root:
-            draw_file(file, output)
+            own = own_layers(layers)
+            draw_file(file, output, own.layers, own.loss)
     if comm.is_root and as_json:
         print_json({"file": str(file), "picture": str(output)})
     elif comm.is_root:

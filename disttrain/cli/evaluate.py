@@ -9,9 +9,10 @@ import typer
 
 from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, Verbose, listen, print_json, say
+from disttrain.cli.own import Layers, own_layers
 
 if TYPE_CHECKING:
-    from disttrain.comm import Communicator
+    from disttrain.runs.trained import Trained
 
 __all__ = ["command"]
 
@@ -36,15 +37,21 @@ def command(
         str | None,
         typer.Option(help="train, validation or test [default: test; all of another file]."),
     ] = None,
+    layers: Layers = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Print the loss and accuracy of checkpoints; names, data and normalization come from them."""
     from disttrain.comm import connect
+    from disttrain.runs.trained import load_trained
 
     comm = connect()
     listen(verbose=verbose)
-    scores = [_scored(file, comm, data, split) for file in files]
+    scores = []
+    for file in files:
+        with comm.together("reading the arguments"):
+            own = own_layers(layers)
+        scores.append(_scored(load_trained(file, comm, own.layers, own.loss), data, split))
     if not comm.is_root:
         return
     for note in dict.fromkeys(note for score in scores for note in score["notes"]):
@@ -63,11 +70,8 @@ def command(
         )
 
 
-def _scored(file: Path, comm: Communicator, data: str | None, split: str | None) -> dict[str, Any]:
+def _scored(trained: Trained, data: str | None, split: str | None) -> dict[str, Any]:
     """Return what a network reaches, as JSON values. Collective."""
-    from disttrain.runs.trained import load_trained
-
-    trained = load_trained(file, comm)
     found = trained.samples(data, split)
     name = found.split.name
     score = trained.judge(found.split, f"{data} ({name})" if data else f"the {name} split")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_json, put, say
+from disttrain.cli.own import Layers, own_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,7 @@ def command(
     output: Annotated[
         Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
     ] = None,
+    layers: Layers = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -51,7 +53,8 @@ def command(
     with comm.together("reading the arguments"):
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")
-    trained = load_trained(file, comm)
+        own = own_layers(layers)
+    trained = load_trained(file, comm, own.layers, own.loss)
     found = trained.samples(str(inputs), split, labelled=False)
     outputs = trained.predict_split(found.split)
     with comm.together("writing predictions"):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
+from disttrain.cli.own import Layers, own_layers
 from disttrain.preemption import ASKED
 
 __all__ = ["command"]
@@ -22,22 +23,23 @@ Run = Annotated[
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder [default: runs/<name>].")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")
+]
+Accept = Annotated[
+    bool, typer.Option("--accept-changes", help="Resume although the result will be another one.")
+]
 
 
 def command(
     run_file: Run,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     output: Output = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")
-    ] = False,
-    accept_changes: Annotated[
-        bool,
-        typer.Option("--accept-changes", help="Resume although the result will be another one."),
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    accept_changes: Accept = False,
+    layers: Layers = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -53,7 +55,8 @@ def command(
     with comm.together("configuration"):
         listen(quiet, verbose)
         run_file, resumed = _named(run_file, resume)
-        settings = config.read(run_file, set_)
+        settings, own = config.read(run_file, set_), own_layers(layers)
+        settings = settings.replace(model=own.tables) if own.tables else settings
     folder = output or resumed or Path("runs") / settings.name
     callbacks: list[Callback] = []
     if comm.is_root:
@@ -64,7 +67,8 @@ def command(
         callbacks.insert(0, Pictures(folder))
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
-        accept_changes=accept_changes, callbacks=callbacks, preemption=ASKED,
+        accept_changes=accept_changes, layers=own.layers, loss=own.loss, callbacks=callbacks,
+        preemption=ASKED,
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})

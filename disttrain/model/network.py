@@ -43,6 +43,16 @@ class Network:
         self._training = Workspace(device.empty)
         self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
 
+    @property
+    def kinds(self) -> list[str]:
+        """What each layer is: its kind, or MODULE.CLASS for a class outside of this package."""
+        classes = [(type(layer).__module__, type(layer).__qualname__) for layer in self.layers]
+        package = __name__.partition(".")[0] + "."
+        return [
+            layer.kind if module.startswith(package) else f"{module}.{name}"
+            for layer, (module, name) in zip(self.layers, classes, strict=True)
+        ]
+
     def _initial(self, parameters: Sequence[dict[str, Parameter]]) -> np.ndarray:
         """Return the flat vector of the values that the parameters begin with."""
         start = np.zeros(self.layout.length, self.dtype)

@@ -16,6 +16,7 @@ from disttrain.checkpoint import find
 from disttrain.comm.alone import Alone
 from disttrain.data import Normalization, read_facts
 from disttrain.errors import UsageError
+from disttrain.model import Layer, Loss
 from disttrain.report.figure import BAD, GOOD, INK, blank, plain, save
 from disttrain.runs.trained import load_trained
 from disttrain.training.predictor import Predictor, build_predictor
@@ -52,18 +53,24 @@ class Column:
     bias: float | None
 
 
-def draw_file(file: Path, path: Path) -> None:
+def draw_file(
+    file: Path, path: Path, own: Sequence[Layer] | None = None, loss: Loss | None = None
+) -> None:
     """Draw the network of a checkpoint, a run folder or a TOML file into the file `path`.
 
     Of a run file it is the network with its initial weights, for the inputs of its data; of a file
-    of given weights (`layers = [{ W = ..., b = ... }]`) the network that it states.
+    of given weights (`layers = [{ W = ..., b = ... }]`) the network that it states. Give the `own`
+    layers and the `loss` that a script trained a checkpoint with, if any.
     """
     given = config.read_weights(file) if file.suffix == ".toml" else None
     if given:
         layers = [(np.array(layer.W), np.array(layer.b)) for layer in given]
         draw(layers, [layer.activation for layer in given], path)
         return
-    model = _initial(file) if file.suffix == ".toml" else load_trained(find(file), Alone())
+    if file.suffix == ".toml":
+        model = _initial(file)
+    else:
+        model = load_trained(find(file), Alone(), own, loss)
     tensors, weights, activations = model.network.tensors(model.network.values), [], []
     for name, layer in zip(model.network.names, model.network.layers, strict=True):
         if f"{name}/weight" in tensors:

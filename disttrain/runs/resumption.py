@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,20 @@ from disttrain.checkpoint import (
 from disttrain.config import Settings
 from disttrain.data import fingerprint, read_facts
 from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunFileError
+from disttrain.model import Layer
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.fitted import as_begun
 from disttrain.training.integrity import chain
 
-__all__ = ["Start", "arithmetic_of", "changes", "flat", "look_back", "refuse_other_loss"]
+__all__ = [
+    "Start",
+    "arithmetic_of",
+    "changes",
+    "flat",
+    "look_back",
+    "refuse_own_layers",
+]
 
 # What may change between a run and its resumption: none of it changes what a step computes.
 FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
@@ -49,6 +57,12 @@ class Start:
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     records: list[dict[str, Any]] | None = None
     settings: Settings | None = None
+
+    def refuse_another(self, source: Path, layers: Sequence[Layer] | None, loss: str) -> None:
+        """Raise CheckpointError where the run was trained with other layers, or another loss."""
+        if self.snapshot:
+            refuse_own_layers(self.snapshot, source, layers)
+            refuse_other_loss(self.snapshot, loss)
 
     def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
         """Rename the files that are damaged; copy `best.h5` to the checkpoints if it is used."""
@@ -197,13 +211,24 @@ def accepted(
             for k in breaking]  # fmt: skip
 
 
-def refuse_other_loss(snapshot: Snapshot | None, kind: str) -> None:
+def refuse_own_layers(snapshot: Snapshot, source: object, given: Sequence[Layer] | None) -> None:
+    """Raise CheckpointError where a network has layers of a script, and none were given."""
+    own = [kind for kind in snapshot.state.get("layers", []) if "." in kind]
+    if own and given is None:
+        raise CheckpointError(
+            f"{source} was trained with layers of a script ({', '.join(dict.fromkeys(own))}): name "
+            "the function that makes them by --layers MODULE:FUNCTION, or give them in Python by "
+            "layers=[...]"
+        )
+
+
+def refuse_other_loss(snapshot: Snapshot, kind: str) -> None:
     """Raise CheckpointError where a run would go on with another loss than it was trained with."""
-    before = snapshot.state.get("loss", kind) if snapshot else kind
+    before = snapshot.state.get("loss", kind)
     if before != kind and (kind != "auto" or before not in ("softmax", "squared")):
         raise CheckpointError(
             f"this run was trained with the loss {before!r}, now it is {kind!r}: resume by the "
-            "script that began it"
+            "script that began it, or by --layers MODULE:FUNCTION that returns (layers, loss)"
         )
 
 

@@ -23,7 +23,7 @@ from disttrain.preemption import Preemption
 from disttrain.runs.adaptation import Best, adapt, best_of
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
 from disttrain.runs.folder import RunFolder
-from disttrain.runs.resumption import Start, look_back, refuse_other_loss
+from disttrain.runs.resumption import Start, look_back
 from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
@@ -62,7 +62,7 @@ def train(
                 folder.claim(resume, overwrite)
             if comm.is_root and resume:
                 start = look_back(folder, settings, say, accept_changes, warn)
-                refuse_other_loss(start.snapshot, loss.kind if loss else settings.model.loss)
+                start.refuse_another(output, layers, loss.kind if loss else settings.model.loss)
         done, recorded, begun = comm.share((start.done, start.arithmetic, start.settings))
         settings = begun or settings
         if done:

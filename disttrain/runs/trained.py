@@ -30,6 +30,7 @@ from disttrain.data.preparation import Preparation
 from disttrain.data.taught import Taught
 from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
+from disttrain.runs.resumption import refuse_own_layers
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor
 
@@ -172,6 +173,7 @@ def load_trained(
         inputs = int(snapshot.state["data"]["inputs"])
         # Checkpoints of before have no shape: their networks took each sample as a vector.
         shape = tuple(snapshot.state["data"].get("shape", [inputs]))
+        refuse_own_layers(snapshot, file, layers)
         if layers is None:
             # Before the network takes memory: the run file in a checkpoint can name any size.
             widths = [inputs, *(layer.units for layer in settings.model.layers)]
@@ -182,7 +184,8 @@ def load_trained(
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
-                "there, by disttrain.load(path, loss=...)"
+                "there, by disttrain.load(path, loss=...), or name what returns (layers, loss) by "
+                "--layers MODULE:FUNCTION"
             )
         if scale and scale.mean.shape != (model.network.outputs,):
             raise CheckpointError(f"{file} states a scale of other targets: use another checkpoint")

@@ -130,6 +130,7 @@ class Run(Predictor):
             normalization=self.normalization.facts(),
             state={
                 "data": facts,
+                "layers": self.network.kinds,
                 "loss": self.loss.kind,
                 "targets": self.feed.scale.facts() if self.feed.scale else None,
                 "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,

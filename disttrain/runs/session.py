@@ -50,8 +50,7 @@ def train(
     """Train `settings` in the run folder `output` and return its summary. Collective.
 
     With `resume` it goes on from the newest whole checkpoint there, with `accept_changes` also to
-    another result. Raises what `fit` raises, after the summary says so; the training state up to
-    then is in the folder.
+    another result. Raises what `fit` raises, after the summary says so and the state is saved.
     """
     chronicle, start = Chronicle(), Start()
     callbacks = [chronicle, *callbacks] if comm.is_root else []

@@ -90,7 +90,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
             except Divergence:
                 broken = True
                 break
-            losses.append(totals.loss * run.loss_unit / totals.samples)
+            losses.append(totals.loss * run.loss_unit / run.work.batches.divisor(step))
             if sum(losses[-RECENT:]) / len(losses[-RECENT:]) > BROKEN * losses[0]:
                 broken = True
                 break

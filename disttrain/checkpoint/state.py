@@ -44,7 +44,8 @@ class Report:
 class State:
     """The progress of a run, but for its weights and slots; it does not depend on the ranks.
 
-    `loss`, `correct`, `samples` and `seconds` are the sums of the interval that is under way.
+    `loss`, `correct`, `samples`, `weight` and `seconds` are the sums of the interval that is under
+    way; the loss is divided by `weight`, that of the samples.
     `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
     why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
     ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
@@ -55,6 +56,7 @@ class State:
     loss: float = 0.0
     correct: float = 0.0
     samples: float = 0.0
+    weight: float = 0.0
     seconds: float = 0.0
     best_loss: float | None = None
     best_step: int = 0
@@ -69,9 +71,13 @@ class State:
     changes: list[str] = field(default_factory=list)
     changed_at: int = 0
 
-    def add(self, loss: float, correct: float, samples: float, seconds: float) -> None:
-        """Count one step, with the sums of its global batch."""
+    def add(
+        self, loss: float, correct: float, samples: float, seconds: float,
+        weight: float | None = None,
+    ) -> None:  # fmt: skip
+        """Count one step, with the sums of its global batch; `weight` is `samples` by default."""
         self.step += 1
+        self.weight += samples if weight is None else weight
         self.loss += loss
         self.correct += correct
         self.samples += samples
@@ -80,7 +86,7 @@ class State:
     def close_interval(self, report: Report, patience: int | None) -> bool:
         """Add the report of the interval that ends; return True where it is the best so far."""
         self.history.append(report.facts())
-        self.loss = self.correct = self.samples = self.seconds = 0.0
+        self.loss = self.correct = self.samples = self.weight = self.seconds = 0.0
         judged = report.validation_loss
         if judged is None:
             return False
@@ -120,7 +126,8 @@ class State:
 
         Raises CheckpointError where a value has another type than here, or a count is negative.
         """
-        state = cls()
+        # Before there were weights each sample counted as 1.
+        state, values = cls(), {"weight": values.get("samples", 0.0)} | values
         for name, initial in vars(state).copy().items():
             value = values.get(name, initial)
             kinds: tuple[type, ...] = (type(initial),)

@@ -28,6 +28,7 @@ FORM: dict[str, Any] = {
     "slots": [str],
     "layers": [str],
     "loss": str,
+    "class_weights": (list, type(None)),
     "targets": (dict, type(None)),
     "versions": {},
     "progress": {"history": [dict], "digests": [dict], "faults": [str], "changes": [str]},
@@ -67,6 +68,11 @@ def state_of(text: bytes) -> Stated:
         raise ValueError(f"its state says that samples of {inputs} numbers have another shape")
     if not 0 <= data.get("classes", 0) <= CLASSES:
         raise ValueError(f"its state names over {CLASSES} classes")
+    weights = state.get("class_weights")
+    if weights is not None and not (
+        len(weights) == data.get("classes") and all(type(w) is float and w >= 0 for w in weights)
+    ):
+        raise ValueError("its state states no class weights")
     targets = state.get("targets")
     if targets is not None:
         mean, deviation = targets["mean"], targets["deviation"]

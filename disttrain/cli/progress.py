@@ -193,7 +193,7 @@ def _speed(run: Run) -> str:
     state = run.state
     if not state.samples:
         return ""
-    loss = state.loss * run.loss_unit / state.samples
+    loss = state.loss * run.loss_unit / state.weight
     words = f"{state.samples / state.seconds:,.0f} samples/s  loss {loss:.4f}"
     if run.dataset.classes:
         words += f"  accuracy {state.correct / state.samples:.4f}"

@@ -11,6 +11,7 @@ from disttrain.config.kinds import Adam, Cosine, Optimizer, Schedule, Sgd
 from disttrain.config.section import (
     Count,
     Finite,
+    NotNegative,
     Part,
     PositiveFloat,
     Section,
@@ -40,6 +41,13 @@ __all__ = [
 
 Activation = Literal["identity", "sigmoid", "tanh", "relu", "sign"]
 Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
+
+
+ClassWeights = (
+    Literal["balanced"]
+    | Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=2**24, strict=False)]
+    | dict[str, NotNegative]
+)
 
 
 class Data(Section):
@@ -92,12 +100,17 @@ class Training(Section):
     `batch_size` is that of all ranks together, for the mini-batch protocol; `batch` takes all
     samples and `single-sample` one, whatever it says. With `epsilon`, training stops after an
     update with `α ‖∇L‖ <= epsilon`.
+
+    `class_weights` are "balanced", a number for each class, or a table of names or numbers of
+    classes; classes that the table leaves out count as 1.
     """
 
     epochs: Count = 20
     protocol: Literal["mini-batch", "batch", "single-sample"] = "mini-batch"
     batch_size: Count | None = 128
     epsilon: PositiveFloat | None = None
+    class_weights: ClassWeights | None = None
+    label_smoothing: Part = 0.0
 
     @model_validator(mode="before")
     @classmethod

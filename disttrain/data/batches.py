@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -82,7 +83,8 @@ class Batches:
     """The global batches of a run: batch `t` is a function of (seed, t) alone.
 
     An epoch cuts the order of samples into batches of `batch_size`; the last one is what remains.
-    `division` says which rows of a batch this rank takes, and in which parts.
+    `division` says which rows of a batch this rank takes, and in which parts; `counts` is what each
+    sample adds to the divisor of its batch, None: 1.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Batches:
         batch_size: int | None,
         feed: Feed,
         division: Division,
+        counts: np.ndarray | None = None,
     ) -> None:
+        self.counts = counts
         self._split, self._order, self._feed, self.division = split, order, feed, division
         self.batch_size = batch_sizes(split.count, batch_size)[0]
         self.steps_per_epoch = -(-split.count // self.batch_size)
@@ -121,6 +125,16 @@ class Batches:
         """Return the number of rows in the global batch of `step`."""
         low = step % self.steps_per_epoch * self.batch_size
         return min(self.batch_size, self._split.count - low)
+
+    def divisor(self, step: int) -> float:
+        """Return what the sums of a global batch are divided by: its rows, or their weight."""
+        if self.counts is None:
+            return float(self.rows(step))
+        return math.fsum(self.counts[self.samples(step)]) or 1.0
+
+    def weights(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return the weights that the data file has for these samples, or None."""
+        return None if self._split.weights is None else self._split.weights[samples]
 
     def samples(self, step: int, low: int = 0, high: int | None = None) -> np.ndarray:
         """Return the samples at places `low..high-1` of the global batch of `step`; all of them."""

@@ -5,10 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import numpy as np
+
 from disttrain.arrays import Array
 from disttrain.model.passes import Context
 
-__all__ = ["Loss", "Perceptron", "Softmax", "Squared", "SquaredInUnits", "built_in"]
+__all__ = [
+    "Loss",
+    "Perceptron",
+    "Softmax",
+    "Squared",
+    "SquaredInUnits",
+    "WeightedSoftmax",
+    "built_in",
+]
 
 
 class Loss(ABC):
@@ -55,6 +65,42 @@ class Softmax(Loss):
         def backward() -> Array:
             xp.divide(f, sums, out=f)
             f[rows, targets] -= 1
+            return f
+
+        return loss, backward
+
+
+class WeightedSoftmax(Softmax):
+    """The softmax's cross-entropy with a weight `w_c` for each of K classes, and label smoothing ε.
+
+    `L = -(1-ε) w_k log f_k - ε/K Σ w_c log f_c`, as PyTorch's `cross_entropy` (Szegedy et al.,
+    2016); its gradient by the outputs is `(1-ε) w_k (f - onehot(k)) + ε/K (f Σ w_c - w)`.
+    `class_weights` None: all are 1.
+    """
+
+    def __init__(self, class_weights: np.ndarray | None = None, smoothing: float = 0.0) -> None:
+        self.class_weights, self.smoothing = class_weights, smoothing
+
+    def forward(
+        self, outputs: Array, targets: Array, ctx: Context
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Return the loss of each sample and the function for its gradient."""
+        xp, classes = ctx.device.xp, outputs.shape[1]
+        if not len(outputs):
+            return super().forward(outputs, targets, ctx)
+        given = np.ones(classes) if self.class_weights is None else self.class_weights
+        w, rows = xp.asarray(given.astype(outputs.dtype)), xp.arange(len(outputs))
+        f = ctx.array("softmax", outputs.shape)
+        xp.subtract(outputs, outputs.max(axis=1, keepdims=True), out=f)
+        logs = f - xp.log(xp.exp(f).sum(axis=1, keepdims=True))
+        own, part = (1 - self.smoothing) * w[targets], self.smoothing / classes
+        loss = (-own * logs[rows, targets] - part * (logs * w).sum(axis=1)).astype("f8")
+
+        def backward() -> Array:
+            xp.exp(logs, out=f)
+            xp.multiply(f, (own + part * w.sum())[:, None], out=f)
+            xp.subtract(f, part * w, out=f)
+            f[rows, targets] -= own
             return f
 
         return loss, backward
@@ -133,8 +179,10 @@ class Perceptron(Loss):
         return mistakes.sum(axis=1, dtype="f8"), backward
 
 
-def built_in(name: str) -> Loss:
-    """Return the loss that a run file names."""
+def built_in(name: str, class_weights: np.ndarray | None = None, smoothing: float = 0.0) -> Loss:
+    """Return the loss that a run file names; weights and smoothing are for "softmax"."""
+    if name == "softmax" and (class_weights is not None or smoothing):
+        return WeightedSoftmax(class_weights, smoothing)
     losses: dict[str, type[Loss]] = {
         "softmax": Softmax,
         "squared": Squared,

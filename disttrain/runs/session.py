@@ -12,7 +12,7 @@ from typing import Any
 
 from disttrain.advice.activity import equal_units, why_equal
 from disttrain.advice.diagnosis import diagnose
-from disttrain.advice.guessing import guess
+from disttrain.advice.guessing import Guess, guess
 from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
 from disttrain.comm import Communicator
@@ -168,7 +168,10 @@ def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str,
 def _diagnosis(run: Run) -> list[str]:
     """Return what the run says about its settings (rank 0, which reads some rows for it)."""
     split = "validation" if "validation" in run.dataset.splits else "train"
-    guessed = guess(run.dataset, split, run.loss.kind)
+    guessed: Guess | None = guess(run.dataset, split, run.loss.kind)
+    if run.settings.training.class_weights:
+        # Right answers of rare classes are bought with wrong ones of the most frequent.
+        guessed = None
     found = diagnose(run.state.history, run.settings, guessed, odd_scales(run))
     return [*perceptron_says(run), *found]
 

@@ -180,7 +180,11 @@ def load_trained(
             snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
         # Checkpoints of before have no scale of the targets: theirs were used as they are.
         scale = TargetScale.from_facts(snapshot.state.get("targets"))
-        model = build_predictor(settings, comm, normalization, shape, device, layers, loss, scale)
+        weights = snapshot.state.get("class_weights")
+        model = build_predictor(
+            settings, comm, normalization, shape, device, layers, loss, scale,
+            None if weights is None else np.array(weights),
+        )  # fmt: skip
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "

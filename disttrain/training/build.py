@@ -30,6 +30,7 @@ from disttrain.training.suitability import (
     refuse_what_does_not_fit,
     refuse_what_memory_cannot_hold,
 )
+from disttrain.training.weighing import class_weights
 from disttrain.training.work import divide
 
 __all__ = ["build_run"]
@@ -66,6 +67,7 @@ def build_run(
             model = build_predictor(
                 settings, comm, normalization, dataset.shape, device, layers, loss,
                 scale_of(settings, dataset, layers[-1], loss),
+                class_weights(settings, dataset, loss is not None),
             )  # fmt: skip
             check_fit(model, dataset, own_loss=loss is not None)
         sizes = batch_sizes(train.count, settings.training.batch_size)

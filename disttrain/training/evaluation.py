@@ -13,6 +13,7 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.data import Feed, Split
 from disttrain.model import Context, Loss, Network
+from disttrain.training.weighing import counts_of, divisor, weighed
 
 __all__ = ["BLOCK_ROWS", "Score", "correct", "evaluate", "outputs_of"]
 
@@ -71,7 +72,8 @@ def evaluate(
 ) -> Score:
     """Return the score of `network` on `split`, by all ranks in shares or by rank 0 alone.
 
-    Collective either way, with the same bits either way. `unit` is what the loss is multiplied by.
+    Collective either way, with the same bits either way. The loss is that of the training: weighed
+    and smoothed like it; the accuracy counts each sample as 1. `unit` multiplies the loss.
     """
     workers = comm.size if everyone else 1
     blocks = -(-split.count // BLOCK_ROWS)
@@ -85,7 +87,10 @@ def evaluate(
                 comm.phase(phase)
                 inputs, targets = feed(split, samples_of(block, split))
                 outputs = network.predict(inputs)
-                part, _ = loss.forward(outputs, targets, context)
+                weights = None
+                if split.weights is not None:
+                    weights = network.device.put(split.weights[samples_of(block, split)])
+                part, _ = weighed(*loss.forward(outputs, targets, context), weights)
                 sums[block] = float(np.sum(part)), int(correct(outputs, targets))
                 if targets.dtype.kind == "f" and targets.shape == outputs.shape:
                     sums[block] += errors(network.device.get(outputs - targets))
@@ -93,7 +98,8 @@ def evaluate(
             everything.update(part_sums)
     found = [everything[block] for block in sorted(everything)]
     total = math.fsum(sums[0] for sums in found)
-    mean = total * unit / split.count
+    counts = counts_of(split, loss)
+    mean = total * unit / (split.count if counts is None else divisor(counts))
     if split.targets.ndim == 1:
         return Score(mean, sum(sums[1] for sums in found) / split.count)
     score = Score(mean, None)

@@ -80,10 +80,11 @@ def build_predictor(
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     scale: TargetScale | None = None,
+    class_weights: np.ndarray | None = None,
 ) -> Predictor:
     """Return the network of `settings`, with its initial weights, for samples of `shape`.
 
-    `scale` is that of the targets which it is trained on.
+    `scale` is that of the targets which it is trained on; `class_weights` are for its loss.
     """
     device = device or Cpu()
     stack = layers or list(stacked(settings))
@@ -91,7 +92,7 @@ def build_predictor(
     network = Network(stack, shape, dtype, device, settings.seed)
     context = Context("loss", device, dtype, Workspace(device.empty), {})
     feed = Feed(normalization, shape, dtype, device, scale)
-    loss = loss or built_in(settings.model.loss)
+    loss = loss or built_in(settings.model.loss, class_weights, settings.training.label_smoothing)
     if scale and len(scale.mean) > 1:
         loss = SquaredInUnits(scale.loss_units)
     return Predictor(settings, comm, network, loss, normalization, feed, context)

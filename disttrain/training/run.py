@@ -110,6 +110,7 @@ class Run(Predictor):
     def snapshot(self) -> Snapshot:
         """Return the whole state as a checkpoint holds it (rank 0)."""
         preparation = self.dataset.file.preparation
+        weights = getattr(self.loss, "class_weights", None)
         facts = {
             "path": self.dataset.file.path,
             "inputs": math.prod(self.dataset.shape),
@@ -132,6 +133,7 @@ class Run(Predictor):
                 "data": facts,
                 "layers": self.network.kinds,
                 "loss": self.loss.kind,
+                "class_weights": None if weights is None else weights.tolist(),
                 "targets": self.feed.scale.facts() if self.feed.scale else None,
                 "arithmetic": self.arithmetic.to_json() if self.arithmetic else None,
                 "versions": {"disttrain": VERSION, "numpy": np.__version__, "blas": str(blas())},

@@ -16,6 +16,7 @@ from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.limits import within_limits
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
+from disttrain.training.weighing import weighed
 
 __all__ = ["diverged", "fit", "train_step"]
 
@@ -80,10 +81,11 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
         seconds = time.perf_counter() - begin
-        run.state.add(totals.loss, totals.correct, totals.samples, seconds)
+        divisor = run.work.batches.divisor(run.state.step)
+        run.state.add(totals.loss, totals.correct, totals.samples, seconds, divisor)
         if run.state.step % run.steps_per_epoch == 0:
             run.work.ledger.close_epoch(run.state)
-        if run.settings.training.epsilon and is_flat(run, rate, totals):
+        if run.settings.training.epsilon and is_flat(run, rate, divisor):
             run.state.stop("gradient")
         if totals.stop or run.state.stopped_early:
             return bool(totals.stop)
@@ -121,7 +123,8 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     if not recording:
         comm.phase("update")
         with np.errstate(over="ignore", invalid="ignore"):
-            run.optimizer.step(run.work.reducer.totals, rate, totals.samples, step + 1)
+            divisor = run.work.batches.divisor(step)
+            run.optimizer.step(run.work.reducer.totals, rate, divisor, step + 1)
     run.work.ledger.end_step()
     return totals
 
@@ -141,7 +144,11 @@ def compute_gradients(run: Run, step: int) -> None:
         run.work.ledger.use(part.samples)
         comm.phase("forward")
         outputs, backward = network.forward(part.inputs, reducer.open(step, part.piece))
-        loss, loss_gradient = run.loss.forward(outputs, part.targets, run.loss_context)
+        weights = run.work.batches.weights(part.samples)
+        loss, loss_gradient = weighed(
+            *run.loss.forward(outputs, part.targets, run.loss_context),
+            weights if weights is None else network.device.put(weights),
+        )
         right = correct(outputs, part.targets)
         comm.phase("backward")
         backward(loss_gradient())
@@ -163,12 +170,12 @@ def refuse_overflow(run: Run) -> None:
         raise diverged(run, what, run.state.step)
 
 
-def is_flat(run: Run, rate: float, totals: Totals) -> bool:
+def is_flat(run: Run, rate: float, divisor: float) -> bool:
     """Return True where the last update was as small as `training.epsilon`. Collective.
 
     Rank 0 decides for all, so that a faulty replica can't send the ranks into different branches.
     """
-    norm = run.optimizer.gradient_norm(run.work.reducer.totals, totals.samples)
+    norm = run.optimizer.gradient_norm(run.work.reducer.totals, divisor)
     return run.comm.share(rate * norm <= (run.settings.training.epsilon or 0.0))
 
 
@@ -203,7 +210,7 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         step=state.step,
         epoch=run.epoch,
         learning_rate=run.rates(state.step - 1, state.step)[0],
-        train_loss=state.loss * run.loss_unit / state.samples,
+        train_loss=state.loss * run.loss_unit / state.weight,
         train_accuracy=state.correct / state.samples if run.dataset.classes else None,
         validation_loss=score.loss if score else None,
         validation_accuracy=score.accuracy if score else None,

@@ -20,6 +20,7 @@ from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+from disttrain.training.weighing import counts_of
 
 __all__ = ["Work", "divide"]
 
@@ -48,7 +49,8 @@ def divide(
     settings, comm, size = model.settings, model.comm, model.settings.training.batch_size
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
     division, reducer = reducing(model, batch_sizes(train.count, size), arithmetic)
-    batches = Batches(train, order, size, model.feed, division)
+    counts = counts_of(train, model.loss)
+    batches = Batches(train, order, size, model.feed, division, counts)
     audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)
     return Work(batches, reducer, Ledger(comm, batches), audit)
 

@@ -69,6 +69,8 @@ def why_not(run: Run) -> str:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
     if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
+    if run.work.batches.counts is not None:
+        return "the samples have weights"
     if type(run.work.reducer) not in NOTES:
         return "the sum over ranks has no recorded form"
     return why_no_recordings(network.dtype)

@@ -69,12 +69,12 @@ def _at(array: Array) -> Any:
         return array.ctypes.data
 
 
-def activate(z: Array, bias: Array, activation: str) -> None:
-    """Replace `z` (rows, units) by `f(z + bias)`."""
+def activate(z: Array, bias: Array, activation: str, slope: Array | None = None) -> None:
+    """Replace `z` (rows, units) by `f(z + bias)`, as `cpu_kernels.activate` does."""
     if activation == "relu" and _fit(z, bias):
         _functions["activate_relu", z.dtype.char](*z.shape, _at(z), _at(bias))
     else:
-        cpu_kernels.activate(z, bias, activation)
+        cpu_kernels.activate(z, bias, activation, slope)
 
 
 def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:

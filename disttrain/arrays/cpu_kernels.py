@@ -7,10 +7,20 @@ that a GPU runs.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
-__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum", "square_sums"]
+__all__ = [
+    "LEAK",
+    "SLOPED",
+    "activate",
+    "activation_gradient",
+    "adam",
+    "gather",
+    "momentum",
+    "square_sums",
+]
 
 Array = np.ndarray
 # Elements of a flat vector that are updated before the next part is touched: five such parts
@@ -18,6 +28,10 @@ Array = np.ndarray
 CHUNK = 1 << 15
 # Independent partial sums when squares are added, so that a kernel can use wide vectors.
 LANES = 64
+# Activations whose derivative is kept from the forward pass.
+SLOPED = ("gelu", "silu")
+# The slope of leaky-relu below 0; the numbers in gelu, as Python's: they leave the dtype as it is.
+LEAK, ROOT, CUBE = 0.01, math.sqrt(2 / math.pi), 0.044715
 
 
 @functools.cache
@@ -25,9 +39,17 @@ def _scratch(dtype: np.dtype) -> tuple[Array, Array]:
     return np.empty(CHUNK, dtype), np.empty(CHUNK, dtype)
 
 
-def activate(z: Array, bias: Array, activation: str) -> None:
-    """Replace `z` (rows, units) by `f(z + bias)`."""
+def activate(z: Array, bias: Array, activation: str, slope: Array | None = None) -> None:
+    """Replace `z` (rows, units) by `f(a)`, `a = z + bias`.
+
+    With `K = tanh(√(2/π) (a + 0.044715 a³))`: gelu `a (1 + K) / 2` (Hendrycks and Gimpel, 2016),
+    silu `a s`, s the sigmoid; elu `a` or, below 0, `e^a - 1`; leaky-relu `a` or `0.01 a`. Of gelu
+    and silu `f'(a)` is written to `slope`, where there is one: it can't be found from `f(a)`.
+    """
     np.add(z, bias, out=z)
+    if activation in SLOPED:
+        _activate_sloped(z, activation, slope)
+        return
     if activation == "relu":
         np.maximum(z, 0, out=z)
     elif activation == "sign":
@@ -40,12 +62,33 @@ def activate(z: Array, bias: Array, activation: str) -> None:
         np.tanh(z, out=z)
         np.multiply(z, 0.5, out=z)
         np.add(z, 0.5, out=z)
+    elif activation == "leaky-relu":
+        np.multiply(z, np.where(z > 0, 1, LEAK).astype(z.dtype), out=z)
+    elif activation == "elu":
+        np.copyto(z, np.expm1(np.minimum(z, 0)), where=z <= 0)
+
+
+def _activate_sloped(a: Array, activation: str, slope: Array | None) -> None:
+    """Replace `a` by gelu or silu of it, and write the derivative to `slope`."""
+    if activation == "silu":
+        part = 0.5 * np.tanh(0.5 * a) + 0.5
+        if slope is not None:
+            np.multiply(part, 1 + a * (1 - part), out=slope)
+    else:
+        tanh = np.tanh(ROOT * (a + CUBE * a * a * a))
+        part = 0.5 * (1 + tanh)
+        if slope is not None:
+            inner = ROOT * (1 + 3 * CUBE * a * a)
+            np.add(part, 0.5 * a * (1 - tanh * tanh) * inner, out=slope)
+    np.multiply(a, part, out=a)
 
 
 def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:
     """Replace `dy` by `dy f'(a)`, where `y = f(a)`, and write its sum over rows to `dbias`.
 
-    `f'` from `y`: relu `y > 0`, tanh `1 - y²`, sigmoid `y (1 - y)`. `scratch` is as large as `y`.
+    `f'` from `y`: relu `y > 0`, tanh `1 - y²`, sigmoid `y (1 - y)`, leaky-relu 1 or 0.01, elu 1 or
+    `y + 1`; for gelu and silu `y` is `f'(a)`, the slope that `activate` wrote. `scratch` is as
+    large as `y`.
     The derivative of sign is 0; what is passed on unchanged is the perceptron's rule.
     """
     if activation == "relu":
@@ -59,6 +102,14 @@ def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scra
         np.subtract(1, y, out=scratch)
         np.multiply(scratch, y, out=scratch)
         np.multiply(dy, scratch, out=dy)
+    elif activation == "leaky-relu":
+        np.multiply(dy, np.where(y > 0, 1, LEAK).astype(y.dtype), out=dy)
+    elif activation == "elu":
+        np.minimum(y, 0, out=scratch)
+        np.add(scratch, 1, out=scratch)
+        np.multiply(dy, scratch, out=dy)
+    elif activation in SLOPED:
+        np.multiply(dy, y, out=dy)
     np.add.reduce(dy, axis=0, out=dbias)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import cupy
 
+from disttrain.arrays.cpu_kernels import SLOPED
+
 __all__ = ["activate", "activation_gradient", "adam", "momentum", "square_sums"]
 
 Array = Any
@@ -20,6 +22,15 @@ VALUE = {
     "relu": "y = !(a <= 0) ? a : (T)0",
     "tanh": "y = tanh(a)",
     "sigmoid": "y = (T)0.5 * tanh((T)0.5 * a) + (T)0.5",
+    "leaky-relu": "y = a > 0 ? a : (T)0.01 * a",
+    "elu": "y = a > 0 ? a : expm1(a)",
+    "silu": "T p = (T)0.5 * tanh((T)0.5 * a) + (T)0.5; s = p * (1 + a * (1 - p)); y = a * p",
+    "gelu": """
+        const T root = (T)0.7978845608028654, cube = (T)0.044715;
+        T t = tanh(root * (a + cube * a * a * a)), p = (T)0.5 * (1 + t);
+        s = p + (T)0.5 * a * (1 - t * t) * root * (1 + 3 * cube * a * a);
+        y = a * p
+    """,
 }
 DERIVATIVE = {
     "identity": "d = g",
@@ -27,6 +38,10 @@ DERIVATIVE = {
     "relu": "d = y > 0 ? g : (T)0",
     "tanh": "d = g * ((T)1 - y * y)",
     "sigmoid": "d = g * ((T)1 - y) * y",
+    "leaky-relu": "d = y > 0 ? g : (T)0.01 * g",
+    "elu": "d = y > 0 ? g : g * (y + 1)",
+    "silu": "d = g * y",
+    "gelu": "d = g * y",
 }
 DIRECTION = {
     "classical": "v = beta * v + s; w -= rate * v",
@@ -35,11 +50,18 @@ DIRECTION = {
 }
 
 _activate = {
-    name: cupy.ElementwiseKernel("T z, T b", "T y", f"T a = z + b; {code}", f"activate_{name}")
+    name: cupy.ElementwiseKernel(
+        "T z, T b",
+        "T y, T s" if name in SLOPED else "T y",
+        f"T a = z + b; {code}",
+        f"activate_{name.replace('-', '_')}",
+    )
     for name, code in VALUE.items()
 }
 _gradient = {
-    name: cupy.ElementwiseKernel("T g, T y", "T d", code, f"activation_gradient_{name}")
+    name: cupy.ElementwiseKernel(
+        "T g, T y", "T d", code, f"activation_gradient_{name.replace('-', '_')}"
+    )
     for name, code in DERIVATIVE.items()
 }
 _momentum = {
@@ -69,9 +91,12 @@ _square_sum = cupy.ReductionKernel(
 )
 
 
-def activate(z: Array, bias: Array, activation: str) -> None:
-    """Replace `z` (rows, units) by `f(z + bias)`."""
-    _activate[activation](z, bias, z)
+def activate(z: Array, bias: Array, activation: str, slope: Array | None = None) -> None:
+    """Replace `z` (rows, units) by `f(z + bias)`; the formulas stand at the processor's."""
+    if activation not in SLOPED:
+        _activate[activation](z, bias, z)
+    else:
+        _activate[activation](z, bias, z, cupy.empty_like(z) if slope is None else slope)
 
 
 def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:

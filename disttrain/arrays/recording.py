@@ -16,7 +16,7 @@ import numpy as np
 
 from disttrain.arrays.addresses import blas_function, loop_function, replay_functions
 
-__all__ = ["Block", "NotRecordable", "Program", "why_no_recordings"]
+__all__ = ["ACTIVATIONS", "Block", "NotRecordable", "Program", "why_no_recordings"]
 
 Array = np.ndarray[Any, Any]
 CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)])

@@ -39,7 +39,9 @@ __all__ = [
     "Validation",
 ]
 
-Activation = Literal["identity", "sigmoid", "tanh", "relu", "sign"]
+Activation = Literal[
+    "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu", "sign"
+]
 Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
 
 
@@ -69,8 +71,8 @@ class Data(Section):
 class Layer(Section):
     """One layer; `kind = "dense"` may be left out.
 
-    `initializer = "auto"` is `he` for relu and `xavier` for the others. `dropout` is the fraction
-    of this layer's outputs that each training pass leaves out.
+    `initializer = "auto"` is `he` for relu, leaky-relu, elu, gelu and silu, and `xavier` for the
+    others. `dropout` is the fraction of this layer's outputs that each training pass leaves out.
     """
 
     kind: Literal["dense"] = "dense"

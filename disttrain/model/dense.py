@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from disttrain.arrays import Array
+from disttrain.arrays.cpu_kernels import SLOPED
 from disttrain.model.initializers import draws_for
 from disttrain.model.layer import Layer, Parameter, Shape
 from disttrain.model.passes import Backward, Context
@@ -17,8 +18,9 @@ class Dense(Layer):
 
     Backward: `δ = dL/dh f'(a)`, `dL/dW = δᵀ x`, `dL/db = Σ δ` over samples, `dL/dx = δ W`.
     A sample of more than one axis is taken as the vector of its numbers, the last axis first.
-    `activation` is "identity", "sigmoid", "tanh", "relu" or "sign"; `initializer` names how weights
-    begin, with `scale` for "small-random" and "constant"; `bias` is what all biases begin with.
+    `activation` is "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu" or
+    "sign" (formulas: `arrays/cpu_kernels.py`). `initializer` names how weights begin, with `scale`
+    for "small-random" and "constant"; `bias` is what all biases begin with.
     """
 
     kind = "dense"
@@ -53,11 +55,15 @@ class Dense(Layer):
         kernels, weight, bias = ctx.device.kernels, ctx.values["weight"], ctx.values["bias"]
         rows = x if x.ndim == 2 else x.reshape(len(x), weight.shape[1])
         h = ctx.product(rows, weight.T, ctx.array("output", (len(x), self.units)))
-        kernels.activate(h, bias, self.activation)
+        # What the derivative is found from: the output, or the slope, which then is kept.
+        kept = h
+        if self.activation in SLOPED and ctx.pass_.training:
+            kept = ctx.array("slope", h.shape)
+        kernels.activate(h, bias, self.activation, None if kept is h else kept)
 
         def backward(dh: Array) -> Array | None:
             scratch = ctx.array("scratch", h.shape)
-            kernels.activation_gradient(dh, h, self.activation, ctx.gradients["bias"], scratch)
+            kernels.activation_gradient(dh, kept, self.activation, ctx.gradients["bias"], scratch)
             ctx.outer(dh, rows)
             if not ctx.needs_input_gradient:
                 return None

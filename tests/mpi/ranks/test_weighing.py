@@ -12,7 +12,11 @@ seed = 3
 [data]
 path = "{path}"
 [model]
-layers = [{{ units = 9, activation = "tanh" }}, {{ units = 3 }}]
+layers = [
+  {{ units = 9, activation = "gelu" }},
+  {{ units = 8, activation = "elu" }},
+  {{ units = 3 }},
+]
 [training]
 epochs = 2
 batch_size = 32

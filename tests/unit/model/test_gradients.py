@@ -24,6 +24,7 @@ from disttrain.model import (
 from tests.unit.model.central import assert_close, central_differences
 
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu"]
+MORE = ["leaky-relu", "elu", "gelu", "silu"]
 TARGETS = {
     "softmax of classes": (Softmax, True),
     "squared of classes": (Squared, True),
@@ -65,6 +66,39 @@ def check_network(layers: list[Layer], loss: Loss, classes: bool, rows: int) -> 
 def test_two_layers(hidden: str, last: str, kind: str) -> None:
     loss, classes = TARGETS[kind]
     check_network([Dense(5, hidden, bias=0.1), Dense(4, last, bias=0.2)], loss(), classes, 6)
+
+
+@pytest.mark.parametrize("activation", MORE)
+def test_two_layers_of_each_other_activation(activation: str) -> None:
+    check_network([Dense(5, activation, bias=0.1), Dense(4, activation)], Squared(), False, 6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", MORE)
+def test_activations_are_pytorchs(activation: str, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    of = torch.nn.functional
+    theirs = {
+        "leaky-relu": of.leaky_relu, "elu": of.elu, "silu": of.silu,
+        "gelu": lambda a: of.gelu(a, approximate="tanh"),
+    }[activation]  # fmt: skip
+    a = np.concatenate([np.linspace(-90, 90, 181), [-1e-5, 0.0, 1e-5]]).astype(dtype)
+    network = Network([Dense(1, activation)], (1,), dtype, Cpu(), seed=0)
+    network.load({"dense1/weight": np.ones((1, 1), dtype), "dense1/bias": np.zeros(1, dtype)},
+                 network.values)  # fmt: skip
+    x = torch.tensor(a, requires_grad=True)
+    want = theirs(x)
+    want.sum().backward()
+    tolerance = 1e-6 if dtype == "float32" else 1e-12
+    found = network.predict(a[:, None])
+    np.testing.assert_allclose(found[:, 0], want.detach(), rtol=tolerance, atol=tolerance)
+    layer, ctx = network.layers[0], context("dense1")
+    ctx.dtype, ctx.values = dtype, {"weight": np.ones((1, 1), dtype), "bias": np.zeros(1, dtype)}
+    ctx.gradients = {"weight": np.zeros((1, 1), dtype), "bias": np.zeros(1, dtype)}
+    ctx.pass_ = Pass()
+    _, backward = layer.forward(a[:, None], ctx)
+    slope = backward(np.ones((len(a), 1), dtype))
+    np.testing.assert_allclose(slope[:, 0], x.grad, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", TARGETS)

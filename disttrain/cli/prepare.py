@@ -24,7 +24,7 @@ __all__ = ["AsJson", "Out", "Seed", "TestFraction", "app", "existing", "reading"
 
 app = typer.Typer(
     name="prepare",
-    help="Make a data file from MNIST, IDX, CSV, numpy files or images, "
+    help="Make a data file from MNIST, IDX, CSV, numpy or HDF5 files or images, "
     "from the small sets that ship with disttrain, or from a seed. "
     "An older data file at OUT is replaced, at the very end.",
     no_args_is_help=True,
@@ -117,6 +117,44 @@ def npz(
             imported = import_npz(source, regression=regression)
         else:
             imported = import_npy(source, targets, regression=regression)
+        imported = hold_out(imported, test_fraction, seed)
+    write(out, imported, seed, as_json)
+
+
+@app.command()
+def hdf5(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="An HDF5 file of any layout.")],
+    out: Out,
+    inputs: Annotated[
+        str,
+        typer.Option(
+            metavar="/PATH",
+            help="The data set of the inputs; a column of a table as /table/column; several "
+            "as /a,/b. Left out: what the file holds is listed.",
+        ),
+    ] = "",
+    targets: Annotated[str, typer.Option(metavar="/PATH", help="That of the targets.")] = "",
+    test_inputs: Annotated[str, typer.Option(metavar="/PATH")] = "",
+    test_targets: Annotated[str, typer.Option(metavar="/PATH")] = "",
+    transposed: Annotated[
+        bool, typer.Option("--transposed", help="Axes are reversed, as in files of MATLAB.")
+    ] = False,
+    regression: Regression = False,
+    test_fraction: TestFraction = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """HDF5 of any layout (PyTables, pandas, MATLAB 7.3): name the data sets."""
+    from disttrain.data.importers.hdf5 import import_hdf5
+    from disttrain.data.importers.holdout import hold_out
+
+    if bool(test_inputs) != bool(test_targets):
+        raise UsageError("prepare hdf5 needs both, --test-inputs and --test-targets")
+    named = {"train": (inputs, targets)}
+    if test_inputs:
+        named["test"] = (test_inputs, test_targets)
+    with reading(out, source):
+        imported = import_hdf5(source, named, transposed=transposed, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
     write(out, imported, seed, as_json)
 

@@ -145,6 +145,55 @@ class Foreign:
     def get(self, path: str) -> Array | None:
         """Return the array at `path`, None where there is none; soft links inside are followed."""
         with library():
+            found = self._find(path)
+            return None if found is None else self._array(found, path)
+
+    def values(self, path: str) -> np.ndarray | None:
+        """Return all values of the array at `path`, None where there is none.
+
+        `path` may also be that of a table with the name of a column behind it. Texts are str.
+        """
+        with library():
+            found, column = self._find(path), ""
+            if found is None:
+                path, _, column = path.rpartition("/")
+                found = self._find(path)
+            if found is None or (bool(column) and not found.dtype.names):
+                return None
+            if found.dtype.names:
+                names = ", ".join(found.dtype.names)
+                if column not in found.dtype.names:
+                    raise Refused(f"{path} is a table", f"name one of its columns: {path}/{names}")
+                whole = Packed(path, self._own(found, path), found.dtype, self)
+                return _plain(whole.column(column), f"{path}/{column}")
+            if found.get_type().get_class() == h5py.h5t.STRING:
+                self._own(found, path)
+                return np.asarray(h5py.Dataset(found).asstr("utf-8", "replace")[()]).astype(str)
+            if found.get_type().get_class() == h5py.h5t.VLEN:
+                raise Refused(
+                    f"{path} holds values of varying length, as pandas writes texts",
+                    'write them again with to_hdf(format="table")',
+                )
+            return self._array(found, path).all()
+
+    def listed(self, most: int = 20) -> list[str]:
+        """Return the first `most` arrays in the file: path, shape, and type or columns."""
+        found: list[str] = []
+
+        def add(name: str, node: Any) -> bool | None:
+            if isinstance(node, h5py.Dataset):
+                columns = f" with columns {', '.join(node.dtype.names)}" if node.dtype.names else ""
+                kind = "" if columns else f" {node.dtype}"
+                found.append(f"/{name} {node.shape}{kind}{columns}")
+            return True if len(found) >= most else None
+
+        with library():
+            h5py.Group(self._root).visititems(add)
+        return found
+
+    def _find(self, path: str) -> h5py.h5d.DatasetID | None:
+        """Return the array at `path`, None where there is none."""
+        with library():
             here: Any = self._root
             names, hops = path.split("/"), 0
             while names:
@@ -167,13 +216,19 @@ class Foreign:
                         f"{path} is a link to another file, which is not followed",
                         "put the values there",
                     )
-            return self._array(here, path) if isinstance(here, h5py.h5d.DatasetID) else None
+            return here if isinstance(here, h5py.h5d.DatasetID) else None
+
+    def _own(self, found: h5py.h5d.DatasetID, path: str) -> h5py.h5d.DatasetID:
+        """Return an array whose values lie in this file; raise Refused for any other."""
+        made = found.get_create_plist()
+        if made.get_external_count() or made.get_layout() == h5py.h5d.VIRTUAL:
+            raise Refused(f"{path} keeps its values in other files", "put the values there")
+        if found.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+            raise Refused(f"{path} holds no values")
+        return found
 
     def _array(self, found: h5py.h5d.DatasetID, path: str) -> Array:
-        made, kind = found.get_create_plist(), found.get_type()
-        layout = made.get_layout()
-        if made.get_external_count() or layout == h5py.h5d.VIRTUAL:
-            raise Refused(f"{path} keeps its values in other files", "put the values there")
+        layout, kind = self._own(found, path).get_create_plist().get_layout(), found.get_type()
         if kind.get_class() not in KINDS:
             what = OTHERS.get(kind.get_class(), "something that numpy has no type for")
             raise Refused(f"{path} does not hold numbers but {what}")
@@ -181,8 +236,6 @@ class Foreign:
         dtype = np.dtype(found.dtype.str)
         if dtype.kind not in "iufb" or dtype.itemsize > 8:
             raise Refused(f"{path} holds numbers of {dtype}, of over 8 bytes")
-        if found.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-            raise Refused(f"{path} holds no values")
         place = found.get_offset()
         if layout == h5py.h5d.CONTIGUOUS and kind.equal(h5py.h5t.py_create(found.dtype)):
             if place is None and math.prod(found.shape):
@@ -220,6 +273,20 @@ class Packed(Array):
         """Return rows `first..end-1`."""
         with library():
             return np.asarray(self._found[first:end]).view(self.dtype)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return all values of one column of a table."""
+        with library():
+            return np.asarray(self._found.fields(name)[()])
+
+
+def _plain(values: np.ndarray, path: str) -> np.ndarray:
+    """Return numbers as they are, and bytes as text; raise Refused for anything else."""
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind not in "iufb" or values.dtype.itemsize > 8:
+        raise Refused(f"{path} holds {values.dtype}, which are no numbers")
+    return values
 
 
 def _refuse_unknown(filtered: tuple[int, int, tuple[int, ...], bytes], path: str) -> None:

@@ -281,6 +281,21 @@ def test_what_was_learned_is_kept_and_a_table_to_test_on_goes_through_it(tmp_pat
     assert "leave the other options out" in str(bad)
 
 
+def test_hdf5_of_any_layout(out, tmp_path):
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w") as f:
+        f["X"], f["y"] = np.arange(40.0).reshape(2, 20), np.arange(20.0)[None] % 2 + 1
+    result = run("hdf5", path, out, "--inputs", "X", "--targets", "y", "--transposed")
+    assert result.stdout.splitlines()[0] == (
+        f"{out}: train 20 rows; inputs 2 float64; 2 classes (1, 2)"
+    )
+    listed = run("hdf5", path, out)
+    assert isinstance(listed.exception, DataError)
+    assert "it holds /X (2, 20) float64; /y (1, 20) float64" in str(listed.exception)
+    half = run("hdf5", path, out, "--inputs", "X", "--targets", "y", "--test-inputs", "X")
+    assert isinstance(half.exception, UsageError)
+
+
 def test_a_pipe_is_said_to_be_waited_for(table, out):
     pipe = table.with_name("pipe")
     os.mkfifo(pipe)

@@ -92,6 +92,7 @@ def test_exact_from_1_to_3_to_2_to_4_ranks(shell, trained):
     )
 
 
+@pytest.mark.long
 def test_fast_from_1_to_3_to_2_to_4_ranks(shell, trained):
     in_parts(trained)
     trained(2, output="whole")

@@ -6,10 +6,13 @@ Standard library only: this file is read before everything else.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from disttrain.errors import LauncherError
 
 __all__ = [
     "ALIVE",
@@ -27,6 +30,7 @@ __all__ = [
     "leave_sign",
     "leave_status",
     "prepare_blas",
+    "seconds_in",
     "threads_are_ours",
     "withdraw_life",
 ]
@@ -71,6 +75,8 @@ TERMINAL = "DISTTRAIN_TERMINAL"
 THREADS = "OMP_NUM_THREADS"
 # Set beside it where the number is this program's own choice.
 CHOSEN = "DISTTRAIN_CHOSE_THREADS"
+# The longest time, in seconds, that a variable may set: four months.
+LONGEST = 1e7
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,18 @@ def prepare_blas() -> None:
 def threads_are_ours() -> bool:
     """Return True unless the user has set the number of BLAS threads."""
     return THREADS not in os.environ or CHOSEN in os.environ
+
+
+def seconds_in(variable: str, usual: float, environment: Mapping[str, str] = os.environ) -> float:
+    """Return the seconds that the user has set in a variable, else `usual`; infinity for 0.
+
+    Raises LauncherError for what is no time.
+    """
+    text = environment.get(variable) or f"{usual:g}"
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= LONGEST:
+            return seconds or math.inf
+    raise LauncherError(f"{variable}={text} is no time: give seconds, as in 60, or 0 for no limit")
 
 
 def leave_sign() -> None:

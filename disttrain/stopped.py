@@ -5,36 +5,28 @@ Standard library only: ranks, the supervisor and its sentinel look here.
 
 from __future__ import annotations
 
-import math
-import os
-
+from disttrain.environment import seconds_in
 from disttrain.errors import LauncherError
 
 __all__ = ["VARIABLE", "bearable", "check", "is_stopped"]
 
 # Seconds after which a stopped process ends its job; 0 is never. Where a scheduler suspends a whole
 # job, the process that counts is stopped too, and nothing ends.
-VARIABLE, USUAL, LONGEST = "DISTTRAIN_STOPPED_SECONDS", 30.0, 1e7
+VARIABLE, USUAL = "DISTTRAIN_STOPPED_SECONDS", 30.0
+
+
+def check() -> None:
+    """Raise LauncherError where the variable holds no time."""
+    seconds_in(VARIABLE, USUAL)
 
 
 def bearable() -> float:
     """Return the seconds after which a stopped process ends its job; infinity: never."""
     try:
-        seconds = float(os.environ.get(VARIABLE) or USUAL)
-    except ValueError:
+        return seconds_in(VARIABLE, USUAL)
+    except LauncherError:
+        # The launch refuses it; without one, a thread that watches has nobody to tell.
         return USUAL
-    return seconds if 0 < seconds <= LONGEST else math.inf
-
-
-def check() -> None:
-    """Raise LauncherError where the variable holds no time."""
-    text = os.environ.get(VARIABLE) or f"{USUAL:g}"
-    try:
-        good = 0 <= float(text) <= LONGEST
-    except ValueError:
-        good = False
-    if not good:
-        raise LauncherError(f"{VARIABLE}={text} is no time: give seconds, as in 60, or 0 for never")
 
 
 def is_stopped(pid: int) -> bool:

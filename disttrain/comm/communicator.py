@@ -93,7 +93,10 @@ class Communicator(ABC):
 
     @abstractmethod
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Return an array that all ranks of this node share; its values are undefined."""
+        """Return an array that all ranks of this node share; its values are undefined.
+
+        Raises UsageError on all ranks of the node where there is no room.
+        """
 
     @abstractmethod
     def free_node_array(self, array: np.ndarray[Any, Any]) -> None:

@@ -107,7 +107,6 @@ class Ranks(Communicator):
         return max(1, len(mine) // len(sharing))
 
     def split(self, colour: int) -> Communicator:
-        """Return the group of the ranks that gave the same `colour`, in their order."""
         part = self._comm.Split(colour, self.rank)
         try:
             return Ranks(part, above=self, name=group_name(self.name, colour))
@@ -131,34 +130,27 @@ class Ranks(Communicator):
         return self._topology.memory.room
 
     def share(self, value: T | None = None) -> T:
-        """Return rank 0's `value` on every rank."""
         return self._comm.bcast(value)  # type: ignore[no-any-return]
 
     def collect(self, value: T) -> list[T]:
-        """Return the values of all ranks, in the order of ranks, on every rank."""
         return self._comm.allgather(value)
 
     def gather(self, value: T) -> list[T]:
-        """Return the values of all ranks on rank 0, an empty list elsewhere."""
         return self._comm.gather(value) or []
 
     def broadcast(self, array: np.ndarray[Any, Any]) -> None:
-        """Overwrite `array` (host memory, contiguous) with rank 0's."""
         raw = array.reshape(-1).view(np.uint8)
         for low in range(0, len(raw), LARGEST):
             self._comm.Bcast(raw[low : low + LARGEST])
 
     def pass_on(self, out: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> None:
-        """Send `out` to the next rank and overwrite `into` with what the one before sends."""
         after, before = (self.rank + 1) % self.size, (self.rank - 1) % self.size
         self._comm.Sendrecv(out, after, 0, into, before, 0)
 
     def barrier(self) -> None:
-        """Return when every rank has called it."""
         self._comm.Barrier()
 
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Return an array that all ranks of this node share, until `free_node_array`."""
         try:
             return self._topology.memory.array(shape, np.dtype(dtype))
         except MPI.Exception as error:
@@ -168,11 +160,9 @@ class Ranks(Communicator):
             ) from None
 
     def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
-        """Give an array of `node_array` back. Collective over the node."""
         self._topology.memory.free(array)
 
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
-        """Return the sum over ranks by the named way, or by the fastest."""
         try:
             return summation(self._topology, length, np.dtype(dtype), header, way)
         except UsageError as error:
@@ -183,11 +173,9 @@ class Ranks(Communicator):
     def leaf_summation(
         self, held: Held, width: int, length: int, dtype: Any, header: int
     ) -> LeafSum:
-        """Return the sum over leaves in the order of their tree."""
         return leaf_summation(self._topology, held, width, length, np.dtype(dtype), header)
 
     def all_gather(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> AllGather:
-        """Return arrays, filled with zeros, of which each rank writes some rows and reads all."""
         return all_gather(self._topology, shapes, dtypes)
 
     def abort(self, code: int) -> NoReturn:

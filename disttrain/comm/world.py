@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
-from disttrain.environment import Launched, launched, leave_sign, leave_status
+from disttrain.environment import Launched, launched, leave_sign, leave_status, seconds_in
 from disttrain.errors import (
     LauncherError,
     LostRanks,
@@ -37,7 +38,7 @@ __all__ = ["connect", "connected"]
 
 # Limit for joining the job, in seconds: ranks may never start, or the network may not work.
 CONNECT_SECONDS = "DISTTRAIN_CONNECT_SECONDS"
-USUAL, LONGEST = 300.0, 1e7
+USUAL = 300.0
 # Seconds after rank 0 in which the others print the sentence too; and seconds after that in which a
 # rank is killed that could not print it.
 FIRST_WORD, LAST_WORD = 3.0, 2.0
@@ -87,26 +88,16 @@ def _join() -> Communicator:
     job = launched()
     if job is None:
         return Alone()
-    seconds = _seconds(os.environ.get(CONNECT_SECONDS) or f"{USUAL:g}")
+    seconds = seconds_in(CONNECT_SECONDS, USUAL)
     # From here on MPI waits for the others inside C, and no other Python thread can run.
     words = (
         f"disttrain: the ranks did not find each other within {seconds:g} s (rank {job.rank} on "
         f"{socket.gethostname()} waited): a host stands still, or messages lead nowhere; "
         f"see `disttrain doctor` on the same hosts, and {CONNECT_SECONDS}\n"
     )
-    late = FIRST_WORD if seconds and job.rank else 0
+    late = FIRST_WORD if job.rank else 0
     with ended_after(seconds + late, lambda: _give_up(words.encode())):
         return _connected(job)
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds of `DISTTRAIN_CONNECT_SECONDS`; 0 is no limit."""
-    with suppress(ValueError):
-        if 0 <= (seconds := float(text)) <= LONGEST:
-            return seconds
-    raise LauncherError(
-        f"{CONNECT_SECONDS}={text} is no time: give seconds, as in 60, or 0 for no limit"
-    )
 
 
 def _give_up(words: bytes) -> None:
@@ -123,8 +114,9 @@ def ended_after(seconds: float, last: Callable[[], None]) -> Iterator[None]:
     and its threads for the lock that this one holds inside MPI_Init; so a C handler calls it. It
     may block where C's allocator was interrupted: a second alarm then kills the process.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+    signals_come_here = threading.current_thread() is threading.main_thread()
+    if seconds == math.inf or not signals_come_here:
+        yield
         return
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: last())

@@ -36,11 +36,6 @@ REFUSALS = (
 )
 
 
-def never() -> bool:
-    """Return False."""
-    return False
-
-
 class Trouble(NamedTuple):
     """What is wrong with a host.
 
@@ -85,7 +80,7 @@ class Agent:
         hosts: Sequence[Host],
         mark: str,
         base: str,
-        hurried: Callable[[], bool] = never,
+        hurried: Callable[[], bool] = lambda: False,
         signs: Path | None = None,
     ) -> dict[str, Trouble]:
         """Prepare hosts for the launch; return what is wrong with those that can't be used.
@@ -97,7 +92,11 @@ class Agent:
         return self._ask_all(hosts, asked, leftovers.begin, hurried)
 
     def clean(
-        self, hosts: Sequence[Host], mark: str, base: str, hurried: Callable[[], bool] = never
+        self,
+        hosts: Sequence[Host],
+        mark: str,
+        base: str,
+        hurried: Callable[[], bool] = lambda: False,
     ) -> dict[str, Trouble]:
         """Remove what the launch left on hosts; return which did not answer, and why."""
         return self._ask_all(hosts, ["clean", mark, base], leftovers.clean, hurried)

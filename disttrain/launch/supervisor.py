@@ -7,7 +7,6 @@ that answers, and the training goes on from its newest checkpoint on those.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from disttrain.environment import MARK, STATUS, TERMINAL
+from disttrain.environment import MARK, STATUS, TERMINAL, seconds_in
 from disttrain.errors import LostRanks, Preempted, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Trouble
@@ -147,7 +146,7 @@ class Launch:
             leftovers.folders(self._id, self._base),
             self._cluster.options(self._id, environment) if self._cluster else None,
         )
-        starting = _starting(environment.get(CONNECT_SECONDS, ""))
+        starting = STARTING + seconds_in(CONNECT_SECONDS, CONNECTING, environment)
         return run(command, environment, self.asked, lambda job: Watchdog(
             job, signs, starting, lambda: leftovers.marked(self._id, A_RANK),
             elsewhere=self._cluster is not None,
@@ -215,16 +214,6 @@ class Launch:
         return self._cluster.clean(
             self._id, self._base, lambda: self.asked.killed and time.monotonic() > end, missing
         )
-
-
-def _starting(connecting: str) -> float:
-    """Return the seconds in which the ranks must find each other; infinity where the limit is 0."""
-    try:
-        seconds = float(connecting or CONNECTING)
-    except ValueError:
-        # The ranks report that it is no number.
-        seconds = CONNECTING
-    return STARTING + seconds if seconds > 0 else math.inf
 
 
 def _concluded(ending: Ending, saves: bool) -> int:

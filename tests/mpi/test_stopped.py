@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def started(shell, *options):
         module="tests.mpi.driver", env=SECONDS | {"PACE": "0.01"},
     )  # fmt: skip
     assert wait_for(lambda: list(shell.folder.glob("out/checkpoints/step-*.h5")), SOON)
+    shell.names = {path.name for path in shell.folder.glob("tmp/disttrain-*")}
     return process
 
 
@@ -38,16 +40,19 @@ def over(process):
 
 
 def folders(shell):
-    """Return what launches of this shell have in the places for their files."""
+    """Return what launches of this shell have in the places for their files.
+
+    Other tests may run beside this one: in shared memory it is what has the name of a launch here.
+    """
     found = [*shell.folder.glob("tmp/*"), *shell.folder.glob("tmp/.disttrain*")]
-    return found + [p for p in Path("/dev/shm").glob("disttrain-*") if p not in shell.before]
+    return found + [p for p in Path("/dev/shm").glob("disttrain-*") if p.name in shell.names]
 
 
 @pytest.fixture
 def shell(shell):
     (shell.folder / "tmp").mkdir()
     shell.environment["TMPDIR"] = str(shell.folder / "tmp")
-    shell.before = set(Path("/dev/shm").glob("disttrain-*"))
+    shell.names = set()
     return shell
 
 
@@ -144,7 +149,8 @@ def test_the_next_launch_removes_what_a_dead_one_left(shell):
     """Not what lives, has just been made, or belongs to somebody who is no launch."""
     process = started(shell)
     alive = folders(shell)
-    dead = [Path("/dev/shm/disttrain-0123456789ab"), shell.folder / "tmp/disttrain-0123456789ab"]
+    name = f"disttrain-{uuid.uuid4().hex[:12]}"
+    dead = [Path("/dev/shm") / name, shell.folder / "tmp" / name]
     kept = [shell.folder / "tmp/disttrain-ba9876543210", shell.folder / "tmp/disttrain-mine"]
     for folder in dead + kept:
         folder.mkdir()

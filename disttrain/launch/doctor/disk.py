@@ -15,7 +15,7 @@ from pathlib import Path
 from disttrain.disk import sync_directory
 from disttrain.launch.doctor.facts import Disk
 
-__all__ = ["Disk", "leave_token", "mounted", "nearest", "seen_from_here", "try_out", "whole"]
+__all__ = ["Disk", "mounted", "nearest", "try_out", "whole"]
 
 RENAMES = 50
 BYTES = 1 << 20
@@ -61,18 +61,6 @@ def try_out(folder: Path) -> Disk:
         )
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-
-
-def leave_token(base: Path, name: str) -> Path:
-    """Write a file by which other hosts can see that they have the same folder; return its path."""
-    token = base / f".doctor-{name}"
-    token.write_text(name)
-    return token
-
-
-def seen_from_here(disk: Disk, token_seen: bool | None) -> Disk:
-    """Return a host's view of the folder with whether it sees there what rank 0 wrote."""
-    return replace(disk, token_seen=token_seen)
 
 
 def mounted(path: Path, table: str = "/proc/self/mountinfo") -> tuple[str, str]:

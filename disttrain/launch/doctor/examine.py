@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,9 @@ def _leave_token(mine: dict[str, Any], name: str) -> Path | None:
     """Write in rank 0's folder what the other hosts are to look for."""
     if not mine.get("disk") or mine["disk"].write_problem:
         return None
-    base = Path(mine["disk"].tested)
-    found, _ = within(GLANCE, {"token": lambda: disk.leave_token(base, name)})
-    return found.get("token")
+    token = Path(mine["disk"].tested) / f".doctor-{name}"
+    found, _ = within(GLANCE, {"token": lambda: token.write_text(name)})
+    return token if found else None
 
 
 def _with_token(seen: disk.Disk | None, token: Path | None, is_root: bool) -> disk.Disk | None:
@@ -88,4 +89,4 @@ def _with_token(seen: disk.Disk | None, token: Path | None, is_root: bool) -> di
     if seen is None or token is None or is_root:
         return seen
     found, _ = within(GLANCE, {"token": token.exists})
-    return disk.seen_from_here(seen, found.get("token"))
+    return replace(seen, token_seen=found.get("token"))

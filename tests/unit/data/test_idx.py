@@ -56,9 +56,9 @@ GOOD = idx_bytes(IMAGES)
         (b"\0\0\x0a\3" + GOOD[4:], "is not an IDX file"),
         (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"1", "is not an IDX file"),
         (b"\0\0\x08\3" + b"\xff" * 12, "is truncated"),  # claims 2**96 bytes
-        (gzip.compress(GOOD)[:-9], "is a truncated packed file"),
-        (gzip.compress(GOOD)[:10] + b"\xff" * 30, "is a damaged packed file"),
-        (gzip.compress(GOOD)[:-8] + b"\0" * 8, "is a damaged packed file"),
+        (gzip.compress(GOOD, mtime=0)[:-9], "is a truncated packed file"),
+        (gzip.compress(GOOD, mtime=0)[:10] + b"\xff" * 30, "is a damaged packed file"),
+        (gzip.compress(GOOD, mtime=0)[:-8] + b"\0" * 8, "is a damaged packed file"),
     ],
 )
 def test_a_bad_file_is_named_with_its_cause(tmp_path, content, cause):

@@ -42,6 +42,11 @@ def with_content(content: bytes) -> Make:
     return lambda path: path.write_bytes(content)
 
 
+def packed(head: bytes, zeros: int = 0) -> Make:
+    """Return what makes a file packed by gzip; many zeros become few bytes."""
+    return lambda path: path.write_bytes(gzip.compress(head + bytes(zeros), 9))
+
+
 HEADERS = {
     "more rows than there are": npy((20, 3), content=bytes(100)),
     "far more rows than there are": npy((1 << 40, 3), content=bytes(100)),
@@ -84,21 +89,19 @@ NPZ: dict[str, Make] = {
 TABLE = b"a,b,label\n" + b"1.5,2,0\n2.5,3,1\n" * 10
 IDX = b"\0\0\x08\x01" + struct.pack(">I", 20)
 CSV: dict[str, Make] = {
-    "a bomb of one line": with_content(gzip.compress(bytes(ZEROS), 9)),
-    "a bomb of digits": with_content(gzip.compress(b"1" * ZEROS, 9)),
+    "a bomb of one line": packed(b"", ZEROS),
+    "a bomb of digits": lambda path: packed(b"1" * ZEROS)(path),
 }
 IDXS: dict[str, Make] = {
-    "a bomb": with_content(
-        gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", ZEROS) + bytes(ZEROS))
-    ),
+    "a bomb": packed(b"\0\0\x08\x01" + struct.pack(">I", ZEROS), ZEROS),
     "a size that is not there": with_content(b"\0\0\x08\x03" + b"\xff" * 12 + bytes(100)),
-    "a bomb behind its end": with_content(gzip.compress(IDX + bytes(20) + bytes(ZEROS), 9)),
+    "a bomb behind its end": packed(IDX, 20 + ZEROS),
 }
 KINDS: dict[str, tuple[dict[str, Make], Make]] = {
     "npy": (NPY, lambda path: np.save(path.open("wb"), X)),
     "npz": (NPZ, lambda path: np.savez(path.open("wb"), x=X, y=Y)),
-    "csv": (CSV, with_content(gzip.compress(TABLE))),
-    "idx": (IDXS, with_content(gzip.compress(IDX + bytes(20)))),
+    "csv": (CSV, packed(TABLE)),
+    "idx": (IDXS, packed(IDX, 20)),
 }
 
 

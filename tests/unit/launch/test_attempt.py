@@ -112,7 +112,7 @@ def test_a_host_that_gives_no_signs_any_more(started, monkeypatch):
     monkeypatch.setenv("DISTTRAIN_STOPPED_SECONDS", "0.3")
     live = "for i in 1 2 3 4 5 6 7 8; do echo $i > status-1.alive-n1; sleep 0.2; done; "
     assert started(live) == (0, 1)
-    code, _ = started(live + "echo x > status-1.alive-n2; exec sleep 60")
+    code, _ = started(live + "sleep 0.4; echo x > status-1.alive-n2; exec sleep 60")
     assert code == -signal.SIGKILL
     assert "the ranks on n1 have given no sign of life" in started.why
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from disttrain.comm import connect
+from disttrain.comm import connect, world
 from disttrain.errors import LauncherError
 
 PROGRAM = """
@@ -39,6 +39,7 @@ def test_it_has_the_last_word_from_inside_c():
 
 @pytest.mark.parametrize("seconds", ["abc", "-1", "nan", "1e99"])
 def test_a_time_to_connect_that_is_none(monkeypatch, seconds):
+    monkeypatch.setattr(world, "_joined", [])
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("DISTTRAIN_CONNECT_SECONDS", seconds)
     with pytest.raises(LauncherError, match=f"^DISTTRAIN_CONNECT_SECONDS={seconds} is no time"):

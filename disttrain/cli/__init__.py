@@ -26,6 +26,7 @@ from disttrain.cli import (
     plot,
     predict,
     prepare,
+    prepare_hdf5,
     prepare_small,
     prepare_tables,
     template,
@@ -85,6 +86,7 @@ app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 prepare.app.add_typer(prepare_tables.app)
+prepare.app.add_typer(prepare_hdf5.app)
 prepare.app.add_typer(prepare_small.app)
 app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.command)

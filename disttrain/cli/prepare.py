@@ -1,6 +1,7 @@
 """`disttrain prepare`: makes a data file from MNIST, IDX, numpy files or images.
 
-Tables are in prepare_tables.py, the sets that are small or generated in prepare_small.py.
+Tables are in prepare_tables.py, HDF5 files in prepare_hdf5.py, the sets that are small or generated
+in prepare_small.py.
 """
 
 from __future__ import annotations
@@ -122,44 +123,6 @@ def npz(
 
 
 @app.command()
-def hdf5(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="An HDF5 file of any layout.")],
-    out: Out,
-    inputs: Annotated[
-        str,
-        typer.Option(
-            metavar="/PATH",
-            help="The data set of the inputs; a column of a table as /table/column; several "
-            "as /a,/b. Left out: what the file holds is listed.",
-        ),
-    ] = "",
-    targets: Annotated[str, typer.Option(metavar="/PATH", help="That of the targets.")] = "",
-    test_inputs: Annotated[str, typer.Option(metavar="/PATH")] = "",
-    test_targets: Annotated[str, typer.Option(metavar="/PATH")] = "",
-    transposed: Annotated[
-        bool, typer.Option("--transposed", help="Axes are reversed, as in files of MATLAB.")
-    ] = False,
-    regression: Regression = False,
-    test_fraction: TestFraction = 0.0,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """HDF5 of any layout (PyTables, pandas, MATLAB 7.3): name the data sets."""
-    from disttrain.data.importers.hdf5 import import_hdf5
-    from disttrain.data.importers.holdout import hold_out
-
-    if bool(test_inputs) != bool(test_targets):
-        raise UsageError("prepare hdf5 needs both, --test-inputs and --test-targets")
-    named = {"train": (inputs, targets)}
-    if test_inputs:
-        named["test"] = (test_inputs, test_targets)
-    with reading(out, source):
-        imported = import_hdf5(source, named, transposed=transposed, regression=regression)
-        imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json)
-
-
-@app.command()
 def images(
     source: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Holds a folder of images per class.")
@@ -170,6 +133,13 @@ def images(
     ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour to grey.")] = False,
     colour: Annotated[bool, typer.Option("--colour", help="Turn grey to colour.")] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="File names and classes of images that lie in FOLDER itself, as a table.",
+        ),
+    ] = None,
     test_fraction: TestFraction = 0.0,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -179,8 +149,10 @@ def images(
     from disttrain.data.importers.images import import_images
 
     shape = _height_and_width(size)
-    with reading(out):
-        imported = import_images(source, size=shape, grey=grey, colour=colour, room=existing(out))
+    with reading(out, *([labels] if labels else [])):
+        imported = import_images(
+            source, size=shape, grey=grey, colour=colour, labels=labels, room=existing(out)
+        )
         imported = hold_out(imported, test_fraction, seed, existing(out))
     write(out, imported, seed, as_json)
 

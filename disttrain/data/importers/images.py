@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections import Counter
@@ -12,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.data.cells import number_in
 from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
+from disttrain.data.importers.labels import labelled_files
 from disttrain.data.importers.source import RATIO, reading
 from disttrain.data.importers.spool import Spool
 from disttrain.errors import DataError, UsageError
@@ -69,16 +72,18 @@ def import_images(
     size: Size | None = None,
     grey: bool = False,
     colour: bool = False,
+    labels: Path | None = None,
     room: Path | None = None,
 ) -> Imported:
     """Read FOLDER/CLASS/IMAGE, or FOLDER/train/CLASS/IMAGE with optional validation and test.
 
-    Images in folders inside that of a class belong to the class. Inputs are uint8, (rows, height,
-    width) for grey images and (rows, height, width, 3) for colour; classes are numbered in the
-    order of their names. All images have one shape unless `size` scales them; `grey` turns colour
-    to grey, `colour` grey to colour. Pixels pass through a file in the folder `room`. What was
-    passed over stands in the notes. Raises DataError that names the first bad image, UsageError
-    where Pillow is missing.
+    Images in folders inside that of a class belong to the class. With `labels`, a table of file
+    names and classes, they lie in FOLDER itself. Inputs are uint8, (rows, height, width) for grey
+    images and (rows, height, width, 3) for colour; classes are numbered in the order of their
+    names. All images have one shape unless `size` scales them; `grey` turns colour to grey,
+    `colour` grey to colour. Pixels pass through a file in the folder `room`. What was passed over
+    stands in the notes. Raises DataError that names the first bad image, UsageError where Pillow is
+    missing.
     """
     if grey and colour:
         raise UsageError("give --grey or --colour, not both")
@@ -86,6 +91,8 @@ def import_images(
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name the one that holds a folder per class")
     looks = Looks(size, grey, colour)
+    if labels is not None:
+        return _with_labels(folder, labels, looks, room)
     with reading(folder):
         roots, notes = _split_folders(folder)
         classes = [path.name for path in class_folders(roots["train"])]
@@ -98,6 +105,27 @@ def import_images(
         for kind, count in sorted(others.items())
     ]
     return Imported(splits, [name_of(name) for name in classes], tuple(notes))
+
+
+def _with_labels(folder: Path, labels: Path, looks: Looks, room: Path | None) -> Imported:
+    """Read the images in a folder that a table names with their classes."""
+    named = labelled_files(folder, labels, SUFFIXES)
+    if not named:
+        raise DataError(f"{labels} names no images: it needs a line for each")
+    classes = sorted({called for _, called in named}, key=_by_number)
+    numbers = {called: number for number, called in enumerate(classes)}
+    images = [(path, numbers[called]) for path, called in named]
+    splits = {"train": _read_split(images, looks, room)}
+    check_splits(splits, folder)
+    with reading(folder):
+        there = {path for path in files_in(folder) if path.suffix.lower() in SUFFIXES}
+    others = len(there - {path for path, _ in images})
+    note = f"passed over {others} image{'s' * (others > 1)} in {folder} that {labels} does not name"
+    return Imported(splits, classes, (note,) if others else ())
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    return (number_in(name), name) if name.isdecimal() else (math.inf, name)
 
 
 def name_of(name: str) -> str:

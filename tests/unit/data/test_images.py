@@ -182,3 +182,59 @@ def test_one_class_is_nothing_to_learn(tmp_path):
     picture(tmp_path / "a" / "1.png")
     with pytest.raises(DataError, match="all training rows are of one class"):
         import_images(tmp_path)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    folder = tmp_path / "flat"
+    for number, name in enumerate(("a.png", "b.png", "deep/c.png", "d.png"), 1):
+        picture(folder / name, number)
+
+    def read(text, **more):
+        labels = tmp_path / "labels.csv"
+        labels.write_text(text)
+        return import_images(folder, labels=labels, **more)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\na.png,dog\nb.png,cat\ndeep/c.png,dog\n",
+        "id,breed\na,dog\nb,cat\ndeep/c,dog\n",
+        "class;file\ndog;a.png\ncat;b.png\ndog;deep/c.png\n",
+        "a.png,dog\nb.png,cat\ndeep/c.png,dog\n",
+        "a.png dog\nb.png cat\ndeep/c.png dog\n",
+    ],
+)
+def test_a_table_says_what_images_in_one_folder_show(flat, text):
+    imported = flat(text)
+    inputs, targets = imported.splits["train"]
+    assert imported.classes == ["cat", "dog"]
+    assert inputs[:, 0, 0].tolist() == [1, 2, 3]
+    assert targets.tolist() == [1, 0, 1]
+    (note,) = imported.notes
+    assert note.startswith("passed over 1 image in ")
+
+
+def test_classes_that_are_numbers_count_as_numbers(flat):
+    imported = flat("file,label\na.png,10\nb.png,9\ndeep/c.png,10\nd.png,2\n")
+    assert imported.classes == ["2", "9", "10"]
+    assert imported.splits["train"][1].tolist() == [2, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,label\na.png,dog\nz.png,cat\n", "line 3, column 'file': there is no image 'z.png'"),
+        ("file,label\na.png,dog\n../x.png,cat\n", "line 3, column 'file': there is no image"),
+        ("file,label\na.png,dog\na.png,cat\n", "line 3, column 'label': a.png is of"),
+        ("file,label\na.png,dog\nb.png,\n", "line 3, column 'label': the class is missing"),
+        ("file,label\na.png,dog\nb.png,dog\n", "all training rows are of one class"),
+        ("file\na.png\nb.png\n", "one column"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_table_of_labels_name_the_line(flat, text, words):
+    with pytest.raises(DataError, match=words):
+        flat(text)

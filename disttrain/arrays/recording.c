@@ -37,7 +37,7 @@ typedef struct {
 enum {
     GATHER, TAKE_CLASSES, TAKE_NUMBERS, PRODUCT, MATRIX_VECTOR, ACTIVATE, ACTIVATION_GRADIENT,
     SUM_ROWS, SOFTMAX, SOFTMAX_GRADIENT, SQUARED, SQUARED_GRADIENT, DROPOUT, MULTIPLY, ADD, COPY,
-    ZERO, TALLY_LOSS, TALLY_RIGHT, END_HEADER, CHECK, MOMENTUM, ADAM, COPY_MATRIX
+    ZERO, TALLY_LOSS, TALLY_RIGHT, END_HEADER, CHECK, MOMENTUM, ADAM, COPY_MATRIX, WAIT, PAUSE, SUM_MESSAGES, SUM_HEADERS, ADD_TWO
 };
 enum { IDENTITY, RELU, SIGN, TANH, SIGMOID };
 
@@ -349,7 +349,26 @@ static void NAMED(update_adam)(const Call *c, Block *block) {
     block->checksum = block->checksum * SPREAD + bits;
 }
 
-/* Do calls `at..count-1`; return how many are done. CHECK ends it where the step has failed. */
+/* p: total, messages; n: first element, behind the last, messages, elements between two of them. */
+WIDE static void NAMED(sum_messages)(const Call *c) {
+    T *restrict total = c->p[0];
+    const T *message = c->p[1];
+    for (int64_t low = c->n[0]; low < c->n[1]; low += 4096) {
+        int64_t high = low + 4096 < c->n[1] ? low + 4096 : c->n[1];
+        for (int64_t i = low; i < high; i++) total[i] = message[i];
+        for (int64_t m = 1; m < c->n[2]; m++) {
+            const T *restrict other = message + m * c->n[3];
+            for (int64_t i = low; i < high; i++) total[i] += other[i];
+        }
+    }
+}
+
+WIDE static void NAMED(add_two)(ptrdiff_t count, T *out, const T *a, const T *b) {
+    for (ptrdiff_t i = 0; i < count; i++) out[i] = a[i] + b[i];
+}
+
+/* Do calls `at..count-1`; return how many are done. WAIT ends it after a while of waiting, PAUSE
+   always, and CHECK where the step has failed. */
 int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block) {
     for (; at < count; at++) {
         const Call *c = calls + at;
@@ -392,11 +411,12 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
         case END_HEADER: /* p: header; n: place of `stop` */
             ((double *)p[0])[n[0]] = block->stop;
             break;
-        case CHECK: { /* p: header; n: losses, place of `failures` */
+        case CHECK: { /* p: header; n: losses; behind these: right, samples, failures */
             const double *header = p[0];
             double loss = 0;
             for (int64_t l = 0; l < n[0]; l++) loss += header[l];
-            if (!isfinite(loss) || header[n[1]] != 0) return at;
+            if (!isfinite(loss) || header[n[0] + 2] != 0) return at;
+            block->inverse = 1 / header[n[0] + 1];
             break;
         }
         case MOMENTUM: NAMED(update_momentum)(c, block); break;
@@ -405,6 +425,19 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
                 for (int64_t u = 0; u < n[1]; u++)
                     ((T *)p[0])[r * n[1] + u] = ((const T *)p[1])[r * n[2] + u * n[3]];
             break;
+        case WAIT: /* p: function, its argument */
+            if (!((int (*)(void *))p[0])(p[1])) return at;
+            break;
+        case PAUSE: return at;
+        case SUM_MESSAGES: NAMED(sum_messages)(c); break;
+        case SUM_HEADERS: /* p: headers, total; n: headers, numbers in one */
+            for (int64_t i = 0; i < n[1]; i++) {
+                double sum = 0;
+                for (int64_t h = 0; h < n[0]; h++) sum += ((const double *)p[0])[h * n[1] + i];
+                ((double *)p[1])[i] = sum;
+            }
+            break;
+        case ADD_TWO: NAMED(add_two)(n[0], p[0], p[1], p[2]); break;
         case ADAM: NAMED(update_adam)(c, block); break;
         }
     }

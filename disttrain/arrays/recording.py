@@ -24,7 +24,8 @@ CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)]
 CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
-end_header check momentum adam copy_matrix
+end_header check momentum adam copy_matrix wait pause sum_messages
+sum_headers add_two
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
 ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid")
@@ -105,7 +106,7 @@ class Program:
         self._calls.append((CODES[name], places, list(sizes), list(numbers)))
 
     def replay(self, block: Block, at: int = 0) -> int:
-        """Do the calls from number `at` on; return how many are done: all, or fewer by `check`."""
+        """Do the calls from number `at` on; return how many are done: all, or where it ended."""
         if self._array is None:
             self._array = np.zeros(len(self._calls), CALL)
             for row, (code, places, sizes, numbers) in zip(self._array, self._calls, strict=True):
@@ -248,9 +249,35 @@ class Program:
         """Write the block's `stop` to `header[place]`."""
         self._note("end_header", (header,), (place,))
 
-    def check(self, header: Array, losses: int, failures: int) -> None:
-        """End the replay where the sum of these losses is not finite, or a rank has failed."""
-        self._note("check", (header,), (losses, failures))
+    def check(self, header: Array, losses: int) -> None:
+        """End the replay where the sum of these losses is not finite, or a rank has failed.
+
+        Else the block's `inverse` is that of the number of samples.
+        """
+        self._note("check", (header,), (losses,))
+
+    def wait(self, function: int, state: int) -> int:
+        """Wait by `function(state)`; where it returns 0 the replay ends here. Return the number."""
+        self._note("wait", (function, state))
+        return len(self._calls) - 1
+
+    def pause(self) -> int:
+        """End the replay here, for what Python does. Return the number of this call."""
+        self._note("pause", ())
+        return len(self._calls) - 1
+
+    def sum_messages(self, total: Array, messages: Array, low: int, high: int) -> None:
+        """`total[low:high] = messages[:, low:high].sum(axis=0)`, added in their order."""
+        apart = messages.strides[0] // self._dtype.itemsize
+        self._note("sum_messages", (total, messages), (low, high, len(messages), apart))
+
+    def sum_headers(self, headers: Array, total: Array) -> None:
+        """`total = headers.sum(axis=0)` (float64)."""
+        self._note("sum_headers", (headers, total), headers.shape)
+
+    def add_two(self, out: Array, a: Array, b: Array) -> None:
+        """`out = a + b`."""
+        self._note("add_two", (out, a, b), (out.size,))
 
     def momentum(self, form: str, vectors: Sequence[Array], beta: float, decay: float) -> None:
         """One update of `w, v, g` as `kernels.momentum` does it; the rate is the block's."""

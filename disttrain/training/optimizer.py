@@ -44,7 +44,7 @@ class Optimizer:
         self.vectors: dict[str, Array] = {"weights": network.values, **self.slots}
         self.checksum_read = 0
         cut = network.layout.decayed
-        self.parts = [(slice(0, cut), settings.weight_decay), (slice(cut, None), 0.0)]
+        self.regions = [(slice(0, cut), settings.weight_decay), (slice(cut, None), 0.0)]
 
     def step(self, gradients: Array, rate: float, count: float, t: int) -> None:
         """Apply update number `t` (the first is 1).
@@ -52,7 +52,7 @@ class Optimizer:
         `gradients` are the sums over the `count` samples of all ranks.
         """
         kernels, scale = self._network.device.kernels, self._scale(gradients, count)
-        for part, decay in self.parts:
+        for part, decay in self.regions:
             w, slots = self._network.values[part], [slot[part] for slot in self.slots.values()]
             bits = self._rule.update(kernels, w, slots, gradients[part], scale, rate, decay, t)
             self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)

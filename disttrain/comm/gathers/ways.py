@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from disttrain.comm.barrier import Barrier
 from disttrain.comm.gathers.base import AllGather, AloneGather
 from disttrain.comm.memory import PAGE, SharedMemory
 from disttrain.comm.topology import Topology
@@ -22,7 +23,7 @@ class WindowGather(AllGather):
     def __init__(
         self, memory: SharedMemory, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]
     ) -> None:
-        self._memory, self._node, self.arrays = memory, memory.node, []
+        self._memory, self.arrays = memory, []
         lengths = [_bytes(s, d) for s, d in zip(shapes, dtypes, strict=True)]
         self._window = memory.array((sum(lengths),), np.dtype("u1"))
         begin = 0
@@ -30,16 +31,17 @@ class WindowGather(AllGather):
             used = int(np.prod(shape)) * dtype.itemsize
             self.arrays.append(self._window[begin : begin + used].view(dtype).reshape(shape))
             begin += length
-        if self._node.rank == 0:
+        if memory.node.rank == 0:
             self._window[:] = 0
-        self._node.Barrier()
+        self.barrier = Barrier(memory)
 
     def complete(self, edges: Sequence[Sequence[int]]) -> None:
         """Wait until all have written."""
-        self._node.Barrier()
+        self.barrier.wait()
 
     def close(self) -> None:
         """Free the window. Collective."""
+        self.barrier.close()
         self._memory.free(self._window)
 
 

@@ -12,10 +12,11 @@ from abc import abstractmethod
 import numpy as np
 from mpi4py import MPI
 
+from disttrain.comm.barrier import Barrier
 from disttrain.comm.memory import SharedMemory
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
-from disttrain.comm.sums.tree import TOTAL, additions
-from disttrain.comm.sums.window import CHUNK, pages_of
+from disttrain.comm.sums.tree import CHUNK, TOTAL, additions
+from disttrain.comm.sums.window import pages_of
 from disttrain.comm.topology import Topology
 
 __all__ = ["leaf_summation"]
@@ -25,13 +26,13 @@ class _Completed(LeafSum):
     """The additions that both ways have in common."""
 
     def __init__(self, held: Held, width: int) -> None:
-        self._program = functools.cache(lambda leaves: additions(held(leaves), width))
+        self.program = functools.cache(lambda leaves: additions(held(leaves), width))
 
     def _complete(self, leaves: int, rows: np.ndarray, low: int, high: int) -> None:
         """Add `rows[:, low:high]` in the order of the tree, the last time into `total`."""
         for begin in range(low, high, CHUNK):
             part = slice(begin, min(begin + CHUNK, high))
-            for to, a, b in self._program(leaves):
+            for to, a, b in self.program(leaves):
                 out = self._out(part) if to == TOTAL else rows[to, part]
                 if a == b:
                     np.copyto(out, rows[a, part])
@@ -52,32 +53,32 @@ class WindowLeaves(_Completed):
     ) -> None:  # fmt: skip
         super().__init__(held, width)
         self.way = "tree+window"
-        self._memory, self._node = memory, memory.node
-        node = memory.node
+        self._memory, node = memory, memory.node
         padded, edges = pages_of(length, dtype, node.size)
         rows = memory.array((node.size * width + 1, padded), dtype)
-        self._headers = memory.array((node.size, header), np.dtype("f8"))
-        self._arrays = (rows, self._headers)
+        self.headers = memory.array((node.size, header), np.dtype("f8"))
+        self._arrays = (rows, self.headers)
         mine = slice(node.rank * width, (node.rank + 1) * width)
-        rows[mine], self._headers[node.rank] = 0, 0
-        self._rows, self.messages = rows[:-1], rows[mine, :length]
+        rows[mine], self.headers[node.rank] = 0, 0
+        self.rows, self.messages = rows[:-1], rows[mine, :length]
         self.total, self.total_header = rows[-1, :length], np.zeros(header)
-        self.header = self._headers[node.rank]
-        self._low, self._high = edges[node.rank], edges[node.rank + 1]
-        node.Barrier()
+        self.header = self.headers[node.rank]
+        self.slice = edges[node.rank], edges[node.rank + 1]
+        self.barrier = Barrier(memory)
 
     def _out(self, part: slice) -> Vector:
         return self.total[part]
 
     def finish(self, leaves: int) -> None:
         """Wait for all subtrees, complete this rank's slice of the vector, wait for all slices."""
-        self._node.Barrier()
-        self._complete(leaves, self._rows, self._low, self._high)
-        np.add.reduce(self._headers, axis=0, out=self.total_header)
-        self._node.Barrier()
+        self.barrier.wait()
+        self._complete(leaves, self.rows, *self.slice)
+        np.add.reduce(self.headers, axis=0, out=self.total_header)
+        self.barrier.wait()
 
     def close(self) -> None:
         """Free the window. Collective."""
+        self.barrier.close()
         for array in self._arrays:
             self._memory.free(array)
 

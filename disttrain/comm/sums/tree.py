@@ -15,6 +15,8 @@ __all__ = ["TOTAL", "Subtree", "additions", "folding", "subtrees"]
 Subtree = tuple[int, int]
 # The row that an addition writes to when it is the last one of the tree.
 TOTAL = -1
+# Elements that a rank adds at once, of all messages: they stay in the cache.
+CHUNK = 1 << 15
 
 
 def subtrees(low: int, high: int, leaves: int) -> list[Subtree]:

@@ -11,13 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from disttrain.comm.barrier import Barrier
 from disttrain.comm.memory import PAGE, SharedMemory
 from disttrain.comm.sums.base import Sum, Vector
+from disttrain.comm.sums.tree import CHUNK
 
 __all__ = ["Window", "pages_of"]
-
-# Elements that a rank adds at once, of all messages: they stay in the cache.
-CHUNK = 1 << 15
 
 
 def pages_of(length: int, dtype: np.dtype, ranks: int) -> tuple[int, list[int]]:
@@ -40,38 +39,38 @@ class Window(Sum):
         header: int,
         across: Callable[[Vector, Vector], Sum] | None,
     ) -> None:
-        self._memory, self._node = memory, memory.node
-        node = memory.node
+        self._memory, node = memory, memory.node
         padded, edges = pages_of(length, dtype, node.size)
         rows = memory.array((node.size + 1, padded), dtype)
         headers = memory.array((node.size, header), np.dtype("f8"))
         self._arrays = (rows, headers)
         rows[node.rank + 1] = 0
         headers[node.rank] = 0
-        self._messages, self._headers = rows[1:, :length], headers
-        self.message, self.header = self._messages[node.rank], headers[node.rank]
+        self.messages, self.headers = rows[1:, :length], headers
+        self.message, self.header = self.messages[node.rank], headers[node.rank]
         self.total, self.total_header = rows[0, :length], np.zeros(header)
-        low, high = edges[node.rank], edges[node.rank + 1]
-        self._low, self._high = low, high
+        self.slice = low, high = edges[node.rank], edges[node.rank + 1]
         self._across = across(self.total[low:high], self.total_header) if across else None
         self.way = f"window+{self._across.way}" if self._across else "window"
-        node.Barrier()
+        self.barrier = Barrier(memory)
 
     def close(self) -> None:
         """Free the window. Collective over the node."""
+        self.barrier.close()
         for array in self._arrays:
             self._memory.free(array)
 
     def finish(self) -> None:
         """Wait for all messages, add this rank's slice of them, wait for all slices."""
-        self._node.Barrier()
-        for low in range(self._low, self._high, CHUNK):
-            high = min(low + CHUNK, self._high)
+        self.barrier.wait()
+        begin, end = self.slice
+        for low in range(begin, end, CHUNK):
+            high = min(low + CHUNK, end)
             total = self.total[low:high]
-            np.copyto(total, self._messages[0, low:high])
-            for message in self._messages[1:]:
+            np.copyto(total, self.messages[0, low:high])
+            for message in self.messages[1:]:
                 np.add(total, message[low:high], out=total)
-        np.add.reduce(self._headers, axis=0, out=self.total_header)
+        np.add.reduce(self.headers, axis=0, out=self.total_header)
         if self._across:
             self._across.finish()
-        self._node.Barrier()
+        self.barrier.wait()

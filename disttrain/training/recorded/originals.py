@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from disttrain.data import Batches, Feed, Normalization
+from disttrain.data import Batches, Division, Feed, Normalization
 from disttrain.model import Dense, Dropout, Network, Softmax, Squared
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReducer
@@ -17,6 +17,7 @@ __all__ = ["replaced"]
 # What a recording stands for.
 METHODS: dict[type, tuple[str, ...]] = {
     Batches: ("parts_of", "samples"),
+    Division: ("parts",),
     Feed: ("__call__",),
     Normalization: ("apply",),
     Network: ("forward", "contexts"),
@@ -40,6 +41,6 @@ def replaced(run: Run) -> bool:
     if any(vars(kind)[name] is not original for kind, name, original in ORIGINALS):
         return True
     work = run.work
-    parts = (run.network, run.loss, run.optimizer, run.feed, work.batches, work.reducer,
-             *run.network.layers)  # fmt: skip
+    parts = (run.network, run.loss, run.optimizer, run.feed, work.batches,
+             work.batches.division, work.reducer, *run.network.layers)  # fmt: skip
     return any(not NAMES.isdisjoint(vars(part)) for part in parts)

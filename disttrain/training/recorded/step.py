@@ -116,7 +116,7 @@ class Recording:
             notes.add(piece, losses)
         program.end_header(notes.header, losses_in_header + 3)
         notes.sum(self._rows)
-        program.check(notes.total, losses_in_header, losses_in_header + 2)
+        program.check(notes.total, losses_in_header)
         self._updates = run.settings.optimizer.clip_norm is None
         if self._updates:
             note_update(program, run)
@@ -166,7 +166,7 @@ class Recording:
             self._drawn = np.frombuffer(keys, "<u8")
             block.keys = self._drawn.ctypes.data
         self._t, self._rate = step + 1, rate
-        block.inverse, block.rate = 1.0 / self._rows, rate
+        block.rate = rate
         settings = run.settings.optimizer
         if not isinstance(settings, Sgd):
             block.corrected_rate = rate / (1 - settings.beta1**self._t)
@@ -178,6 +178,11 @@ class Recording:
         optimizer, program = run.optimizer, self._program
         block.stop, block.checksum = stop, optimizer.checksum_read
         done = program.replay(block)
+        while (stop_here := self._notes.stops.get(done)) is not None:
+            if run.comm.watch.current != stop_here.phase:
+                run.comm.phase(stop_here.phase)
+            stop_here.action()
+            done = program.replay(block, done + (not stop_here.again))
         optimizer.checksum_read = block.checksum
         totals: Totals = run.work.reducer.tally.read(self._notes.total)
         if done == program.length and not self._updates:
@@ -189,7 +194,7 @@ class Recording:
 def note_update(program: Program, run: Run) -> None:
     """Note the update, as `Optimizer.step` does it."""
     settings, optimizer, g = run.settings.optimizer, run.optimizer, run.work.reducer.totals
-    for part, decay in optimizer.parts:
+    for part, decay in optimizer.regions:
         w, slots = run.network.values[part], [slot[part] for slot in optimizer.slots.values()]
         if isinstance(settings, Sgd):
             program.momentum(settings.form, [w, *slots, g[part]], settings.momentum, decay)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from disttrain.arrays.recording import NotRecordable, Program
+from disttrain.comm import Sum
+from disttrain.comm.sums.tree import CHUNK, TOTAL
 from disttrain.data import Piece
 from disttrain.model import Pass
 from disttrain.model.products import Product
@@ -17,12 +20,22 @@ from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, Sh
 __all__ = ["NOTES", "Notes"]
 
 Array = np.ndarray[Any, Any]
+SUM, ROWS = "waiting for the sum of gradients", "waiting for the rows of the batch"
+
+
+class Stop(NamedTuple):
+    """What is done where a replay has come back, in which phase; `again`: the call is repeated."""
+
+    phase: str
+    action: Callable[[], None]
+    again: bool
 
 
 class Notes(ABC):
     """Notes the work of one reducer in a program: the mirror of its `open`, `add`, `sum_gradients`.
 
-    `header` is this rank's, `total` that of all ranks, after `sum`.
+    `header` is this rank's, `total` that of all ranks, after `sum`. `stops` are the calls at which
+    the replay may come back: with the phase, what to do, and whether the call is then repeated.
     """
 
     header: Array
@@ -30,6 +43,19 @@ class Notes(ABC):
 
     def __init__(self, program: Program, reducer: Any) -> None:
         self._program, self._reducer = program, reducer
+        self.stops: dict[int, Stop] = {}
+
+    def wait(self, barrier: Any, phase: str) -> None:
+        """Note that all ranks of the node wait for each other."""
+        if barrier.function:
+            at = self._program.wait(barrier.function, barrier.state)
+            self.stops[at] = Stop(phase, barrier.progress, True)
+        else:
+            self.stops[self._program.pause()] = Stop(phase, barrier.wait, False)
+
+    def call(self, function: Callable[[], None], phase: str) -> None:
+        """Note a call from Python, of `function`."""
+        self.stops[self._program.pause()] = Stop(phase, function, False)
 
     def open(self, piece: Piece) -> Pass:
         """Return the pass for a piece."""
@@ -50,8 +76,8 @@ class ShareNotes(Notes):
 
     def __init__(self, program: Program, reducer: ShareReducer) -> None:
         super().__init__(program, reducer)
-        if reducer.way != "none":
-            raise NotRecordable("the sum over ranks is not recorded")
+        if type(reducer.sum).start is not Sum.start:
+            raise NotRecordable("gradients are sent during the backward pass")
         self.header, self.total = reducer.sum.header, reducer.sum.total_header
 
     def open(self, piece: Piece) -> Pass:
@@ -64,6 +90,19 @@ class ShareNotes(Notes):
         """Note the losses."""
         self._program.tally_loss(self.header, 0, losses)
 
+    def sum(self, rows: int) -> None:
+        """Note the sum in the window of the node; any other way is called from Python."""
+        window: Any = self._reducer.sum
+        if self._reducer.way == "none":
+            return
+        if self._reducer.way != "window":
+            self.call(window.finish, SUM)
+            return
+        self.wait(window.barrier, SUM)
+        self._program.sum_messages(window.total, window.messages, *window.slice)
+        self._program.sum_headers(window.headers, self.total)
+        self.wait(window.barrier, SUM)
+
 
 class LeafNotes(Notes):
     """Notes `LeafReducer`."""
@@ -72,8 +111,6 @@ class LeafNotes(Notes):
 
     def __init__(self, program: Program, reducer: LeafReducer) -> None:
         super().__init__(program, reducer)
-        if reducer.way != "none":
-            raise NotRecordable("the sum over ranks is not recorded")
         self.header, self.total = reducer.sum.header, reducer.sum.total_header
 
     def add(self, piece: Piece, losses: Array) -> None:
@@ -85,6 +122,28 @@ class LeafNotes(Notes):
         for to, other in self._reducer.plan(piece)[1]:
             self._program.add(vectors[to], vectors[other])
 
+    def sum(self, rows: int) -> None:
+        """Note the tree over all ranks in the window of the node; else it is called from Python."""
+        window: Any = self._reducer.sum
+        leaves = self._reducer.division.count(rows)
+        if self._reducer.way == "none":
+            return
+        if self._reducer.way != "tree+window":
+            self.call(partial(window.finish, leaves), SUM)
+            return
+        self.wait(window.barrier, SUM)
+        begin, end = window.slice
+        for low in range(begin, end, CHUNK):
+            part = slice(low, min(low + CHUNK, end))
+            for to, a, b in window.program(leaves):
+                out = window.total[part] if to == TOTAL else window.rows[to, part]
+                if a == b:
+                    self._program.copy(out, window.rows[a, part])
+                else:
+                    self._program.add_two(out, window.rows[a, part], window.rows[b, part])
+        self._program.sum_headers(window.headers, self.total)
+        self.wait(window.barrier, SUM)
+
 
 class ProductNotes(Notes):
     """Notes `ProductReducer`."""
@@ -93,9 +152,9 @@ class ProductNotes(Notes):
 
     def __init__(self, program: Program, reducer: ProductReducer) -> None:
         super().__init__(program, reducer)
-        if reducer.way != "none":
-            raise NotRecordable("the sum over ranks is not recorded")
-        self.header = self.total = reducer.headers[0]
+        # Other ranks may still read the one in shared memory when the next step begins.
+        length = reducer.headers.shape[1]
+        self.header, self.total = np.zeros(length), np.zeros(length)
 
     def open(self, piece: Piece) -> Pass:
         """Return the pass."""
@@ -124,10 +183,24 @@ class ProductNotes(Notes):
             self._program.tally_loss(self.header, leaf, losses[low:high])
 
     def sum(self, rows: int) -> None:
-        """Note the products of this rank's rows."""
+        """Note the exchange of factors, the products of this rank's rows, and their exchange."""
         reducer = self._reducer
-        if reducer.at_once:
-            return
+        if reducer.rows is not None:
+            edges = [reducer.division.edges(rows)] * len(reducer.rows.arrays)
+            self._gather(reducer.rows, edges, ROWS)
+            self._multiply_owned(rows)
+        self._program.copy(reducer.header, self.header)
+        self._gather(reducer.sums, [reducer.cuts, range(len(reducer.headers) + 1)], SUM)
+        self._program.sum_headers(reducer.headers, self.total)
+
+    def _gather(self, gather: Any, edges: Any, phase: str) -> None:
+        if hasattr(gather, "barrier"):
+            self.wait(gather.barrier, phase)
+        elif self._reducer.way != "none":
+            self.call(partial(gather.complete, edges), phase)
+
+    def _multiply_owned(self, rows: int) -> None:
+        reducer = self._reducer
         low, high = reducer.owned
         for product in reducer.products:
             inputs, gradients = (array[:rows] for array in reducer.factors(product))

@@ -27,7 +27,7 @@ class LeafReducer(Reducer):
     def __init__(
         self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int]
     ) -> None:
-        self._comm, self._division = comm, division
+        self._comm, self.division = comm, division
         self.tally = Tally(division.leaves)
         rows_of = {division.count(rows): rows for rows in sizes}
 
@@ -60,8 +60,8 @@ class LeafReducer(Reducer):
 
     def plan(self, piece: Piece) -> tuple[int, list[tuple[int, int]]]:
         """Return the number of a leaf's vector and the additions that follow it."""
-        leaves = self._division.count(piece.rows)
-        low, _ = self._division.owned(piece.rows, self._comm.rank)
+        leaves = self.division.count(piece.rows)
+        low, _ = self.division.owned(piece.rows, self._comm.rank)
         return self._folding[leaves][piece.unit - low]
 
     def open(self, step: int, piece: Piece) -> Pass:
@@ -84,7 +84,7 @@ class LeafReducer(Reducer):
 
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
         """Send the sums of this rank's subtrees and complete the tree with those of the others."""
-        leaves = self._division.count(rows)
+        leaves = self.division.count(rows)
         for mirror in self._out[: self._subtrees[leaves]]:
             if failed:
                 mirror.host[:] = 0

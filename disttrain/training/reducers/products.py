@@ -57,42 +57,47 @@ class ProductReducer(Reducer):
         sizes: Sequence[int],
         plan: Plan,
     ) -> None:
-        self._comm, self._division = comm, division
+        self._comm, self.division = comm, division
         self.tally = Tally(division.leaves)
         self.products = products_of(network.layout, plan.grids)
         self.of_layer = {product.layer: product for product in self.products}
         length, dtype = network.layout.length, network.dtype
-        self._cuts = edges(self.products, length, comm.size)
+        self.cuts = edges(self.products, length, comm.size)
         # Scratch for bias gradients; the real ones come from `_multiply_owned`.
         self._scratch = network.layout.views(np.zeros(length, dtype))
         self._tile = plan.tile
         shapes = [(sizes[0], width) for p in self.products for width in (p.inputs, p.units)]
         self.at_once = comm.size == 1 and not plan.alone
-        self._rows = None if self.at_once else comm.all_gather(shapes, [dtype] * len(shapes))
-        self._sums = comm.all_gather([(length,), (comm.size, self.tally.length)], [dtype, "f8"])
+        self.rows = None if self.at_once else comm.all_gather(shapes, [dtype] * len(shapes))
+        self.sums = comm.all_gather([(length,), (comm.size, self.tally.length)], [dtype, "f8"])
         self.way = "none" if comm.size == 1 else "products"
 
     @property
     def totals(self) -> Array:
         """The sums over all rows, after `sum_gradients`."""
-        return self._sums.arrays[0]
+        return self.sums.arrays[0]
 
     @property
     def headers(self) -> Array:
         """The headers of all ranks."""
-        return self._sums.arrays[1]
+        return self.sums.arrays[1]
+
+    @property
+    def header(self) -> Array:
+        """The header of this rank."""
+        return self.headers[self._comm.rank]
 
     @property
     def owned(self) -> tuple[int, int]:
         """The part of the flat vector that this rank computes."""
         rank = self._comm.rank
-        return self._cuts[rank], self._cuts[rank + 1]
+        return self.cuts[rank], self.cuts[rank + 1]
 
     def factors(self, product: Product) -> tuple[Array, Array]:
         """Return the inputs and the gradients of a layer, for all rows of the largest batch."""
-        assert self._rows is not None
+        assert self.rows is not None
         at = 2 * self.products.index(product)
-        return self._rows.arrays[at], self._rows.arrays[at + 1]
+        return self.rows.arrays[at], self.rows.arrays[at + 1]
 
     def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass; the gradients and inputs of its layers are kept for the products."""
@@ -128,8 +133,8 @@ class ProductReducer(Reducer):
 
     def leaves_of(self, piece: Piece) -> Iterator[tuple[int, int, int]]:
         """Yield the leaves of a piece, and the range of its rows in each."""
-        for leaf in range(piece.unit, self._division.count(piece.rows)):
-            low, high = self._division.leaf(piece.rows, leaf)
+        for leaf in range(piece.unit, self.division.count(piece.rows)):
+            low, high = self.division.leaf(piece.rows, leaf)
             if low >= piece.high:
                 break
             yield leaf, low - piece.low, high - piece.low
@@ -137,15 +142,15 @@ class ProductReducer(Reducer):
     def sum_gradients(self, rows: int, failed: bool, stop: bool) -> Totals:
         """Exchange factors, compute this rank's rows of `dW`, exchange these; return the totals."""
         comm, rank = self._comm, self._comm.rank
-        if self._rows is not None:
+        if self.rows is not None:
             comm.phase("waiting for the rows of the batch")
-            self._rows.complete([self._division.edges(rows)] * len(self._rows.arrays))
+            self.rows.complete([self.division.edges(rows)] * len(self.rows.arrays))
             comm.phase("gradients")
             self._multiply_owned(rows)
         headers = self.headers
         self.tally.write(headers[rank], failed, stop)
         comm.phase("waiting for the sum of gradients")
-        self._sums.complete([self._cuts, range(comm.size + 1)])
+        self.sums.complete([self.cuts, range(comm.size + 1)])
         return self.tally.read(np.add.reduce(headers, axis=0))
 
     def _multiply_owned(self, rows: int) -> None:
@@ -162,6 +167,6 @@ class ProductReducer(Reducer):
 
     def close(self) -> None:
         """Give shared memory back. Collective."""
-        if self._rows is not None:
-            self._rows.close()
-        self._sums.close()
+        if self.rows is not None:
+            self.rows.close()
+        self.sums.close()

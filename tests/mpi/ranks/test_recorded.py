@@ -1,0 +1,109 @@
+"""Recorded steps on several ranks: the bits of eager ones, also where one rank is eager."""
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.comm.watch import Watch
+from disttrain.data.writer import write_data_file
+from disttrain.training.trainer import train_step
+from tests.cli.shell import blobs
+from tests.unit.training.test_recorded import MODES, given
+
+WAYS = ["auto", "allreduce", "ring"]
+
+
+def trained(settings, comm, eager):
+    """Return what seven steps leave behind; `eager` says whether this rank does them eagerly."""
+    run = disttrain.build(settings, comm=comm)
+    if eager:
+        run.recordings.why_not = "the test asks for it"
+    totals = [train_step(run, step, 0.001) for step in range(7)]
+    vectors = [vector.tobytes() for vector in run.optimizer.vectors.values()]
+    run.compare_replicas()
+    recorded = sum(run.recordings.of(step) is not None for step in range(7))
+    run.close()
+    return totals, vectors, recorded
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))
+def test_replays_have_the_bits_of_eager_steps(comm, made, mode):
+    draw = np.random.default_rng(MODES.index(mode))
+
+    def write(name, train):
+        def file(path):
+            write_data_file(path, {"train": train})
+
+        return str(made(f"recorded-{mode.get('arithmetic', 'fast')}-{name}", file))
+
+    found = 0
+    for trial in range(6):
+        settings = given(write, draw) | {"reproducibility": mode}
+        settings["communication"] = {"sum": WAYS[trial % 3]}
+        settings["training"]["batch_size"] += 8
+        settings = disttrain.Settings.model_validate(settings)
+        recorded = trained(settings, comm, eager=False)
+        assert trained(settings, comm, eager=True)[:2] == recorded[:2], settings
+        # One rank alone runs eagerly: as where it has no rows, or a method was replaced.
+        mixed = trained(settings, comm, eager=comm.rank == comm.size - 1)
+        assert mixed[:2] == recorded[:2], settings
+        found += recorded[2]
+    assert found
+
+
+@pytest.fixture(scope="module")
+def simple(made):
+    path = made("recorded.h5", blobs, 200)
+    return disttrain.parse(f"""
+        data.path = "{path}"
+        model.layers = [{{ units = 8, activation = "tanh" }}, {{ units = 3 }}]
+        training.batch_size = 32
+        training.epochs = 2
+    """)
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_a_rank_that_fails_ends_the_step_of_all(comm, simple, mode, monkeypatch):
+    run = disttrain.build(simple.replace(reproducibility={"mode": mode}), comm=comm)
+    last = comm.size - 1
+    train_step(run, 0, 0.1)
+    assert run.recordings.of(1)
+    recording = run.recordings.of(1)
+    if comm.rank == last:
+
+        def prepare(step, rate):
+            raise ValueError("bad")
+
+        monkeypatch.setattr(recording, "prepare", prepare)
+    before = run.network.values.copy()
+    with pytest.raises((disttrain.RankFailure, ValueError), match="bad") as error:
+        train_step(run, 1, 0.1)
+    if comm.size > 1:
+        assert f"rank {last} failed in reading a batch (step 1)" in str(error.value)
+    np.testing.assert_array_equal(run.network.values, before)
+    monkeypatch.undo()
+    assert train_step(run, 1, 0.1).samples == 32
+    run.compare_replicas()
+    run.close()
+
+
+def test_a_rank_that_waits_in_a_replay_says_so(comm, simple, monkeypatch):
+    if comm.size == 1:
+        pytest.skip("one rank waits for nobody")
+    run = disttrain.build(simple.replace(reproducibility={"mode": "fast"}), comm=comm)
+    train_step(run, 0, 0.1)
+    phases, enter = [], Watch.enter
+
+    def note(watch, phase):
+        phases.append(phase)
+        enter(watch, phase)
+
+    monkeypatch.setattr(Watch, "enter", note)
+    if comm.rank == 0:
+        import time
+
+        time.sleep(0.1)
+    train_step(run, 1, 0.1)
+    if comm.rank:
+        assert "waiting for the sum of gradients" in phases
+    run.close()

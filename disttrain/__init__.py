@@ -91,11 +91,12 @@ __all__ = [
     "network_of",
     "parse",
     "read",
+    "settings",
     "train",
 ]
 
 _HOMES = {
-    "disttrain.api": ("Data", "build", "connect", "in_groups", "load", "train"),
+    "disttrain.api": ("Data", "build", "connect", "in_groups", "load", "settings", "train"),
     "disttrain.config": ("Settings", "parse", "read"),
     "disttrain.errors": (
         "CheckpointError",

@@ -1,6 +1,7 @@
 """A layer and a loss of your own: each is a class with `forward`, which also returns backward.
 
 python examples/custom_layer.py data/mnist.h5
+disttrain launch -n 2 python examples/custom_layer.py data/mnist.h5      # the same, by two ranks
 """
 
 import sys
@@ -59,4 +60,5 @@ model = disttrain.train(
     learning_rate=0.02,
     callbacks=[Print()],
 )
-print(f"best weights: validation accuracy {model.summary['validation']['accuracy']:.3f}")
+if disttrain.connect().is_root:
+    print(f"best weights: validation accuracy {model.summary['validation']['accuracy']:.3f}")

@@ -1,6 +1,7 @@
-"""A trained model in a script: its scores, and what it says of new images.
+"""A trained model in a script: its scores, and what it says of new samples.
 
 python examples/use_a_model.py runs/mnist-800
+disttrain launch -n 2 python examples/use_a_model.py runs/mnist-800      # the same, by two ranks
 """
 
 import sys
@@ -9,11 +10,16 @@ import numpy as np
 
 import disttrain
 
+comm = disttrain.connect()
 model = disttrain.load(sys.argv[1])
-print(f"{model.path}: step {model.snapshot.step}, digest {model.snapshot.digest[:12]}")
-print(f"test accuracy {model.evaluate().accuracy:.4f}")
+score = model.evaluate()
 
-# Raw inputs, as they stand in the data file: the model brings its own normalization.
-black = np.zeros((1, *model.network.shapes[0]), "uint8")
-probabilities = model.predict(black)
-print(f"a black image looks most like class {probabilities[0].argmax()}")
+# Raw inputs, of the type and shape of those in the data file: the model brings its normalization.
+blank = np.zeros((1, *model.network.shapes[0]), model.snapshot.state["data"]["input_dtype"])
+outputs = model.predict(blank)
+
+# Every rank has the scores and the predictions; one of them prints.
+if comm.is_root:
+    print(model)
+    print(f"test accuracy {score.accuracy:.4f}")
+    print(f"a sample of zeros looks most like class {outputs[0].argmax()}")

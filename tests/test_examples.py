@@ -47,9 +47,13 @@ def digits(tmp_path: Path) -> Path:
     return path
 
 
-def test_custom_layer(digits: Path, tmp_path: Path) -> None:
-    said = run(sys.executable, str(EXAMPLES / "custom_layer.py"), str(digits), cwd=tmp_path)
-    assert float(said.splitlines()[-1].split("accuracy ")[1]) > 0.9
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_custom_layer(ranks: int, digits: Path, tmp_path: Path) -> None:
+    program = [sys.executable, str(EXAMPLES / "custom_layer.py"), str(digits)]
+    command = find_launcher().command(ranks, program) if ranks > 1 else program
+    said = run(*command, cwd=tmp_path)
+    assert said.count("best weights") == 1
+    assert float(said.split("best weights: validation accuracy ")[1].split()[0]) > 0.9
 
 
 def test_use_a_model(digits: Path, tmp_path: Path) -> None:
@@ -58,6 +62,8 @@ def test_use_a_model(digits: Path, tmp_path: Path) -> None:
         f'[data]\npath = "{digits}"\n[model]\nlayers = [{{ units = 10 }}]\n[training]\nepochs = 5\n'
     )
     run(sys.executable, "-m", "disttrain", "train", "run.toml", "--output", "out", cwd=tmp_path)
-    said = run(sys.executable, str(EXAMPLES / "use_a_model.py"), "out", cwd=tmp_path)
-    assert float(said.split("test accuracy ")[1].split()[0]) > 0.9
-    assert "looks most like class" in said
+    program = [sys.executable, str(EXAMPLES / "use_a_model.py"), "out"]
+    for command in (program, find_launcher().command(2, program)):
+        said = run(*command, cwd=tmp_path)
+        assert float(said.split("test accuracy ")[1].split()[0]) > 0.9
+        assert said.count("looks most like class") == 1

@@ -57,7 +57,7 @@ OWNERS = {
     "pandas": {"data"},
     "pyarrow": {"data"},
     "typer": {"cli"},
-    "rich": {"cli"},
+    "rich": {"api", "cli"},
     "numba": {"arrays"},
 }
 NEVER = {"torch", "pickle", "tensorflow"}
@@ -205,6 +205,7 @@ def test_the_public_names_are_frozen() -> None:
         "network_of",
         "parse",
         "read",
+        "settings",
         "train",
     ]
     for name in disttrain.__all__:

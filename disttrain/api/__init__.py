@@ -26,7 +26,7 @@ from disttrain.training import Callback, Run
 if TYPE_CHECKING:
     from disttrain.comm.world import AnyCommunicator
 
-__all__ = ["Data", "build", "connect", "in_groups", "load", "train"]
+__all__ = ["Data", "build", "connect", "in_groups", "load", "settings", "train"]
 
 
 def train(
@@ -40,39 +40,57 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     accept_changes: bool = False,
+    progress: bool | None = None,
     comm: AnyCommunicator | None = None,
     **keywords: Any,
 ) -> Trained:
     """Train a network and return it with its best weights. Collective.
 
-    `data` are arrays (`Data(X, y)`), the path of a data file or of a run file (`.toml`), or
-    settings. All keys of a run file are keywords: `epochs=3`, `learning_rate=0.1`,
-    `optimizer="adam"`, `validation={"every_steps": 100}`. `schedule` may also be a function that
-    returns the learning rate of epoch 0, 1, ...; `layers` are numbers of units, tables as in a run
-    file, or objects; `loss` is a name or an object.
+    `data` are arrays (`Data(X, y)`), the path of a data file or a run file (`.toml`), or settings.
+    All keys of a run file are keywords: `epochs=3`, `optimizer="adam"`,
+    `validation={"every_steps": 100}`. `schedule` may be a function of the epoch too, `layers` are
+    numbers of units, tables as in a run file, or objects, `loss` is a name or an object.
 
     The run is in the folder `output`, to be resumed, compared and reported; without one it is in a
     temporary folder, which goes with the network that is returned. Ranks on several hosts need an
-    `output` that all of them see. Raises what the command `disttrain train` ends with.
+    `output` that all of them see. Rank 0 shows the progress at a terminal and in a notebook; always
+    or never with `progress`. Raises what the command `disttrain train` ends with.
     """
     comm = connect(comm)
     folder, keep = _folder(output, comm)
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
     own_loss = loss if isinstance(loss, Loss) else None
+    seen = _shown(progress, None if keep else folder, comm)
     summary = runs.train(
-        settings, folder, comm, resume=resume, overwrite=overwrite,
-        accept_changes=accept_changes, layers=objects, loss=own_loss, callbacks=callbacks,
+        settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own_loss,
+        accept_changes=accept_changes, callbacks=[*callbacks, *seen],
     )  # fmt: skip
     model = load_trained(folder, comm, objects, own_loss)
     with comm.together("reading the history"):
         if comm.is_root and isinstance(data, Data):
             remove_others(Path(settings.data.path))
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        model.summary, model.history = summary, [json.loads(line) for line in lines]
+        model.summary, model.history = summary, _history(folder)
     if keep:
         weakref.finalize(model, keep.cleanup)
     return model
+
+
+def settings(
+    data: Settings | str | Path, *, layers: Sequence[Given] | None = None, **keywords: Any
+) -> Settings:
+    """Return settings for `train` or `build`: those that are given, changed by keywords.
+
+    `data` are settings, or the path of a run file (`.toml`) or of a data file; layers and keywords
+    are those of `train`. Raises RunFileError, one sentence that names the key.
+    """
+    if not isinstance(data, Settings) and Path(data).suffix == ".toml":
+        data = config.read(data)
+    base = data if isinstance(data, Settings) else None
+    keys = (
+        keywords if isinstance(data, Settings) else {"path": str(Path(data).absolute())} | keywords
+    )
+    return from_keywords(base, keys | (as_tables(layers) if layers is not None else {}))
 
 
 def build(
@@ -109,6 +127,21 @@ def load(
     Give the `layers` and the `loss` of your own that it was trained with, if any.
     """
     return load_trained(path, connect(comm), layers, loss)
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _shown(progress: bool | None, folder: Path | None, comm: Communicator) -> list[Callback]:
+    """Return what shows the progress on rank 0, if anything does."""
+    if progress is False or not comm.is_root:
+        return []
+    from disttrain.api.progress import Progress, default
+
+    shown = Progress(folder) if progress else default(folder)
+    return [shown] if shown else []
 
 
 def _folder(

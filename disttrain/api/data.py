@@ -50,6 +50,10 @@ class Data:
                 "drop them from inputs and targets alike)"
             )
 
+    def __repr__(self) -> str:
+        sizes = (f"{name}: {_size(pair)}" for name, pair in self._pairs.items() if pair is not None)
+        return f"<Data {', '.join(sizes)}>"
+
     def write(self, folder: Path) -> Path:
         """Write the data file to `folder` under a name made of its content, and return its path.
 
@@ -147,3 +151,11 @@ def _array(given: Any, what: str) -> np.ndarray:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{what} hold NaN or infinity: mend them first")
     return array
+
+
+def _size(pair: Any) -> str:
+    """Return the shape of the inputs of a split, as in "1500 x 2"."""
+    try:
+        return " x ".join(map(str, np.shape(pair[0])))
+    except (TypeError, ValueError, IndexError):
+        return "?"

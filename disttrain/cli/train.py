@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
     from disttrain import config
-    from disttrain.cli.progress import Progress, Warnings
+    from disttrain.api.progress import Progress, Warnings
     from disttrain.comm import connect
     from disttrain.runs import train
     from disttrain.training import Callback

@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from disttrain.errors import RunFileError
+
 __all__ = [
     "Count",
     "Finite",
@@ -48,6 +50,12 @@ class Section(BaseModel):
     """A table of the run file: frozen, typed strictly, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise RunFileError(
+            f"settings are not changed in place: disttrain.settings(settings, {name}=...) returns "
+            "changed ones"
+        )
 
 
 def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:

@@ -25,6 +25,10 @@ def checked_rows(given: Any, shape: tuple[int, ...], normalization: Normalizatio
         raise DataError(f"the inputs are no array ({error}): give rows of one length") from None
     if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
         raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
+    if not interchangeable(inputs.shape[1:], shape) and interchangeable(inputs.shape, shape):
+        raise DataError(
+            f"this is one sample of {in_words(shape)}, not a list of them: put it in brackets, [x]"
+        )
     if not interchangeable(inputs.shape[1:], shape):
         raise DataError(
             f"inputs have {in_words(inputs.shape[1:])} a sample, the network takes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -42,6 +43,13 @@ class Network:
         self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
         self._training = Workspace(device.empty)
         self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
+
+    @property
+    def widths(self) -> str:
+        """Numbers in a sample before the first layer and behind each that has parameters."""
+        own = [True, *map(bool, self._views)]
+        counts = (math.prod(shape) for shape in itertools.compress(self.shapes, own))
+        return "-".join(map(str, counts))
 
     @property
     def kinds(self) -> list[str]:

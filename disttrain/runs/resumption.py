@@ -200,6 +200,7 @@ def accepted(
         old, new = changed[key]
         raise RunFileError(
             f"{key} was {old!r} when this run began and is {new!r} now"
+            + (", and all rates of a cosine depend on it" if key == "training.epochs" else "")
             + (f" (also changed: {', '.join(breaking[1:])})" if breaking[1:] else "")
             + ": resume with the old value, as `disttrain train RUN --resume` does with the run's "
             "folder; begin another run with another --output; or go on with --accept-changes, to "

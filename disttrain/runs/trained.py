@@ -37,7 +37,7 @@ from disttrain.training.predictor import Predictor, build_predictor
 __all__ = ["Trained", "load_trained"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Trained(Predictor):
     """A network with the weights of a checkpoint, and its normalization.
 
@@ -49,6 +49,10 @@ class Trained(Predictor):
     snapshot: Snapshot
     summary: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        network, loss = self.network.widths, self.loss.kind
+        return f"<Trained {network}, {loss}, after step {self.snapshot.step}: {self.path}>"
 
     @cached_property
     def taught(self) -> Taught:
@@ -141,13 +145,7 @@ class Trained(Predictor):
                 rows = self.taught.rows_of(inputs)
                 samples = Split("inputs", rows, np.zeros(rows.count, np.int64))
             outputs = self.predict_split(samples)
-        if not everywhere or self.comm.size == 1:
-            return outputs
-        shape = self.comm.share(outputs.shape if outputs is not None else None)
-        found = np.empty(shape, self.network.dtype) if outputs is None else outputs
-        found = np.ascontiguousarray(found, self.network.dtype)
-        self.comm.broadcast(found)
-        return found
+        return self._shared(outputs) if everywhere else outputs
 
 
 def load_trained(

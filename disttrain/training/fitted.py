@@ -34,7 +34,8 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
     keys: dict[str, dict[str, Any]] = {}
     if model.loss == "auto":
         keys["model"] = {"loss": "softmax" if dataset.classes else "squared"}
-    if settings.optimizer.kind == "sgd" and unstated(settings, "schedule", "learning_rate"):
+    stated = schedule.kind == "rates" or not unstated(settings, "schedule", "learning_rate")
+    if settings.optimizer.kind == "sgd" and not stated:
         rate, whole = schedule.learning_rate, training.batch_size or 1
         if training.protocol == "mini-batch" and unstated(settings, "training", "batch_size"):
             rows = max(dataset.splits["train"].count // STEPS, 1)

@@ -38,6 +38,9 @@ class Predictor:
         scale = self.feed.scale
         return float(scale.loss_units[0]) if scale and isinstance(self.loss, Squared) else 1.0
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.network.widths}, {self.loss.kind}>"
+
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
@@ -46,15 +49,27 @@ class Predictor:
                 everyone, self.loss_unit,
             )  # fmt: skip
 
-    def predict(self, inputs: Any) -> np.ndarray | None:
-        """Return the predictions for raw `inputs` (samples first) on rank 0, else None. Collective.
+    def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
+        """Return the predictions for raw `inputs` (samples first). Collective.
 
-        They are class probabilities where the loss is softmax, else the network's outputs. A sample
-        may be given flat, or with its axes.
+        They are class probabilities where the loss is softmax, else the network's outputs; on every
+        rank, or where not `everywhere` on rank 0 alone. A sample may be given flat, or with its
+        axes.
         """
         with self.comm.together("predicting"):
             rows = checked_rows(inputs, self.network.shapes[0], self.normalization)
-        return self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
+        found = self.predict_split(Split("inputs", rows, np.zeros(rows.count, np.int64)))
+        return self._shared(found) if everywhere else found
+
+    def _shared(self, outputs: np.ndarray | None) -> np.ndarray:
+        """Return rank 0's `outputs` on every rank. Collective."""
+        if self.comm.size == 1 and outputs is not None:
+            return outputs
+        shape = self.comm.share(outputs.shape if outputs is not None else None)
+        found = np.empty(shape, self.network.dtype) if outputs is None else outputs
+        found = np.ascontiguousarray(found, self.network.dtype)
+        self.comm.broadcast(found)
+        return found
 
     def predict_split(self, split: Split) -> np.ndarray | None:
         """Return the predictions for a split's samples on rank 0, else None. Collective."""

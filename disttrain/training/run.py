@@ -30,7 +30,7 @@ from disttrain.training.work import Work
 __all__ = ["Run"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Run(Predictor):
     """A model, the data it is trained on, and how far the training is.
 
@@ -46,6 +46,12 @@ class Run(Predictor):
     preemption: Preemption = field(default_factory=Preemption)
     state: State = field(default_factory=State)
     best: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {self.settings.name}: {self.network.widths}, {self.loss.kind}, step "
+            f"{self.state.step} of {self.total_steps}, ranks: {self.comm.size}>"
+        )
 
     @property
     def steps_per_epoch(self) -> int:

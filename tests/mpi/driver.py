@@ -93,7 +93,7 @@ def slow_down(seconds: float) -> None:
 def inject(how: str, place: str) -> None:
     """Break `place` in this process."""
     from disttrain import config
-    from disttrain.cli.progress import Progress
+    from disttrain.api.progress import Progress
     from disttrain.comm import world
     from disttrain.data import Batches, dataset
     from disttrain.model import Network

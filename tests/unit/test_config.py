@@ -318,8 +318,10 @@ def test_an_interval_is_in_epochs_unless_steps_are_given() -> None:
 
 def test_settings_are_frozen_and_replace_validates() -> None:
     settings = make()
-    with pytest.raises(ValueError, match="frozen"):
-        settings.seed = 2  # type: ignore[misc]
+    with pytest.raises(RunFileError, match=r"disttrain\.settings\(settings, seed=\.\.\.\)"):
+        settings.seed = 2
+    with pytest.raises(RunFileError, match=r"disttrain\.settings\(settings, epochs=\.\.\.\)"):
+        settings.training.epochs = 3
     changed = settings.replace(training={"epochs": 3})
     assert (changed.training.epochs, changed.training.batch_size) == (3, 128)
     assert settings.training.epochs == 20

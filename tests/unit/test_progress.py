@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from disttrain.cli import progress
+from disttrain.api import progress
 
 
 def test_a_long_interval_without_a_terminal_is_not_silent(
@@ -17,7 +17,7 @@ def test_a_long_interval_without_a_terminal_is_not_silent(
     shown = progress.Progress(Path("out"), as_json=False)
     state = Made(samples=640, seconds=2.0, loss=320.0, correct=480.0)
     run: Any = Made(
-        state=state, epoch=0.25, total_steps=2000, dataset=Made(classes=3),
+        state=state, epoch=0.25, total_steps=2000, loss_unit=1.0, dataset=Made(classes=3),
         settings=Made(training=Made(epochs=20)),
     )  # fmt: skip
     shown._due = clock[0] + progress.FIRST

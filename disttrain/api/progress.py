@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from disttrain.advice.activity import silence
-from disttrain.cli.options import say
+from disttrain.api.notebook import Notebook, in_notebook
 from disttrain.environment import TERMINAL, launched
 from disttrain.preemption import ASKED
 from disttrain.shown import shown
 from disttrain.training import Callback, Report, Run
 
-__all__ = ["Progress", "Warnings", "in_words"]
+__all__ = ["Progress", "Warnings", "default", "in_words"]
 
 # Without a terminal: seconds until the first line inside an interval, and between two of them.
 FIRST, AGAIN = 10.0, 60.0
@@ -32,7 +32,9 @@ class Warnings(Callback):
 
     def on_warning(self, line: str) -> None:
         """Print a line."""
-        say(f"warning: {line.removeprefix('warning: ')}", as_json=True)
+        with contextlib.suppress(BrokenPipeError):
+            line = shown(f"warning: {line.removeprefix('warning: ')}")
+            print(line, file=sys.stderr, flush=True)
 
 
 class Lines(Console):
@@ -49,27 +51,23 @@ class Lines(Console):
 class Progress(Callback):
     """Prints on standard output, or on standard error where that is for a program."""
 
-    def __init__(self, folder: Path, as_json: bool) -> None:
+    def __init__(self, folder: Path | None, as_json: bool = False) -> None:
+        """Name the files in `folder` at the end; none of a run whose folder goes with it."""
         self._folder = folder
         self._stream = sys.stderr if as_json else sys.stdout
-        # Under mpirun a rank always sees a terminal; `disttrain launch` says whether it is one.
-        under_mpi = launched() is not None
-        watched = self._stream.isatty() and not under_mpi
-        if TERMINAL in os.environ:
-            watched = os.environ[TERMINAL] == "1"
-        if os.environ.get("NO_COLOR"):
-            # https://no-color.org, and a bar is nothing without the codes that move it.
-            watched = False
+        # https://no-color.org, and a bar is nothing without the codes that move it.
+        watched = _is_watched(self._stream) and not os.environ.get("NO_COLOR")
         self._console = Lines(
             file=self._stream, force_terminal=watched, highlight=False, emoji=False,
-            soft_wrap=not watched,
+            soft_wrap=not watched, force_jupyter=False,
         )  # fmt: skip
-        self._bar = Bar(
+        self._bar: Bar | Notebook | None = Bar(
             TextColumn("epoch {task.fields[epoch]:5.2f}"), BarColumn(None),
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
             console=self._console, transient=True,
-        ) if watched else None  # fmt: skip
+        ) if watched else Notebook() if in_notebook() else None  # fmt: skip
         self._shown = self._due = 0.0
+        self._task: Any = None
         self._silent: dict[str, str] = {}
 
     def on_message(self, line: str) -> None:
@@ -80,15 +78,9 @@ class Progress(Callback):
         """Say what is trained, on what, from where."""
         splits = ", ".join(f"{s.count} {n}" for n, s in run.dataset.splits.items())
         network = run.network
-        views = network.layout.views(network.values)
-        widths = "-".join(
-            str(math.prod(shape))
-            for shape, own in zip(network.shapes, [True, *map(bool, views)], strict=True)
-            if own
-        )
         training = run.settings.training
         self.on_message(
-            f"{run.settings.name}: {widths}, {run.network.count:,} parameters, "
+            f"{run.settings.name}: {network.widths}, {network.count:,} parameters, "
             f"{run.settings.model.dtype}; samples: {splits}"
             + (" (streamed)" if run.dataset.streamed else "")
         )
@@ -175,12 +167,29 @@ class Progress(Callback):
             self.on_message(f"{'silent:':12}{line}")
         for line in summary["diagnosis"]:
             self.on_message(f"{'diagnosis:':12}{line}")
-        folder = self._folder
-        best = "best.h5" if run.best is not None else "checkpoints"
-        self.on_message(f"{'model:':12}{folder / best}")
-        curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
-        self.on_message(f"{'curves:':12}{folder / curves}")
-        self.on_message(f"{'summary:':12}{folder / 'summary.json'}")
+        if folder := self._folder:
+            best = "best.h5" if run.best is not None else "checkpoints"
+            self.on_message(f"{'model:':12}{folder / best}")
+            curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
+            self.on_message(f"{'curves:':12}{folder / curves}")
+            self.on_message(f"{'summary:':12}{folder / 'summary.json'}")
+
+
+def default(folder: Path | None) -> Callback | None:
+    """Return what a script's training prints where nothing is said of it (rank 0).
+
+    A person at a terminal or a notebook sees it go on; a program gets no lines that it did not ask
+    for.
+    """
+    return Progress(folder) if _is_watched(sys.stdout) or in_notebook() else None
+
+
+def _is_watched(stream: TextIO) -> bool:
+    """Return True where a person sees the lines of this rank move."""
+    # Under mpirun a rank always sees a terminal; `disttrain launch` says whether it is one.
+    if TERMINAL in os.environ:
+        return os.environ[TERMINAL] == "1"
+    return stream.isatty() and launched() is None
 
 
 def in_words(metrics: Mapping[str, float]) -> str:

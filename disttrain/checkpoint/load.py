@@ -18,7 +18,7 @@ from disttrain.checkpoint.commit import Content, read_record
 from disttrain.checkpoint.save import FORMAT, VERSION
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.checkpoint.state import State
-from disttrain.checkpoint.stated import run_file_of, state_of
+from disttrain.checkpoint.stated import state_of
 from disttrain.errors import CheckpointError, DamagedCheckpoint
 
 __all__ = ["load"]
@@ -113,7 +113,7 @@ def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
     snapshot = Snapshot(
         step=step,
         epoch=epoch,
-        run_file=run_file_of(_text(arrays, "run_file")),
+        run_file=_text(arrays, "run_file").decode(),
         parameters=_tensors(arrays, "parameters", names),
         slots={slot: _tensors(arrays, slot, names) for slot in state.get("slots", BEFORE_SLOTS)},
         normalization=_checked(normalization, state.get("data", {}).get("inputs")),

@@ -1,4 +1,4 @@
-"""The texts in a checkpoint: the trainer's state, as JSON, and the run file; of the expected form.
+"""The trainer's state in a checkpoint: JSON of the expected form.
 
 All errors are ValueError: the reader of the file names it.
 """
@@ -11,14 +11,10 @@ from typing import Any
 
 from disttrain.errors import CheckpointError
 
-__all__ = ["run_file_of", "state_of"]
+__all__ = ["state_of"]
 
 # A quarter of a million intervals.
 STATE_BYTES = 64 << 20
-# A thousand layers.
-RUN_FILE_BYTES = 128 << 10
-# `tomllib` needs memory with the square of the parts of a key: 4 GB for a key of 64 KB.
-DOTS = 32
 CLASSES = 1 << 24
 AXES = 16
 
@@ -80,16 +76,6 @@ def state_of(text: bytes) -> Stated:
         if not good or len(mean) != len(deviation) or min(deviation, default=0) <= 0:
             raise ValueError("its state states no scale of the targets")
     return Stated(state)
-
-
-def run_file_of(text: bytes) -> str:
-    """Return the run file; raise ValueError for one that would take long to parse."""
-    if len(text) > RUN_FILE_BYTES:
-        raise ValueError(f"its run file has over {RUN_FILE_BYTES} bytes")
-    run_file = text.decode()
-    if any(part.count(".") > DOTS for line in run_file.splitlines() for part in line.split("=")):
-        raise ValueError(f"its run file has a key of over {DOTS} parts")
-    return run_file
 
 
 def _check(value: Any, form: Any, where: str) -> None:

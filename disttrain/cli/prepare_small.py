@@ -51,7 +51,11 @@ def _small(name: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         """Write the set that ships under this name."""
-        _write_small(name, out, source, test_fraction, seed, as_json)
+        from disttrain.data.importers.small import import_small
+
+        with reading(out):
+            made = import_small(name, source)
+        _write_made(out, made, test_fraction, seed, as_json)
 
     return command
 
@@ -179,16 +183,6 @@ def _generate(
     with reading(out):
         made = getattr(generated, name)(rows, noise, seed, **others)
     _write_made(out, made, test_fraction, seed, as_json)
-
-
-def _write_small(
-    name: str, out: Path, source: Path | None, test_fraction: float, seed: int, as_json: bool
-) -> None:
-    from disttrain.data.importers.small import import_small
-
-    with reading(out):
-        imported = import_small(name, source)
-    _write_made(out, imported, test_fraction, seed, as_json)
 
 
 def _write_made(out: Path, made: Imported, test_fraction: float, seed: int, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from disttrain.data.writer import write_data_file
 X = np.random.default_rng(3).normal(size=(12, 4)).astype("f4")
 Y = np.arange(12) % 3
 RUN_FILE = """
+model.loss = "softmax"
 data.path = "data.h5"
 model.layers = [{ units = 5, activation = "tanh" }, { units = 3 }]
 device.kind = "cpu"

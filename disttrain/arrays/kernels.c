@@ -19,6 +19,14 @@
 #define KERNEL
 #endif
 
+/* Rows of `gather` that are on their way from memory while one is read. */
+#define AHEAD 4
+#ifdef __GNUC__
+#define FETCH(place) __builtin_prefetch(place)
+#else
+#define FETCH(place) ((void)0)
+#endif
+
 /* As in cpu_kernels.square_sums. */
 #define BLOCK 32768
 #define LANES 64
@@ -72,6 +80,9 @@
                          const T *restrict shift, T *restrict out) {                               \
         for (ptrdiff_t r = 0; r < rows; r++, out += inputs) {                                      \
             const uint8_t *restrict row = stored + places[r] * inputs;                             \
+            if (r + AHEAD < rows) /* rows lie anywhere in memory: ask for one before its turn */   \
+                for (ptrdiff_t c = 0; c < inputs; c += 64)                                         \
+                    FETCH(stored + places[r + AHEAD] * inputs + c);                                \
             for (ptrdiff_t c = 0; c < inputs; c++) out[c] = (T)row[c] * scale[c] + shift[c];       \
         }                                                                                          \
     }                                                                                              \

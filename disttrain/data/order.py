@@ -25,11 +25,16 @@ class BlockShuffle:
         self.rows, self._seed, self._block_rows = rows, seed, block_rows
         self._blocks = -(-rows // block_rows)
         self._pools = -(-self._blocks // POOL_BLOCKS)
+        self._last: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
         self._epoch = functools.lru_cache(maxsize=2)(self._plan)
         self._pool = functools.lru_cache(maxsize=4)(self._shuffled)
 
     def samples(self, epoch: int, low: int, high: int) -> np.ndarray:
         """Return the samples (int64, of `0..rows-1`) in places `low..high-1` of `epoch`."""
+        # Most steps lie in the pool of the step before.
+        of, begin, members = self._last
+        if of == epoch and begin <= low and high <= begin + len(members):
+            return members[low - begin : high - begin]
         _, starts = self._epoch(epoch)
         first = int(np.searchsorted(starts, low, "right")) - 1
         parts = [np.empty(0, np.int64)]
@@ -37,7 +42,9 @@ class BlockShuffle:
             start = int(starts[pool])
             if start >= high:
                 break
-            parts.append(self._pool(epoch, pool)[max(low - start, 0) : high - start])
+            members = self._pool(epoch, pool)
+            self._last = epoch, start, members
+            parts.append(members[max(low - start, 0) : high - start])
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -99,14 +99,14 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     """
     comm, error, recording = run.comm, None, run.recordings.of(step)
     try:
-        # An overflow is reported once, by the check of the loss below.
-        with np.errstate(over="ignore", invalid="ignore"):
-            call_back(run, step)
-            run.work.ledger.begin_step()
-            comm.phase("reading a batch")
-            if recording:
-                recording.prepare(step, rate)
-            else:
+        call_back(run, step)
+        run.work.ledger.begin_step()
+        comm.phase("reading a batch")
+        if recording:
+            recording.prepare(step, rate)
+        else:
+            # An overflow is reported once, by the check of the loss below.
+            with np.errstate(over="ignore", invalid="ignore"):
                 compute_gradients(run, step)
     except BaseException as caught:
         error = caught

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from disttrain.data import Batches, Division, Feed, Normalization
@@ -12,7 +13,7 @@ from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReduce
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["replaced"]
+__all__ = ["instances", "replaced"]
 
 # What a recording stands for.
 METHODS: dict[type, tuple[str, ...]] = {
@@ -30,17 +31,23 @@ METHODS: dict[type, tuple[str, ...]] = {
     LeafReducer: ("open", "add", "sum_gradients"),
     ProductReducer: ("open", "add", "sum_gradients"),
 }
-ORIGINALS: list[tuple[type, str, Any]] = [
-    (kind, name, vars(kind)[name]) for kind, names in METHODS.items() for name in names
+ORIGINALS = [
+    (kind, methods := attrgetter(*names), methods(kind)) for kind, names in METHODS.items()
 ]
 NAMES = {name for names in METHODS.values() for name in names}
 
 
-def replaced(run: Run) -> bool:
-    """Return whether a method that a recording stands for is no longer the program's own."""
-    if any(vars(kind)[name] is not original for kind, name, original in ORIGINALS):
-        return True
+def instances(run: Run) -> list[dict[str, Any]]:
+    """Return the attributes of all objects whose methods a recording stands for."""
     work = run.work
     parts = (run.network, run.loss, run.optimizer, run.feed, work.batches,
              work.batches.division, work.reducer, *run.network.layers)  # fmt: skip
-    return any(not NAMES.isdisjoint(vars(part)) for part in parts)
+    return [vars(part) for part in parts]
+
+
+def replaced(attributes: list[dict[str, Any]]) -> bool:
+    """Return whether a class, or one of these objects, has a method that is not the original."""
+    for kind, methods, original in ORIGINALS:
+        if methods(kind) != original:
+            return True
+    return not all(map(NAMES.isdisjoint, attributes))

@@ -14,7 +14,7 @@ from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed
 from disttrain.data.source import SharedRows
 from disttrain.model import Dropout
-from disttrain.training.recorded.originals import replaced
+from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
     LAYERS,
     LOSSES,
@@ -42,13 +42,14 @@ class Recordings:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._found: dict[int, Recording | None] = {}
+        self._attributes = instances(run)
         self.why_not = why_not(run)
         if self.why_not:
             journal.note("steps are not recorded", why=self.why_not)
 
     def of(self, step: int) -> Recording | None:
         """Return the recording for `step`, made where there is none yet; None: it runs eagerly."""
-        if self.why_not or replaced(self._run):
+        if self.why_not or replaced(self._attributes):
             return None
         rows = self._run.work.batches.rows(step)
         if rows not in self._found:
@@ -157,7 +158,9 @@ class Recording:
         self._samples = samples = run.work.batches.samples(step, self._low, self._high)
         run.work.ledger.use(samples)
         if self._feed is not None:
-            inputs, _ = self._feed(run.dataset.splits["train"], samples)
+            # An overflow is reported once, by the check of the loss.
+            with np.errstate(over="ignore", invalid="ignore"):
+                inputs, _ = self._feed(run.dataset.splits["train"], samples)
             np.copyto(self._inputs, inputs)
         block.samples = samples.__array_interface__["data"][0]
         if self._keys:

@@ -54,6 +54,7 @@ OWNERS = {
     "pydantic": {"config"},
     "matplotlib": {"report"},
     "PIL": {"data"},
+    "sklearn": {"runs"},
     "pandas": {"data"},
     "pyarrow": {"data"},
     "typer": {"cli"},

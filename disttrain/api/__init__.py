@@ -22,6 +22,7 @@ from disttrain.model import Layer, Loss
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
+from disttrain.training.measures import Metric, Metrics
 
 if TYPE_CHECKING:
     from disttrain.comm.world import AnyCommunicator
@@ -37,6 +38,7 @@ def train(
     loss: str | Loss | None = None,
     schedule: Any = None,
     callbacks: Sequence[Callback] = (),
+    metrics: Metrics | Sequence[Metric] = (),
     resume: bool = False,
     overwrite: bool = False,
     accept_changes: bool = False,
@@ -49,24 +51,23 @@ def train(
     `data` are arrays (`Data(X, y)`), the path of a data file or a run file (`.toml`), or settings.
     All keys of a run file are keywords: `epochs=3`, `optimizer="adam"`,
     `validation={"every_steps": 100}`. `schedule` may be a function of the epoch too, `layers` are
-    numbers of units, tables as in a run file, or objects, `loss` is a name or an object.
+    numbers of units, tables as in a run file, or objects, `loss` is a name or an object. `metrics`
+    are functions of all predictions and targets of a split, by name: `{"f1": my_f1}`.
 
-    The run is in the folder `output`, to be resumed, compared and reported; without one it is in a
-    temporary folder, which goes with the network that is returned. Ranks on several hosts need an
-    `output` that all of them see. Rank 0 shows the progress at a terminal and in a notebook; always
-    or never with `progress`. Raises what the command `disttrain train` ends with.
+    The run is in the folder `output`, which all hosts must see, or in a temporary one, which goes
+    with the network. Rank 0 shows the progress at a terminal and in a notebook, or as `progress`
+    says. Raises what the command `disttrain train` ends with.
     """
-    comm = connect(comm)
-    folder, keep = _folder(output, comm)
+    folder, keep = _folder(output, comm := connect(comm))
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
-    own_loss = loss if isinstance(loss, Loss) else None
+    own = loss if isinstance(loss, Loss) else None
     seen = _shown(progress, None if keep else folder, comm)
     summary = runs.train(
-        settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own_loss,
-        accept_changes=accept_changes, callbacks=[*callbacks, *seen],
+        settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
+        accept_changes=accept_changes, callbacks=[*callbacks, *seen], metrics=metrics,
     )  # fmt: skip
-    model = load_trained(folder, comm, objects, own_loss)
+    model = load_trained(folder, comm, objects, own)
     with comm.together("reading the history"):
         if comm.is_root and isinstance(data, Data):
             remove_others(Path(settings.data.path))
@@ -99,6 +100,7 @@ def build(
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
+    metrics: Metrics | Sequence[Metric] = (),
     comm: AnyCommunicator | None = None,
 ) -> Run:
     """Return a run in memory, ready for `fit`: what `train` does step by step. Collective.
@@ -110,7 +112,9 @@ def build(
     comm = connect(comm)
     with comm.together("configuration"):
         settings = settings if isinstance(settings, Settings) else config.read(settings)
-    run = training.build_run(settings, comm, layers=layers, loss=loss, callbacks=callbacks)
+    run = training.build_run(
+        settings, comm, layers=layers, loss=loss, callbacks=callbacks, metrics=metrics
+    )
     run.restore(None)
     return run
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,10 +17,10 @@ from disttrain.advice.activity import silence
 from disttrain.api.notebook import Notebook, in_notebook
 from disttrain.environment import TERMINAL, launched
 from disttrain.preemption import ASKED
-from disttrain.shown import shown
+from disttrain.shown import measures, shown
 from disttrain.training import Callback, Report, Run
 
-__all__ = ["Progress", "Warnings", "default", "in_words"]
+__all__ = ["Progress", "Warnings", "default"]
 
 # Without a terminal: seconds until the first line inside an interval, and between two of them.
 FIRST, AGAIN = 10.0, 60.0
@@ -161,7 +160,7 @@ class Progress(Callback):
                 self.on_message(
                     f"{split + ':':12}loss {score['loss']:.4f}"
                     + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
-                    + in_words({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
+                    + measures({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
                 )
         for line in self._silent.values():
             self.on_message(f"{'silent:':12}{line}")
@@ -190,11 +189,6 @@ def _is_watched(stream: TextIO) -> bool:
     if TERMINAL in os.environ:
         return os.environ[TERMINAL] == "1"
     return stream.isatty() and launched() is None
-
-
-def in_words(metrics: Mapping[str, float]) -> str:
-    """Return metrics by name, each after a comma."""
-    return "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
 
 
 def _speed(run: Run) -> str:

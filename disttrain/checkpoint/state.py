@@ -33,6 +33,10 @@ class Report:
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)
 
+    def judged(self, best: str) -> float | None:
+        """Return the number of the validation rows that is called `best`, or None."""
+        return self.facts().get(f"validation_{best}")
+
     def facts(self) -> dict[str, Any]:
         """Return the fields by name, each of the `metrics` as `validation_<name>`."""
         facts = dataclasses.asdict(self)
@@ -46,7 +50,8 @@ class State:
 
     `loss`, `correct`, `samples`, `weight` and `seconds` are the sums of the interval that is under
     way; the loss is divided by `weight`, that of the samples.
-    `idle` counts the intervals since the validation loss last fell, at `best_step`. `reason` says
+    `idle` counts the intervals since the best one, at `best_step`, which had `best_loss`: the
+    validation loss, or what `validation.best` names. `reason` says
     why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
     ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
     done again, `changes` what resumptions changed, the last time at step `changed_at`.
@@ -83,14 +88,20 @@ class State:
         self.samples += samples
         self.seconds += seconds
 
-    def close_interval(self, report: Report, patience: int | None) -> bool:
-        """Add the report of the interval that ends; return True where it is the best so far."""
+    def close_interval(
+        self, report: Report, patience: int | None, best: str = "loss", falls: bool = True
+    ) -> bool:
+        """Add the report of the interval that ends; return True where it is the best so far.
+
+        That is by the number called `best`; `falls`: less of it is better.
+        """
         self.history.append(report.facts())
         self.loss = self.correct = self.samples = self.weight = self.seconds = 0.0
-        judged = report.validation_loss
+        judged = report.judged(best)
         if judged is None:
             return False
-        if self.best_loss is None or judged < self.best_loss:
+        sign = 1 if falls else -1
+        if self.best_loss is None or sign * judged < sign * self.best_loss:
             self.best_loss, self.best_step, self.idle = judged, report.step, 0
             return True
         self.idle += 1

@@ -10,6 +10,7 @@ import typer
 from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, Verbose, listen, print_json, say
 from disttrain.cli.own import Layers, own_layers
+from disttrain.shown import measures, shown
 
 if TYPE_CHECKING:
     from disttrain.runs.trained import Trained
@@ -38,6 +39,11 @@ def command(
         typer.Option(help="train, validation or test [default: test; all of another file]."),
     ] = None,
     layers: Layers = None,
+    metrics: Annotated[
+        bool,
+        typer.Option("--metrics", help="Precision, recall and F1 of each class, top-k, ROC AUC."),
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="The k of top-k.")] = 5,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -51,30 +57,49 @@ def command(
     for file in files:
         with comm.together("reading the arguments"):
             own = own_layers(layers)
-        scores.append(_scored(load_trained(file, comm, own.layers, own.loss), data, split))
-    if not comm.is_root:
-        return
+        trained = load_trained(file, comm, own.layers, own.loss)
+        scores.append(_scored(trained, data, split, top if metrics else None))
+    if comm.is_root:
+        _show(scores, as_json)
+
+
+def _show(scores: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the notes and the scores."""
     for note in dict.fromkeys(note for score in scores for note in score["notes"]):
         say(note, as_json)
     if as_json:
-        print_json(scores if len(files) > 1 else scores[0])
-    elif len(files) > 1:
+        print_json(scores if len(scores) > 1 else scores[0])
+    elif len(scores) > 1:
         for line in columns([HEAD, *map(_row, scores)]):
             say(line)
     else:
         (score,) = scores
+        also = {name: score[name] for name in OF_NUMBERS if name in score}
         accuracy = "" if score["accuracy"] is None else f", accuracy {_percent(score)}"
         say(
             f"{score['file']} (step {score['step']}), {score['split']}: "
-            f"loss {score['loss']:.6g}{accuracy}"
+            f"loss {score['loss']:.6g}{accuracy}{measures(also)}"
         )
+    for score in () if as_json else scores:
+        for line in _of_classes(score):
+            say(line)
 
 
-def _scored(trained: Trained, data: str | None, split: str | None) -> dict[str, Any]:
-    """Return what a network reaches, as JSON values. Collective."""
+def _scored(
+    trained: Trained, data: str | None, split: str | None, top: int | None
+) -> dict[str, Any]:
+    """Return what a network reaches, as JSON values, with `top` of its classes too. Collective."""
+    from disttrain.runs.classification import class_metrics
+
     found = trained.samples(data, split)
     name = found.split.name
     score = trained.judge(found.split, f"{data} ({name})" if data else f"the {name} split")
+    own: dict[str, Any] = {}
+    if top and trained.taught.classes:
+        outputs = trained.predict_split(found.split)
+        with trained.comm.together("metrics"):
+            if outputs is not None:
+                own = class_metrics(outputs, found.split.targets, trained.taught.called, top)
     return {
         "file": str(trained.path),
         "step": trained.snapshot.step,
@@ -83,10 +108,13 @@ def _scored(trained: Trained, data: str | None, split: str | None) -> dict[str, 
         "rows": found.split.count,
         "loss": score.loss,
         "accuracy": score.accuracy,
+        **score.metrics,
+        **own,
         "notes": list(found.notes),
     }
 
 
+OF_NUMBERS = ("r2", "mean_absolute_error")
 HEAD = ("", "step", "split", "rows", "loss", "accuracy")
 
 
@@ -95,6 +123,19 @@ def _row(score: dict[str, Any]) -> list[str]:
     loss = f"{score['loss']:.6g}"
     named = (score["file"], str(score["step"]), score["split"], f"{score['rows']:,}", loss)
     return [*named, "-" if score["accuracy"] is None else _percent(score)]
+
+
+def _of_classes(score: dict[str, Any]) -> list[str]:
+    """Return the table of a network's classes, and what it reaches over all of them."""
+    if "classes" not in score:
+        return []
+    rows = [(c["name"], c["precision"], c["recall"], c["f1"], c["rows"]) for c in score["classes"]]
+    rows.append(("mean", *score["macro"].values(), score["rows"]))
+    table = [[shown(n), *(f"{x:.4f}" for x in x3), f"{count:,}"] for n, *x3, count in rows]
+    top, auc = score["top"], score["roc_auc"]
+    last = f"top-{top['k']} accuracy {100 * top['accuracy']:.2f} %"
+    last += "" if auc is None else f", ROC AUC {auc:.4f}"
+    return [*columns([("class", "precision", "recall", "F1", "rows"), *table]), last]
 
 
 def _percent(score: dict[str, Any]) -> str:

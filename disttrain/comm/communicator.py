@@ -17,6 +17,7 @@ from disttrain.environment import blas_threads
 from disttrain.errors import (
     DisttrainError,
     RankFailure,
+    UsageError,
     exit_code_of,
     remember_failure,
     sentence_of,
@@ -41,6 +42,7 @@ class Communicator(ABC):
 
     name: str = ""
     closed: bool = False
+    inside: str = ""
     rank: int
     size: int
     local_rank: int
@@ -148,6 +150,27 @@ class Communicator(ABC):
         self.watch.enter(name)
 
     @contextmanager
+    def alone_in(self, what: str) -> Iterator[None]:
+        """Run the body, code of a user's that rank 0 runs alone, and refuse collective calls in it.
+
+        The other ranks would not take part, and rank 0 would wait until the deadline.
+        """
+        self.inside = what
+        try:
+            yield
+        finally:
+            self.inside = ""
+
+    def refuse_inside(self) -> None:
+        """Raise UsageError inside the body of `alone_in`."""
+        if self.inside:
+            raise UsageError(
+                f"{self.inside} runs on rank 0 alone, so nothing collective (score, predict) can "
+                "be called in it: for a number over all predictions of the validation rows, give "
+                "train or build a function, metrics={'name': function(predictions, targets)}"
+            )
+
+    @contextmanager
     def together(self, phase: str) -> Iterator[None]:
         """Run the body on every rank; raise on all ranks if it failed on any.
 
@@ -156,6 +179,7 @@ class Communicator(ABC):
         `phase` and the cause. A rank alone raises an error meant for the user as it is; a rank
         that was left by KeyboardInterrupt, SystemExit or GeneratorExit raises that again.
         """
+        self.refuse_inside()
         self.phase(phase)
         error: BaseException | None = None
         try:

@@ -130,15 +130,19 @@ class Ranks(Communicator):
         return self._topology.memory.room
 
     def share(self, value: T | None = None) -> T:
+        self.refuse_inside()
         return self._comm.bcast(value)  # type: ignore[no-any-return]
 
     def collect(self, value: T) -> list[T]:
+        self.refuse_inside()
         return self._comm.allgather(value)
 
     def gather(self, value: T) -> list[T]:
+        self.refuse_inside()
         return self._comm.gather(value) or []
 
     def broadcast(self, array: np.ndarray[Any, Any]) -> None:
+        self.refuse_inside()
         raw = array.reshape(-1).view(np.uint8)
         for low in range(0, len(raw), LARGEST):
             self._comm.Bcast(raw[low : low + LARGEST])
@@ -148,6 +152,7 @@ class Ranks(Communicator):
         self._comm.Sendrecv(out, after, 0, into, before, 0)
 
     def barrier(self) -> None:
+        self.refuse_inside()
         self._comm.Barrier()
 
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

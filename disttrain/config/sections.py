@@ -143,9 +143,15 @@ class Interval(Section):
 
 
 class Validation(Interval):
-    """When and where the model is validated, and after how many idle intervals training stops."""
+    """When and where the model is validated, and after how many idle intervals training stops.
+
+    `best` names the number that decides which weights are the best, `direction` whether it should
+    be small or large ("auto": small for losses and errors).
+    """
 
     on: Literal["rank0", "all"] = "rank0"
+    best: Text = "loss"
+    direction: Literal["auto", "min", "max"] = "auto"
     patience: Count | None = None
 
 

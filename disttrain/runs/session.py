@@ -28,6 +28,7 @@ from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.limits import within_limits
+from disttrain.training.measures import Metric, Metrics
 from disttrain.training.run import Run
 from disttrain.training.trainer import diverged, fit
 
@@ -45,6 +46,7 @@ def train(
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
+    metrics: Metrics | Sequence[Metric] = (),
     preemption: Preemption | None = None,
 ) -> dict[str, Any]:
     """Train `settings` in the run folder `output` and return its summary. Collective.
@@ -62,13 +64,13 @@ def train(
             if comm.is_root and resume:
                 start = look_back(folder, settings, say, accept_changes, warn)
                 start.refuse_another(output, layers, loss.kind if loss else settings.model.loss)
-        done, recorded, begun = comm.share((start.done, start.arithmetic, start.settings))
-        settings = begun or settings
+        done, recorded = comm.share((start.done, start.arithmetic))
+        settings = comm.share(start.settings or settings)
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
         build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
-                        preemption=preemption, recorded=recorded)  # fmt: skip
+                        preemption=preemption, metrics=metrics, recorded=recorded)  # fmt: skip
         restore = partial(_begin, folder=folder, start=start, accept=accept_changes, warn=warn)
         with chronicled(folder, comm, chronicle.early):
             run, summary = _to_the_end(settings, folder, comm, build, restore)
@@ -76,9 +78,13 @@ def train(
                 _tell_the_end(run, summary)
         return summary
     finally:
-        folder.release()
-        for callback in callbacks:
-            callback.on_stop()
+        _stop(folder, callbacks)
+
+
+def _stop(folder: RunFolder, callbacks: Sequence[Callback]) -> None:
+    folder.release()
+    for callback in callbacks:
+        callback.on_stop()
 
 
 def _to_the_end(
@@ -132,14 +138,14 @@ def _begin(
             start.put_right(folder, warn)
             best.put_right(folder, warn)
             folder.begin(run, start.records)
-    with run.comm.together("callback"):
+    with run.comm.together("callback"), run.comm.alone_in("a callback"):
         for callback in run.callbacks:
             callback.on_start(run)
     note_ready(run)
 
 
 def _tell_the_end(run: Run, summary: dict[str, Any]) -> None:
-    with run.comm.together("callback"):
+    with run.comm.together("callback"), run.comm.alone_in("a callback"):
         for callback in run.callbacks:
             callback.on_end(run, summary)
 

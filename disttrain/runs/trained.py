@@ -176,26 +176,32 @@ def load_trained(
             # Before the network takes memory: the run file in a checkpoint can name any size.
             widths = [inputs, *(layer.units for layer in settings.model.layers)]
             snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
-        # Checkpoints of before have no scale of the targets: theirs were used as they are.
-        scale = TargetScale.from_facts(snapshot.state.get("targets"))
-        weights = snapshot.state.get("class_weights")
         model = build_predictor(
-            settings, comm, normalization, shape, device, layers, loss, scale,
-            None if weights is None else np.array(weights),
-        )  # fmt: skip
+            settings, comm, normalization, shape, device, layers, loss, *of_targets(snapshot, file)
+        )
         if model.loss.kind != snapshot.state["loss"]:
             raise CheckpointError(
                 f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
                 "there, by disttrain.load(path, loss=...), or name what returns (layers, loss) by "
                 "--layers MODULE:FUNCTION"
             )
-        if scale and scale.mean.shape != (model.network.outputs,):
-            raise CheckpointError(f"{file} states a scale of other targets: use another checkpoint")
         model.network.load(snapshot.parameters, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,
         path=file, snapshot=snapshot,
     )  # fmt: skip
+
+
+def of_targets(snapshot: Snapshot, file: Path) -> tuple[TargetScale | None, np.ndarray | None]:
+    """Return the scale of the targets and the class weights; None where a checkpoint has none.
+
+    Those of before have none: their targets were used as they are.
+    """
+    scale = TargetScale.from_facts(snapshot.state.get("targets"))
+    weights = snapshot.state.get("class_weights")
+    if scale and len(scale.mean) != len(list(snapshot.parameters.values())[-1]):
+        raise CheckpointError(f"{file} states a scale of other targets: use another checkpoint")
+    return scale, None if weights is None else np.array(weights)
 
 
 def taught_by(trained: Trained) -> Taught:

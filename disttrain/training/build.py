@@ -22,8 +22,9 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
 from disttrain.training.fitted import fitted
 from disttrain.training.limits import within_limits
+from disttrain.training.measures import Metric, Metrics, by_name, refuse_unknown
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.predictor import build_predictor, stacked
+from disttrain.training.predictor import Predictor, build_predictor, stacked
 from disttrain.training.run import Run
 from disttrain.training.suitability import (
     check_fit,
@@ -44,13 +45,15 @@ def build_run(
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
     preemption: Preemption | None = None,
+    metrics: Metrics | Sequence[Metric] = (),
     recorded: Arithmetic | None = None,
 ) -> Run:
     """Return a run that is ready for its first step. Collective.
 
-    `layers` and `loss` replace those that the settings name; `recorded` is the arithmetic of an
-    exact run that goes on. Raises on all ranks for data that can't be used (code 3), a network that
-    does not fit them or a device that is not there (2).
+    `layers` and `loss` replace those that the settings name; `metrics` are functions of all
+    predictions and targets of a split; `recorded` is the arithmetic of an exact run that goes on.
+    Raises on all ranks for data that can't be used (code 3), a network that does not fit them or a
+    device that is not there (2).
     """
     with within_limits(settings, comm):
         with comm.together("configuration"):
@@ -70,17 +73,36 @@ def build_run(
                 class_weights(settings, dataset, loss is not None),
             )  # fmt: skip
             check_fit(model, dataset, own_loss=loss is not None)
-        sizes = batch_sizes(train.count, settings.training.batch_size)
-        arithmetic = None
-        if settings.reproducibility.mode == "exact":
-            arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
+        arithmetic = arithmetic_of(model, dataset, recorded)
         optimizer = Optimizer(model.network, settings.optimizer)
         return Run(
             settings, comm, model.network, model.loss, normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
             work=divide(model, train, optimizer, arithmetic),
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
+            metrics=named_together(metrics, settings, dataset, comm),
         )  # fmt: skip
+
+
+def arithmetic_of(
+    model: Predictor, dataset: Dataset, recorded: Arithmetic | None
+) -> Arithmetic | None:
+    """Return what an exact run computes with, None in fast mode. Collective."""
+    settings, count = model.settings, dataset.splits["train"].count
+    if settings.reproducibility.mode != "exact":
+        return None
+    sizes = batch_sizes(count, settings.training.batch_size)
+    return decide(model, sizes, dataset.classes, dataset.outputs, model.comm, recorded)
+
+
+def named_together(
+    metrics: Metrics | Sequence[Metric], settings: Settings, dataset: Dataset, comm: Communicator
+) -> dict[str, Metric]:
+    """Return the metrics by name, with `validation.best` among what is measured. Collective."""
+    with comm.together("configuration"):
+        named = by_name(metrics)
+        refuse_unknown(settings.validation.best, dataset.classes, named)
+    return named
 
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:

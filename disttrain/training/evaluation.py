@@ -72,7 +72,7 @@ def evaluate(
 ) -> Score:
     """Return the score of `network` on `split`, by all ranks in shares or by rank 0 alone.
 
-    Collective either way, with the same bits either way. The loss is that of the training: weighed
+    Collective either way, with the same bits. The loss is that of the training: weighed
     and smoothed like it; the accuracy counts each sample as 1. `unit` multiplies the loss.
     """
     workers = comm.size if everyone else 1
@@ -96,7 +96,13 @@ def evaluate(
                     sums[block] += errors(network.device.get(outputs - targets))
         for part_sums in comm.collect(sums):
             everything.update(part_sums)
-    found = [everything[block] for block in sorted(everything)]
+    return score_of([everything[b] for b in sorted(everything)], split, loss, feed, unit)
+
+
+def score_of(
+    found: list[tuple[Any, ...]], split: Split, loss: Loss, feed: Feed, unit: float
+) -> Score:
+    """Return the score that the sums of all blocks state, in their order."""
     total = math.fsum(sums[0] for sums in found)
     counts = counts_of(split, loss)
     mean = total * unit / (split.count if counts is None else divisor(counts))

@@ -21,6 +21,7 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import Score
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.limits import within_limits
+from disttrain.training.measures import Metrics, measured
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.recorded import Recordings
@@ -35,7 +36,8 @@ class Run(Predictor):
     """A model, the data it is trained on, and how far the training is.
 
     Only `comm` and `work` depend on the ranks. `arithmetic` is that of an exact run, None in fast
-    mode. `best` is rank 0's copy of the weights with the least validation loss.
+    mode. `best` is rank 0's copy of the best weights: those with the least validation loss, or by
+    what `validation.best` names. `metrics` are a user's own, by name.
     """
 
     dataset: Dataset
@@ -43,6 +45,7 @@ class Run(Predictor):
     work: Work
     arithmetic: Arithmetic | None = None
     callbacks: Sequence[Callback] = ()
+    metrics: Metrics = field(default_factory=dict)
     preemption: Preemption = field(default_factory=Preemption)
     state: State = field(default_factory=State)
     best: np.ndarray | None = None
@@ -86,9 +89,14 @@ class Run(Predictor):
         return min(ends)
 
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
-        """Return loss and accuracy on a split, with the bits that `fit` would find. Collective."""
+        """Return loss, accuracy and metrics on a split, as `fit` would find them. Collective."""
         with within_limits(self.settings, self.comm):
-            return super().score(split, phase, everyone)
+            score = super().score(split, phase, everyone)
+            if self.metrics:
+                outputs = self.predict_split(split)
+                own = measured(self.metrics, outputs, split.targets, self.comm)
+                score.metrics = {**score.metrics, **own}
+            return score
 
     def rates(self, first: int, end: int) -> list[float]:
         """Return the learning rates of steps `first..end-1`, computed on rank 0. Collective."""

@@ -14,6 +14,7 @@ from disttrain.training.evaluation import correct
 from disttrain.training.integrity.chain import record
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.limits import within_limits
+from disttrain.training.measures import falls
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
 from disttrain.training.weighing import weighed
@@ -133,8 +134,9 @@ def call_back(run: Run, step: int) -> None:
     """Tell the callbacks that a step begins."""
     if run.callbacks:
         run.comm.phase("callback")
-        for callback in run.callbacks:
-            callback.on_step(run, step)
+        with run.comm.alone_in("a callback"):
+            for callback in run.callbacks:
+                callback.on_step(run, step)
 
 
 def compute_gradients(run: Run, step: int) -> None:
@@ -224,14 +226,17 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         if value is not None and not math.isfinite(value):
             # Every number: the penalty of finite weights can overflow.
             raise diverged(run, f"the {name.replace('_', ' ')} is {value}", state.step)
-    improved = state.close_interval(report, settings.validation.patience)
+    judged = settings.validation
+    falling = falls(judged.best, judged.direction)
+    improved = state.close_interval(report, judged.patience, judged.best, falling)
     if isinstance(run.loss, Perceptron) and separates(run):
         state.stop("separated")
     if improved and comm.is_root:
         run.best = run.host_values()
     with comm.together("callback"):
-        for callback in run.callbacks:
-            callback.on_interval(run, report)
+        with comm.alone_in("a callback"):
+            for callback in run.callbacks:
+                callback.on_interval(run, report)
         if comm.is_root:
             add_digest(run, keeper)
             keeper.add_metrics(state.history[-1])

@@ -54,3 +54,34 @@ def test_weighted_trainings_do_not_depend_on_the_ranks(comm, made, arithmetic):
         found.append((run.digest(), interval["train_loss"], interval["validation_loss"]))
         run.close()
     assert found[0] == found[1]
+
+
+def spread(predictions, targets):
+    """Not a sum over samples: right only where all predictions are seen together."""
+    return float(np.median(predictions[:, 0])) + len(targets)
+
+
+def test_a_metric_is_that_of_one_rank(comm, made):
+    settings = disttrain.parse(RUN_FILE.format(path=made("metric.h5", weighted)))
+    settings = settings.replace(validation={"best": "spread"})
+    found = []
+    for ranks in (comm, Alone()):
+        run = disttrain.build(settings, comm=ranks, metrics=[spread])
+        disttrain.fit(run)
+        found.append(([i["validation_spread"] for i in run.state.history], run.state.best_step))
+        run.close()
+    assert found[0] == found[1]
+    assert found[0][0][0] > 40
+
+
+def test_a_collective_in_a_callback_is_refused_on_all_ranks(comm, made):
+    class Scores(disttrain.Callback):
+        def on_interval(self, run, report):
+            run.predict_split(run.dataset.splits["validation"])
+
+    settings = disttrain.parse(RUN_FILE.format(path=made("refused.h5", weighted)))
+    run = disttrain.build(settings, comm=comm, callbacks=[Scores()])
+    with pytest.raises((disttrain.UsageError, disttrain.RankFailure), match="rank 0 alone"):
+        disttrain.fit(run)
+    assert comm.collect(1) == [1] * comm.size
+    run.close()

@@ -1,0 +1,67 @@
+"""Metrics of a user's own: functions over all predictions of a split, the same for any ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from disttrain.comm import Communicator
+from disttrain.errors import RunFileError, UsageError
+from disttrain.shown import quoted
+
+__all__ = ["Metric", "Metrics", "by_name", "falls", "measured", "refuse_unknown"]
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""A function of all predictions (rows, outputs) and all targets of a split."""
+Metrics = Mapping[str, Metric]
+OF_CLASSES, OF_NUMBERS = ("loss", "accuracy"), ("loss", "r2", "mean_absolute_error")
+# Of these less is better, of all others more.
+FALLING = ("loss", "mean_absolute_error")
+
+
+def by_name(metrics: Metrics | Sequence[Metric]) -> dict[str, Metric]:
+    """Return metrics by name: as given, or by the names of the functions. Raises UsageError."""
+    named: dict[str, Metric] = (
+        dict(metrics)
+        if isinstance(metrics, Mapping)
+        else {getattr(metric, "__name__", ""): metric for metric in metrics}
+    )
+    for name, metric in named.items():
+        if not callable(metric) or not name.isidentifier() or name in OF_CLASSES + OF_NUMBERS:
+            raise UsageError(
+                f"metrics has {quoted(name)}: give functions (predictions, targets) -> number by "
+                "names of their own, as in {'f1': my_f1}"
+            )
+    return named
+
+
+def measured(
+    metrics: Metrics, outputs: np.ndarray | None, targets: np.ndarray, comm: Communicator
+) -> dict[str, float]:
+    """Return each metric of the predictions, which rank 0 has and judges. Collective.
+
+    Raises on all ranks what a function raises, and UsageError where it returns no finite number.
+    """
+    found: dict[str, float] = {}
+    with comm.together("metrics"), comm.alone_in("a metric"):
+        for name, metric in metrics.items() if comm.is_root else ():
+            value: Any = metric(outputs, targets)  # type: ignore[arg-type]
+            if np.shape(value) or not math.isfinite(value):
+                raise UsageError(f"the metric {name} returned {value!r:.60}, not a finite number")
+            found[name] = float(value)
+    return comm.share(found)
+
+
+def refuse_unknown(best: str, classes: int, metrics: Metrics) -> None:
+    """Raise RunFileError for a `validation.best` that is never measured."""
+    known = [*(OF_CLASSES if classes else OF_NUMBERS), *metrics]
+    if best not in known:
+        raise RunFileError(f"validation.best is {quoted(best)}; here it can be {', '.join(known)}")
+
+
+def falls(best: str, direction: str) -> bool:
+    """Return True where less of the metric is better."""
+    return best in FALLING if direction == "auto" else direction == "min"

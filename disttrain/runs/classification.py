@@ -36,7 +36,7 @@ def class_metrics(
         targets, predictions.argmax(axis=1), labels=numbers, zero_division=0
     )
     keys = ("precision", "recall", "f1", "rows")
-    classes = [
+    classes: list[dict[str, Any]] = [
         {"name": name, **{key: float(column[n]) for key, column in zip(keys, each, strict=True)}}
         for n, name in enumerate(names)
     ]

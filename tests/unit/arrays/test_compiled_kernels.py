@@ -40,7 +40,7 @@ def _width(
         pytest.skip(f"no gcc, or no {request.param}, here")
     library = tmp_path_factory.mktemp("kernels") / "kernels.so"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    (module,) = project["tool"]["setuptools"]["ext-modules"]
+    module = project["tool"]["setuptools"]["ext-modules"][0]
     command = [gcc, "-shared", "-fPIC", *module["extra-compile-args"], *flags, "-DKERNEL="]
     subprocess.run(
         [*command, str(ROOT / module["sources"][0]), "-o", str(library), "-lm"],

@@ -33,6 +33,7 @@ from disttrain.cli import (
     train,
     verify,
 )
+from disttrain.cli.hints import hint
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import DisttrainError, LauncherError
 from disttrain.shown import shown, shown_lines
@@ -124,6 +125,8 @@ def main() -> None:
         # A word of the command line is wrong: typer's own sentence, once.
         if not (job and job.rank):
             error.show()  # type: ignore[attr-defined]
+            if line := hint(error):
+                print(shown(line), file=sys.stderr)
         _leave(error.exit_code)
     except BrokenPipeError:
         # The reader closed the pipe; without this the interpreter complains at exit.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from disttrain.cli.hints import IMPORTERS
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
 from disttrain.cli.own import Layers, own_layers
 from disttrain.preemption import ASKED
@@ -79,6 +80,12 @@ def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     from disttrain.errors import UsageError
     from disttrain.written import run_at
 
+    if path.suffix.lower() in IMPORTERS:
+        raise UsageError(
+            f"{path} is no run file: name the data file in one (`path` in the section [data]), "
+            "with the layers of the network; `disttrain prepare` makes data files of tables and "
+            "images"
+        )
     run = run_at(path)
     if run and resume:
         return run / "run.toml", run

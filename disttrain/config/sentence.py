@@ -59,7 +59,9 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
         key = quoted(".".join([*path, "kind"]))
         return f"{key} is {quoted(given['kind'])}; {near(given['kind'], kinds, 'known kinds')}"
     if kind in NO_TABLE:
-        return f"{key} is {quoted(given)}: input should be a table of keys"
+        layer = f", as in {{ units = {given} }}" if path[:2] == ["model", "layers"] else ""
+        layer = layer if type(given) is int else ""
+        return f"{key} is {quoted(given)}: input should be a table of keys{layer}"
     if kind == "value_error":
         return f"{key}: {problem['ctx']['error']}"
     says = _limit(problem.get("ctx", {})) or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"

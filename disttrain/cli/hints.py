@@ -1,0 +1,55 @@
+"""What an unknown word of the command line may have meant: the habit of another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["hint"]
+
+# What other programs call our commands.
+COMMANDS = {
+    "continue": "train RUN --resume", "diff": "compare", "fit": "train", "infer": "predict",
+    "resume": "train RUN --resume", "run": "train", "score": "evaluate", "show": "inspect",
+    "test": "evaluate", "validate": "evaluate",
+}  # fmt: skip
+# What prepares files of these kinds.
+IMPORTERS = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".gz": "csv", ".parquet": "parquet",
+    ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5",
+}  # fmt: skip
+SETTING = ("train", "check")
+
+
+def hint(error: Any) -> str:
+    """Return one line about an error of the command line; "" where there is none to give."""
+    command = getattr(getattr(error, "ctx", None), "info_name", "")
+    if option := getattr(error, "option_name", ""):
+        return _key(option) if command in SETTING else _place(option, command)
+    word = getattr(error, "command_name", "") or _unknown_command(error)
+    if command == "prepare" and Path(word).suffix.lower() in IMPORTERS:
+        kind = IMPORTERS[Path(word).suffix.lower()]
+        return f"as in: disttrain prepare {kind} {word} {Path(word).stem}-data.h5"
+    meant = COMMANDS.get(word) if command != "prepare" else ""
+    return f"as in: disttrain {meant}" if meant else ""
+
+
+def _unknown_command(error: Any) -> str:
+    said = str(getattr(error, "message", ""))
+    return said.split("'")[1] if said.startswith("No such command '") else ""
+
+
+def _key(option: str) -> str:
+    """Return how the key of a run file is set that is called as an option is."""
+    from disttrain.config.homes import suggestion
+    from disttrain.config.sections import Settings
+
+    name = option.lstrip("-").replace("-", "_")
+    meant = suggestion(Settings, name, []).replace("'", "")
+    return f"a key of the run file is set by --set {meant}=..." if meant else ""
+
+
+def _place(option: str, command: str) -> str:
+    if command == "predict" and option in ("--data", "--input", "--inputs"):
+        return "the inputs stand behind the run: disttrain predict RUN INPUTS"
+    return ""

@@ -31,6 +31,7 @@ __all__ = [
     "changes",
     "flat",
     "look_back",
+    "refuse_other_loss",
     "refuse_own_layers",
 ]
 
@@ -62,7 +63,7 @@ class Start:
         """Raise CheckpointError where the run was trained with other layers, or another loss."""
         if self.snapshot:
             refuse_own_layers(self.snapshot, source, layers)
-            refuse_other_loss(self.snapshot, loss)
+            refuse_other_loss(self.snapshot, source, loss)
 
     def put_right(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
         """Rename the files that are damaged; copy `best.h5` to the checkpoints if it is used."""
@@ -223,13 +224,14 @@ def refuse_own_layers(snapshot: Snapshot, source: object, given: Sequence[Layer]
         )
 
 
-def refuse_other_loss(snapshot: Snapshot, kind: str) -> None:
-    """Raise CheckpointError where a run would go on with another loss than it was trained with."""
+def refuse_other_loss(snapshot: Snapshot, source: object, kind: str) -> None:
+    """Raise CheckpointError where a network was trained with another loss than it would have."""
     before = snapshot.state.get("loss", kind)
-    if before != kind and (kind != "auto" or before not in ("softmax", "squared")):
+    if before != kind:
         raise CheckpointError(
-            f"this run was trained with the loss {before!r}, now it is {kind!r}: resume by the "
-            "script that began it, or by --layers MODULE:FUNCTION that returns (layers, loss)"
+            f"{source} was trained with the loss {before!r} of a script, and not {kind!r}: name "
+            "what returns (layers, loss) by --layers MODULE:FUNCTION, or give it in Python by "
+            "loss=..."
         )
 
 

@@ -30,7 +30,7 @@ from disttrain.data.preparation import Preparation
 from disttrain.data.taught import Taught
 from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
-from disttrain.runs.resumption import refuse_own_layers
+from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor
 
@@ -179,12 +179,7 @@ def load_trained(
         model = build_predictor(
             settings, comm, normalization, shape, device, layers, loss, *of_targets(snapshot, file)
         )
-        if model.loss.kind != snapshot.state["loss"]:
-            raise CheckpointError(
-                f"{file} was trained with the loss {snapshot.state['loss']!r} of a script: load it "
-                "there, by disttrain.load(path, loss=...), or name what returns (layers, loss) by "
-                "--layers MODULE:FUNCTION"
-            )
+        refuse_other_loss(snapshot, file, model.loss.kind)
         model.network.load(snapshot.parameters, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below, save
+from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below
 from disttrain.report.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "draw", "figure", "why_not"]
+__all__ = ["NAME", "figure", "why_not"]
 
 NAME = "curves.png"
 
@@ -24,18 +23,10 @@ def why_not(subject: Subject) -> str | None:
 
 def figure(subject: Subject) -> Figure:
     """Return the picture."""
-    return _figure(subject.history, subject.title)
-
-
-def draw(history: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw the intervals of a run (as in `metrics.jsonl`) into the file `path`."""
-    save(_figure(history, title), path)
-
-
-def _figure(history: list[dict[str, Any]], title: str) -> Figure:
+    history = subject.history
     has_accuracy = any(r["train_accuracy"] is not None for r in history)
     kinds = ["loss", "accuracy", "rate"] if has_accuracy else ["loss", "rate"]
-    figure = blank(4.2 * len(kinds), 3.8, title)
+    figure = blank(4.2 * len(kinds), 3.8, subject.title)
     axes = figure.subplots(1, len(kinds))
     for ax, kind in zip(axes, kinds, strict=True):
         ax.set_xlabel("epoch")

@@ -11,6 +11,7 @@ from disttrain.config import Settings
 from disttrain.errors import UsageError
 from disttrain.model import Dense, Dropout, Layer
 from disttrain.shown import quoted
+from disttrain.training.predictor import dense_of
 
 __all__ = ["as_objects", "as_tables", "rates_of"]
 
@@ -85,4 +86,4 @@ def _dense(given: Any) -> Layer:
     layer = given if isinstance(given, LayerSettings) else LayerSettings(
         **({"units": given} if isinstance(given, int) else given)
     )  # fmt: skip
-    return Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
+    return dense_of(layer)

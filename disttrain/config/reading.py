@@ -42,7 +42,10 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     text = _text(path, RUN_FILE_BYTES)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_")[:200] or "run"
     settings = parse(text, changes, source=f"run file {path}", name=name)
-    return settings.replace(data={"path": _found(settings.data.path, Path(path).parent)})
+    beside, source = Path(path).parent, settings.model.from_
+    if source:
+        settings = settings.replace(model={"from": _found(source, beside)})
+    return settings.replace(data={"path": _found(settings.data.path, beside)})
 
 
 def read_weights(path: str | Path) -> list[GivenLayer] | None:

@@ -49,7 +49,9 @@ Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$"
 class Section(BaseModel):
     """A table of the run file: frozen, typed strictly, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=False, serialize_by_alias=True
+    )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise RunFileError(

@@ -73,6 +73,7 @@ class Layer(Section):
 
     `initializer = "auto"` is `he` for relu, leaky-relu, elu, gelu and silu, and `xavier` for the
     others. `dropout` is the fraction of this layer's outputs that each training pass leaves out.
+    A `frozen` layer is not trained; `rate` is what the learning rate is multiplied by here.
     """
 
     kind: Literal["dense"] = "dense"
@@ -82,15 +83,19 @@ class Layer(Section):
     scale: PositiveFloat = 0.01
     bias: Finite = 0.0
     dropout: Part = 0.0
+    frozen: bool = False
+    rate: PositiveFloat = 1.0
 
 
 class Model(Section):
     """The network, its loss and the type of its numbers.
 
-    `loss = "auto"` is "softmax" for classes and "squared" for numbers to be fitted.
+    `loss = "auto"` is "softmax" for classes and "squared" for numbers to be fitted. `from` is a run
+    folder or a checkpoint with weights to begin with.
     """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000, strict=False)]
+    from_: Text | None = Field(default=None, alias="from")
     input_dropout: Part = 0.0
     loss: Literal["auto", "softmax", "squared", "perceptron"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
@@ -104,7 +109,8 @@ class Training(Section):
     update with `α ‖∇L‖ <= epsilon`.
 
     `class_weights` are "balanced", a number for each class, or a table of names or numbers of
-    classes; classes that the table leaves out count as 1.
+    classes; classes that the table leaves out count as 1. With `accumulate` N a batch goes through
+    the network in N passes, for a batch that memory can't hold.
     """
 
     epochs: Count = 20
@@ -113,6 +119,7 @@ class Training(Section):
     epsilon: PositiveFloat | None = None
     class_weights: ClassWeights | None = None
     label_smoothing: Part = 0.0
+    accumulate: Count = 1
 
     @model_validator(mode="before")
     @classmethod

@@ -35,8 +35,17 @@ def share(rows: int, rank: int, size: int) -> tuple[int, int]:
 class Division(ABC):
     """Which rank takes which rows of a global batch: a function of their number and the ranks."""
 
+    accumulate = 1
+
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
+
+    def most(self, rows: int) -> int:
+        """Return the most rows that go through the network at once, of a batch of `rows`.
+
+        With `accumulate` N it is an N-th of the batch, whatever the ranks.
+        """
+        return min(PIECE_ROWS, -(-rows // self.accumulate))
 
     @abstractmethod
     def edges(self, rows: int) -> list[int]:
@@ -48,11 +57,11 @@ class Division(ABC):
 
     def parts(self, rows: int) -> list[Piece]:
         """Return this rank's pieces of a batch of `rows`: at least one, which may be empty."""
-        units = self.units(rows)
+        units, most = self.units(rows), max(self.most(rows), 1)
         pieces = []
         for unit, begin, end in units:
-            for low in range(begin, max(end, begin + 1), PIECE_ROWS):
-                high = min(low + PIECE_ROWS, end)
+            for low in range(begin, max(end, begin + 1), most):
+                high = min(low + most, end)
                 first, last = low == begin, high == end
                 alone = first and last and len(units) == 1
                 pieces.append(Piece(low, high, rows, unit, first, last, alone))
@@ -61,6 +70,10 @@ class Division(ABC):
 
 class Shares(Division):
     """One share for each rank, as equal as possible."""
+
+    def most(self, rows: int) -> int:
+        """Return the most rows at once: an N-th of a share with `accumulate` N."""
+        return min(PIECE_ROWS, -(-rows // (self.accumulate * self.size)))
 
     def edges(self, rows: int) -> list[int]:
         """Return where the shares begin, and where the last one ends."""

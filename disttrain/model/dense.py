@@ -20,7 +20,8 @@ class Dense(Layer):
     A sample of more than one axis is taken as the vector of its numbers, the last axis first.
     `activation` is "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu" or
     "sign" (formulas: `arrays/cpu_kernels.py`). `initializer` names how weights begin, with `scale`
-    for "small-random" and "constant"; `bias` is what all biases begin with.
+    for "small-random" and "constant"; `bias` is what all biases begin with. A
+    `frozen` layer keeps its weights; `rate` is what the learning rate is multiplied by here.
     """
 
     kind = "dense"
@@ -33,9 +34,12 @@ class Dense(Layer):
         initializer: str = "auto",
         scale: float = 0.01,
         bias: float = 0.0,
+        frozen: bool = False,
+        rate: float = 1.0,
     ) -> None:
         self.units, self.activation = units, activation
         self.initializer, self.scale, self.bias = initializer, scale, bias
+        self.frozen, self.rate = frozen, rate
 
     def outputs(self, shape: Shape) -> Shape:
         """Return the number of units, as a shape."""

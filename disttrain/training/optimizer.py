@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class Optimizer:
     `clip_grad_norm_`. A norm that is not finite makes the weights NaN, so that all ranks see it in
     the next loss.
 
+    `regions` are the parts of the vectors that are updated, with their decay and what the rate is
+    multiplied by there; frozen layers are in none.
+
     `checksum_read` is a running checksum of all that updates have read of these vectors (on a GPU:
     0). It shows a bit that flipped between two updates, even if rounding hides it in the weights.
     """
@@ -43,8 +47,7 @@ class Optimizer:
         }
         self.vectors: dict[str, Array] = {"weights": network.values, **self.slots}
         self.checksum_read = 0
-        cut = network.layout.decayed
-        self.regions = [(slice(0, cut), settings.weight_decay), (slice(cut, None), 0.0)]
+        self.regions = list(regions_of(network, settings.weight_decay))
 
     def step(self, gradients: Array, rate: float, count: float, t: int) -> None:
         """Apply update number `t` (the first is 1).
@@ -52,9 +55,10 @@ class Optimizer:
         `gradients` are the sums over the `count` samples of all ranks.
         """
         kernels, scale = self._network.device.kernels, self._scale(gradients, count)
-        for part, decay in self.regions:
+        for part, decay, factor in self.regions:
             w, slots = self._network.values[part], [slot[part] for slot in self.slots.values()]
-            bits = self._rule.update(kernels, w, slots, gradients[part], scale, rate, decay, t)
+            g, own = gradients[part], rate * factor
+            bits = self._rule.update(kernels, w, slots, g, scale, own, decay, t)
             self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)
 
     def _scale(self, gradients: Array, count: float) -> float:
@@ -66,10 +70,13 @@ class Optimizer:
         return min(1.0, limit / (norm + 1e-6)) / count if math.isfinite(norm) else math.nan
 
     def _norm(self, vector: Array) -> float:
-        """Return `‖vector‖`, from squares in float64; the sum of their blocks is exact."""
-        device = self._network.device
+        """Return `‖vector‖` over what is trained, from squares in float64, whose sum is exact."""
+        device, parts = self._network.device, [vector]
+        if any(getattr(layer, "frozen", False) for layer in self._network.layers):
+            parts = [vector[part] for part, *_ in self.regions]
         try:
-            return math.sqrt(math.fsum(device.get(device.kernels.square_sums(vector))))
+            squares = [device.get(device.kernels.square_sums(part)) for part in parts if len(part)]
+            return math.sqrt(math.fsum(np.concatenate(squares)) if squares else 0.0)
         except OverflowError:
             return math.inf
 
@@ -102,3 +109,19 @@ class Optimizer:
             )
         for name, vector in self.slots.items():
             self._network.load(slots[name], vector)
+
+
+def regions_of(network: Network, decay: float) -> Iterator[tuple[slice, float, float]]:
+    """Yield the ranges of the flat vector that are trained, with weight decay and rate factor."""
+    layout = network.layout
+    factors = [
+        0.0 if getattr(layer, "frozen", False) else getattr(layer, "rate", 1.0)
+        for layer in network.layers
+    ]
+    for low, high, own in ((0, layout.decayed, decay), (layout.decayed, layout.length, 0.0)):
+        spans = [span for span in layout.spans if low <= span.low < high]
+        groups = [(f, list(group)) for f, group in groupby(spans, lambda s: factors[s.layer])]
+        starts = [low, *(group[0].low for _, group in groups[1:]), high]
+        for number, (factor, _) in enumerate(groups):
+            if factor:
+                yield slice(starts[number], starts[number + 1]), own, factor

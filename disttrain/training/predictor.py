@@ -10,6 +10,7 @@ import numpy as np
 
 from disttrain.arrays import Cpu, Device, Workspace
 from disttrain.comm import Communicator
+from disttrain.config import Layer as LayerSettings
 from disttrain.config import Settings
 from disttrain.data import Feed, Normalization, Split, TargetScale
 from disttrain.data.given import checked_rows
@@ -17,7 +18,7 @@ from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape
 from disttrain.model.losses import SquaredInUnits, built_in
 from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, outputs_of
 
-__all__ = ["Predictor", "build_predictor", "stacked"]
+__all__ = ["Predictor", "build_predictor", "dense_of", "stacked"]
 
 
 @dataclass
@@ -113,11 +114,16 @@ def build_predictor(
     return Predictor(settings, comm, network, loss, normalization, feed, context)
 
 
+def dense_of(layer: LayerSettings) -> Dense:
+    """Return the layer that the settings describe."""
+    return Dense(**layer.model_dump(exclude={"kind", "dropout"}))
+
+
 def stacked(settings: Settings) -> Iterator[Layer]:
     """Yield the layers that the settings name."""
     if settings.model.input_dropout:
         yield Dropout(settings.model.input_dropout)
     for layer in settings.model.layers:
-        yield Dense(layer.units, layer.activation, layer.initializer, layer.scale, layer.bias)
+        yield dense_of(layer)
         if layer.dropout:
             yield Dropout(layer.dropout)

@@ -20,6 +20,7 @@ from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import Score
 from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.initial import begin_from
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metrics, measured
 from disttrain.training.optimizer import Optimizer
@@ -162,15 +163,19 @@ class Run(Predictor):
         self.network.device.put(values, self.network.values)
 
     def restore(self, snapshot: Snapshot | None, best: Snapshot | None = None) -> None:
-        """Go on from rank 0's `snapshot`; None (on rank 0) leaves everything as it is. Collective.
+        """Go on from rank 0's `snapshot`; None (on rank 0) begins by `model.from`. Collective.
 
         `best` is the snapshot of the best weights so far. If that file is lost, the least
         validation loss still counts, so that the run stops early at the same step.
 
         Rank 0 sends its weights and slots to all ranks, and the digests are compared.
         """
-        comm, network = self.comm, self.network
+        comm, network, source = self.comm, self.network, self.settings.model.from_
         with comm.together("restoring"):
+            if comm.is_root and snapshot is None and source:
+                line = begin_from(network, source)
+                for callback in self.callbacks:
+                    callback.on_message(line)
             if comm.is_root and snapshot is not None:
                 network.load(snapshot.parameters, network.values)
                 self.optimizer.load(snapshot.slots)

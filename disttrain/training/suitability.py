@@ -102,7 +102,8 @@ def refuse_what_memory_cannot_hold(
         shapes.append(layer.outputs(shapes[-1]))
     count, outputs = Layout(parameters).length, sum(math.prod(shape) for shape in shapes[1:])
     most = max(split.count for split in dataset.splits.values())
-    share = min(settings.training.batch_size or most, most, PIECE_ROWS) // comm.size
+    batch = min(settings.training.batch_size or most, most) // settings.training.accumulate
+    share = min(batch, PIECE_ROWS) // comm.size
     # Exact mode tries out a whole block.
     block = BLOCK_ROWS if settings.reproducibility.mode == "exact" else min(BLOCK_ROWS, most)
     numbers = 3 * count + max(2 * share, block) * outputs

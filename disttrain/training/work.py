@@ -49,6 +49,7 @@ def divide(
     settings, comm, size = model.settings, model.comm, model.settings.training.batch_size
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
     division, reducer = reducing(model, batch_sizes(train.count, size), arithmetic)
+    division.accumulate = settings.training.accumulate
     counts = counts_of(train, model.loss)
     batches = Batches(train, order, size, model.feed, division, counts)
     audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)

@@ -70,7 +70,10 @@ def decide(
         kind = kind_of(
             recorded.kind if recorded else settings.arithmetic, model, sizes, (classes, outputs)
         )
-        shared, parts = kind == "shared", leaf_sizes(sizes, settings.leaves)
+        shared, parts = (
+            kind == "shared",
+            leaf_sizes(sizes, settings.leaves, model.settings.training.accumulate),
+        )
         rows = max(sizes[0] if shared else parts[0], BLOCK_ROWS)
         probe = Probe(model, rows, classes, outputs)
         plan = probe.divisible(sizes) if shared else Plan(True, 1, False, ())
@@ -86,9 +89,10 @@ def decide(
     return mine
 
 
-def leaf_sizes(sizes: Sequence[int], leaves: int) -> list[int]:
+def leaf_sizes(sizes: Sequence[int], leaves: int, accumulate: int = 1) -> list[int]:
     """Return the different numbers of rows that leaves, or parts of them, can have."""
     division = Leaves(0, 1, leaves, alone=True)
+    division.accumulate = accumulate
     found = {part.high - part.low for rows in sizes for part in division.parts(rows)}
     return sorted(found, reverse=True)
 
@@ -97,6 +101,8 @@ def kind_of(kind: str, model: Predictor, sizes: Sequence[int], targets: tuple[in
     """Return "leaves" or "shared"; raise RunFileError where the one asked for can't be had."""
     network = model.network
     reason = why_not_shared(network, sizes)
+    if model.settings.training.accumulate > 1:
+        reason = reason or "training.accumulate cuts the batch into passes"
     if not reason and not loss_of_each(model, *targets):
         reason = "the loss must return one number for each sample, not their sum"
     if kind == "shared" and reason:

@@ -72,6 +72,10 @@ def why_not(run: Run) -> str:
         return f"the loss {type(run.loss).__name__} has no recorded form"
     if run.work.batches.counts is not None:
         return "the samples have weights"
+    if run.settings.training.accumulate > 1:
+        return "a batch goes through in several passes"
+    if any(factor != 1 for *_, factor in run.optimizer.regions):
+        return "layers have learning rates of their own"
     if type(run.work.reducer) not in NOTES:
         return "the sum over ranks has no recorded form"
     return why_no_recordings(network.dtype)
@@ -197,7 +201,7 @@ class Recording:
 def note_update(program: Program, run: Run) -> None:
     """Note the update, as `Optimizer.step` does it."""
     settings, optimizer, g = run.settings.optimizer, run.optimizer, run.work.reducer.totals
-    for part, decay in optimizer.regions:
+    for part, decay, _ in optimizer.regions:
         w, slots = run.network.values[part], [slot[part] for slot in optimizer.slots.values()]
         if isinstance(settings, Sgd):
             program.momentum(settings.form, [w, *slots, g[part]], settings.momentum, decay)

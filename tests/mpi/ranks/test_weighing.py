@@ -85,3 +85,20 @@ def test_a_collective_in_a_callback_is_refused_on_all_ranks(comm, made):
         disttrain.fit(run)
     assert comm.collect(1) == [1] * comm.size
     run.close()
+
+
+def test_passes_and_rates_of_layers_do_not_depend_on_the_ranks(comm, made):
+    settings = disttrain.parse(RUN_FILE.format(path=made("passes.h5", weighted)))
+    layers = [{"units": 9, "activation": "silu", "rate": 0.3}, {"units": 6, "frozen": True}, 3]
+    layers = [{"units": layer} if isinstance(layer, int) else layer for layer in layers]
+    settings = settings.replace(
+        model={"layers": layers}, training={"accumulate": 12}, optimizer={"clip_norm": 0.3}
+    )
+    digests = []
+    for ranks in (comm, Alone()):
+        run = disttrain.build(settings, comm=ranks)
+        assert max(len(part.samples) for part in run.work.batches.parts_of(0)) <= 3
+        disttrain.fit(run)
+        digests.append(run.digest())
+        run.close()
+    assert digests[0] == digests[1]

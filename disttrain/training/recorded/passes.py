@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import Array
-from disttrain.arrays.recording import ACTIVATIONS, NotRecordable, Program
+from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Pass, Softmax, Squared
 from disttrain.model.dropout import LEVELS
 from disttrain.model.passes import times
@@ -46,8 +46,6 @@ def dense(
     program: Program, layer: Dense, x: Array, ctx: Context, keys: Sequence[str]
 ) -> tuple[Array, Back]:
     """Note `Dense.forward`."""
-    if layer.activation not in ACTIVATIONS:
-        raise NotRecordable(f"{layer.activation} has no recorded form")
     weight, bias = ctx.values["weight"], ctx.values["bias"]
     tile = ctx.pass_.tile
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from disttrain import journal
 from disttrain.arrays.draws import key_of
-from disttrain.arrays.recording import Block, NotRecordable, Program, why_no_recordings
+from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Program, why_no_recordings
 from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed
 from disttrain.data.source import SharedRows
-from disttrain.model import Dropout
+from disttrain.model import Dense, Dropout
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
     LAYERS,
@@ -68,6 +68,8 @@ def why_not(run: Run) -> str:
     for name, layer in zip(network.names, network.layers, strict=True):
         if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
+        if isinstance(layer, Dense) and layer.activation not in ACTIVATIONS:
+            return f"{name} has an activation without a recorded form, {layer.activation}"
     if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
     if run.work.batches.counts is not None:
@@ -131,14 +133,14 @@ class Recording:
         run, rows = self._run, self._high - self._low
         split, dtype = run.dataset.splits["train"], np.dtype(run.network.dtype)
         source, targets = split.rows, split.targets
-        if targets.dtype not in (np.int64, np.float64):
-            raise NotRecordable(f"targets of type {targets.dtype}")
+        if targets.dtype not in (np.int64, np.float64) or not targets.flags.c_contiguous:
+            raise NotRecordable("the targets have a type or an order that is not recorded")
         if run.feed.scale:
             targets = run.feed.scale.apply(targets)
         shape = run.network.shapes[0]
         scale, shift = run.normalization.factors(dtype)
         self._feed: Feed | None = None
-        inputs = np.empty((rows, source.inputs), dtype)
+        inputs, stored = np.empty((rows, source.inputs), dtype), None
         if (
             type(source) in (ArrayRows, SharedRows)
             and source.dtype == np.uint8
@@ -146,6 +148,7 @@ class Recording:
             and scale.dtype == dtype
         ):
             stored, _ = source.locate(np.empty(0, np.int64))
+        if stored is not None and stored.flags.c_contiguous:
             self._program.gather(stored, scale, shift, inputs)
         else:
             self._feed = Feed(run.normalization, (source.inputs,), run.network.dtype,

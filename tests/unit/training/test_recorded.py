@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import disttrain
 from disttrain.arrays import recording
 from disttrain.comm.alone import Alone
+from disttrain.data import ArrayRows, Normalization
 from disttrain.model import Dense, Softmax
 from disttrain.training import Run
 from disttrain.training.trainer import train_step
@@ -101,6 +103,23 @@ def test_replays_have_the_bits_of_eager_steps(
     assert found
 
 
+def test_rows_that_do_not_lie_in_one_run(build: Callable[..., Run]) -> None:
+    """Slices of an array: as of a user's own."""
+    wide = np.random.default_rng(1).integers(0, 256, (200, 8), np.uint8)
+    digests = []
+    for array in (wide[:, ::2], wide[:, ::2].copy()):
+        run = build()
+        split = run.dataset.splits["train"]
+        split = replace(split, rows=ArrayRows(array[: split.count]))
+        run.dataset.splits["train"] = run.work.batches._split = split
+        run = replace(run, normalization=Normalization("none", 255.0, np.zeros(4), np.ones(4)))
+        for step in range(3):
+            train_step(run, step, 0.1)
+        assert run.recordings.of(0)
+        digests.append(run.digest())
+    assert digests[0] == digests[1]
+
+
 class Mine(Dense):
     """A layer of a user's own, although it does nothing else."""
 
@@ -111,6 +130,8 @@ class Other(Softmax):
 
 def test_what_a_user_wrote_runs_eagerly_and_is_named(build: Callable[..., Run]) -> None:
     assert build().recordings.why_not == ""
+    gelu = build(layers=[Dense(3, "gelu"), Dense(3)]).recordings.why_not
+    assert gelu == "dense1 has an activation without a recorded form, gelu"
     layers = build(layers=[Dense(3), Mine(3)]).recordings.why_not
     assert layers == "dense2 (Mine) is not a layer of disttrain's own"
     assert build(loss=Other()).recordings.why_not == "the loss Other has no recorded form"

@@ -268,13 +268,15 @@ WIDE static void NAMED(softmax_gradient)(const Call *c) {
     }
 }
 
-/* p: outputs, targets, difference, losses, scratch of a row (float64); n: rows, units, classes. */
+/* p: outputs, targets, difference, losses, scratch of a row, factors or NULL (all float64);
+   n: rows, units, classes. */
 static void NAMED(squared)(const Call *c) {
     ptrdiff_t rows = c->n[0], units = c->n[1];
     const T *o = c->p[0], *y = c->p[1];
     const int64_t *classes = c->p[1];
     T *d = c->p[2];
     double *losses = c->p[3], *squares = c->p[4];
+    const double *factors = c->p[5];
     for (ptrdiff_t r = 0; r < rows; r++, o += units, d += units) {
         if (c->n[2]) {
             memcpy(d, o, units * sizeof(T));
@@ -283,6 +285,7 @@ static void NAMED(squared)(const Call *c) {
             for (ptrdiff_t u = 0; u < units; u++) d[u] = o[u] - y[r * units + u];
         }
         for (ptrdiff_t u = 0; u < units; u++) squares[u] = (double)d[u] * (double)d[u];
+        for (ptrdiff_t u = 0; factors && u < units; u++) squares[u] *= factors[u];
         losses[r] = 0 + pairwise_f64(squares, units);
     }
 }

@@ -203,11 +203,17 @@ class Program:
         """`f = f / sums[0] - onehot(classes)`."""
         self._note("softmax_gradient", (f, classes, sums), f.shape)
 
-    def squared(self, o: Array, targets: Array, difference: Array, losses: Array) -> None:
-        """`difference = o - targets` (or their one-hot vectors), `losses` its squares' sums."""
-        classes = int(targets.dtype.kind in "iu")
-        squares = np.empty(o.shape[1])
-        self._note("squared", (o, targets, difference, losses, squares), (*o.shape, classes))
+    def squared(
+        self, o: Array, targets: Array, difference: Array, losses: Array, units: Array | None
+    ) -> None:
+        """`difference = o - targets` (or their one-hot vectors), `losses` its squares' sums.
+
+        With `units` (float64) the squares of each output are multiplied by its number.
+        """
+        classes, squares = int(targets.dtype.kind in "iu"), np.empty(o.shape[1])
+        factors = 0 if units is None else np.ascontiguousarray(units, "f8")
+        arrays = (o, targets, difference, losses, squares, factors)
+        self._note("squared", arrays, (*o.shape, classes))
 
     def squared_gradient(self, difference: Array) -> None:
         """`difference = 2 difference`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from disttrain.data import Batches, Division, Feed, Normalization
 from disttrain.model import Dense, Dropout, Network, Softmax, Squared
+from disttrain.model.losses import SquaredInUnits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReducer
 
@@ -26,6 +27,7 @@ METHODS: dict[type, tuple[str, ...]] = {
     Dropout: ("forward",),
     Softmax: ("forward",),
     Squared: ("forward",),
+    SquaredInUnits: ("forward",),
     Optimizer: ("step",),
     ShareReducer: ("open", "add", "sum_gradients"),
     LeafReducer: ("open", "add", "sum_gradients"),

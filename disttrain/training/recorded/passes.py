@@ -14,6 +14,7 @@ from disttrain.arrays import Array
 from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Pass, Softmax, Squared
 from disttrain.model.dropout import LEVELS
+from disttrain.model.losses import SquaredInUnits
 from disttrain.model.passes import times
 
 __all__ = ["LAYERS", "LOSSES", "note_backward", "note_forward", "note_loss"]
@@ -91,11 +92,11 @@ def note_loss(
     program: Program, loss: Loss, outputs: Array, targets: Array, ctx: Context
 ) -> tuple[Array, Callable[[], Array]]:
     """Note the loss of each sample; return the losses and what notes the gradient."""
-    return LOSSES[type(loss)](program, outputs, targets, ctx)  # type: ignore[no-any-return]
+    return LOSSES[type(loss)](program, loss, outputs, targets, ctx)  # type: ignore[no-any-return]
 
 
 def softmax(
-    program: Program, outputs: Array, targets: Array, ctx: Context
+    program: Program, loss: Softmax, outputs: Array, targets: Array, ctx: Context
 ) -> tuple[Array, Callable[[], Array]]:
     """Note `Softmax.forward`."""
     if targets.dtype != np.int64:
@@ -113,11 +114,12 @@ def softmax(
 
 
 def squared(
-    program: Program, outputs: Array, targets: Array, ctx: Context
+    program: Program, loss: Squared | SquaredInUnits, outputs: Array, targets: Array, ctx: Context
 ) -> tuple[Array, Callable[[], Array]]:
-    """Note `Squared.forward`."""
+    """Note `Squared.forward`, or that of outputs with units of their own."""
+    units = loss.units if isinstance(loss, SquaredInUnits) else None
     difference, losses = ctx.array("difference", outputs.shape), np.empty(len(outputs))
-    program.squared(outputs, targets, difference, losses)
+    program.squared(outputs, targets, difference, losses, units)
 
     def backward() -> Array:
         program.squared_gradient(difference)
@@ -126,4 +128,4 @@ def squared(
     return losses, backward
 
 
-LOSSES: dict[type[Loss], Any] = {Softmax: softmax, Squared: squared}
+LOSSES: dict[type[Loss], Any] = {Softmax: softmax, Squared: squared, SquaredInUnits: squared}

@@ -14,6 +14,7 @@ from disttrain.arrays import recording
 from disttrain.comm.alone import Alone
 from disttrain.data import ArrayRows, Normalization
 from disttrain.model import Dense, Softmax
+from disttrain.model.losses import SquaredInUnits
 from disttrain.training import Run
 from disttrain.training.trainer import train_step
 
@@ -101,6 +102,19 @@ def test_replays_have_the_bits_of_eager_steps(
         assert eager[3] == 0
         found += replayed[3]
     assert found
+
+
+def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None:
+    draw = np.random.default_rng(3)
+    targets = draw.standard_normal((ROWS, 3)) * [1, 10, 100]
+    settings = given(write_data, draw)
+    settings["data"]["path"] = write_data(train=(draw.standard_normal((ROWS, 4)), targets))
+    settings["model"] |= {"layers": [{"units": 9, "activation": "tanh"}, {"units": 3}]}
+    settings["model"]["loss"] = "squared"
+    assert type(made(settings).loss) is SquaredInUnits
+    replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
+    assert replayed[:3] == eager[:3]
+    assert replayed[3] > 0
 
 
 def test_rows_that_do_not_lie_in_one_run(build: Callable[..., Run]) -> None:

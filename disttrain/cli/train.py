@@ -80,7 +80,7 @@ def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     from disttrain.errors import UsageError
     from disttrain.written import run_at
 
-    if path.suffix.lower() in IMPORTERS:
+    if path.suffix.lower() in IMPORTERS and path.is_file():
         raise UsageError(
             f"{path} is no run file: name the data file in one (`path` in the section [data]), "
             "with the layers of the network; `disttrain prepare` makes data files of tables and "

@@ -227,9 +227,9 @@ def refuse_own_layers(snapshot: Snapshot, source: object, given: Sequence[Layer]
 def refuse_other_loss(snapshot: Snapshot, source: object, kind: str) -> None:
     """Raise CheckpointError where a network was trained with another loss than it would have."""
     before = snapshot.state.get("loss", kind)
-    if before != kind:
+    if before != kind and (kind != "auto" or before not in ("softmax", "squared")):
         raise CheckpointError(
-            f"{source} was trained with the loss {before!r} of a script, and not {kind!r}: name "
+            f"{source} was trained with the loss {before!r}, and not {kind!r}: name "
             "what returns (layers, loss) by --layers MODULE:FUNCTION, or give it in Python by "
             "loss=..."
         )

@@ -27,6 +27,8 @@ layers = [{ units = 8, activation = "relu" }, { units = 3 }]
 [training]
 epochs = 3
 batch_size = 32
+[schedule]
+kind = "step"
 [device]
 kind = "cpu"
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -34,6 +36,8 @@ def test_a_habit_is_answered(words: str, said: str) -> None:
     assert bool(line) == bool(said)
 
 
-def test_data_are_no_run_file() -> None:
+def test_data_are_no_run_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "houses.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match=r"houses\.csv is no run file: name the data file in one"):
         app(["train", "houses.csv"], prog_name="disttrain", standalone_mode=False)

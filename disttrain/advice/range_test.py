@@ -81,7 +81,7 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
     before = [vector.copy() for vector in vectors]
     losses: list[float] = []
     broken = False
-    with within_limits(run.settings, run.comm):
+    with within_limits(run.settings, run.comm, run.threads):
         # One step more, whose loss shows the effect of the last rate.
         for step, rate in enumerate([*rates, low]):
             try:

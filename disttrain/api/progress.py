@@ -86,7 +86,8 @@ class Progress(Callback):
         way = run.work.reducer.way
         self.on_message(
             f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}"
-            + (f", summed by {way}; " if way != "none" else ", ")
+            + (f", summed by {way}" if way != "none" else "")
+            + (", exact mode; " if run.arithmetic else ", fast mode; ")
             + f"global batch {run.work.batches.batch_size}, "
             f"{run.steps_per_epoch} steps an epoch, {training.epochs} epochs"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")

@@ -169,17 +169,20 @@ class Checkpoint(Interval):
 
 
 class Reproducibility(Section):
-    """`fast`: one share a rank; `exact`: the same bits on any number of ranks.
+    """`exact`: the same bits on any number of ranks; `fast`: one share a rank.
+
+    `auto` is exact where that costs nothing to speak of: layers and losses of disttrain's own on a
+    processor, where shared products move less than gradients.
 
     `arithmetic` and `blas_threads` are for exact mode: "auto" shares products over the batch where
     that moves less than the gradients of leaves, and can be had. `audit` says what happens where a
     replica is found to differ from the others: the run stops, or the interval is done again.
     """
 
-    mode: Literal["fast", "exact"] = "fast"
+    mode: Literal["auto", "exact", "fast"] = "auto"
     leaves: Annotated[int, Field(ge=1, le=256)] = 8
     arithmetic: Literal["auto", "leaves", "shared"] = "auto"
-    blas_threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    blas_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     audit: Literal["stop", "redo", "off"] = "stop"
 
 

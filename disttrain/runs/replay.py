@@ -65,7 +65,7 @@ def replay(
     begin, compared, odd = run.state.step, [], ""
     if comm.is_root:
         say(f"replaying from step {begin} on {comm.size} ranks")
-    with within_limits(settings, comm):
+    with within_limits(run.settings, comm, run.threads):
         for number, step in enumerate(steps):
             steps_to(run, step)
             if stretch:
@@ -78,7 +78,7 @@ def replay(
     run.close()
     return {
         "path": str(path), "whole": not odd, "from": begin, "compared": compared,
-        "ranks": comm.size, "mode": settings.reproducibility.mode,
+        "ranks": comm.size, "mode": run.settings.reproducibility.mode,
         "step": compared[-1] if odd else None, "tensor": odd or None,
     }  # fmt: skip
 

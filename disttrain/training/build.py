@@ -20,6 +20,7 @@ from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
+from disttrain.training.exact.threads import steady_threads
 from disttrain.training.fitted import fitted
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics, by_name, refuse_unknown
@@ -56,43 +57,57 @@ def build_run(
     device that is not there (2).
     """
     with within_limits(settings, comm):
-        with comm.together("configuration"):
-            refuse_what_does_not_fit(settings, comm.size)
-        device = choose_together(settings, comm, callbacks)
-        dataset = open_training_data(settings, comm)
-        train = dataset.splits["train"]
-        settings = fitted(settings, dataset)
-        normalization = measure(settings.data.normalize, train.rows, comm)
-        with comm.together("building the network"):
-            if layers is None:
-                layers = list(stacked(settings))
-                refuse_what_memory_cannot_hold(layers, settings, dataset, device, comm)
-            model = build_predictor(
-                settings, comm, normalization, dataset.shape, device, layers, loss,
-                scale_of(settings, dataset, layers[-1], loss),
-                class_weights(settings, dataset, loss is not None),
-            )  # fmt: skip
-            check_fit(model, dataset, own_loss=loss is not None)
-        arithmetic = arithmetic_of(model, dataset, recorded)
-        optimizer = Optimizer(model.network, settings.optimizer)
+        model, dataset = prepared(settings, comm, layers, loss, callbacks)
+        train, optimizer = dataset.splits["train"], Optimizer(model.network, settings.optimizer)
+        sizes = batch_sizes(train.count, model.settings.training.batch_size)
+        arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
+        model.settings = settings = with_mode(model.settings, arithmetic)
+    with within_limits(settings, comm):
+        work, threads = divide(model, train, optimizer, arithmetic), None
+        if arithmetic:
+            threads = steady_threads(model, sizes, work.batches.division, arithmetic)
         return Run(
-            settings, comm, model.network, model.loss, normalization, model.feed,
+            settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
-            work=divide(model, train, optimizer, arithmetic),
+            work=work, threads=threads,
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
             metrics=named_together(metrics, settings, dataset, comm),
         )  # fmt: skip
 
 
-def arithmetic_of(
-    model: Predictor, dataset: Dataset, recorded: Arithmetic | None
-) -> Arithmetic | None:
-    """Return what an exact run computes with, None in fast mode. Collective."""
-    settings, count = model.settings, dataset.splits["train"].count
-    if settings.reproducibility.mode != "exact":
-        return None
-    sizes = batch_sizes(count, settings.training.batch_size)
-    return decide(model, sizes, dataset.classes, dataset.outputs, model.comm, recorded)
+def prepared(
+    settings: Settings,
+    comm: Communicator,
+    layers: Sequence[Layer] | None,
+    loss: Loss | None,
+    callbacks: Sequence[Callback],
+) -> tuple[Predictor, Dataset]:
+    """Return the network with its initial weights, and the data that it fits. Collective."""
+    with comm.together("configuration"):
+        refuse_what_does_not_fit(settings)
+    device = choose_together(settings, comm, callbacks)
+    dataset = open_training_data(settings, comm)
+    settings = fitted(settings, dataset)
+    normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
+    with comm.together("building the network"):
+        if layers is None:
+            layers = list(stacked(settings))
+            refuse_what_memory_cannot_hold(layers, settings, dataset, device, comm)
+        model = build_predictor(
+            settings, comm, normalization, dataset.shape, device, layers, loss,
+            scale_of(settings, dataset, layers[-1], loss),
+            class_weights(settings, dataset, loss is not None),
+        )  # fmt: skip
+        check_fit(model, dataset, own_loss=loss is not None)
+    return model, dataset
+
+
+def with_mode(settings: Settings, arithmetic: Arithmetic | None) -> Settings:
+    """Return the settings with the mode and the arithmetic that "auto" has become."""
+    if settings.reproducibility.mode != "auto":
+        return settings
+    chosen = {"mode": "exact", "arithmetic": arithmetic.kind} if arithmetic else {"mode": "fast"}
+    return settings.replace(reproducibility=chosen)
 
 
 def named_together(

@@ -17,8 +17,14 @@ __all__ = ["as_begun", "fitted"]
 STEPS, LEAST = 64, 16
 # The squared loss of numbers has a curvature that grows with the units of the layer before.
 NUMBERS = 0.1
-# What depends on the data, as section and key.
-KEYS = (("model", "loss"), ("training", "batch_size"), ("schedule", "learning_rate"))
+# What depends on the data, or on the place where the run began, as section and key.
+KEYS = (
+    ("model", "loss"),
+    ("training", "batch_size"),
+    ("schedule", "learning_rate"),
+    ("reproducibility", "mode"),
+    ("reproducibility", "blas_threads"),
+)
 
 
 def fitted(settings: Settings, dataset: Dataset) -> Settings:
@@ -55,9 +61,9 @@ def as_begun(settings: Settings, before: Settings) -> Settings:
     """Return `settings` with what they leave to the data as it was in the run `before`."""
     keys: dict[str, dict[str, Any]] = {}
     for section, key in KEYS:
-        old = getattr(before, section)
-        same_kind = getattr(old, "kind", "") == getattr(getattr(settings, section), "kind", "")
-        left = unstated(settings, section, key) or getattr(settings.model, key, "") == "auto"
+        old, now = getattr(before, section), getattr(settings, section)
+        same_kind = getattr(old, "kind", "") == getattr(now, "kind", "")
+        left = unstated(settings, section, key) or getattr(now, key, "") == "auto"
         if left and same_kind and key in type(old).model_fields:
             keys.setdefault(section, {})[key] = getattr(old, key)
     return settings.replace(**keys) if keys else settings

@@ -15,19 +15,25 @@ __all__ = ["within_limits"]
 
 
 @contextmanager
-def within_limits(settings: Settings, comm: Communicator) -> Iterator[None]:
+def within_limits(
+    settings: Settings, comm: Communicator, threads: int | None = None
+) -> Iterator[None]:
     """Arm the deadline and set the BLAS threads for the body; both are put back afterwards.
 
-    In exact mode the threads are a fixed number, else a share of the host's cores, unless the user
-    has set them. What this process computes besides the run keeps its own.
+    In exact mode there are as many as `threads`, or as the settings state, else 1; in fast mode a
+    share of the host's cores, unless the user has set them. What this process computes besides the
+    run keeps its own.
     """
-    with comm.watch.armed(settings.communication.deadline_seconds), _threads(settings, comm):
+    deadline = settings.communication.deadline_seconds
+    with comm.watch.armed(deadline), _threads(settings, comm, threads):
         yield
 
 
-def _threads(settings: Settings, comm: Communicator) -> threadpool_limits | nullcontext[None]:
+def _threads(
+    settings: Settings, comm: Communicator, threads: int | None
+) -> threadpool_limits | nullcontext[None]:
     if settings.reproducibility.mode == "exact":
-        return threadpool_limits(settings.reproducibility.blas_threads, "blas")
+        return threadpool_limits(threads or settings.reproducibility.blas_threads or 1, "blas")
     if comm.host_size > 1 and threads_are_ours():
         return threadpool_limits(comm.blas_threads, "blas")
     return nullcontext()

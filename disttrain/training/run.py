@@ -37,14 +37,16 @@ class Run(Predictor):
     """A model, the data it is trained on, and how far the training is.
 
     Only `comm` and `work` depend on the ranks. `arithmetic` is that of an exact run, None in fast
-    mode. `best` is rank 0's copy of the best weights: those with the least validation loss, or by
-    what `validation.best` names. `metrics` are a user's own, by name.
+    mode; `threads` are its BLAS threads on this rank. `best` is rank 0's copy of the best weights:
+    those with the least validation loss, or by what `validation.best` names. `metrics` are a user's
+    own, by name.
     """
 
     dataset: Dataset
     optimizer: Optimizer
     work: Work
     arithmetic: Arithmetic | None = None
+    threads: int | None = None
     callbacks: Sequence[Callback] = ()
     metrics: Metrics = field(default_factory=dict)
     preemption: Preemption = field(default_factory=Preemption)
@@ -91,7 +93,7 @@ class Run(Predictor):
 
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
         """Return loss, accuracy and metrics on a split, as `fit` would find them. Collective."""
-        with within_limits(self.settings, self.comm):
+        with within_limits(self.settings, self.comm, self.threads):
             score = super().score(split, phase, everyone)
             if self.metrics:
                 outputs = self.predict_split(split)

@@ -22,14 +22,8 @@ __all__ = ["check_fit", "doubts", "refuse_what_does_not_fit", "refuse_what_memor
 LARGE_FOR_ADAM = 0.01
 
 
-def refuse_what_does_not_fit(settings: Settings, ranks: int) -> None:
-    """Raise RunFileError for settings that can't be trained, or not by so many ranks."""
-    exact, leaves = settings.reproducibility.mode == "exact", settings.reproducibility.leaves
-    if exact and ranks > leaves:
-        raise RunFileError(
-            f"reproducibility.leaves = {leaves}, but there are {ranks} ranks: a step can be shared "
-            f"by at most as many; start {leaves} ranks, or give a new run leaves = {ranks}"
-        )
+def refuse_what_does_not_fit(settings: Settings) -> None:
+    """Raise RunFileError for settings that can't be trained."""
     layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
     if perceptron and (len(layers) > 1 or layers[0].activation != "sign" or layers[0].units != 1):
         raise RunFileError(
@@ -105,7 +99,7 @@ def refuse_what_memory_cannot_hold(
     batch = min(settings.training.batch_size or most, most) // settings.training.accumulate
     share = min(batch, PIECE_ROWS) // comm.size
     # Exact mode tries out a whole block.
-    block = BLOCK_ROWS if settings.reproducibility.mode == "exact" else min(BLOCK_ROWS, most)
+    block = BLOCK_ROWS if settings.reproducibility.mode != "fast" else min(BLOCK_ROWS, most)
     numbers = 3 * count + max(2 * share, block) * outputs
     needed = numbers * np.dtype(settings.model.dtype).itemsize
     ranks = comm.host_size if device.kind == "cpu" else 1

@@ -29,7 +29,7 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     keeper = keeper or KeepNothing()
-    with within_limits(run.settings, run.comm):
+    with within_limits(run.settings, run.comm, run.threads):
         begin(run, keeper)
         while not run.is_over:
             asked = train_stretch(run)

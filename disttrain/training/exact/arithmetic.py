@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from disttrain.arrays.blas import blas
 from disttrain.comm import Communicator
@@ -45,6 +46,10 @@ class Arithmetic:
     blas: str
     probe: str
 
+    def same_bits(self, other: Arithmetic, facts: int) -> bool:
+        """Return True where another machine computes the same, by probe and `facts` of the plan."""
+        return self.probe == other.probe and self.plan[:facts] == other.plan[:facts]
+
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON values."""
         return asdict(self) | {"plan": list(self.plan)}
@@ -59,34 +64,68 @@ class Arithmetic:
 def decide(
     model: Predictor, sizes: Sequence[int], classes: int, outputs: int, comm: Communicator,
     recorded: Arithmetic | None = None,
-) -> Arithmetic:  # fmt: skip
+) -> Arithmetic | None:  # fmt: skip
     """Return the arithmetic for global batches of `sizes` rows: `recorded` if a run goes on.
 
-    Collective. Raises on all ranks: RunFileError where "shared" is asked for and can't be had,
-    UsageError where ranks, or this machine and the one of `recorded`, do not compute the same bits.
+    Collective. None is fast mode: asked for, or by `mode = "auto"` where exact mode costs something
+    or can't be had here. Raises on all ranks: RunFileError where "shared" is asked for and can't be
+    had, or where leaves are fewer than ranks; UsageError where ranks, or this machine and the one
+    of `recorded`, do not compute the same bits.
     """
-    settings = model.settings.reproducibility
-    with comm.together("probing the arithmetic"):
-        kind = kind_of(
-            recorded.kind if recorded else settings.arithmetic, model, sizes, (classes, outputs)
-        )
-        shared, parts = (
-            kind == "shared",
-            leaf_sizes(sizes, settings.leaves, model.settings.training.accumulate),
-        )
-        rows = max(sizes[0] if shared else parts[0], BLOCK_ROWS)
-        probe = Probe(model, rows, classes, outputs)
-        plan = probe.divisible(sizes) if shared else Plan(True, 1, False, ())
-        passes = [*(sizes if shared else ()), *(parts if plan.alone else ())]
-        # After the plan: products are computed in its tiles now, as in training.
-        digest = probe.digest(passes)
-        refuse_unsteady(digest == probe.digest(passes))
-    mine = Arithmetic(kind, settings.leaves, plan, str(blas()), digest)
-    first = comm.share(mine)
+    settings, targets = model.settings.reproducibility, (classes, outputs)
+    auto = settings.mode == "auto" and recorded is None
+    if settings.mode == "fast":
+        return None
+    if auto:
+        with comm.together("choosing the mode"):
+            dear = costs(model, sizes, targets)
+        if dear:
+            return None
+    threads = threadpool_limits(settings.blas_threads or 1, "blas")
+    with comm.together("probing the arithmetic"), threads:
+        kind = kind_of(recorded.kind if recorded else settings.arithmetic, model, sizes, targets)
+        refuse_fewer_leaves(kind, settings.leaves, comm.size)
+        mine, steady = probed(kind, model, sizes, targets)
+        if not auto:
+            refuse_unsteady(steady)
+    everyone = comm.collect((mine, steady))
+    first = everyone[0][0]
+    if auto and not all(there.same_bits(first, 4) and steady for there, steady in everyone):
+        return None
     with comm.together("probing the arithmetic"):
         refuse_other_bits(mine, first, "rank 0", comm)
         refuse_other_bits(mine, recorded or mine, RECORDED, comm)
     return mine
+
+
+def probed(
+    kind: str, model: Predictor, sizes: Sequence[int], targets: tuple[int, int]
+) -> tuple[Arithmetic, bool]:
+    """Return what this rank computes with, and whether it gave the same bits twice."""
+    leaves, accumulate = model.settings.reproducibility.leaves, model.settings.training.accumulate
+    shared, parts = kind == "shared", leaf_sizes(sizes, leaves, accumulate)
+    rows = max(sizes[0] if shared else parts[0], BLOCK_ROWS)
+    probe = Probe(model, rows, *targets)
+    plan = probe.divisible(sizes) if shared else Plan(True, 1, False, ())
+    passes = [*(sizes if shared else ()), *(parts if plan.alone else ())]
+    # After the plan: products are computed in its tiles now, as in training.
+    digest = probe.digest(passes)
+    return Arithmetic(kind, leaves, plan, str(blas()), digest), digest == probe.digest(passes)
+
+
+def costs(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> bool:
+    """Return True where exact mode costs time to speak of, whatever the ranks: by leaves."""
+    asked = model.settings.reproducibility.arithmetic
+    return asked == "leaves" or kind_of("auto", model, sizes, targets) == "leaves"
+
+
+def refuse_fewer_leaves(kind: str, leaves: int, ranks: int) -> None:
+    """Raise RunFileError where ranks would have no leaf. Shared products need no leaf a rank."""
+    if kind == "leaves" and ranks > leaves:
+        raise RunFileError(
+            f"reproducibility.leaves = {leaves}, but there are {ranks} ranks: a step can be shared "
+            f"by at most as many; start {leaves} ranks, or give a new run leaves = {ranks}"
+        )
 
 
 def leaf_sizes(sizes: Sequence[int], leaves: int, accumulate: int = 1) -> list[int]:
@@ -156,8 +195,7 @@ def refuse_other_bits(here: Arithmetic, there: Arithmetic, where: str, comm: Com
     # The grids of gradients change no bits, only which rank computes which rows: so they may differ
     # from those of the run so far, but not between ranks.
     facts = 3 if where == RECORDED else 4
-    same = here.probe == there.probe and here.plan[:facts] == there.plan[:facts]
-    if not same:
+    if not here.same_bits(there, facts):
         raise UsageError(
             f"{comm.host} computes other bits than {where} (BLAS here: {here.blas}; there: "
             f"{there.blas}): exact mode needs processors of one kind and one BLAS; set "

@@ -161,6 +161,7 @@ class Probe:
     def _undivided(self, sizes: Sequence[int], products: Sequence[Product]) -> list[int]:
         """Return the numbers of the products whose rows have other bits when ranks divide them."""
         network, length = self._network, self._network.layout.length
+        leaves = self._model.settings.reproducibility.leaves
         odd = set()
         for rows in sizes:
             full, part = np.zeros(length, network.dtype), np.zeros(length, network.dtype)
@@ -169,7 +170,7 @@ class Probe:
                 a, _, d, _ = self._dense(product, rows)
                 pairs.append((product, d, a))
                 multiply(product, d, a, full, 0, product.units)
-            for size in range(2, self._model.settings.reproducibility.leaves + 1):
+            for size in {*range(2, leaves + 1), max(self._model.comm.size, 2)}:
                 self._model.comm.phase("probing the arithmetic")
                 for begin, end in pairwise(edges(products, length, size)):
                     for number, (product, d, a) in enumerate(pairs):

@@ -23,6 +23,7 @@ KEYS = (
     ("training", "batch_size"),
     ("schedule", "learning_rate"),
     ("reproducibility", "mode"),
+    ("reproducibility", "arithmetic"),
     ("reproducibility", "blas_threads"),
 )
 

@@ -58,7 +58,7 @@ every_epochs = 1
 keep = 3
 
 [reproducibility]
-mode = "fast"
+mode = "auto"
 leaves = 8
 
 [device]

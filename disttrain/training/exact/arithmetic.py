@@ -29,6 +29,8 @@ __all__ = ["Arithmetic", "decide"]
 # `shared` sends the inputs and gradients of every layer for the whole batch; where these are more
 # than so many times the parameters, `leaves` sends less.
 MOST = 4
+# Numbers that take no time to speak of to share, however few the parameters are.
+LITTLE = 1 << 18
 RECORDED = "this run so far"
 
 
@@ -83,7 +85,8 @@ def decide(
             return None
     threads = threadpool_limits(settings.blas_threads or 1, "blas")
     with comm.together("probing the arithmetic"), threads:
-        kind = kind_of(recorded.kind if recorded else settings.arithmetic, model, sizes, targets)
+        asked = recorded.kind if recorded else "shared" if auto else settings.arithmetic
+        kind = kind_of(asked, model, sizes, targets)
         refuse_fewer_leaves(kind, settings.leaves, comm.size)
         mine, steady = probed(kind, model, sizes, targets)
         if not auto:
@@ -114,9 +117,14 @@ def probed(
 
 
 def costs(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> bool:
-    """Return True where exact mode costs time to speak of, whatever the ranks: by leaves."""
-    asked = model.settings.reproducibility.arithmetic
-    return asked == "leaves" or kind_of("auto", model, sizes, targets) == "leaves"
+    """Return True where exact mode costs time to speak of, whatever the ranks.
+
+    That is by leaves, and by shared products that move more than a little.
+    """
+    asked, network = model.settings.reproducibility.arithmetic, model.network
+    if asked == "leaves" or why_not_shared(network, sizes) or not loss_of_each(model, *targets):
+        return True
+    return too_much(network, sizes[0]) and moved(network, sizes[0]) > LITTLE
 
 
 def refuse_fewer_leaves(kind: str, leaves: int, ranks: int) -> None:
@@ -176,9 +184,12 @@ def loss_of_each(model: Predictor, classes: int, outputs: int) -> bool:
 
 def too_much(network: Network, rows: int) -> bool:
     """Return True where sharing a batch would send much more than the gradients are."""
-    products = products_of(network.layout)
-    moved = rows * sum(p.inputs + p.units for p in products)
-    return moved > MOST * network.layout.length
+    return moved(network, rows) > MOST * network.layout.length
+
+
+def moved(network: Network, rows: int) -> int:
+    """Return the numbers of a batch that are shared: inputs and gradients of all layers."""
+    return rows * sum(p.inputs + p.units for p in products_of(network.layout))
 
 
 def refuse_unsteady(steady: bool) -> None:

@@ -342,7 +342,8 @@ def test_networks_of_any_shape(comm, settings, seed):
 
 
 def test_more_ranks_than_leaves_are_refused(comm, settings):
-    few = settings.replace(reproducibility={"leaves": max(comm.size - 1, 1)})
+    leaves = max(comm.size - 1, 1)
+    few = settings.replace(reproducibility={"leaves": leaves, "arithmetic": "leaves"})
     if comm.size == 1:
         disttrain.build(few, comm=comm)
         return
@@ -406,3 +407,31 @@ def test_a_loss_that_returns_only_a_sum_is_for_leaves(comm, settings):
         disttrain.build(asked, comm=comm, loss=Sum())
     auto = disttrain.build(settings, comm=comm, loss=Sum())
     assert auto.arithmetic.kind == "leaves"
+
+
+def auto(settings, **more):
+    """Return the settings with the mode that nobody has stated, but for `more`."""
+    return settings.replace(reproducibility={"mode": "auto", **more})
+
+
+def test_auto_is_exact_on_any_number_of_ranks_also_more_than_leaves(comm, settings):
+    few = auto(settings, leaves=2)
+    mine, run = trained(few, comm)
+    assert (run.settings.reproducibility.mode, run.arithmetic.kind) == ("exact", "shared")
+    assert mine == trained(few, Alone())[0]
+
+
+def test_auto_is_fast_where_exact_would_cost(comm, settings, monkeypatch):
+    assert disttrain.build(auto(settings, arithmetic="leaves"), comm=comm).arithmetic is None
+    # 64 rows of 5 + 3 numbers are more than four times the weights, and here more than a little.
+    monkeypatch.setattr("disttrain.training.exact.arithmetic.LITTLE", 500)
+    wide = auto(settings).replace(model={"layers": [{"units": 3}]}, training={"batch_size": 64})
+    run = disttrain.build(wide, comm=comm)
+    assert (run.arithmetic, run.settings.reproducibility.mode) == (None, "fast")
+
+
+def test_auto_is_fast_where_ranks_compute_other_bits(comm, settings, monkeypatch):
+    if comm.rank == comm.size - 1 and comm.size > 1:
+        monkeypatch.setattr(Probe, "digest", lambda self, passes: "other")
+    run = disttrain.build(auto(settings), comm=comm)
+    assert (run.arithmetic is None) == (comm.size > 1)

@@ -121,8 +121,10 @@ def costs(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> b
 
     That is by leaves, and by shared products that move more than a little.
     """
-    asked, network = model.settings.reproducibility.arithmetic, model.network
-    if asked == "leaves" or why_not_shared(network, sizes) or not loss_of_each(model, *targets):
+    network = model.network
+    if model.settings.reproducibility.arithmetic == "leaves":
+        return True
+    if why_not_shared(model, sizes, targets):
         return True
     return too_much(network, sizes[0]) and moved(network, sizes[0]) > LITTLE
 
@@ -146,22 +148,27 @@ def leaf_sizes(sizes: Sequence[int], leaves: int, accumulate: int = 1) -> list[i
 
 def kind_of(kind: str, model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> str:
     """Return "leaves" or "shared"; raise RunFileError where the one asked for can't be had."""
-    network = model.network
-    reason = why_not_shared(network, sizes)
-    if model.settings.training.accumulate > 1:
-        reason = reason or "training.accumulate cuts the batch into passes"
-    if not reason and not loss_of_each(model, *targets):
-        reason = "the loss must return one number for each sample, not their sum"
+    reason = why_not_shared(model, sizes, targets)
     if kind == "shared" and reason:
         raise RunFileError(
             f'reproducibility.arithmetic = "shared" can\'t be had: {reason}; use "leaves"'
         )
     if kind == "auto":
-        return "leaves" if reason or too_much(network, sizes[0]) else "shared"
+        return "leaves" if reason or too_much(model.network, sizes[0]) else "shared"
     return kind
 
 
-def why_not_shared(network: Network, sizes: Sequence[int]) -> str:
+def why_not_shared(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> str:
+    """Return why the gradients can't be products over the whole batch, or an empty string."""
+    reason = why_not_products(model.network, sizes)
+    if model.settings.training.accumulate > 1:
+        reason = reason or "training.accumulate cuts the batch into passes"
+    if not reason and not loss_of_each(model, *targets):
+        reason = "the loss must return one number for each sample, not their sum"
+    return reason
+
+
+def why_not_products(network: Network, sizes: Sequence[int]) -> str:
     """Return why the gradients can't be products over the whole batch, or an empty string."""
     if network.device.kind != "cpu":
         return "it is for processors, not GPUs"

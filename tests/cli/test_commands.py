@@ -290,7 +290,8 @@ def test_a_run_file_that_is_none(shell, command):
 
 def test_softmax_of_numbers(shell):
     numbers(shell.folder / "blobs.h5")
-    assert 'loss = "squared"' in sentence(shell.run("train", "run.toml", "--output", "out"), 2)
+    softmax = ("train", "run.toml", "--output", "out", "--set", "model.loss=softmax")
+    assert 'loss = "squared"' in sentence(shell.run(*softmax), 2)
 
 
 DATA = {

@@ -62,6 +62,8 @@ class Start:
     def refuse_another(self, source: Path, layers: Sequence[Layer] | None, loss: str) -> None:
         """Raise CheckpointError where the run was trained with other layers, or another loss."""
         if self.snapshot:
+            if loss == "auto" and self.settings:
+                loss = self.settings.model.loss
             refuse_own_layers(self.snapshot, source, layers)
             refuse_other_loss(self.snapshot, source, loss)
 

@@ -129,3 +129,14 @@ def test_what_the_data_chose_is_kept_by_a_resumed_run(
     unstated = two_keys(path, 2, "schedule.kind=constant")
     again = train(unstated, tmp_path / "run", Alone(), resume=True)
     assert again["digest"] == whole["digest"]
+
+
+def test_a_classification_that_states_no_loss_is_resumed(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    path = write_data(train=(x, np.arange(80) % 2))
+    constant = "schedule.kind=constant"
+    train(two_keys(path, 2, constant, "training.epochs=2"), tmp_path / "run", Alone())
+    again = two_keys(path, 2, constant, "training.epochs=4")
+    assert train(again, tmp_path / "run", Alone(), resume=True)["epochs"] == 4

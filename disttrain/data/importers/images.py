@@ -178,7 +178,10 @@ def _list_images(root: Path, classes: list[str]) -> Listing:
                 "put some there or remove the folder"
             )
     if not listing.images:
-        raise DataError(f"{root} holds no folders with images: make one folder per class")
+        raise DataError(
+            f"{root} holds no folders with images: make one folder per class, or say with --labels "
+            "what each image shows"
+        )
     loose = sum(p.suffix.lower() in SUFFIXES and not p.is_dir() for p in root.iterdir())
     if loose:
         listing.others[f"in {root} that lie in no folder of a class"] = loose

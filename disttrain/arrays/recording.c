@@ -419,7 +419,6 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
             double loss = 0;
             for (int64_t l = 0; l < n[0]; l++) loss += header[l];
             if (!isfinite(loss) || header[n[0] + 2] != 0) return at;
-            block->inverse = 1 / header[n[0] + 1];
             break;
         }
         case MOMENTUM: NAMED(update_momentum)(c, block); break;

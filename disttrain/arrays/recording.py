@@ -256,10 +256,7 @@ class Program:
         self._note("end_header", (header,), (place,))
 
     def check(self, header: Array, losses: int) -> None:
-        """End the replay where the sum of these losses is not finite, or a rank has failed.
-
-        Else the block's `inverse` is that of the number of samples.
-        """
+        """End the replay where the sum of these losses is not finite, or a rank has failed."""
         self._note("check", (header,), (losses,))
 
     def wait(self, function: int, state: int) -> int:

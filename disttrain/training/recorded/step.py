@@ -176,7 +176,7 @@ class Recording:
             self._drawn = np.frombuffer(keys, "<u8")
             block.keys = self._drawn.ctypes.data
         self._t, self._rate = step + 1, rate
-        block.rate = rate
+        block.inverse, block.rate = 1.0 / self._rows, rate
         settings = run.settings.optimizer
         if not isinstance(settings, Sgd):
             block.corrected_rate = rate / (1 - settings.beta1**self._t)

@@ -43,6 +43,10 @@ class Notes(ABC):
 
     def __init__(self, program: Program, reducer: Any) -> None:
         self._program, self._reducer = program, reducer
+        kind: Any = type(getattr(reducer, "sum", None))
+        finish = getattr(kind, "finish", None)
+        if finish and finish.__qualname__ != f"{kind.__name__}.finish":
+            raise NotRecordable("somebody replaced the sum over ranks")
         self.stops: dict[int, Stop] = {}
 
     def wait(self, barrier: Any, phase: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["blas_function", "loop_function", "replay_functions"]
+__all__ = ["blas_function", "compiled_form", "loop_function", "replay_functions"]
 
 # Whether the numbers of a BLAS function have 64 bits, by what its name ends with.
 NAMES = {
@@ -47,6 +47,21 @@ def replay_functions() -> Any:
         function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
         function.restype = ctypes.c_int64
     return functions
+
+
+def compiled_form() -> tuple[list[str], list[int]]:
+    """Return the names of the calls that recording.c was built with, and the sizes of its structs.
+
+    An installation that is edited in place keeps its C code until it is installed again.
+    """
+    found = importlib.util.find_spec("disttrain.arrays._kernels")
+    library = ctypes.CDLL(found.origin if found else None)
+    try:
+        names = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "recording_names")))
+        sizes = (ctypes.c_int64 * 2).in_dll(library, "recording_sizes")
+    except ValueError:  # older than these
+        return [], []
+    return names.decode().lower().split(), list(sizes)
 
 
 @functools.cache

@@ -33,12 +33,18 @@ typedef struct {
     uint64_t checksum;
 } Block;
 
-/* The same numbers as in recording.py. */
-enum {
-    GATHER, TAKE_CLASSES, TAKE_NUMBERS, PRODUCT, MATRIX_VECTOR, ACTIVATE, ACTIVATION_GRADIENT,
-    SUM_ROWS, SOFTMAX, SOFTMAX_GRADIENT, SQUARED, SQUARED_GRADIENT, DROPOUT, MULTIPLY, ADD, COPY,
-    ZERO, TALLY_LOSS, TALLY_RIGHT, END_HEADER, CHECK, MOMENTUM, ADAM, COPY_MATRIX, WAIT, PAUSE, SUM_MESSAGES, SUM_HEADERS, ADD_TWO
-};
+/* Python compares these names, and the sizes below, with its own before it records anything. */
+#define CALLS(X)                                                                                   \
+    X(GATHER) X(TAKE_CLASSES) X(TAKE_NUMBERS) X(PRODUCT) X(MATRIX_VECTOR) X(ACTIVATE)              \
+    X(ACTIVATION_GRADIENT) X(SUM_ROWS) X(SOFTMAX) X(SOFTMAX_GRADIENT) X(SQUARED)                   \
+    X(SQUARED_GRADIENT) X(DROPOUT) X(MULTIPLY) X(ADD) X(COPY) X(ZERO) X(TALLY_LOSS)                \
+    X(TALLY_RIGHT) X(END_HEADER) X(CHECK) X(MOMENTUM) X(ADAM) X(COPY_MATRIX) X(WAIT) X(PAUSE)      \
+    X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO)
+#define NUMBER(name) name,
+#define NAME(name) #name " "
+enum { CALLS(NUMBER) };
+const char recording_names[] = CALLS(NAME);
+const int64_t recording_sizes[] = {sizeof(Call), sizeof(Block)};
 enum { IDENTITY, RELU, SIGN, TANH, SIGMOID };
 
 /* As in optimizer.py. */

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.arrays.addresses import blas_function, loop_function, replay_functions
+from disttrain.arrays.addresses import blas_function, compiled_form, loop_function, replay_functions
 
 __all__ = ["ACTIVATIONS", "Block", "NotRecordable", "Program", "why_no_recordings"]
 
 Array = np.ndarray[Any, Any]
 CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)])
-# The same numbers as in recording.c.
+# In the order of recording.c.
 CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
@@ -60,6 +60,8 @@ def why_no_recordings(dtype: str) -> str:
     kind = np.dtype(dtype).char
     if replay_functions() is None:
         return "disttrain was installed without a C compiler"
+    if compiled_form() != (CALLS.split(), [CALL.itemsize, ctypes.sizeof(Block)]):
+        return "disttrain's C code is of another version: install disttrain again"
     if blas_function(("s" if kind == "f" else "d") + "gemm") is None:
         return "the BLAS of numpy was not found"
     if not all(loop_function(name, kind) for name in ("exp", "log", "tanh")):

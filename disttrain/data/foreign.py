@@ -12,17 +12,16 @@ The library itself is trusted: a file that was made to harm it can crash or stop
 from __future__ import annotations
 
 import importlib
-import io
 import math
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
 
 from disttrain.data.format import CLASSES, FORMAT, VERSION
+from disttrain.data.library import Stream, library
 from disttrain.data.record import names_in
 from disttrain.data.stored import Array, Plain, Refused, Source
 
@@ -45,38 +44,6 @@ OTHERS = {
     h5py.h5t.ARRAY: "arrays",
 }  # fmt: skip
 REPACK = "write it again without the filter (`h5repack -f NONE OLD NEW`)"
-
-
-class Stream(io.RawIOBase):
-    """A source as a file object."""
-
-    def __init__(self, source: Source) -> None:
-        self._source, self._place = source, 0
-
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; return it, counted from the beginning."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._source.size}
-        self._place = base[whence] + place
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`; what lies behind the end, where HDF5 looks too, is left as it is."""
-        count = max(0, min(len(buffer), self._source.size - self._place))
-        buffer[:count] = self._source.read(self._place, count)
-        self._place += count
-        return count
-
-
-@contextmanager
-def library() -> Iterator[None]:
-    """Turn what the HDF5 library says into Refused."""
-    try:
-        yield
-    except (Refused, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Refused(f"the HDF5 library says: {reason}") from None
 
 
 class Foreign:

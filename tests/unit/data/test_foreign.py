@@ -15,7 +15,7 @@ import pytest
 
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
-from disttrain.data import foreign, open_dataset, read_facts
+from disttrain.data import foreign, library, open_dataset, read_facts
 from disttrain.data.stored import Plain, Refused
 from disttrain.errors import DataError
 
@@ -198,14 +198,14 @@ def test_other_threads_run_while_a_chunk_is_unpacked(
         while not over.wait(0.001):
             ticked[0] = next(ticks)
 
-    real = foreign.Stream.readinto
+    real = library.Stream.readinto
 
     def readinto(self: Any, buffer: Any) -> int:
         count = real(self, buffer)
         last[0] = ticked[0]
         return count
 
-    monkeypatch.setattr(foreign.Stream, "readinto", readinto)
+    monkeypatch.setattr(library.Stream, "readinto", readinto)
     inputs = read_facts(path).splits["train"].stored_inputs
     thread = threading.Thread(target=tick)
     thread.start()

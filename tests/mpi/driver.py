@@ -61,10 +61,6 @@ def at_step(step: int, how: str) -> None:
     """Fail, or flip a bit of a weight, when the gradients of `step` are to be computed."""
     import numpy as np
 
-    from disttrain.training import trainer
-
-    real = trainer.compute_gradients
-
     def broken(run, at):
         if at == step:
             if how == "flip":
@@ -72,22 +68,31 @@ def at_step(step: int, how: str) -> None:
                 weight.reshape(-1).view(np.uint32)[7] ^= np.uint32(1 << 13)
             else:
                 fail(how)
-        return real(run, at)
 
-    trainer.compute_gradients = broken
+    before_each_step(broken)
+
+
+def before_each_step(action) -> None:
+    """Call `action(run, step)` before the work of each step, eager or recorded."""
+    from disttrain.training import trainer
+    from disttrain.training.recorded.step import Recording
+
+    compute, prepare = trainer.compute_gradients, Recording.prepare
+
+    def eager(run, step):
+        action(run, step)
+        return compute(run, step)
+
+    def recorded(recording, step, rate):
+        action(recording._run, step)
+        return prepare(recording, step, rate)
+
+    trainer.compute_gradients, Recording.prepare = eager, recorded
 
 
 def slow_down(seconds: float) -> None:
     """Have each step take longer, so that a run can be met in the middle of it."""
-    from disttrain.training import trainer
-
-    real = trainer.compute_gradients
-
-    def slow(*arguments):
-        time.sleep(seconds)
-        return real(*arguments)
-
-    trainer.compute_gradients = slow
+    before_each_step(lambda run, step: time.sleep(seconds))
 
 
 def inject(how: str, place: str) -> None:
@@ -115,9 +120,14 @@ def inject(how: str, place: str) -> None:
     if place == "the sum":
         # First of all: it sets what MPI reads when it starts.
         import disttrain.comm.ranks  # noqa: F401
+        from disttrain.comm.gathers.ways import WindowGather
         from disttrain.comm.sums.window import Window
+        from disttrain.training.recorded import Recordings
 
+        # A recorded sum is inside a call into C.
+        Recordings.of = lambda recordings, step: None
         before(Window, "finish", how, STEP)
+        before(WindowGather, "complete", how, STEP)
         return
     owner, name, at = {
         "joining": (world, "_join", 0),

@@ -196,8 +196,10 @@ def existing(out: Path) -> Path:
 
 def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
     """Write the data file and say what is in it."""
+    from disttrain.data.importers import counted_from_zero
     from disttrain.data.writer import write_data_file
 
+    imported = counted_from_zero(imported)
     with _progress_bar() as progress:
         write_data_file(
             out, imported.splits, imported.classes, preparation=imported.preparation,

@@ -76,9 +76,12 @@ class Taught:
     def matched(self, targets: np.ndarray, names: Sequence[str], source: Any) -> np.ndarray:
         """Return the classes `targets` of a file, which calls them `names`, as the network's.
 
-        They are matched by name; by number where the network or the file has no names. Raises
-        DataError for a class that occurs in the file and is none of the network's.
+        They are matched by name; by number where the network or the file has no names. Numbers
+        that are all names of the network's classes, as 1 to 26, are names. Raises DataError for a
+        class that occurs in the file and is none of the network's.
         """
+        if not names and self._are_names(targets):
+            names = [str(number) for number in range(int(targets.max()) + 1)]
         if not names or not (self.names or all(name.isdecimal() for name in names)):
             return targets
         known = {name: number for number, name in enumerate(self.called)}
@@ -92,6 +95,9 @@ class Taught:
                 f"not have: it has {some}; leave these rows out, or train with them"
             )
         return found
+
+    def _are_names(self, targets: np.ndarray) -> bool:
+        return {str(number) for number in np.unique(targets).tolist()} <= set(self.names)
 
     def targets_in(self, dataset: Dataset, targets: np.ndarray) -> np.ndarray:
         """Return targets of a data file in the network's numbering. Raises DataError."""

@@ -7,12 +7,14 @@ checked, and knows nothing of the data file that the writer makes of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from disttrain.data.format import Array, Splits
 from disttrain.data.preparation import Preparation
 
-__all__ = ["Imported"]
+__all__ = ["Imported", "counted_from_zero"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,25 @@ class Imported:
     notes: Sequence[str] = ()
     preparation: Preparation | None = None
     weights: Mapping[str, Array] = field(default_factory=dict)
+
+
+def counted_from_zero(imported: Imported) -> Imported:
+    """Return `imported` with classes 0..K-1 where its labels are 1..K: these become their names.
+
+    Else a network would have a unit for a class 0 that no row is of.
+    """
+    labels = {name: targets for name, (_, targets) in imported.splits.items()}
+    if imported.classes is not None or any(t.dtype.kind != "i" for t in labels.values()):
+        return imported
+    found = np.unique(next(iter(labels.values())))
+    count = len(found)
+    if count < 2 or not np.array_equal(found, np.arange(1, count + 1)):
+        return imported
+    if any(t.min() < 1 or t.max() > count for t in labels.values()):
+        return imported
+    return replace(
+        imported,
+        splits={name: (inputs, targets - 1) for name, (inputs, targets) in imported.splits.items()},
+        classes=[str(number) for number in found.tolist()],
+        notes=[*imported.notes, f"the labels count from 1: 1 to {count} are the names of classes"],
+    )

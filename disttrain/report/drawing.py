@@ -16,7 +16,7 @@ from disttrain.checkpoint import find
 from disttrain.comm.alone import Alone
 from disttrain.data import Normalization, read_facts
 from disttrain.errors import UsageError
-from disttrain.model import Layer, Loss
+from disttrain.model import Layer, Loss, Squared
 from disttrain.report.figure import BAD, GOOD, INK, blank, plain, save
 from disttrain.runs.trained import load_trained
 from disttrain.training.predictor import Predictor, build_predictor
@@ -85,7 +85,8 @@ def _initial(file: Path) -> Predictor:
     facts = read_facts(settings.data.path, (settings.data.inputs, settings.data.targets))
     inputs = math.prod(facts.shape)
     identity = Normalization("none", 1.0, np.zeros(inputs), np.ones(inputs))
-    return build_predictor(settings, Alone(), identity, facts.shape)
+    # The loss is not drawn; "auto" has not become one yet.
+    return build_predictor(settings, Alone(), identity, facts.shape, loss=Squared())
 
 
 def draw(

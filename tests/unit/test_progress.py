@@ -15,7 +15,7 @@ def test_a_long_interval_without_a_terminal_is_not_silent(
     clock = [100.0]
     monkeypatch.setattr(progress, "time", Made(monotonic=lambda: clock[0]))
     shown = progress.Progress(Path("out"), as_json=False)
-    state = Made(samples=640, seconds=2.0, loss=320.0, correct=480.0)
+    state = Made(samples=640, weight=640.0, seconds=2.0, loss=320.0, correct=480.0)
     run: Any = Made(
         state=state, epoch=0.25, total_steps=2000, loss_unit=1.0, dataset=Made(classes=3),
         settings=Made(training=Made(epochs=20)),

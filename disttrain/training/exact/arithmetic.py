@@ -119,10 +119,11 @@ def probed(
 def costs(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> bool:
     """Return True where exact mode costs time to speak of, whatever the ranks.
 
-    That is by leaves, and by shared products that move more than a little.
+    That is by leaves, and by shared products that move more than a little. A way to sum gradients
+    that is asked for is fast mode's.
     """
-    network = model.network
-    if model.settings.reproducibility.arithmetic == "leaves":
+    network, settings = model.network, model.settings
+    if settings.reproducibility.arithmetic == "leaves" or settings.communication.sum != "auto":
         return True
     if why_not_shared(model, sizes, targets):
         return True

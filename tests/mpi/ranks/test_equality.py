@@ -30,6 +30,8 @@ batch_size = 32
 [optimizer]
 form = "nesterov"
 weight_decay = 1e-3
+[reproducibility]
+mode = "fast"
 """
 RELATIVE = 1e-6
 

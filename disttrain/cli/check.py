@@ -164,7 +164,8 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     for name, rows in facts["samples"].items():
         say(f"  {name + ' samples':20}{rows:,}")
     say(f"  inputs          {in_words(tuple(facts['shape']))} a sample ({facts['input_dtype']})")
-    say(f"  targets         {facts['classes'] or 'no'} classes")
+    fitted = "numbers to be fitted, one for each unit of the last layer"
+    say(f"  targets         {facts['classes'] or ''}{' classes' if facts['classes'] else fitted}")
     say(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
         f"global batch {facts['batch_size']}"

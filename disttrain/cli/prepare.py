@@ -256,7 +256,8 @@ def _sentence(facts: dict[str, Any]) -> str:
     rows = ", ".join(f"{split} {count} rows" for split, count in facts["rows"].items())
     shape = " x ".join(str(size) for size in facts["input_shape"])
     if facts["task"] == "regression":
-        targets = f"{facts['outputs']} regression targets of {facts['target_dtype']}"
+        count = facts["outputs"]
+        targets = f"{count} number{'s' * (count > 1)} to be fitted, {facts['target_dtype']}"
     else:
         targets = f"{facts['outputs']} classes"
     if facts["classes"]:

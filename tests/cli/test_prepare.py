@@ -79,8 +79,8 @@ def test_regression_and_several_targets(table, out):
     result = run("csv", table, out, "--target", "b", "--regression")
     assert "column 'label' gives 2 inputs" in result.stdout
     table.write_text("a,b,c\n1,2,3\n4,5,6\n")
-    assert "2 regression targets of float32" in run("csv", table, out, "--target", "b,c").stdout
-    assert "1 regression targets" in run("csv", table, out, "--regression").stdout
+    assert "2 numbers to be fitted, float32" in run("csv", table, out, "--target", "b,c").stdout
+    assert "1 number to be fitted" in run("csv", table, out, "--regression").stdout
 
 
 def test_mnist_and_idx_give_the_same_file(out, tmp_path):
@@ -221,7 +221,7 @@ def test_a_changed_small_set_ends_with_3_and_leaves_nothing(table, out):
         ("blobs --classes 5", "train 400 rows; inputs 2 float32; 5 classes"),
         ("line --margin 0.3", "train 200 rows; inputs 2 float32; 2 classes"),
         ("fish --test-fraction 0.25", "train 300 rows, test 100 rows; inputs 2 float32; 2 classes"),
-        ("curve --test-fraction 0.1", "test 20 rows; inputs 1 float32; 1 regression targets"),
+        ("curve --test-fraction 0.1", "test 20 rows; inputs 1 float32; 1 number to be fitted"),
         ("curve --function x**2 --low 0 --high 9 --noise 1", "train 200 rows; inputs 1 float32"),
     ],
 )

@@ -23,6 +23,9 @@ CLASSES_BELOW = 10_000
 FEW_CLASSES, ROWS_OF_CLASS, ROWS_OF_CODE = 10, 5, 10
 """Whole numbers are classes where there are so few, or so many rows of each."""
 
+YEARS = 1500, 2200
+"""Whole numbers of this range are years, unless there are few of them."""
+
 UNIQUE = 10
 """A text of which there are more than that, all different, tells nothing."""
 
@@ -181,10 +184,12 @@ def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tupl
         names = sorted({class_of(text) for text in counts}, key=float)
         each = found.rows / len(names)
         small = values.min() >= 0 and values.max() < CLASSES_BELOW
-        if not (each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW) and not (
-            small and (each >= ROWS_OF_CLASS or len(names) <= FEW_CLASSES)
-        ):
-            notes.append(f"the target has {len(names)} different numbers: a regression")
+        years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
+        coded = each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW
+        few = small and (each >= ROWS_OF_CLASS or len(names) <= FEW_CLASSES)
+        if years or not (coded or few):
+            kind = "years" if years else "numbers"
+            notes.append(f"the target has {len(names)} different {kind}: a regression")
             return ()
     rare = [text for text in sorted(counts) if counts[text] < RARE]
     if rare:

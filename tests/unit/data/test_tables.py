@@ -185,6 +185,17 @@ def test_class_codes_of_any_kind_train_as_many_classes(table, codes, want):
     assert want[targets[0]] == str(codes[0]).removesuffix(".0")
 
 
+@pytest.mark.parametrize(("years", "classes"), [(30, 0), (5, 5)])
+def test_a_last_column_of_years_is_a_quantity_unless_there_are_few(table, years, classes):
+    rows = "".join(f"{n},{1990 + n % years}\n" for n in range(40 * years))
+    imported = import_table(table("a,year\n" + rows))
+    targets = imported.splits["train"][1]
+    assert len(imported.classes or ()) == classes
+    assert (targets.dtype.kind == "f") == (classes == 0)
+    if not classes:
+        assert f"the target has {years} different years: a regression" in imported.notes
+
+
 def test_whole_numbers_of_which_each_is_rare_are_a_regression_and_that_is_said(table):
     lines = "".join(f"{i},{i * 3}\n" for i in range(200))
     imported = import_table(table(f"a,label\n{lines}"))

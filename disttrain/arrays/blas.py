@@ -21,9 +21,13 @@ class Blas(NamedTuple):
     kernel: str = ""
     threads: int = 1
 
+    @property
+    def kernels(self) -> str:
+        """Name, version and kernels, without the threads."""
+        return " ".join(filter(None, (self.name, self.version, self.kernel)))
+
     def __str__(self) -> str:
-        words = " ".join(filter(None, (self.name, self.version, self.kernel)))
-        return "unknown" if self == Blas() else f"{words}, {self.threads} threads"
+        return "unknown" if self == Blas() else f"{self.kernels}, {self.threads} threads"
 
 
 def blas() -> Blas:

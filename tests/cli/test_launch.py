@@ -114,7 +114,8 @@ def test_a_script_of_ones_own(shell, words):
 def test_any_program_has_the_code_that_it_has(shell):
     result = shell.run("launch", "-n", 2, "--", "sh", "-c", "echo $OMPI_COMM_WORLD_RANK; exit 9")
     assert result.returncode == 9
-    assert {"0", "1"} >= set(result.stdout.split()) >= {"0"}
+    # The first that ends may take the other with it before that has printed.
+    assert set(result.stdout.split()) in ({"0"}, {"1"}, {"0", "1"})
 
 
 def test_a_program_that_loses_a_rank_is_started_again(shell):

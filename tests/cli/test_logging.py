@@ -85,7 +85,7 @@ def test_verbose_says_what_each_rank_does(shell):
     assert result.returncode == 0
     host = os.uname().nodename
     for rank in range(RANKS):
-        assert f"rank {rank} ({host}): ready: device cpu, sum window" in result.stderr
+        assert f"rank {rank} ({host}): ready: device cpu, sum products" in result.stderr
     assert f"rank 0 ({host}): saved: step 5, " in result.stderr
     assert all(line.startswith("rank ") for line in result.stderr.splitlines())
     assert "completed after 3 epochs" in result.stdout

@@ -90,6 +90,19 @@ def before_each_step(action) -> None:
     trainer.compute_gradients, Recording.prepare = eager, recorded
 
 
+def in_training(owner: object, name: str, how: str, at: int = 0) -> None:
+    """As `before`, counted from the beginning of the training: the probe computes too."""
+    from disttrain.training import trainer
+
+    begin = trainer.begin
+
+    def begun(*arguments):
+        before(owner, name, how, at)
+        return begin(*arguments)
+
+    trainer.begin = begun
+
+
 def slow_down(seconds: float) -> None:
     """Have each step take longer, so that a run can be met in the middle of it."""
     before_each_step(lambda run, step: time.sleep(seconds))
@@ -103,19 +116,24 @@ def inject(how: str, place: str) -> None:
     from disttrain.data import Batches, dataset
     from disttrain.model import Network
     from disttrain.runs import folder
+    from disttrain.training import trainer
     from disttrain.training.optimizer import Optimizer
 
     if place.startswith("step "):
         at_step(int(place.removeprefix("step ")), how)
         return
     if place == "backward":
-        forward = Network.forward
+        forward, begin = Network.forward, trainer.begin
 
         def half(self, inputs, pass_):
             outputs, _ = forward(self, inputs, pass_)
             return outputs, lambda *_: fail(how)
 
-        Network.forward = half
+        def begun(*arguments):
+            Network.forward = half
+            return begin(*arguments)
+
+        trainer.begin = begun
         return
     if place == "the sum":
         # First of all: it sets what MPI reads when it starts.
@@ -143,7 +161,7 @@ def inject(how: str, place: str) -> None:
         "callback in a step": (Progress, "on_step", STEP),
         "callback at end": (Progress, "on_end", 0),
     }[place]
-    before(owner, name, how, at)
+    (in_training if owner is Network else before)(owner, name, how, at)
 
 
 def main() -> None:

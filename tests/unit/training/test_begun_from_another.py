@@ -64,6 +64,7 @@ def test_rates_and_frozen_layers_are_pytorchs_groups(build: Build, optimizer: st
         "model.layers=[{units=6, activation='tanh', rate=0.1}, {units=5, activation='tanh', "
         "frozen=true}, {units=3, rate=2.0}]",
         f"optimizer.kind={optimizer}", "optimizer.clip_norm=0.5", "model.dtype=float64",
+        "reproducibility.mode=fast",
     )  # fmt: skip
     start = run.network.tensors(run.network.values.copy())
     theirs = {n: torch.tensor(t.copy(), requires_grad="dense2" not in n) for n, t in start.items()}

@@ -51,9 +51,13 @@ PICTURE_LIMIT = 250_000
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d*)?([eE][-+]?\d+)?|\b(nan|inf)\b")
 
 
+# Which units are silent, and so how many, is another list on another processor.
+LIST = re.compile(r"#(, #)+")
+
+
 def masked(line: str, exact: bool = False) -> str:
-    """Return the line with `#` for each number, unless `exact`, and single spaces."""
-    return " ".join((line if exact else NUMBER.sub("#", line)).split())
+    """Return the line with `#` for each number or list of them, unless `exact`; single spaces."""
+    return " ".join((line if exact else LIST.sub("#", NUMBER.sub("#", line))).split())
 
 
 def aligned(

@@ -137,7 +137,7 @@ def test_what_a_command_printed_is_kept_and_shown_where_it_fails(tmp_path: Path)
 
 
 def test_numbers_and_spaces_do_not_count() -> None:
-    assert builder.masked("loss 0.0650  rate 1e-05, -3 of 1,000") == "loss # rate #, # of #"
+    assert builder.masked("loss 0.0650  rate 1e-05, -3 of 1,000") == "loss # rate # of #"
     assert builder.masked("loss nan") == builder.masked("loss inf") == "loss #"
     assert builder.masked("f = 13.0", exact=True) == "f = 13.0"
     assert builder.masked("loss falls") != builder.masked("loss rises")

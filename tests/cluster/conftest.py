@@ -24,6 +24,8 @@ dtype = "float64"
 [training]
 epochs = 60
 batch_size = 32
+[schedule]
+kind = "step"
 [communication]
 deadline_seconds = 5
 [device]

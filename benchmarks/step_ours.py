@@ -22,6 +22,7 @@ prepare_blas()
 import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_info  # noqa: E402
 
+from disttrain.bench.step import products  # noqa: E402
 from disttrain.data.writer import write_data_file  # noqa: E402
 from disttrain.training.integrity.chain import record  # noqa: E402
 from disttrain.training.trainer import train_step  # noqa: E402
@@ -75,26 +76,12 @@ def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Cal
 
 
 def floor_loop(widths: list[int], rows: int) -> Callable[[int], None]:
-    """Return a function that does the sgemm calls of so many steps, and nothing else.
-
-    The same shapes and memory layouts as the step, each product on what the one before it wrote;
-    every array is there before.
-    """
-    draw = np.random.default_rng(1).standard_normal
-    hidden = [draw((rows, n), "f4") for n in widths]
-    deltas = [draw((rows, n), "f4") for n in widths]
-    pairs = list(zip(widths[1:], widths[:-1], strict=True))
-    weights = [draw((n, m), "f4") / np.float32(m**0.5) for n, m in pairs]
-    gradients = [np.empty((n, m), "f4") for n, m in pairs]
+    """Return a function that does the sgemm calls of so many steps, and nothing else."""
+    step = products(widths, rows, "float32")
 
     def loop(steps: int) -> None:
         for _ in range(steps):
-            for n, weight in enumerate(weights):
-                np.dot(hidden[n], weight.T, out=hidden[n + 1])
-            for n in reversed(range(len(weights))):
-                np.dot(deltas[n + 1].T, hidden[n], out=gradients[n])
-                if n:
-                    np.dot(deltas[n + 1], weights[n], out=deltas[n])
+            step()
 
     return loop
 

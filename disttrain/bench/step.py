@@ -20,7 +20,7 @@ from disttrain.model.products import products_of
 from disttrain.training import Run, build_run
 from disttrain.training.trainer import train_step
 
-__all__ = ["StepTimes", "compute_times", "example", "measure"]
+__all__ = ["StepTimes", "compute_times", "example", "measure", "products"]
 
 ROUNDS, TURN = 15, 0.04
 QUICK = 4, 0.004
@@ -70,8 +70,8 @@ def measure(settings: Settings, comm: Communicator, quick: bool = False) -> Step
     share = max(1, rows // comm.size)
     alone = ready(of_rows(settings, share), Alone())
     ways = {"step": loop(run), "compute": loop(alone)}
-    if products := products_of_share(alone, share):
-        ways["floor"] = products
+    if floor := products_of_share(alone, share):
+        ways["floor"] = floor
     each = in_turns(comm, ways, *(QUICK if quick else (ROUNDS, TURN)))
     times = StepTimes(
         comm.size, len(comm.hosts), rows, run.work.reducer.way,
@@ -134,13 +134,20 @@ def products_of_share(run: Run, rows: int) -> Callable[[], None] | None:
     pairs = [(p.units, p.inputs) for p in reversed(products_of(run.network.layout))]
     if any(units != inputs for (units, _), (_, inputs) in pairwise(pairs)):
         return None
-    dtype = np.dtype(run.settings.model.dtype)
-    draw = np.random.default_rng(1).standard_normal
+    return products([pairs[0][1], *(n for n, _ in pairs)], rows, run.settings.model.dtype)
+
+
+def products(widths: Sequence[int], rows: int, kind: str) -> Callable[[], None]:
+    """Return a function that does the matrix products of a step through layers of `widths`.
+
+    Each product is on what the one before it wrote; every array is there before.
+    """
+    dtype, draw = np.dtype(kind), np.random.default_rng(1).standard_normal
+    pairs = [(n, m) for m, n in pairwise(widths)]
 
     def _noise(*shape: int) -> np.ndarray[Any, Any]:
         return draw(shape).astype(dtype)
 
-    widths = [pairs[0][1], *(units for units, _ in pairs)]
     hidden, deltas = ([_noise(rows, n) for n in widths] for _ in range(2))
     weights = [_noise(n, m) / dtype.type(m**0.5) for n, m in pairs]
     gradients = [_noise(n, m) for n, m in pairs]

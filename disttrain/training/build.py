@@ -65,7 +65,7 @@ def build_run(
     with within_limits(settings, comm):
         work, threads = divide(model, train, optimizer, arithmetic), None
         if arithmetic:
-            threads = steady_threads(model, sizes, work.batches.division, arithmetic)
+            threads = steady_threads(model, sizes, dataset, work.batches.division, arithmetic)
         return Run(
             settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,

@@ -21,7 +21,7 @@ from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
-__all__ = ["Probe", "synthetic"]
+__all__ = ["Probe", "operands", "synthetic"]
 
 # Matrix products are made of tiles: OpenBLAS's kernels for AVX2 treat 12 rows of a result alike and
 # the rest in another way, so that only divisions at multiples of 12 rows give the same bits; those
@@ -39,6 +39,14 @@ def synthetic(model: Predictor, rows: int, classes: int, outputs: int) -> tuple[
     if classes:
         return inputs, device.put(draw.integers(0, classes, rows))
     return inputs, device.put(draw.random((rows, outputs), dtype))
+
+
+def operands(product: Product, rows: int, dtype: str) -> tuple[Array, Array, Array]:
+    """Return inputs, weight and gradients of a layer for so many rows, the same on every rank."""
+    draw = generator(1, "dense probe", product.layer, rows)
+    shapes = (rows, product.inputs), (product.units, product.inputs), (rows, product.units)
+    x, w, dy = (draw.standard_normal(shape, np.float32).astype(dtype) for shape in shapes)
+    return x, w, dy
 
 
 class Probe:
@@ -104,16 +112,7 @@ class Probe:
         The zeros in a network's activations (ReLU) could hide a difference in rounding that other
         weights would show.
         """
-        dtype = np.dtype(self._network.dtype)
-        draw = generator(1, "dense probe", product.layer, rows)
-        x, w, dy = (
-            draw.standard_normal(shape, np.float32).astype(dtype)
-            for shape in (
-                (rows, product.inputs),
-                (product.units, product.inputs),
-                (rows, product.units),
-            )
-        )
+        x, w, dy = operands(product, rows, self._network.dtype)
         return x, w, dy, self._rows_of(x, w, dy)
 
     def _rows_of(self, x: Array, w: Array, dy: Array) -> Array:

@@ -2,69 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from disttrain.arrays import Array, generator
-from disttrain.data import Division
+from disttrain.arrays import Array
+from disttrain.data import Dataset, Division, Piece
+from disttrain.model import Dense, Dropout
 from disttrain.model.passes import times
-from disttrain.model.products import multiply, products_of
+from disttrain.model.products import edges, multiply, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.exact.probe import operands
 from disttrain.training.predictor import Predictor
 
 __all__ = ["steady_threads"]
 
 
 def steady_threads(
-    model: Predictor, sizes: Sequence[int], division: Division, arithmetic: Arithmetic
+    model: Predictor,
+    sizes: Sequence[int],
+    dataset: Dataset,
+    division: Division,
+    arithmetic: Arithmetic,
 ) -> int:
     """Return the BLAS threads of this rank: all that it has, or 1 where they give other bits.
 
-    Every product of a step and of a block of the validation is computed with one thread and with
-    all, on random numbers. `reproducibility.blas_threads` is taken as it is stated.
+    Every product of this rank's part of a step, and of a block of validation or test rows, is
+    computed with one thread and with all, on random numbers. `reproducibility.blas_threads` is
+    taken as it is stated. What a layer of a user's own multiplies is unknown: then it is 1.
     """
     stated, most = model.settings.reproducibility.blas_threads, model.comm.blas_threads
-    if stated is not None or most == 1 or model.network.device.kind != "cpu":
+    built_in = all(type(layer) in (Dense, Dropout) for layer in model.network.layers)
+    if stated is not None or most == 1 or model.network.device.kind != "cpu" or not built_in:
         return stated or 1
-    pieces = {(p.low, p.high, rows) for rows in sizes for p in division.parts(rows)}
+    pieces = [piece for rows in sizes for piece in division.parts(rows)]
+    blocks = {min(split.count, BLOCK_ROWS) for split in dataset.splits.values()}
+    blocks |= {split.count % BLOCK_ROWS for split in dataset.splits.values()} - {0}
     model.comm.phase("probing the arithmetic")
     with threadpool_limits(1, "blas"):
-        alone = products(model, pieces, arithmetic)
+        alone = list(products(model, pieces, blocks, arithmetic))
     with threadpool_limits(most, "blas"):
-        together = products(model, pieces, arithmetic)
-    same = all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+        together = products(model, pieces, blocks, arithmetic)
+        same = all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
     return most if same else 1
 
 
 def products(
-    model: Predictor, pieces: set[tuple[int, int, int]], arithmetic: Arithmetic
-) -> list[Array]:
-    """Return the products of a step's pieces and of a block: layer by layer, on random numbers."""
-    found, dtype = [], np.dtype(model.network.dtype)
-    tile, shared = arithmetic.plan.tile, arithmetic.kind == "shared"
-    for product in products_of(model.network.layout, arithmetic.plan.grids if shared else ()):
-        for low, high, rows in sorted(pieces | {(0, BLOCK_ROWS, BLOCK_ROWS)}):
-            draw = generator(1, "threads", product.layer, rows)
-            x, w, dy = (
-                draw.standard_normal(shape, np.float32).astype(dtype)
-                for shape in (
-                    (rows, product.inputs),
-                    (product.units, product.inputs),
-                    (rows, product.units),
-                )
-            )
-            part = slice(low, high)
-            found += [
-                times(np.dot, x[part], w.T, np.empty((high - low, len(w)), dtype), tile),
-                times(np.dot, dy[part], w, np.empty((high - low, x.shape[1]), dtype), tile),
-                np.dot(dy[part].T, x[part]),
-            ]
+    model: Predictor, pieces: Sequence[Piece], blocks: Iterable[int], arithmetic: Arithmetic
+) -> Iterator[Array]:
+    """Yield the products of this rank's pieces of a step and of blocks of rows, layer by layer."""
+    layout, comm, dtype = model.network.layout, model.comm, model.network.dtype
+    plan, shared = arithmetic.plan, arithmetic.kind == "shared"
+    layers = products_of(layout, plan.grids if shared else ())
+    cuts = edges(layers, layout.length, comm.size)
+    vector = np.zeros(layout.length, dtype)
+    for product in layers:
+        for rows in sorted(blocks):
+            x, w, _ = operands(product, rows, dtype)
+            yield np.dot(x, w.T)
+        for piece in pieces:
+            x, w, dy = operands(product, piece.rows, dtype)
+            part = slice(piece.low, piece.high)
+            yield times(np.dot, x[part], w.T, np.empty((len(x[part]), len(w)), dtype), plan.tile)
+            yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile)
             if shared:
-                # The last rank's rows, as of any division: the whole is divided by the threads.
-                flat = np.empty(product.low + w.size, dtype)
-                multiply(product, dy, x, flat, 0, product.units)
-                found.append(flat[product.low :])
-    return found
+                multiply(
+                    product, dy, x, vector, *product.rows(cuts[comm.rank], cuts[comm.rank + 1])
+                )
+                yield vector.copy()
+            else:
+                yield np.dot(dy[part].T, x[part])

@@ -8,6 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from disttrain.comm.alone import Alone
+from disttrain.model import Context, Dense, Layer, Parameter
 from disttrain.training import Run, fit
 from disttrain.training.exact import threads
 
@@ -60,3 +61,41 @@ def test_the_digest_is_that_of_one_thread(
     fit(one)
     fit(two)
     assert one.digest() == two.digest()
+
+
+class Gain(Layer):
+    """A layer of a user's own, whose parameter is no matrix and has no bias."""
+
+    kind = "gain"
+
+    def parameters(self, shape: tuple[int, ...]) -> dict[str, Parameter]:
+        return {"gain": Parameter(shape, initial=1.0)}
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        def backward(dy: Any) -> Any:
+            ctx.gradients["gain"][:] = (dy * x).sum(axis=0)
+            return dy * ctx.values["gain"]
+
+        return x * ctx.values["gain"], backward
+
+
+@pytest.mark.usefixtures("cores")
+def test_a_layer_of_ones_own_gets_one_thread(build: Build) -> None:
+    run = build("reproducibility.mode=exact", layers=[Dense(8, "tanh"), Gain(), Dense(3)])
+    assert run.threads == 1
+    fit(run)
+
+
+@pytest.mark.usefixtures("cores")
+def test_blocks_and_this_ranks_own_rows_are_compared(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    real = threads.products
+    monkeypatch.setattr(threads, "products", lambda *given: seen.append(given) or real(*given))
+    run = build("reproducibility.mode=exact")
+    _, pieces, blocks, _ = seen[0]
+    assert blocks == {split.count for split in run.dataset.splits.values()}
+    assert {piece.rows for piece in pieces} == {
+        run.work.batches.rows(step) for step in range(run.steps_per_epoch)
+    }

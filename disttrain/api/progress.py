@@ -24,6 +24,7 @@ __all__ = ["Progress", "Warnings", "default"]
 
 # Without a terminal: seconds until the first line inside an interval, and between two of them.
 FIRST, AGAIN = 10.0, 60.0
+OF_AVERAGE = ("average_loss", "average_accuracy")
 
 
 class Warnings(Callback):
@@ -123,6 +124,8 @@ class Progress(Callback):
                     f"{name} loss {loss:.4f}"
                     + (f" accuracy {accuracy:.4f}" if accuracy is not None else "")
                 )
+        average = {n: x for n, x in report.metrics.items() if n in OF_AVERAGE}
+        parts += [measures(average)[2:]] if average else []
         parts.append(f"rate {report.learning_rate:.4g}")
         parts.append(f"{report.samples_per_second:,.0f} samples/s")
         per_step = report.seconds / max(run.state.step - self._last(run), 1)
@@ -154,15 +157,10 @@ class Progress(Callback):
         words.append(f"{summary['wall_seconds']:.1f} s")
         words.append(f"{summary['samples_per_second']:,.0f} samples/s")
         self.on_message(", ".join(words))
-        for split in ("validation", "test"):
-            score = summary[split]
-            if score:
-                accuracy = score["accuracy"]
-                self.on_message(
-                    f"{split + ':':12}loss {score['loss']:.4f}"
-                    + (f", accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
-                    + measures({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
-                )
+        for of, scores in (("", summary), ("average, ", summary.get("average", {}))):
+            for split in ("validation", "test"):
+                if score := scores.get(split):
+                    self.on_message(f"{of + split + ': ':12}{_of_score(score)}")
         for line in self._silent.values():
             self.on_message(f"{'silent:':12}{line}")
         for line in summary["diagnosis"]:
@@ -173,6 +171,14 @@ class Progress(Callback):
             curves = "curves.png" if (folder / "curves.png").exists() else "metrics.jsonl"
             self.on_message(f"{'curves:':12}{folder / curves}")
             self.on_message(f"{'summary:':12}{folder / 'summary.json'}")
+
+
+def _of_score(score: dict[str, Any]) -> str:
+    """Return a score of `summary.json` as part of a line."""
+    loss, accuracy = score["loss"], score["accuracy"]
+    also = measures({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
+    right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f} %"
+    return f"loss {loss:.4f}{right}{also}"
 
 
 def default(folder: Path | None) -> Callback | None:

@@ -14,7 +14,15 @@ import numpy as np
 
 from disttrain.arrays import cpu_kernels
 
-__all__ = ["activate", "activation_gradient", "adam", "gather", "momentum", "square_sums"]
+__all__ = [
+    "activate",
+    "activation_gradient",
+    "adam",
+    "average",
+    "gather",
+    "momentum",
+    "square_sums",
+]
 
 Array = np.ndarray
 NUMBERS = {"f": ("f4", ctypes.c_float), "d": ("f8", ctypes.c_double)}
@@ -39,6 +47,7 @@ def _load(path: str | None = None) -> dict[tuple[str, str], Any]:
             **{f"momentum_{form}": [size] + [pointer] * 3 + [number] * 4 for form in FORMS},
             "square_sums": [size] + [pointer] * 2,
             "adam": [size] + [pointer] * 4 + [number] * 10,
+            "average": [size] + [pointer] * 2 + [number],
         }
         for name, arguments in shapes.items():
             function = library[f"{name}_{suffix}"]
@@ -124,6 +133,11 @@ def adam(
         beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon,
     )  # fmt: skip
     return bits
+
+
+def average(a: Array, w: Array, part: float) -> None:
+    """Move flat `a` towards `w`, as `cpu_kernels.average` does."""
+    _functions["average", w.dtype.char](len(w), _at(a), _at(w), part)
 
 
 def square_sums(x: Array) -> Array:

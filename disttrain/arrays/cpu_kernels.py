@@ -17,6 +17,7 @@ __all__ = [
     "activate",
     "activation_gradient",
     "adam",
+    "average",
     "gather",
     "momentum",
     "square_sums",
@@ -197,6 +198,17 @@ def adam(
         np.multiply(wc, keep, out=wc)
         np.subtract(wc, s, out=wc)
     return bits % (1 << 8 * whole.itemsize)
+
+
+def average(a: Array, w: Array, part: float) -> None:
+    """Move flat `a` towards `w`: `a = a + (w - a) part`."""
+    step, _ = _scratch(w.dtype)
+    for low in range(0, len(w), CHUNK):
+        wc, ac = w[low : low + CHUNK], a[low : low + CHUNK]
+        s = step[: len(wc)]
+        np.subtract(wc, ac, out=s)
+        np.multiply(s, part, out=s)
+        np.add(ac, s, out=ac)
 
 
 def square_sums(x: Array) -> Array:

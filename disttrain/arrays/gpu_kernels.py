@@ -11,7 +11,7 @@ import cupy
 
 from disttrain.arrays.cpu_kernels import SLOPED
 
-__all__ = ["activate", "activation_gradient", "adam", "momentum", "square_sums"]
+__all__ = ["activate", "activation_gradient", "adam", "average", "momentum", "square_sums"]
 
 Array = Any
 
@@ -86,6 +86,7 @@ _adam = cupy.ElementwiseKernel(
     "adam",
 )
 
+_average = cupy.ElementwiseKernel("T w, T part", "T a", "a += (w - a) * part", "average")
 _square_sum = cupy.ReductionKernel(
     "T x", "float64 y", "(double)x * (double)x", "a + b", "y = a", "0", "square_sum"
 )
@@ -127,6 +128,11 @@ def adam(
     """
     _adam(g, inverse, decay, keep, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon, w, m, v)
     return 0
+
+
+def average(a: Array, w: Array, part: float) -> None:
+    """Move flat `a` towards `w`: `a = a + (w - a) part`."""
+    _average(w, part, a)
 
 
 def square_sums(x: Array) -> Array:

@@ -111,6 +111,10 @@
         return (U)(of_w + of_m + of_v);                                                            \
     }                                                                                              \
                                                                                                    \
+    KERNEL void average_##NAME(ptrdiff_t n, T *restrict a, const T *restrict w, T part) {          \
+        for (ptrdiff_t i = 0; i < n; i++) a[i] = a[i] + (w[i] - a[i]) * part;                      \
+    }                                                                                              \
+                                                                                                   \
     /* Write the sum of squares of each BLOCK of x; element i of a block goes to lane i % LANES. */\
     KERNEL void square_sums_##NAME(ptrdiff_t n, const T *restrict x, double *restrict out) {       \
         for (; n > 0; n -= BLOCK, x += BLOCK) {                                                    \

@@ -119,6 +119,7 @@ def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
         normalization=_checked(normalization, state.get("data", {}).get("inputs")),
         state=state,
         progress=progress,
+        average=_tensors(arrays, "average", names) if _has(arrays, "average") else {},
     )
     if arrays:
         raise ValueError(f"it holds {next(iter(arrays))!r:.40} too")
@@ -139,6 +140,10 @@ def _text(arrays: dict[str, np.ndarray], name: str) -> bytes:
     if array.dtype.kind != "S" or array.shape:
         raise ValueError(f"{name} is not a text")
     return bytes(array[()])
+
+
+def _has(arrays: dict[str, np.ndarray], group: str) -> bool:
+    return any(path.startswith(f"{group}/") for path in arrays)
 
 
 def _tensors(

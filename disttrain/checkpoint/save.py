@@ -55,7 +55,8 @@ def contents_of(snapshot: Snapshot) -> tuple[Arrays, Attributes]:
         "normalization": {},
     }
     arrays: Arrays = {}
-    for group, tensors in {"parameters": snapshot.parameters, **snapshot.slots}.items():
+    groups = {"parameters": snapshot.parameters, **snapshot.slots, "average": snapshot.average}
+    for group, tensors in groups.items():
         arrays |= {f"{group}/{name}": tensor for name, tensor in tensors.items()}
     for key, value in snapshot.normalization.items():
         if isinstance(value, np.ndarray):

@@ -20,7 +20,8 @@ class Snapshot:
     """The whole state of a run after `step` updates.
 
     `parameters` maps "layer/parameter" to host arrays, in layer order, and `slots` the name of each
-    state vector of the optimizer to the same; `run_file` is the resolved run file (TOML);
+    state vector of the optimizer to the same; `average` is the running average of the parameters,
+    empty where none is kept; `run_file` is the resolved run file (TOML);
     `normalization` holds `kind`, `divisor`, `mean`, `deviation`; `progress` is how far the run is,
     `state` other facts as JSON values: about the data, the loss, the arithmetic.
     """
@@ -33,6 +34,7 @@ class Snapshot:
     normalization: dict[str, Any]
     state: dict[str, Any] = field(default_factory=dict)
     progress: State = field(default_factory=State)
+    average: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

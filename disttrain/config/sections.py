@@ -11,6 +11,7 @@ from disttrain.config.kinds import Adam, Cosine, Optimizer, Schedule, Sgd
 from disttrain.config.section import (
     Count,
     Finite,
+    Fraction,
     NotNegative,
     Part,
     PositiveFloat,
@@ -91,12 +92,14 @@ class Model(Section):
     """The network, its loss and the type of its numbers.
 
     `loss = "auto"` is "softmax" for classes and "squared" for numbers to be fitted. `from` is a run
-    folder or a checkpoint with weights to begin with.
+    folder or a checkpoint with weights to begin with. With `average` a running average of the
+    parameters is kept beside them, of this decay.
     """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000, strict=False)]
     from_: Text | None = Field(default=None, alias="from")
     input_dropout: Part = 0.0
+    average: Fraction | None = None
     loss: Literal["auto", "softmax", "squared", "perceptron"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
 

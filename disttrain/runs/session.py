@@ -153,15 +153,10 @@ def _tell_the_end(run: Run, summary: dict[str, Any]) -> None:
 def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str, Any]:
     """Score the best weights, write the summary and return it. Collective."""
     run.use_best()
-    scores = {}
-    for name in ("validation", "test"):
-        if name in run.dataset.splits:
-            score = run.score(run.dataset.splits[name], f"scoring the {name} split")
-            if not math.isfinite(score.loss):
-                raise diverged(
-                    run, f"the {name} loss of the best weights is {score.loss}", run.state.step
-                )
-            scores[name] = score.facts()
+    scores: dict[str, Any] = _scores(run, "best weights")
+    if run.optimizer.average:
+        with run.optimizer.average.in_place():
+            scores["average"] = _scores(run, "running average")
     status = "stopped-early" if run.state.stopped_early else "completed"
     summary = summarize(run, run.comm, begin, status, digest) | scores
     with run.comm.together("saving"):
@@ -169,6 +164,18 @@ def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str,
             summary["diagnosis"] = _diagnosis(run)
             folder.end(summary)
     return run.comm.share(summary)
+
+
+def _scores(run: Run, of: str) -> dict[str, Any]:
+    """Return the score of each split that was held out, by name. Collective."""
+    scores: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        if name in run.dataset.splits:
+            score = run.score(run.dataset.splits[name], f"scoring the {name} split")
+            if not math.isfinite(score.loss):
+                raise diverged(run, f"the {name} loss of the {of} is {score.loss}", run.state.step)
+            scores[name] = score.facts()
+    return scores
 
 
 def _diagnosis(run: Run) -> list[str]:

@@ -58,7 +58,8 @@ def build_run(
     """
     with within_limits(settings, comm):
         model, dataset = prepared(settings, comm, layers, loss, callbacks)
-        train, optimizer = dataset.splits["train"], Optimizer(model.network, settings.optimizer)
+        train = dataset.splits["train"]
+        optimizer = Optimizer(model.network, settings.optimizer, settings.model.average)
         sizes = batch_sizes(train.count, model.settings.training.batch_size)
         arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
         model.settings = settings = with_mode(model.settings, arithmetic)

@@ -12,6 +12,7 @@ from disttrain.arrays import Array
 from disttrain.config import Optimizer as Settings
 from disttrain.errors import CheckpointError
 from disttrain.model import Network
+from disttrain.training.average import Average
 from disttrain.training.rules import rule_of
 
 __all__ = ["Optimizer"]
@@ -24,7 +25,8 @@ class Optimizer:
     """Updates a network's flat vector of parameters from the summed gradients, by a rule.
 
     `slots` holds the state vectors of the rule by name, in the order of names, flat as the
-    parameters; `vectors` holds the same behind `weights`: all that an update changes.
+    parameters; `vectors` holds the same behind `weights`, and the running `average` where there is
+    one (of the decay `average`): all that an update changes.
     λ (weight decay) exempts biases.
 
     With `clip_norm` c the mean gradient `g = sum/count` of a step, of all parameters, biases too,
@@ -39,13 +41,16 @@ class Optimizer:
     0). It shows a bit that flipped between two updates, even if rounding hides it in the weights.
     """
 
-    def __init__(self, network: Network, settings: Settings) -> None:
+    def __init__(self, network: Network, settings: Settings, average: float | None = None) -> None:
         self._network, self._settings, self._rule = network, settings, rule_of(settings)
         device, length = network.device, network.layout.length
         self.slots: dict[str, Array] = {
             name: device.put(np.zeros(length, network.dtype)) for name in self._rule.slots
         }
         self.vectors: dict[str, Array] = {"weights": network.values, **self.slots}
+        self.average = None if average is None else Average(network, average)
+        if self.average:
+            self.vectors["average"] = self.average.vector
         self.checksum_read = 0
         self.regions = list(regions_of(network, settings.weight_decay))
 

@@ -101,6 +101,23 @@ class Run(Predictor):
                 score.metrics = {**score.metrics, **own}
             return score
 
+    def validate(self) -> Score | None:
+        """Return the score of the validation split, None where there is none. Collective.
+
+        Where a running average is kept its numbers stand among the metrics, as in `average_loss`.
+        """
+        split = self.dataset.splits.get("validation")
+        if split is None:
+            return None
+        everyone = self.settings.validation.on == "all"
+        score = self.score(split, "validation", everyone)
+        if self.optimizer.average:
+            with self.optimizer.average.in_place():
+                other = self.score(split, "validation of the average", everyone).facts()
+            own = {f"average_{name}": x for name, x in other.items() if x is not None}
+            score.metrics = {**score.metrics, **own}
+        return score
+
     def rates(self, first: int, end: int) -> list[float]:
         """Return the learning rates of steps `first..end-1`, computed on rank 0. Collective."""
         rates = None
@@ -145,6 +162,7 @@ class Run(Predictor):
             run_file=to_toml(self.settings),
             parameters=self.network.tensors(self.network.values),
             slots=self.optimizer.tensors(),
+            average=self.optimizer.average.tensors() if self.optimizer.average else {},
             normalization=self.normalization.facts(),
             state={
                 "data": facts,
@@ -181,6 +199,8 @@ class Run(Predictor):
             if comm.is_root and snapshot is not None:
                 network.load(snapshot.parameters, network.values)
                 self.optimizer.load(snapshot.slots)
+                if self.optimizer.average:
+                    self.optimizer.average.load(snapshot.average)
                 self.state = snapshot.progress
                 self.state.reconsider(self.settings.validation.patience)
                 if best is not None:

@@ -126,6 +126,8 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         with np.errstate(over="ignore", invalid="ignore"):
             divisor = run.work.batches.divisor(step)
             run.optimizer.step(run.work.reducer.totals, rate, divisor, step + 1)
+    if run.optimizer.average:
+        run.optimizer.average.follow(step + 1)
     run.work.ledger.end_step()
     return totals
 
@@ -204,10 +206,7 @@ def diverged(run: Run, what: str, step: int) -> Divergence:
 def close_interval(run: Run, keeper: Keeper) -> bool:
     """Validate, report, decide about stopping early; return True where this is the best so far."""
     state, comm, settings = run.state, run.comm, run.settings
-    score = None
-    if "validation" in run.dataset.splits:
-        everyone = settings.validation.on == "all"
-        score = run.score(run.dataset.splits["validation"], "validation", everyone)
+    score = run.validate()
     report = Report(
         step=state.step,
         epoch=run.epoch,

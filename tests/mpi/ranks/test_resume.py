@@ -51,9 +51,17 @@ WAYS = {
         "optimizer": {"kind": "adam"},
         "schedule": {"learning_rate": 0.01},
     },
+    # Its checksums are in the chain of digests.
+    "average": {
+        "reproducibility": {"mode": "exact", "arithmetic": "shared"},
+        "model": {"average": 0.7},
+    },
 }
 # Where a run is stopped for the first time.
-AFTER = {"fast": (2, 5), "leaves": (1, 3, 4), "shared": range(1, STEPS - 1), "adam": (1, 4)}
+AFTER = {
+    "fast": (2, 5), "leaves": (1, 3, 4), "shared": range(1, STEPS - 1), "adam": (1, 4),
+    "average": (1, 4),
+}  # fmt: skip
 CLOCK = ("seconds", "samples_per_second")
 
 
@@ -157,7 +165,7 @@ def test_after_every_step_on_other_ranks(comm, jobs, settings, together_path, wh
                         assert timeless(found)[1:] == timeless(whole[way][step])[1:]
 
 
-@pytest.mark.parametrize("way", ["leaves", "shared", "adam"])
+@pytest.mark.parametrize("way", ["leaves", "shared", "adam", "average"])
 def test_a_checkpoint_knows_no_rank(comm, settings, together_path, whole, way):
     made = settings.replace(**WAYS[way], checkpoint={"every_steps": 1})
     folder = together_path / f"many-{way}"

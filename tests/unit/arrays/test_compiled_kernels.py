@@ -101,6 +101,21 @@ def test_update(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 1000, (1 << 15) + 5])
+def test_average(random: np.random.Generator, dtype: str, length: int) -> None:
+    start = random.standard_normal((2, length)).astype(dtype)
+    found = []
+    for kernels in (cpu_kernels, compiled):
+        a, w = (part.copy() for part in start)
+        for part in (1.0, 0.37, 1e-3):
+            kernels.average(a, w, part)
+        found.append((a, w))
+    assert all(map(same_bits, *found))
+    assert same_bits(found[0][1], start[1]), "the weights are left as they are"
+    np.testing.assert_allclose(found[0][0], start[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("decay", "keep"), [(0.0, 1.0), (1e-3, 1.0), (0.0, 0.999)])
 @pytest.mark.parametrize("length", [0, 1, 1000, (1 << 15) + 5])
 def test_adam(

@@ -32,6 +32,14 @@ Accept = Annotated[
     bool, typer.Option("--accept-changes", help="Resume although the result will be another one.")
 ]
 
+Inject = Annotated[
+    list[str],
+    typer.Option(
+        "--inject", metavar="FAULT",
+        help="Break one rank on purpose, as in kill:rank=2,step=50 (see docs/faults.md).",
+    ),
+]  # fmt: skip
+
 
 def command(
     run_file: Run,
@@ -41,6 +49,7 @@ def command(
     overwrite: Overwrite = False,
     accept_changes: Accept = False,
     layers: Layers = None,
+    inject: Inject = [],  # noqa: B006 - as above
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -51,10 +60,12 @@ def command(
     from disttrain.comm import connect
     from disttrain.runs import train
     from disttrain.training import Callback
+    from disttrain.training.injection import Injection, parse_fault
 
     comm = connect()
     with comm.together("configuration"):
         listen(quiet, verbose)
+        injection = Injection([parse_fault(text) for text in inject], comm)
         run_file, resumed = _named(run_file, resume)
         settings, own = config.read(run_file, set_), own_layers(layers)
         settings = settings.replace(model=own.tables) if own.tables else settings
@@ -69,7 +80,7 @@ def command(
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
         accept_changes=accept_changes, layers=own.layers, loss=own.loss, callbacks=callbacks,
-        preemption=ASKED,
+        preemption=ASKED, injection=injection,
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})

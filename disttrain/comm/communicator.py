@@ -180,9 +180,9 @@ class Communicator(ABC):
         that was left by KeyboardInterrupt, SystemExit or GeneratorExit raises that again.
         """
         self.refuse_inside()
-        self.phase(phase)
         error: BaseException | None = None
         try:
+            self.phase(phase)
             yield
         except BaseException as caught:
             error = caught

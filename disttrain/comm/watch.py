@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -66,6 +66,8 @@ class Watch:
         self._phase, self._since = "starting", time.monotonic()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        # Called with each phase that begins; for faults that are injected.
+        self.entered: Callable[[str], None] | None = None
         self.enter("starting")
 
     @property
@@ -84,6 +86,8 @@ class Watch:
         self._row_since[0] = now
         if self._above is not None:
             self._above.enter(phase)
+        if self.entered is not None:
+            self.entered(phase)
 
     def arm(self, seconds: float) -> None:
         """Enforce a deadline of `seconds` for every phase from now on; 0: none."""

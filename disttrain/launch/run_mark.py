@@ -102,6 +102,7 @@ def _run_folder(arguments: Sequence[str]) -> Path | None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--output", "-o", type=Path)
     parser.add_argument("--layers")
+    parser.add_argument("--inject", action="append")
     parser.add_argument("run_file", nargs="?")
     for flag in ("--resume", "--overwrite", "--json"):
         parser.add_argument(flag, action="store_true")

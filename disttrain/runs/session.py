@@ -27,6 +27,7 @@ from disttrain.runs.resumption import Start, look_back
 from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
+from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics
 from disttrain.training.run import Run
@@ -48,6 +49,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     metrics: Metrics | Sequence[Metric] = (),
     preemption: Preemption | None = None,
+    injection: Injection | None = None,
 ) -> dict[str, Any]:
     """Train `settings` in the run folder `output` and return its summary. Collective.
 
@@ -64,13 +66,14 @@ def train(
             if comm.is_root and resume:
                 start = look_back(folder, settings, say, accept_changes, warn)
                 start.refuse_another(output, layers, loss.kind if loss else settings.model.loss)
-        done, recorded = comm.share((start.done, start.arithmetic))
-        settings = comm.share(start.settings or settings)
+        found = start.done, start.arithmetic, start.settings or settings
+        done, recorded, settings = comm.share(found)
         if done:
             say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
         build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
-                        preemption=preemption, metrics=metrics, recorded=recorded)  # fmt: skip
+                        preemption=preemption, metrics=metrics, recorded=recorded,
+                        injection=injection)  # fmt: skip
         restore = partial(_begin, folder=folder, start=start, accept=accept_changes, warn=warn)
         with chronicled(folder, comm, chronicle.early):
             run, summary = _to_the_end(settings, folder, comm, build, restore)

@@ -22,6 +22,7 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
 from disttrain.training.exact.threads import steady_threads
 from disttrain.training.fitted import fitted
+from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics, by_name, refuse_unknown
 from disttrain.training.optimizer import Optimizer
@@ -48,6 +49,7 @@ def build_run(
     preemption: Preemption | None = None,
     metrics: Metrics | Sequence[Metric] = (),
     recorded: Arithmetic | None = None,
+    injection: Injection | None = None,
 ) -> Run:
     """Return a run that is ready for its first step. Collective.
 
@@ -72,7 +74,7 @@ def build_run(
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
             work=work, threads=threads,
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
-            metrics=named_together(metrics, settings, dataset, comm),
+            metrics=named_together(metrics, settings, dataset, comm), injection=injection,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import Score
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.initial import begin_from
+from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metrics, measured
 from disttrain.training.optimizer import Optimizer
@@ -52,6 +53,7 @@ class Run(Predictor):
     preemption: Preemption = field(default_factory=Preemption)
     state: State = field(default_factory=State)
     best: np.ndarray | None = None
+    injection: Injection | None = None
 
     def __repr__(self) -> str:
         return (

@@ -101,6 +101,8 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     comm, error, recording = run.comm, None, run.recordings.of(step)
     try:
         call_back(run, step)
+        if run.injection:
+            run.injection.at_step(run, step)
         run.work.ledger.begin_step()
         comm.phase("reading a batch")
         if recording:

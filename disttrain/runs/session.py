@@ -56,9 +56,9 @@ def train(
     With `resume` it goes on from the newest whole checkpoint there, with `accept_changes` also to
     another result. Raises what `fit` raises, after the summary says so and the state is saved.
     """
-    chronicle, start = Chronicle(), Start()
+    chronicle, start, folder = Chronicle(), Start(), RunFolder(output)
     callbacks = [chronicle, *callbacks] if comm.is_root else []
-    folder, say, warn = RunFolder(output), teller(callbacks), teller(callbacks, grave=True)
+    say, warn = teller(callbacks), teller(callbacks, grave=True)
     try:
         with comm.together("opening the run folder"):
             if comm.is_root:
@@ -66,11 +66,10 @@ def train(
             if comm.is_root and resume:
                 start = look_back(folder, settings, say, accept_changes, warn)
                 start.refuse_another(output, layers, loss.kind if loss else settings.model.loss)
-        found = start.done, start.arithmetic, start.settings or settings
-        done, recorded, settings = comm.share(found)
+        settings = start.settings or settings
+        done, recorded, settings = comm.share((start.done, start.arithmetic, settings))
         if done:
-            say(f"the run in {output} is finished ({done['status']}): nothing to do")
-            return done
+            return _say_done(done, output, say)
         build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
                         preemption=preemption, metrics=metrics, recorded=recorded,
                         injection=injection)  # fmt: skip
@@ -79,9 +78,14 @@ def train(
             run, summary = _to_the_end(settings, folder, comm, build, restore)
             with contextlib.closing(run):
                 _tell_the_end(run, summary)
-        return summary
+            return summary
     finally:
         _stop(folder, callbacks)
+
+
+def _say_done(done: dict[str, Any], output: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    say(f"the run in {output} is finished ({done['status']}): nothing to do")
+    return done
 
 
 def _stop(folder: RunFolder, callbacks: Sequence[Callback]) -> None:

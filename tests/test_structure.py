@@ -23,6 +23,7 @@ FLOORS = {
     "cli": 8,
     "api": 7,
     "report": 7,
+    "selection": 7,
     "launch": 7,
     "bench": 7,
     "runs": 6,

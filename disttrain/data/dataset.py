@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ class Split:
 class Dataset:
     """The splits of a data file; `classes` is 0 where targets are numbers to be fitted.
 
-    `numbers` are the rows of the file that the samples of each split are.
+    `numbers` are the rows of the file that the samples of each split are. One that is `lent` is
+    closed by its owner, and by nobody else.
     """
 
     file: DataFile
@@ -55,9 +56,16 @@ class Dataset:
     class_names: tuple[str, ...]
     streamed: bool
     numbers: dict[str, np.ndarray]
+    lent: bool = False
+
+    def lend(self) -> Dataset:
+        """Return the same data for a run that does not own them, also in a group of the ranks."""
+        return replace(self, lent=True)
 
     def close(self, comm: Communicator) -> None:
         """Give shared memory back; the rows can't be used any more. Collective."""
+        if self.lent:
+            return
         for split in self.splits.values():
             split.rows.close(comm)
 

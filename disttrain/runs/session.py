@@ -17,6 +17,7 @@ from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
 from disttrain.comm import Communicator
 from disttrain.config import Settings
+from disttrain.data import Dataset
 from disttrain.errors import CheckpointError, failure_noted, raised_everywhere, sentence_of
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
@@ -41,20 +42,20 @@ def train(
     output: Path,
     comm: Communicator,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
-    accept_changes: bool = False,
+    resume: bool = False, overwrite: bool = False, accept_changes: bool = False,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
     metrics: Metrics | Sequence[Metric] = (),
     preemption: Preemption | None = None,
     injection: Injection | None = None,
-) -> dict[str, Any]:
+    dataset: Dataset | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train `settings` in the run folder `output` and return its summary. Collective.
 
     With `resume` it goes on from the newest whole checkpoint there, with `accept_changes` also to
-    another result. Raises what `fit` raises, after the summary says so and the state is saved.
+    another result. `dataset` are the data of the settings where they are open already. Raises what
+    `fit` raises, after the summary says so and the state is saved.
     """
     chronicle, start, folder = Chronicle(), Start(), RunFolder(output)
     callbacks = [chronicle, *callbacks] if comm.is_root else []
@@ -72,7 +73,7 @@ def train(
             return _say_done(done, output, say)
         build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
                         preemption=preemption, metrics=metrics, recorded=recorded,
-                        injection=injection)  # fmt: skip
+                        injection=injection, dataset=dataset)  # fmt: skip
         restore = partial(_begin, folder=folder, start=start, accept=accept_changes, warn=warn)
         with chronicled(folder, comm, chronicle.early):
             run, summary = _to_the_end(settings, folder, comm, build, restore)

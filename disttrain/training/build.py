@@ -36,7 +36,7 @@ from disttrain.training.suitability import (
 from disttrain.training.weighing import class_weights
 from disttrain.training.work import divide
 
-__all__ = ["build_run"]
+__all__ = ["build_run", "open_training_data"]
 
 
 def build_run(
@@ -50,16 +50,18 @@ def build_run(
     metrics: Metrics | Sequence[Metric] = (),
     recorded: Arithmetic | None = None,
     injection: Injection | None = None,
+    dataset: Dataset | None = None,
 ) -> Run:
     """Return a run that is ready for its first step. Collective.
 
     `layers` and `loss` replace those that the settings name; `metrics` are functions of all
-    predictions and targets of a split; `recorded` is the arithmetic of an exact run that goes on.
+    predictions and targets of a split; `recorded` is the arithmetic of an exact run that goes on;
+    `dataset` are data that are open already, instead of those that the settings name.
     Raises on all ranks for data that can't be used (code 3), a network that does not fit them or a
     device that is not there (2).
     """
     with within_limits(settings, comm):
-        model, dataset = prepared(settings, comm, layers, loss, callbacks)
+        model, dataset = prepared(settings, comm, layers, loss, callbacks, dataset)
         train = dataset.splits["train"]
         optimizer = Optimizer(model.network, settings.optimizer, settings.model.average)
         sizes = batch_sizes(train.count, model.settings.training.batch_size)
@@ -84,12 +86,13 @@ def prepared(
     layers: Sequence[Layer] | None,
     loss: Loss | None,
     callbacks: Sequence[Callback],
+    dataset: Dataset | None = None,
 ) -> tuple[Predictor, Dataset]:
     """Return the network with its initial weights, and the data that it fits. Collective."""
     with comm.together("configuration"):
         refuse_what_does_not_fit(settings)
     device = choose_together(settings, comm, callbacks)
-    dataset = open_training_data(settings, comm)
+    dataset = dataset or open_training_data(settings, comm)
     settings = fitted(settings, dataset)
     normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
     with comm.together("building the network"):

@@ -1,0 +1,1 @@
+"""Choosing models: candidates trained by groups of ranks, searches, cross-validation."""

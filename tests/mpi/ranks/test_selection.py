@@ -1,0 +1,116 @@
+"""Candidates trained by groups of ranks: the same results on any number of ranks."""
+
+import pytest
+
+import disttrain
+from disttrain.comm.alone import Alone
+from disttrain.errors import DataError, RankFailure
+from disttrain.selection.training import Job, train_in_groups
+from disttrain.selection.turns import Turns
+from disttrain.training.build import open_training_data
+from tests.cli.shell import blobs
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def settings(made):
+    return disttrain.parse(f"""
+        [data]
+        path = "{made("selection.h5", blobs, 160, validation=40)}"
+        [model]
+        layers = [{{ units = 6, activation = "relu" }}, {{ units = 3 }}]
+        [training]
+        epochs = 3
+        batch_size = 30
+        [device]
+        kind = "cpu"
+    """)
+
+
+@pytest.fixture
+def folder(comm, tmp_path):
+    return tmp_path.__class__(comm.share(str(tmp_path)))
+
+
+def jobs_in(folder, settings, until=None):
+    # The last rate is too large for finite numbers.
+    rates = [0.01, 0.1, 0.3, 0.5, 1e30]
+    return [
+        Job(number, settings.replace(schedule={"learning_rate": rate}), folder / str(number), until)
+        for number, rate in enumerate(rates)
+    ]
+
+
+def test_runs_in_groups_have_the_digests_of_one_rank_and_are_not_trained_twice(
+    comm, settings, folder
+):
+    told = []
+    data = open_training_data(settings, comm)
+    jobs = jobs_in(folder / "all", settings)
+    ended = train_in_groups(comm, jobs, folder, dataset=data, tell=told.append)
+    again = train_in_groups(comm, jobs[:4], folder, ranks_each=2, dataset=data)
+    data.close(comm)
+    mine = folder / f"of{comm.rank}"
+    alone = train_in_groups(Alone(), jobs_in(mine, settings), mine)
+    assert [one.number for one in ended] == [0, 1, 2, 3, 4]
+    assert [one.exit_code for one in ended] == [0, 0, 0, 0, 4]
+    assert "learning_rate" in ended[4].failure
+    assert ended[4].value is None
+    for one, other, second in zip(ended[:4], alone[:4], again, strict=True):
+        assert one.value["digest"] == other.value["digest"]
+        assert one.value["validation"] == other.value["validation"]
+        # The summary of before, with its times: nothing was trained.
+        assert second.value == one.value
+    if comm.is_root:
+        assert sorted(one.number for one in told) == [0, 1, 2, 3, 4]
+
+
+def test_a_run_pauses_at_an_epoch_and_goes_on_to_the_same_digest(comm, settings, folder):
+    jobs = jobs_in(folder / "rungs", settings, until=1)[:3]
+    paused = train_in_groups(comm, jobs, folder)
+    assert [one.value["status"] for one in paused] == ["paused"] * 3
+    assert [one.value["epochs"] for one in paused] == [1.0] * 3
+    assert all(one.value["validation"]["loss"] > 0 for one in paused)
+    # Called again, as after a kill, it stands where it stood.
+    assert train_in_groups(comm, jobs, folder)[1].value == paused[1].value
+    whole = train_in_groups(comm, jobs_in(folder / "rungs", settings, until=3)[:3], folder)
+    straight = train_in_groups(comm, jobs_in(folder / "straight", settings)[:3], folder)
+    for one, other in zip(whole, straight, strict=True):
+        assert one.value["status"] == "completed"
+        assert one.value["digest"] == other.value["digest"]
+
+
+def test_jobs_are_taken_once_and_those_that_fail_do_not_end_the_others(comm, folder):
+    def work(group, number):
+        with group.together("a job"):
+            if number % 3 == 2:
+                raise ValueError(f"job {number}")
+        return {"square": number**2, "ranks": group.size}
+
+    for ranks_each in (1, 2, 9):
+        ended = Turns(comm, folder).take(range(7), work, ranks_each=ranks_each)
+        assert [one.number for one in ended] == list(range(7))
+        for one in ended:
+            if one.number % 3 == 2:
+                assert f"job {one.number}" in one.failure
+            else:
+                assert one.value["square"] == one.number**2
+                assert one.value["ranks"] == min(ranks_each, comm.size)
+    # Two jobs share all ranks where they may.
+    ended = Turns(comm, folder).take([0, 1], work, widen=True)
+    sizes = {comm.size // 2, -(-comm.size // 2)} if comm.size > 1 else {1}
+    assert {one.value["ranks"] for one in ended} <= sizes
+
+
+def test_what_is_no_fault_of_a_job_ends_all(comm, folder):
+    def work(group, number):
+        with group.together("a job"):
+            if number == 1:
+                raise DataError("the file is gone")
+        return {}
+
+    with pytest.raises((DataError, RankFailure)) as caught:
+        Turns(comm, folder).take(range(20), work)
+    assert caught.value.exit_code == 3
+    assert "the file is gone" in str(caught.value)

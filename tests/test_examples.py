@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import disttrain
 from disttrain.data.writer import write_data_file
 from disttrain.launch import find_launcher
 
@@ -67,3 +73,39 @@ def test_use_a_model(digits: Path, tmp_path: Path) -> None:
         said = run(*command, cwd=tmp_path)
         assert float(said.split("test accuracy ")[1].split()[0]) > 0.9
         assert said.count("looks most like class") == 1
+
+
+def test_serve_answers_with_an_exported_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(60, 3)), np.where(random.random(60) < 0.5, "no", "yes")
+    disttrain.train(disttrain.Data(x, y), tmp_path / "run", layers=[2], epochs=1)
+    run(sys.executable, "-m", "disttrain", "export", "run", "m.onnx", cwd=tmp_path)
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, EXAMPLES / "serve.py", "m.onnx", str(port)],
+                              cwd=tmp_path, stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def asked(text: bytes) -> bytes:
+        for _ in range(200):
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}", text, 20) as answer:
+                    return bytes(answer.read())
+            except urllib.error.HTTPError as error:
+                return error.read()
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("the server does not answer")
+
+    try:
+        found = json.loads(asked(json.dumps(x[:5].tolist()).encode()))
+        want = disttrain.load(tmp_path / "run").predict(x[:5])
+        assert want is not None
+        np.testing.assert_allclose(found["outputs"], want, atol=1e-6)
+        assert found["classes"] == [["no", "yes"][n] for n in want.argmax(1)]
+        assert "error" in json.loads(asked(b"[[1]]"))
+    finally:
+        server.kill()
+        server.wait()

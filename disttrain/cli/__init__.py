@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from disttrain.cli import (
+    adopt,
     bench,
     check,
     compare,
@@ -21,6 +22,7 @@ from disttrain.cli import (
     draw,
     env,
     evaluate,
+    export,
     inspect,
     launch,
     plot,
@@ -96,6 +98,8 @@ app.command("verify")(verify.command)
 app.command("compare")(compare.command)
 app.command("plot")(plot.command)
 app.command("draw")(draw.command)
+app.command("export")(export.command)
+app.command("import")(adopt.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)
 app.add_typer(bench.app, name="bench")

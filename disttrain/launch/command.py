@@ -13,7 +13,10 @@ from disttrain.launch.supervisor import Kind
 __all__ = ["PARALLEL", "ranks_within", "resolved"]
 
 # disttrain's commands that run on several ranks, and those that don't.
-PARALLEL = ("train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env", "bench")
+PARALLEL = (
+    "train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env", "bench",
+    "export", "import",
+)  # fmt: skip
 ALONE = ("prepare", "compare", "plot", "draw", "launch", "template")
 PYTHONS = ("python", "python3")
 # How other launchers call the number of ranks.

@@ -77,6 +77,9 @@ class Trained(Predictor):
         Raises on all ranks, with DataError's code, for what the training file does not have.
         """
         data, name = self.settings.data, split or "test"
+        with self.comm.together("opening data"):
+            if path is None and not self.snapshot.state["data"]["samples"]:
+                raise DataError(f"{self.path} was imported, without data: name a file of samples")
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             if path is not None:
                 if not self._is_own(path):

@@ -1,0 +1,110 @@
+"""Models out and in: the format goes by the file's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from disttrain import config
+from disttrain.checkpoint import load, write_atomically
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.interop import safe
+from disttrain.interop.adopted import Adopted, settings_for
+from disttrain.interop.onnx_graph import OPSET
+from disttrain.interop.onnx_read import read_onnx
+from disttrain.interop.onnx_write import onnx_model
+from disttrain.interop.torch_names import sequential
+from disttrain.runs.trained import Trained
+
+__all__ = ["adopt", "export"]
+
+
+def export(trained: Trained, path: Path, prepared: bool = False) -> dict[str, Any]:
+    """Write a network to `path` (.onnx or .safetensors) and return what was written (one rank).
+
+    Raises UsageError for another suffix, a library that is missing, or a layer that the format does
+    not have; CheckpointError where the disk refuses.
+    """
+    widths, loss = trained.network.widths, trained.loss.kind
+    if _suffix(path) == ".onnx":
+        content = onnx_model(trained, prepared)
+        about = f"{widths}, {loss}, ONNX opset {OPSET}"
+    elif prepared:
+        raise UsageError("--prepared is for ONNX: safetensors hold weights alone")
+    else:
+        content = safe.safe_tensors(trained)
+        about = f"the weights of torch.nn.Sequential({', '.join(sequential(trained.network)[0])})"
+    write_atomically(path.absolute(), content)
+    return {"path": str(path), "bytes": len(content), "network": widths, "loss": loss,
+            "digest": trained.snapshot.digest, "about": about}  # fmt: skip
+
+
+def adopt(
+    path: Path, out: Path, run: Path | None, layers: str | None, loss: str, data: str | None
+) -> dict[str, Any]:
+    """Write the network in a file to the checkpoint `out` and return what was written (one rank).
+
+    `run` or `layers` say what a safetensors file does not; `data` is the data file that the network
+    is meant for. Raises CheckpointError for a file that can't be read, UsageError for a network
+    that is no stack of dense layers.
+    """
+    suffix = _suffix(path)
+    if out.suffix.lower() not in (".h5", ".hdf5"):
+        raise UsageError(f"{out}: name the checkpoint to write, as in model.h5")
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: give an .onnx or .safetensors file")
+    if suffix == ".onnx":
+        if run or layers:
+            raise UsageError("--run and --layers are for safetensors: an ONNX graph has its layers")
+        read_onnx(path, data).save(out.absolute())
+    else:
+        _weights(path, out.absolute(), run, layers, loss, data)
+    snapshot = load(out)
+    shapes = [tensor.shape for name, tensor in snapshot.parameters.items() if tensor.ndim == 2]
+    widths = "-".join(map(str, [shapes[0][1], *(shape[0] for shape in shapes)]))
+    return {"path": str(out), "network": widths, "loss": snapshot.state["loss"],
+            "digest": snapshot.digest, "about": f"{widths}, {snapshot.state['loss']}"}  # fmt: skip
+
+
+def _weights(
+    path: Path, out: Path, run: Path | None, layers: str | None, loss: str, data: str | None
+) -> None:
+    """Write the checkpoint of a safetensors file."""
+    tensors, metadata = safe.read_tensors(path)
+    if run is None and layers is None:
+        if safe.taken_back(tensors, metadata, out, data):
+            return
+        raise UsageError(
+            f"{path} holds weights alone: say what the layers are by --run RUN.toml, or by "
+            "--layers, as in 800:relu,10"
+        )
+    weights = safe.layers_of(tensors)
+    if run is not None:
+        settings = config.read(run)
+        settings = settings.replace(data={"path": data}) if data else settings
+        if settings.model.loss == "auto":
+            settings = settings.replace(model={"loss": loss})
+    else:
+        dtype = str(weights[0]["weight"].dtype)
+        settings = settings_for(tables_of(layers or ""), loss, dtype, path, data)
+    inputs, outputs = weights[0]["weight"].shape[1], len(weights[-1]["bias"])
+    classes = list(map(str, range(outputs))) if settings.model.loss == "softmax" else []
+    Adopted(settings, (inputs,), weights, classes).save(out)
+
+
+def tables_of(layers: str) -> list[dict[str, Any]]:
+    """Return the layers that a text such as `800:relu,10` names. Raises UsageError."""
+    found: list[dict[str, Any]] = []
+    for part in layers.split(","):
+        units, _, activation = part.strip().partition(":")
+        if not units.isdecimal():
+            raise UsageError(f"--layers {layers}: write units and activation, as in 800:relu,10")
+        found.append({"units": int(units), "activation": activation or "identity"})
+    return found
+
+
+def _suffix(path: Path) -> str:
+    known: tuple[str, ...] = (".onnx", ".safetensors")
+    if path.suffix.lower() not in known:
+        raise UsageError(f"{path}: give a file that ends with {' or '.join(known)}")
+    return path.suffix.lower()

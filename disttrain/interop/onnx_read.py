@@ -1,0 +1,201 @@
+"""An ONNX graph that is a chain of dense layers, as settings and weights.
+
+Read are Gemm, or MatMul and Add, the activations that disttrain has, arithmetic with constants
+before the first layer (the normalization) or behind the last one (the units of the targets), a
+softmax at the end, and what only moves numbers: Flatten, Reshape, Cast, Identity, Dropout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from disttrain.data import TargetScale
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.interop.adopted import Adopted, settings_for
+from disttrain.interop.onnx_graph import onnx
+from disttrain.interop.onnx_segments import Affine, Node, activation_of, affine_of
+
+__all__ = ["read_onnx"]
+
+PRODUCTS = ("Gemm", "MatMul")
+ENDS = ("Softmax", "LogSoftmax", "ArgMax")
+READ = "read are chains of Gemm or MatMul, activations, and arithmetic before and behind them"
+
+
+def read_onnx(path: Path, data: str | None = None) -> Adopted:
+    """Return the network in an ONNX file; `data` is the data file that it is meant for.
+
+    Raises CheckpointError for a file that is missing or damaged, UsageError for a graph that is no
+    chain of dense layers; the sentence names the node.
+    """
+    library = onnx()
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: give an .onnx file")
+    try:
+        model = library.load(str(path))
+        library.checker.check_model(model)
+    # Untrusted content may raise anything.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} can't be read as ONNX ({reason:.200})") from None
+    return _adopted(_Graph(library, model.graph, str(path)), path, data,
+                    {prop.key: prop.value for prop in model.metadata_props})  # fmt: skip
+
+
+class _Layer(NamedTuple):
+    table: dict[str, Any]
+    weights: dict[str, np.ndarray]
+
+
+class _Graph:
+    """The nodes that depend on the graph's one input, in order, and its constants."""
+
+    def __init__(self, library: Any, graph: Any, source: str) -> None:
+        self.source, self.tensors = source, list(graph.initializer)
+        to_array = library.numpy_helper.to_array
+        constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in constants]
+        if len(inputs) != 1:
+            raise UsageError(
+                f"{source} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs[:5])}), "
+                "but one is read: `disttrain export --prepared` writes such a graph of a table"
+            )
+        tensor = inputs[0].type.tensor_type
+        self.shape = [axis.dim_value for axis in tensor.shape.dim][1:]
+        self.dtype = np.dtype(library.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        self.nodes: list[Node] = []
+        live = {inputs[0].name}
+        for made in graph.node:
+            if made.op_type == "Constant" and made.attribute[0].name == "value":
+                value = made.attribute[0].t
+                constants[made.output[0]] = to_array(value)
+                value.name = made.output[0]
+                self.tensors.append(value)
+            elif live & set(made.input):
+                live |= set(made.output)
+                given = {n: constants[i] for n, i in enumerate(made.input) if i in constants}
+                self.nodes.append(Node(made.op_type, made.name or made.output[0], given, made))
+
+    def parts(self) -> tuple[list[Node], list[list[Node]]]:
+        """Return the products, and the nodes before the first and behind each of them."""
+        products: list[Node] = []
+        between: list[list[Node]] = [[]]
+        for node in self.nodes:
+            if node.kind in PRODUCTS:
+                products.append(node)
+                between.append([])
+            else:
+                between[-1].append(node)
+        return products, between
+
+    def refused(
+        self, node: Node, why: str = "is no layer of disttrain's, or not here"
+    ) -> Exception:
+        """Return the error for a node."""
+        return UsageError(f"{self.source}: the node {node.name!r} ({node.kind}) {why}; {READ}")
+
+
+def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str]) -> Adopted:
+    products, between = graph.parts()
+    if not products:
+        raise UsageError(f"{path} holds no dense layer; {READ}")
+    before = affine_of(between[0])
+    if isinstance(before, Node):
+        raise graph.refused(before)
+    softmax = any(node.kind == "Softmax" for node in between[-1])
+    between[-1] = [node for node in between[-1] if node.kind not in ENDS]
+    layers = [
+        _layer(graph, product, nodes)
+        for product, nodes in zip(products[:-1], between[1:-1], strict=True)
+    ]
+    last, after = _last(graph, products[-1], between[-1])
+    layers.append(last)
+    inputs, outputs = layers[0].weights["weight"].shape[1], last.table["units"]
+    shape = graph.shape if 0 not in graph.shape and np.prod(graph.shape) == inputs else [inputs]
+    divisor = 255.0 if graph.dtype == np.uint8 else 1.0
+    mean, deviation = _normalization(before, inputs, divisor)
+    loss = facts.get("loss", "")
+    if loss not in ("softmax", "squared", "perceptron"):
+        loss = "softmax" if softmax or "classes" in facts else "squared"
+    settings = settings_for(
+        [layer.table for layer in layers], loss, str(last.weights["weight"].dtype), path, data
+    )
+    return Adopted(
+        settings, tuple(shape), [layer.weights for layer in layers],
+        _classes(facts, loss, outputs), divisor, mean, deviation, after,
+    )  # fmt: skip
+
+
+def _classes(facts: dict[str, str], loss: str, outputs: int) -> list[str]:
+    try:
+        names = json.loads(facts.get("classes", "[]"))
+    except ValueError:
+        names = []
+    if not isinstance(names, list) or len(names) != max(outputs, 2):
+        names = []
+    return [*map(str, names)] or [str(n) for n in range(outputs) if loss == "softmax"]
+
+
+def _layer(graph: _Graph, product: Node, nodes: list[Node]) -> _Layer:
+    weight, bias = _weights(graph, product)
+    start = product.made.output[0]
+    if nodes and nodes[0].kind == "Add" and nodes[0].given:
+        (more,) = nodes[0].given.values()
+        if more.size == len(bias):
+            bias, start, nodes = bias + more.reshape(-1), nodes[0].made.output[0], nodes[1:]
+    found = activation_of(nodes, start, len(bias), weight.dtype, graph.tensors)
+    if found is None:
+        raise graph.refused(nodes[0])
+    table = {"units": len(weight), "activation": found}
+    return _Layer(table, {"weight": np.ascontiguousarray(weight), "bias": bias})
+
+
+def _last(graph: _Graph, product: Node, nodes: list[Node]) -> tuple[_Layer, TargetScale | None]:
+    """Return the last layer, and the scale of the targets that stands behind it."""
+    if nodes and nodes[0].kind == "Add" and product.kind == "MatMul":
+        bias, nodes = nodes[:1], nodes[1:]
+    else:
+        bias = []
+    after = affine_of(nodes)
+    if isinstance(after, Node) or after.plain:
+        return _layer(graph, product, bias + nodes), None
+    layer = _layer(graph, product, bias)
+    units = layer.table["units"]
+    wide = [np.broadcast_to(number, units).astype("f8") for number in (after.shift, after.scale)]
+    if (wide[1] <= 0).any():
+        raise graph.refused(nodes[-1], "turns an output round")
+    return layer, TargetScale(*wide)
+
+
+def _weights(graph: _Graph, product: Node) -> tuple[np.ndarray, np.ndarray]:
+    given = product.given
+    options = {option.name: option for option in product.made.attribute}
+    turned = "transA" in options and options["transA"].i
+    if 1 not in given or given[1].ndim != 2 or given[1].dtype.kind != "f" or turned:
+        raise graph.refused(product, "is no product with a constant matrix")
+    weight = given[1] if "transB" in options and options["transB"].i else given[1].T
+    weight = weight.astype("f4") if weight.itemsize < 4 else weight
+    if "alpha" in options:
+        weight = weight * weight.dtype.type(options["alpha"].f)
+    bias = np.zeros(len(weight), weight.dtype)
+    if 2 in given:
+        beta = options["beta"].f if "beta" in options else 1.0
+        bias = bias + given[2].reshape(-1).astype(weight.dtype) * weight.dtype.type(beta)
+    return weight, bias
+
+
+def _normalization(
+    before: Affine, inputs: int, divisor: float
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return mean and deviation of the inputs; None where they are taken as they are."""
+    if before.plain and divisor == 1:
+        return None, None
+    scale = np.broadcast_to(before.scale * divisor, inputs).astype("f8")
+    varies = scale != 0
+    deviation = np.divide(1, scale, out=np.zeros(inputs), where=varies)
+    mean = -np.broadcast_to(before.shift, inputs) * np.where(varies, deviation, 1.0)
+    return mean, deviation

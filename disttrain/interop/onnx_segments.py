@@ -1,0 +1,106 @@
+"""What stands between two products of a graph: arithmetic with constants, or an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from disttrain.arrays import Cpu
+from disttrain.interop.onnx_graph import onnx
+
+__all__ = ["Affine", "Node", "activation_of", "affine_of"]
+
+MOVES = {"Flatten", "Reshape", "Cast", "Identity", "Dropout", "Squeeze", "Unsqueeze"}
+KNOWN = ("identity", "relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "silu", "sign")
+# Where a function of a graph is compared with each activation.
+PROBES = np.concatenate([np.linspace(-6, 6, 49), [-30.0, 30.0]])
+CLOSE = 2e-6
+
+
+class Node(NamedTuple):
+    """One node of a graph; `given` are its constant inputs by place, `made` the library's own."""
+
+    kind: str
+    name: str
+    given: dict[int, np.ndarray]
+    made: Any
+
+
+class Affine(NamedTuple):
+    """`x * scale + shift` in float64, each one number or one for each column."""
+
+    scale: Any = np.float64(1.0)
+    shift: Any = np.float64(0.0)
+
+    @property
+    def plain(self) -> bool:
+        """True where it changes nothing."""
+        return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
+
+    def then(self, kind: str, number: Any) -> Affine:
+        """Return it followed by one operation with a constant."""
+        if kind in ("Mul", "Div"):
+            factor = number if kind == "Mul" else 1 / number
+            return Affine(self.scale * factor, self.shift * factor)
+        return Affine(self.scale, self.shift + (number if kind == "Add" else -number))
+
+
+def affine_of(nodes: Sequence[Node]) -> Affine | Node:
+    """Return the arithmetic that the nodes do, or the first node that is something else."""
+    found = Affine()
+    for node in nodes:
+        if node.kind in MOVES:
+            continue
+        turned = node.kind in ("Sub", "Div") and 0 in node.given
+        if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1 or turned:
+            return node
+        (constant,) = node.given.values()
+        number = np.asarray(constant, "f8").reshape(-1)
+        found = found.then(node.kind, number[0] if number.size == 1 else number)
+    return found
+
+
+def activation_of(
+    nodes: Sequence[Node], start: str, units: int, dtype: np.dtype, constants: Sequence[Any]
+) -> str | None:
+    """Return the activation that the nodes compute from the value `start`; None for another one.
+
+    It is known by its values: graphs write one activation in several ways.
+    """
+    work = [node for node in nodes if node.kind not in ("Dropout",) or len(nodes) > 1]
+    if not work:
+        return "identity"
+    computed = _computed([node.made for node in work], start, units, dtype, constants)
+    if computed is None:
+        return None
+    for name in KNOWN:
+        want = np.repeat(PROBES[:, None], units, axis=1).astype(dtype)
+        Cpu.kernels.activate(want, np.zeros(units, dtype), name)
+        if np.allclose(computed, want, rtol=CLOSE, atol=CLOSE):
+            return name
+    return None
+
+
+def _computed(
+    nodes: Sequence[Any], start: str, units: int, dtype: np.dtype, constants: Sequence[Any]
+) -> np.ndarray | None:
+    """Return what the nodes make of the probes, or None where they can't be computed alone."""
+    library = onnx()
+    helper, reference = library.helper, __import__("onnx.reference", fromlist=["x"])
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    end = nodes[-1].output[0]
+    graph = helper.make_graph(
+        nodes, "part", [helper.make_tensor_value_info(start, kind, None)],
+        [helper.make_tensor_value_info(end, kind, None)], list(constants),
+    )  # fmt: skip
+    sets = [helper.make_opsetid("", 20)]
+    rows = np.repeat(PROBES[:, None], units, axis=1).astype(dtype)
+    try:
+        made = reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=sets))
+        (found,) = made.run(None, {start: rows})
+    # Nodes of any program: whatever the evaluator can't do.
+    except Exception:
+        return None
+    return np.asarray(found) if np.shape(found) == rows.shape else None

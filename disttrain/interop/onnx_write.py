@@ -1,0 +1,191 @@
+"""A trained network as an ONNX model: what it does to raw rows, up to its predictions.
+
+Inside the graph: the preparation of a table's cells, the normalization, the layers, the softmax or
+the way back to the units of the targets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from disttrain.arrays.cpu_kernels import CUBE, LEAK, ROOT
+from disttrain.data import Normalization
+from disttrain.data.preparation import MISSING, Column, Preparation
+from disttrain.environment import VERSION
+from disttrain.errors import UsageError
+from disttrain.interop.onnx_graph import Graph
+from disttrain.model import Dense, Dropout, Softmax
+from disttrain.runs.trained import Trained
+
+__all__ = ["onnx_model"]
+
+
+def onnx_model(trained: Trained, prepared: bool = False) -> bytes:
+    """Return the ONNX model (opset 17) of a trained network.
+
+    It takes rows as the data file has them; rows of a table that became other inputs as its cells,
+    unless `prepared`. Raises UsageError without the library, or where a layer is not built in.
+    """
+    graph, dtype = Graph(), np.dtype(trained.network.dtype)
+    value = _taken(graph, trained, prepared)
+    value = _normalized(graph, value, trained.normalization, dtype)
+    value = _through_layers(graph, value, trained)
+    name = "outputs"
+    if isinstance(trained.loss, Softmax):
+        name = graph.add("Softmax", value, to="probabilities", axis=-1)
+    elif scale := trained.feed.scale:
+        wide = graph.add("Mul", graph.cast(value, "f8"), graph.constant(scale.deviation))
+        wide = graph.add("Add", wide, graph.constant(scale.mean))
+        graph.add("Identity", graph.cast(wide, dtype), to=name)
+    else:
+        graph.add("Identity", value, to=name)
+    graph.output(name, dtype, ["rows", trained.network.outputs])
+    return graph.model(trained.settings.name, _facts(trained))
+
+
+def _facts(trained: Trained) -> dict[str, str]:
+    """Return what the model's metadata say."""
+    taught = trained.taught
+    facts = {
+        "disttrain_version": VERSION,
+        "digest": trained.snapshot.digest,
+        "loss": trained.settings.model.loss,
+    }
+    if taught.classes:
+        facts["classes"] = json.dumps(taught.called, ensure_ascii=False)
+    if taught.preparation:
+        facts["columns"] = json.dumps([c.name for c in taught.preparation.columns])
+        facts["targets"] = json.dumps(taught.preparation.targets)
+    return facts
+
+
+def _taken(graph: Graph, trained: Trained, prepared: bool) -> str:
+    """State the inputs of the graph; return the rows as the data file has them."""
+    stored = np.dtype(trained.snapshot.state["data"].get("input_dtype", "float32"))
+    preparation = trained.taught.preparation
+    if prepared or preparation is None or _plain(preparation):
+        return graph.input("inputs", stored, ["rows", *trained.network.shapes[0]])
+    columns = preparation.columns
+    if all(column.kind == "number" for column in columns):
+        cells = graph.input("inputs", stored, ["rows", len(columns)])
+        parts = [
+            _number(graph, graph.add("Gather", cells, graph.constant(np.array([n])), axis=1), c)
+            for n, c in enumerate(columns)
+        ]
+    else:
+        parts = [_column(graph, column, stored) for column in columns]
+    joined = [part for column in parts for part in column]
+    return graph.cast(graph.add("Concat", *joined, axis=1), stored)
+
+
+def _plain(preparation: Preparation) -> bool:
+    """Tell whether each column is one number, taken as it is."""
+    return all(c.kind == "number" and c.width == 1 and c.fill is None for c in preparation.columns)
+
+
+def _column(graph: Graph, column: Column, stored: np.dtype) -> list[str]:
+    """State the input of one column and return what becomes of it."""
+    if column.kind == "number":
+        return _number(graph, graph.input(column.name, stored, ["rows", 1]), column)
+    text = graph.input(column.name, str, ["rows", 1])
+    if MISSING in column.categories:
+        named = [*column.categories, ""]
+        text = graph.of_text("LabelEncoder", text, keys_strings=named,
+                             values_strings=[*column.categories, MISSING])  # fmt: skip
+    # zeros=0: a category that the training table did not have is refused.
+    ones = graph.of_text("OneHotEncoder", text, cats_strings=list(column.categories), zeros=0)
+    flat = graph.add("Reshape", ones, graph.constant(np.array([-1, column.width])))
+    return [graph.cast(flat, stored)]
+
+
+def _number(graph: Graph, cells: str, column: Column) -> list[str]:
+    """Return a number's column with its gaps filled, and the indicator where there is one."""
+    stored = np.dtype("f4")
+    if column.fill is None and not column.indicator:
+        return [cells]
+    gap = graph.add("IsNaN", graph.cast(cells, "f8"))
+    filled = graph.cast(cells, "f8")
+    if column.fill is not None:
+        filled = graph.add("Where", gap, graph.constant(np.array([column.fill])), filled)
+    indicator = [graph.cast(graph.cast(gap, stored), "f8")] if column.indicator else []
+    return [filled, *indicator]
+
+
+def _normalized(graph: Graph, value: str, how: Normalization, dtype: np.dtype) -> str:
+    """Return the numbers that the network sees: the arithmetic of `Normalization.apply`."""
+    scale, shift = how.factors(dtype)
+    shape = (1, -1)
+    if how.pixels:
+        flat = graph.add("Flatten", graph.cast(value, dtype), axis=1)
+        product = graph.add("Mul", flat, graph.constant(scale.astype(dtype).reshape(shape)))
+        return graph.add("Add", product, graph.constant(shift.reshape(shape)))
+    flat = graph.add("Flatten", graph.cast(value, "f8"), axis=1)
+    moved = graph.add("Sub", flat, graph.constant(how.mean.reshape(shape)))
+    scaled = graph.add("Mul", moved, graph.constant(scale.astype("f8").reshape(shape)))
+    return graph.cast(scaled, dtype)
+
+
+def _through_layers(graph: Graph, value: str, trained: Trained) -> str:
+    network = trained.network
+    tensors = network.tensors(network.values)
+    for name, layer in zip(network.names, network.layers, strict=True):
+        if type(layer) is Dropout:
+            continue
+        if type(layer) is not Dense:
+            raise UsageError(
+                f"{name} of {trained.path} is a layer of your own ({type(layer).__name__}), for "
+                "which ONNX has no operator: export networks of built-in layers"
+            )
+        weight = graph.constant(tensors[f"{name}/weight"], f"{name}/weight")
+        bias = graph.constant(tensors[f"{name}/bias"], f"{name}/bias")
+        value = graph.add("Gemm", value, weight, bias, transB=1)
+        value = ACTIVATIONS[layer.activation](graph, value, np.dtype(network.dtype))
+    return value
+
+
+def _number_of(graph: Graph, number: float, dtype: np.dtype) -> str:
+    return graph.constant(np.array(number, dtype))
+
+
+def _one(kind: str) -> Callable[[Graph, str, np.dtype], str]:
+    return lambda graph, value, dtype: graph.add(kind, value)
+
+
+def _leaky(graph: Graph, a: str, dtype: np.dtype) -> str:
+    return graph.add("Max", a, graph.add("Mul", a, _number_of(graph, LEAK, dtype)))
+
+
+def _elu(graph: Graph, a: str, dtype: np.dtype) -> str:
+    """`max(a, 0) + e^min(a, 0) - 1`."""
+    zero, one = _number_of(graph, 0, dtype), _number_of(graph, 1, dtype)
+    below = graph.add("Sub", graph.add("Exp", graph.add("Min", a, zero)), one)
+    return graph.add("Add", graph.add("Max", a, zero), below)
+
+
+def _silu(graph: Graph, a: str, dtype: np.dtype) -> str:
+    return graph.add("Mul", a, graph.add("Sigmoid", a))
+
+
+def _gelu(graph: Graph, a: str, dtype: np.dtype) -> str:
+    """`a (1 + tanh(√(2/π) (a + 0.044715 a³))) / 2`."""
+    cube = graph.add("Mul", graph.add("Mul", a, a), a)
+    inner = graph.add("Add", a, graph.add("Mul", cube, _number_of(graph, CUBE, dtype)))
+    tanh = graph.add("Tanh", graph.add("Mul", inner, _number_of(graph, ROOT, dtype)))
+    half = graph.add("Mul", a, _number_of(graph, 0.5, dtype))
+    return graph.add("Mul", half, graph.add("Add", tanh, _number_of(graph, 1, dtype)))
+
+
+ACTIVATIONS: dict[str, Callable[[Graph, str, np.dtype], str]] = {
+    "identity": lambda graph, value, dtype: value,
+    "relu": _one("Relu"),
+    "sigmoid": _one("Sigmoid"),
+    "tanh": _one("Tanh"),
+    "sign": _one("Sign"),
+    "leaky-relu": _leaky,
+    "elu": _elu,
+    "silu": _silu,
+    "gelu": _gelu,
+}

@@ -1,0 +1,122 @@
+"""safetensors: weights under the names of a `torch.nn.Sequential`, out and in.
+
+What the weights alone do not say (the run file, the normalization, the classes) stands as JSON in
+the file's metadata, so that a file of ours is read back without more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disttrain.checkpoint import Snapshot, save
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.interop.extras import needed
+from disttrain.interop.torch_names import sequential
+from disttrain.runs.trained import Trained
+
+__all__ = ["read_tensors", "safe_tensors", "taken_back"]
+
+OURS = "disttrain"
+
+
+def _library() -> Any:
+    return needed("safetensors.numpy", "safetensors", "reading and writing safetensors")
+
+
+def safe_tensors(trained: Trained) -> bytes:
+    """Return the weights as the bytes of a safetensors file.
+
+    Weights lie as PyTorch has them, (outputs, inputs). Raises UsageError where PyTorch has no
+    module for a layer.
+    """
+    library, snapshot = _library(), trained.snapshot
+    modules, names = sequential(trained.network)
+    facts = {
+        "step": snapshot.step,
+        "epoch": snapshot.epoch,
+        "run_file": snapshot.run_file,
+        "normalization": {
+            key: value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in snapshot.normalization.items()
+        },
+        "state": {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
+        "names": names,
+    }
+    metadata = {
+        "format": "pt",
+        "sequential": f"torch.nn.Sequential({', '.join(modules)})",
+        OURS: json.dumps(facts),
+    }
+    tensors = {names[key]: np.ascontiguousarray(t) for key, t in snapshot.parameters.items()}
+    content: bytes = library.save(tensors, metadata)
+    return content
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the tensors of a file, by name, and its metadata. Raises CheckpointError."""
+    library = needed("safetensors", "safetensors", "reading and writing safetensors")
+    try:
+        with library.safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    # The library's own error, and numpy's for a type that it does not have (bfloat16).
+    except (OSError, library.SafetensorError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({error})") from None
+
+
+def taken_back(
+    tensors: dict[str, np.ndarray], metadata: dict[str, str], out: Path, data: str | None
+) -> bool:
+    """Write the checkpoint that a file of ours came from; False for a file of another program.
+
+    `data` is the data file that it names then, None: that of its training.
+    Raises CheckpointError where what it states is damaged.
+    """
+    if OURS not in metadata:
+        return False
+    try:
+        facts = json.loads(metadata[OURS])
+        known = facts["normalization"]
+        for key in ("mean", "deviation"):
+            known[key] = np.array(known[key], "f8")
+        if data:
+            facts["state"]["data"]["path"] = data
+        save(out, Snapshot(
+            step=facts["step"], epoch=float(facts["epoch"]), run_file=facts["run_file"],
+            parameters={key: tensors[name] for key, name in facts["names"].items()}, slots={},
+            normalization=known, state=facts["state"],
+        ))  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"what the file states of its run is damaged ({error})") from None
+    return True
+
+
+def layers_of(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Return weight and bias of each layer, in the order of the numbers in their names.
+
+    Raises UsageError for names that are not those of dense layers in a Sequential.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name in sorted(tensors, key=_numbers):
+        prefix, _, key = name.rpartition(".")
+        if key not in ("weight", "bias"):
+            raise UsageError(
+                f"the tensor {name!r} is no weight or bias of a dense layer: a file is read whose "
+                "tensors are called 0.weight, 0.bias, 2.weight, ..."
+            )
+        tensor = tensors[name]
+        found.setdefault(prefix, {})[key] = tensor.astype("f4") if tensor.itemsize < 4 else tensor
+    layers = list(found.values())
+    for prefix, layer in found.items():
+        if "weight" not in layer or layer["weight"].ndim != 2:
+            raise UsageError(f"the layer {prefix!r} has no weight of two axes: it is not dense")
+        layer.setdefault("bias", np.zeros(len(layer["weight"]), layer["weight"].dtype))
+    return layers
+
+
+def _numbers(name: str) -> list[Any]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,271 @@
+"""Networks out and in: onnxruntime and PyTorch compute what disttrain does."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.comm.alone import Alone
+from disttrain.config import Settings
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.interop.exchange import adopt, export
+from disttrain.model import Dense
+from disttrain.runs.trained import Trained, load_trained
+from tests.conftest import blobs
+
+Go = Callable[..., dict[str, Any]]
+Make = Callable[..., Settings]
+ACTIVATIONS = [
+    "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu",
+]  # fmt: skip
+
+
+def load(path: Path) -> Trained:
+    return load_trained(path, Alone())
+
+
+def session(path: Path) -> Any:
+    return pytest.importorskip("onnxruntime").InferenceSession(path.read_bytes())
+
+
+def ran(path: Path, inputs: Any) -> np.ndarray:
+    model = session(path)
+    named = inputs if isinstance(inputs, dict) else {model.get_inputs()[0].name: inputs}
+    (found,) = model.run(None, named)
+    return np.asarray(found)
+
+
+def adopted(path: Path, out: Path, **options: Any) -> Trained:
+    known = {"run": None, "layers": None, "loss": "softmax", "data": None} | options
+    adopt(path, out, **known)
+    return load(out)
+
+
+def stack(*activations: str) -> str:
+    tables = [f'{{units=7, activation="{a}"}}' for a in activations]
+    return f"model.layers=[{', '.join(tables)}, {{units=3}}]"
+
+
+@pytest.fixture(autouse=True)
+def _onnx() -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_onnxruntime_computes_the_network_and_import_brings_it_back(
+    tmp_path: Path, settings: Make, go: Go, activation: str, dtype: str
+) -> None:
+    go(settings(stack(activation), f"model.dtype={dtype}", "data.normalize=standardize",
+                "training.epochs=1"))  # fmt: skip
+    trained, path = load(tmp_path / "run"), tmp_path / "model.onnx"
+    export(trained, path)
+    inputs, targets = blobs(100, 5)
+    want = trained.predict(inputs)
+    assert want is not None
+    found = ran(path, inputs)
+    np.testing.assert_allclose(found, want, atol=1e-6, rtol=0)
+    assert (found.argmax(1) == want.argmax(1)).all()
+    back = adopted(path, tmp_path / "back.h5")
+    np.testing.assert_allclose(back.predict(inputs), want, atol=1e-6, rtol=0)
+    assert [layer.activation for layer in back.settings.model.layers] == [activation, "identity"]
+    assert back.evaluate(inputs, targets).accuracy == trained.evaluate(inputs, targets).accuracy
+
+
+def test_pixels_and_names_of_classes_are_in_the_graph(
+    tmp_path: Path, write_data: Callable[..., str], go: Go, settings: Make
+) -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (60, 5, 4)).astype("u1")
+    path = write_data("p.h5", {"classes": ["ö", "b", "c"]}, train=(pixels, np.arange(60) % 3))
+    go(settings(f"data.path={path}", "data.normalize=mean-image"))
+    trained = load(tmp_path / "run")
+    export(trained, tmp_path / "m.onnx")
+    model = session(tmp_path / "m.onnx")
+    assert json.loads(model.get_modelmeta().custom_metadata_map["classes"]) == ["ö", "b", "c"]
+    want = trained.predict(pixels)
+    np.testing.assert_allclose(ran(tmp_path / "m.onnx", pixels), want, atol=1e-6)
+    back = adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    np.testing.assert_allclose(back.predict(pixels), want, atol=1e-6)
+    assert back.taught.called == ("ö", "b", "c")
+
+
+def test_numbers_come_out_in_the_units_of_the_targets(
+    tmp_path: Path, write_data: Callable[..., str], go: Go, settings: Make
+) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(2000, 1, (80, 4))
+    y = x[:, :2] * [30, 0.1] + [5, 1000]
+    path = write_data("n.h5", train=(x, y))
+    go(settings(f"data.path={path}", "model.loss=auto", "data.normalize=auto",
+                'model.layers=[{units=6,activation="tanh"},{units=2}]'))  # fmt: skip
+    trained = load(tmp_path / "run")
+    export(trained, tmp_path / "m.onnx")
+    want = trained.predict(x)
+    np.testing.assert_allclose(ran(tmp_path / "m.onnx", x), want, rtol=1e-6)
+    back = adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    np.testing.assert_allclose(back.predict(x), want, rtol=1e-6)
+    export(trained, tmp_path / "m.safetensors")
+    again = adopted(tmp_path / "m.safetensors", tmp_path / "s.h5")
+    np.testing.assert_array_equal(again.predict(x), want)
+
+
+def test_a_tables_cells_are_prepared_in_the_graph(tmp_path: Path, go: Go, settings: Make) -> None:
+    from disttrain.api import Data
+
+    pandas = pytest.importorskip("pandas")
+    random = np.random.default_rng(0)
+    number = np.where(random.random(90) < 0.2, np.nan, random.normal(size=90))
+    color = random.choice(["red", "blue", None], 90).astype(object)
+    frame = pandas.DataFrame({"size": number, "color": color, "age": random.normal(size=90)})
+    data = Data(frame, random.integers(0, 3, 90), missing="indicator").write(tmp_path)
+    go(settings(f"data.path={data}", "data.normalize=standardize"))
+    trained = load(tmp_path / "run")
+    want = trained.predict(frame)
+    assert want is not None
+    export(trained, tmp_path / "m.onnx")
+    cells = {
+        "size": frame[["size"]].to_numpy("f8"),
+        "color": np.array([[text or ""] for text in color], object),
+        "age": frame[["age"]].to_numpy("f8"),
+    }
+    np.testing.assert_allclose(ran(tmp_path / "m.onnx", cells), want, atol=1e-6)
+    with pytest.raises(UsageError, match="--prepared"):
+        adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    export(trained, tmp_path / "p.onnx", prepared=True)
+    adopted(tmp_path / "p.onnx", tmp_path / "b.h5")
+    numbers = frame.drop(columns="color")
+    data = Data(numbers, random.integers(0, 3, 90), missing="indicator").write(tmp_path / "n")
+    go(settings(f"data.path={data}"), "numbers")
+    trained = load(tmp_path / "numbers")
+    export(trained, tmp_path / "n.onnx")
+    found = ran(tmp_path / "n.onnx", numbers.to_numpy("f8"))
+    np.testing.assert_allclose(found, trained.predict(numbers), atol=1e-6)
+
+
+def test_a_sequential_of_torch_takes_the_weights_and_gives_its_own(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
+    nn = torch.nn
+    go(settings(
+        'model.layers=[{units=7,activation="relu",dropout=0.5},{units=6,activation="gelu"},'
+        "{units=3}]", "data.normalize=none",
+    ))  # fmt: skip
+    trained, path = load(tmp_path / "run"), tmp_path / "m.safetensors"
+    about = export(trained, path)["about"]
+    line = about.partition("torch.nn.Sequential")[2]
+    assert line == "(Linear(4, 7), ReLU(), Dropout(0.5), Linear(7, 6), GELU('tanh'), Linear(6, 3))"
+    model = nn.Sequential(
+        nn.Linear(4, 7), nn.ReLU(), nn.Dropout(0.5), nn.Linear(7, 6), nn.GELU("tanh"),
+        nn.Linear(6, 3),
+    ).eval()  # fmt: skip
+    model.load_state_dict(safetensors.load_file(path))
+    inputs, _ = blobs(40, 7)
+    with torch.no_grad():
+        found = torch.softmax(model(torch.from_numpy(inputs)), 1).numpy()
+    want = trained.predict(inputs)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    np.testing.assert_array_equal(adopted(path, tmp_path / "a.h5").predict(inputs), want)
+
+    other = nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 3))
+    safetensors.save_file(other.state_dict(), tmp_path / "t.safetensors")
+    with pytest.raises(UsageError, match=r"say what the layers are by --run"):
+        adopted(tmp_path / "t.safetensors", tmp_path / "t.h5")
+    with pytest.raises(UsageError, match=r"dense1/weight is float32 of shape \(9, 4\)"):
+        adopted(tmp_path / "t.safetensors", tmp_path / "t.h5", layers="8:tanh,3")
+    back = adopted(tmp_path / "t.safetensors", tmp_path / "t.h5", layers="9:tanh,3")
+    with torch.no_grad():
+        want = torch.softmax(other(torch.from_numpy(inputs)), 1).numpy()
+    np.testing.assert_allclose(back.predict(inputs), want, atol=1e-6)
+    # The weights are what another training begins with.
+    begun = settings(f"model.from={tmp_path / 't.h5'}", "training.epochs=1",
+                     'model.layers=[{units=9,activation="tanh"},{units=3}]')  # fmt: skip
+    assert go(begun, "begun")["status"] == "completed"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_that_pytorch_wrote_is_read(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    h, TensorProto = onnx.helper, onnx.TensorProto
+    random = np.random.default_rng(3)
+    w1, b1 = random.normal(size=(4, 5)).astype("f4"), random.normal(size=5).astype("f4")
+    w2 = random.normal(size=(2, 5)).astype("f4")
+    array = onnx.numpy_helper.from_array
+    nodes = [
+        h.make_node("MatMul", ["x", "w1"], ["a"]),
+        h.make_node("Add", ["b1", "a"], ["b"]),
+        h.make_node("Elu", ["b"], ["c"], alpha=1.0),
+        h.make_node("Gemm", ["c", "w2"], ["y"], transB=1, alpha=0.5),
+    ]
+    value = h.make_tensor_value_info
+    graph = h.make_graph(
+        nodes, "g", [value("x", TensorProto.FLOAT, ["n", 4])],
+        [value("y", TensorProto.FLOAT, ["n", 2])],
+        [array(w1, "w1"), array(b1, "b1"), array(w2, "w2")],
+    )  # fmt: skip
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), tmp_path / "g.onnx")
+    x = random.normal(size=(9, 4)).astype("f4")
+    a = x @ w1 + b1
+    want = np.where(a > 0, a, np.expm1(a)) @ w2.T * 0.5
+    found = adopted(tmp_path / "g.onnx", tmp_path / "g.h5").predict(x)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    graph.node[2].attribute[0].f = 0.3
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), tmp_path / "g.onnx")
+    with pytest.raises(UsageError, match=r"the node 'c' \(Elu\) is no layer of disttrain's"):
+        adopted(tmp_path / "g.onnx", tmp_path / "g.h5")
+
+
+class Own(Dense):
+    """A layer of a user's own."""
+
+
+def test_what_can_not_be_exchanged_is_one_sentence(
+    tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(settings())
+    trained = load(tmp_path / "run")
+    with pytest.raises(UsageError, match=r"ends with \.onnx or \.safetensors"):
+        export(trained, tmp_path / "model.pt")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="can't be written"):
+        export(trained, tmp_path / "file" / "model.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x99 nothing")
+    (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 100)
+    for name in ("bad.onnx", "bad.safetensors", "none.onnx"):
+        with pytest.raises(CheckpointError, match=name):
+            adopted(tmp_path / name, tmp_path / "o.h5")
+    with pytest.raises(UsageError, match=r"name the checkpoint to write"):
+        adopted(tmp_path / "bad.onnx", tmp_path / "o.onnx")
+    export(trained, tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="an ONNX graph has its layers"):
+        adopted(tmp_path / "m.onnx", tmp_path / "o.h5", layers="3")
+    assert not (tmp_path / "o.h5").exists()
+    go(settings(), "own", layers=[Own(8, "tanh"), Dense(3)])
+    own = load_trained(tmp_path / "own", Alone(), [Own(8, "tanh"), Dense(3)])
+    for name in ("m.onnx", "m.safetensors"):
+        with pytest.raises(UsageError, match=r"a layer of your own \(Own\)"):
+            export(own, tmp_path / name)
+
+    known = builtins.__import__
+
+    def missing(name: str, *rest: Any, **more: Any) -> Any:
+        if name.partition(".")[0] in ("onnx", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return known(name, *rest, **more)
+
+    import importlib
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    for name, extra in (("m.onnx", "onnx"), ("m.safetensors", "safetensors")):
+        with pytest.raises(UsageError, match=rf"pip install 'disttrain\[{extra}\]'") as error:
+            export(trained, tmp_path / name)
+        assert error.value.exit_code == 2

@@ -17,6 +17,21 @@ from disttrain.config import Settings, parse
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
+LONG = frozenset(
+    line
+    for line in (Path(__file__).parent / "long.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `long.txt` names: before -m chooses among them."""
+    for item in items:
+        if item.nodeid in LONG:
+            item.add_marker("long")
+
+
 RUN_FILE = """
 model.layers = [{ units = 8, activation = "tanh" }, { units = 3 }]
 model.loss = "softmax"

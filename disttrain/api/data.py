@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +25,9 @@ class Data:
 
     `inputs` has samples first, of any numeric type; uint8 are pixels and divided by 255. `targets`
     are classes (whole numbers, truth values or names) or floats to be fitted, of shape (samples,)
-    or (samples, outputs). `validation` and `test` are pairs of the same. Only rank 0's arrays are
-    looked at.
+    or (samples, outputs). `validation` and `test` are pairs of the same, or triples with weights.
+    `weights` (samples,) say how much each training sample counts, 0 or more; those without any
+    count as 1. Only rank 0's arrays are looked at.
 
     Inputs may be DataFrames: text becomes an input for each different cell, `missing` says what
     becomes of missing cells ("mean", "median" or "indicator", the mean and an input that says so;
@@ -38,11 +40,13 @@ class Data:
         inputs: Any,
         targets: Any,
         *,
+        weights: Any = None,
         validation: Any = None,
         test: Any = None,
         missing: Literal["refuse", "mean", "median", "indicator"] = "refuse",
     ) -> None:
-        self._pairs = {"train": (inputs, targets), "validation": validation, "test": test}
+        train = (inputs, targets) if weights is None else (inputs, targets, weights)
+        self._pairs = {"train": train, "validation": validation, "test": test}
         self._missing, self.notes = missing, list[str]()
         if missing not in ("refuse", "mean", "median", "indicator"):
             raise UsageError(
@@ -61,17 +65,28 @@ class Data:
         the format nor each other.
         """
         splits, names, known = self._splits()
+        weights = self._weights(splits)
         sha = hashlib.sha256(repr(names).encode())
         if known is not None:
             sha.update(known.to_json().encode())
-        for name, pair in splits.items():
-            for array in pair:
+        for name, arrays in splits.items():
+            for array in (*arrays, *(weights[n] for n in weights if n == name)):
                 sha.update(f"{name} {array.dtype} {array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
         path = folder / NAMES.replace("*", sha.hexdigest()[:16])
         if not path.exists():
-            write_data_file(path, splits, names, preparation=known)
+            write_data_file(path, splits, names, preparation=known, weights=weights)
         return path
+
+    def _weights(self, splits: Collection[str]) -> dict[str, np.ndarray]:
+        """Return the weights of each split; of all or of none, 1 where nothing is said."""
+        given = {
+            n: _array(p[2], f"{n} weights") for n, p in self._pairs.items() if p and len(p) > 2
+        }
+        for name, array in given.items():
+            if array.dtype.kind not in "iufb":
+                raise DataError(f"{name} weights are {array.dtype}: give numbers of 0 or more")
+        return {n: given[n].reshape(-1).astype(np.float32) for n in splits if n in given}
 
     def _splits(
         self,
@@ -81,8 +96,8 @@ class Data:
         for split, pair in self._pairs.items():
             if pair is None:
                 continue
-            if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise DataError(f"{split}: give a pair (inputs, targets)")
+            if not isinstance(pair, tuple | list) or len(pair) not in (2, 3):
+                raise DataError(f"{split}: give a pair (inputs, targets), or a third with weights")
             targets = _array(pair[1], f"{split} targets")
             if split == "train":
                 classes, names = targets.dtype.kind != "f", class_names(targets)
@@ -129,7 +144,7 @@ def _prepared(inputs: Any, known: Preparation | None, split: str) -> Any:
         return inputs
     if frame is None:
         raise DataError(f"{split} inputs are no DataFrame, but those of train are: give one too")
-    return inputs_of_frame(frame, known, f"the DataFrame of {split}")
+    return inputs_of_frame(frame, known, f"the DataFrame of {split}")[0]
 
 
 def _array(given: Any, what: str) -> np.ndarray:

@@ -38,6 +38,12 @@ def command(
         str | None,
         typer.Option(help="train, validation or test [default: test; all of another file]."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE", help="With --data FOLDER of images: file names and their classes."
+        ),
+    ] = None,
     layers: Layers = None,
     metrics: Annotated[
         bool,
@@ -49,6 +55,7 @@ def command(
 ) -> None:
     """Print the loss and accuracy of checkpoints; names, data and normalization come from them."""
     from disttrain.comm import connect
+    from disttrain.errors import UsageError
     from disttrain.runs.trained import load_trained
 
     comm = connect()
@@ -56,9 +63,11 @@ def command(
     scores = []
     for file in files:
         with comm.together("reading the arguments"):
+            if labels is not None and data is None:
+                raise UsageError(f"--labels {labels} needs the folder of images: --data FOLDER")
             own = own_layers(layers)
         trained = load_trained(file, comm, own.layers, own.loss)
-        scores.append(_scored(trained, data, split, top if metrics else None))
+        scores.append(_scored(trained, (data, split, labels), top if metrics else None))
     if comm.is_root:
         _show(scores, as_json)
 
@@ -86,12 +95,16 @@ def _show(scores: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _scored(
-    trained: Trained, data: str | None, split: str | None, top: int | None
+    trained: Trained, asked: tuple[str | None, str | None, Path | None], top: int | None
 ) -> dict[str, Any]:
-    """Return what a network reaches, as JSON values, with `top` of its classes too. Collective."""
+    """Return what a network reaches, as JSON values, with `top` of its classes too. Collective.
+
+    `asked` are data, split and labels.
+    """
     from disttrain.runs.classification import class_metrics
 
-    found = trained.samples(data, split)
+    data, split, labels = asked
+    found = trained.samples(data, split, labels=labels)
     name = found.split.name
     score = trained.judge(found.split, f"{data} ({name})" if data else f"the {name} split")
     own: dict[str, Any] = {}

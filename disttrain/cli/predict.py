@@ -83,12 +83,16 @@ class Table:
         ]  # fmt: skip
 
     def classes(self, low: int = 0, high: int | None = None) -> list[Any]:
-        """Return the names of the predicted classes of rows `low..high-1`."""
+        """Return the predicted classes of rows `low..high-1` by name, None for rows with gaps."""
+        import numpy as np
+
         outputs = self.outputs[low:high]
         # One output tells two classes apart by its sign.
         best = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
         many = len(self._called)
-        return [self._called[c] if c < many else c for c in best.tolist()]
+        found = [self._called[c] if c < many else c for c in best.tolist()]
+        gaps = np.isnan(outputs[:, 0]).tolist()
+        return [None if gap else name for gap, name in zip(gaps, found, strict=True)]
 
     def texts(self) -> Iterator[str]:
         """Yield it as CSV, some rows at a time."""
@@ -106,7 +110,8 @@ class Table:
             for n in range(low, high):
                 first = [found.names[n], *([found.parts[n]] if found.parts else [])]
                 first += [classes[n - low]] if chosen else []
-                writer.writerow([*first, *(f"{v:.7g}" for v in self.outputs[n].tolist())])
+                row = self.outputs[n].tolist()
+                writer.writerow([*first, *("" if v != v else f"{v:.7g}" for v in row)])
             yield text.getvalue()
 
 

@@ -13,7 +13,7 @@ from disttrain.errors import DataError
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["NA", "Place", "as_numbers", "as_texts", "class_of", "number_in"]
+__all__ = ["NA", "Place", "as_numbers", "as_texts", "class_of", "number_in", "plain_cells"]
 
 NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 """Cells that say that a value is missing. In a column of classes only "" does, and numbers."""
@@ -55,6 +55,15 @@ def as_numbers(cells: pandas.Series, column: int, place: Place, decimal: str = "
         row = int(np.flatnonzero(np.isinf(values))[0])
         raise DataError(f"{place(row, column)}: {values[row]} is not a finite number: correct it")
     return values
+
+
+def plain_cells(block: pandas.DataFrame) -> pandas.DataFrame:
+    """Return columns by their numbers, durations as seconds."""
+    block.columns = range(block.shape[1])
+    for number, kind in enumerate(block.dtypes):
+        if kind.kind == "m":
+            block[number] = block[number].dt.total_seconds()
+    return block
 
 
 def number_in(text: str, decimal: str = ".") -> float:

@@ -8,8 +8,9 @@ It is one JSON object, kept in the data file (dataset `preparation`):
      "weights": "count"}
 
 Each number becomes one input, and a second one, 1 where the cell was missing, with an indicator;
-each category becomes an input that is 1 where the cell holds it, else 0. `weights` is the column
-that says how much a row counts; without one it is left out.
+each category becomes an input that is 1 where the cell holds it, else 0. A column of dates (kind
+"date") has their `format`; its `categories` are the parts that become inputs, see `dates.PARTS`.
+`weights` is the column that says how much a row counts; without one it is left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from disttrain.data.cells import NA, Place, as_numbers, as_texts, class_of
+from disttrain.data.dates import PARTS, date_inputs, days_of
 from disttrain.data.format import Array
 from disttrain.errors import DataError
 
@@ -39,18 +41,19 @@ Missing = Literal["refuse", "mean", "median", "drop", "indicator"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column that gives inputs; `fill` stands for a missing number (None: refused)."""
+    """One column that gives inputs; `fill` stands for a missing number or date (None: refused)."""
 
     name: str
-    kind: Literal["number", "categories"] = "number"
+    kind: Literal["number", "categories", "date"] = "number"
     categories: tuple[str, ...] = ()
     fill: float | None = None
     indicator: bool = False
+    format: str = ""
 
     @property
     def width(self) -> int:
         """Inputs that it becomes."""
-        return len(self.categories) if self.kind == "categories" else 1 + self.indicator
+        return (len(self.categories) if self.kind != "number" else 1) + self.indicator
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Preparation:
     @property
     def texts(self) -> list[str]:
         """Names of the columns whose cells are taken as text."""
-        own = [column.name for column in self.columns if column.kind == "categories"]
+        own = [column.name for column in self.columns if column.kind != "number"]
         return own + list(self.targets if self.classes else ())
 
     def to_json(self) -> str:
@@ -89,6 +92,9 @@ class Preparation:
         facts = {name: value for name, value in asdict(self).items() if name != "_numbers"}
         if not self.weights:
             del facts["weights"]
+        for column in facts["columns"]:
+            if not column["format"]:
+                del column["format"]
         return json.dumps({"version": VERSION, **facts})
 
     @classmethod
@@ -109,6 +115,8 @@ class Preparation:
                 raise ValueError("no such type or no columns")
             if not isinstance(made.weights, str):
                 raise ValueError("no name of the column of weights")
+            if any(c.kind == "date" and not set(c.categories) <= set(PARTS) for c in columns):
+                raise ValueError("no such part of a date")
             if made.missing not in get_args(Missing) or len(made.decimal) != 1:
                 raise ValueError("no such way with missing cells")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -174,12 +182,19 @@ class Preparation:
                 ones = np.where(codes < 0, np.nan, codes == np.arange(column.width))
                 out[:, start : start + column.width] = ones
             else:
-                values = as_numbers(table[number], number, place, self.decimal)
+                if column.kind == "date":
+                    values = self._days(table[number], column, number, place)
+                else:
+                    values = as_numbers(table[number], number, place, self.decimal)
+                end = start + column.width
                 if column.indicator:
-                    out[:, start + 1] = np.isnan(values)
+                    end -= 1
+                    out[:, end] = np.isnan(values)
                 if column.fill is not None:
                     values[np.isnan(values)] = column.fill
-                out[:, start] = values
+                dates = column.kind == "date"
+                made = date_inputs(values, column.categories) if dates else values[:, np.newaxis]
+                out[:, start:end] = made
             start += column.width
         return out
 
@@ -189,6 +204,20 @@ class Preparation:
         if not np.isnan(fills).all():
             rows, columns = np.nonzero(np.isnan(numbers))
             numbers[rows, columns] = fills[columns]
+
+    def _days(self, cells: pandas.Series, column: Column, number: int, place: Place) -> Array:
+        """Return dates as days, NaN where a cell is empty. Raises DataError for what is no date."""
+        if cells.dtype.kind == "M":
+            return days_of(cells, column.format)
+        texts = as_texts(cells)
+        days = days_of(texts, column.format)
+        for row in np.flatnonzero(np.isnan(days)).tolist():
+            if texts[row]:
+                raise DataError(
+                    f"{place(row, number)}: '{texts[row]:.60}' is no date as the training table "
+                    f"writes them ({column.format}): correct it"
+                )
+        return days
 
     def _codes(self, cells: pandas.Series, column: Column, number: int, place: Place) -> Array:
         known = {name: code for code, name in enumerate(column.categories)}
@@ -224,8 +253,10 @@ class Preparation:
             )
         return found
 
-    def weights_of(self, table: pandas.DataFrame, number: int, place: Place) -> Array:
-        """Return how much each row counts, float32. Raises DataError for what is no weight."""
+    def weights_of(self, table: pandas.DataFrame, number: int | None, place: Place) -> Array:
+        """Return how much each row counts, float32, 1 where no column says so; or DataError."""
+        if number is None:
+            return np.ones(len(table), np.float32)
         weights = as_numbers(table[number], number, place, self.decimal)
         with np.errstate(over="ignore"):
             found = weights.astype(np.float32)

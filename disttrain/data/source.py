@@ -26,8 +26,12 @@ __all__ = [
 
 
 class Rows(ABC):
-    """Samples by number: `count` of them, each `inputs` numbers of type `dtype`."""
+    """Samples by number: `count` of them, each `inputs` numbers of type `dtype`.
 
+    `gaps` are samples with missing cells that nothing fills: their predictions are NaN.
+    """
+
+    gaps: np.ndarray = np.empty(0, np.int64)
     count: int
     inputs: int
     dtype: np.dtype[Any]

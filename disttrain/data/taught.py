@@ -47,12 +47,14 @@ class Taught:
         """Return an array, lists or a DataFrame as samples of the network. Raises DataError.
 
         A DataFrame is read as the training table was, columns by name; where that is not known,
-        its columns are taken in their order.
+        its columns are taken in their order. Its rows with gaps that nothing fills are in `gaps`.
         """
-        frame = as_frame(inputs)
+        frame, gaps = as_frame(inputs), ArrayRows.gaps
         if frame is not None and self.preparation is not None:
-            inputs = inputs_of_frame(frame, self.preparation, "the DataFrame")
-        return checked_rows(inputs, self.shape, self.normalization)
+            inputs, gaps = inputs_of_frame(frame, self.preparation, "the DataFrame")
+        rows = checked_rows(inputs, self.shape, self.normalization)
+        rows.gaps = gaps
+        return rows
 
     def targets_of(self, targets: Any, rows: int, numbered: bool = False) -> np.ndarray:
         """Return an array or list as targets of `rows` samples. Raises DataError.
@@ -155,11 +157,10 @@ def _keys(columns: Sequence[Column]) -> list[tuple[str, str, str]]:
     """Return a key for each input: its column and what it says of that."""
     found = []
     for column in columns:
-        if column.kind == "categories":
-            found += [(column.name, "category", category) for category in column.categories]
-        else:
+        if column.kind == "number":
             found += [(column.name, "number", "")]
-            found += [(column.name, "missing", "")] * column.indicator
+        found += [(column.name, "category", category) for category in column.categories]
+        found += [(column.name, "missing", "")] * column.indicator
     return found
 
 

@@ -68,12 +68,18 @@ class Trained(Predictor):
         return self.samples(path, name).split
 
     def samples(
-        self, path: str | None = None, split: str | None = None, *, labelled: bool = True
+        self,
+        path: str | None = None,
+        split: str | None = None,
+        *,
+        labelled: bool = True,
+        labels: str | os.PathLike[str] | None = None,
     ) -> Other:
         """Return the samples of a file, all of them unless a `split` is named. Collective.
 
         Of the file of the training (or a copy; it is meant where there is no `path`) it is a split
-        as it was then, "test" where none is named. Unless `labelled` the file needs no targets.
+        as it was then, "test" where none is named. Unless `labelled` the file needs no targets;
+        `labels` is a table with the classes of the images in the folder `path`.
         Raises on all ranks, with DataError's code, for what the training file does not have.
         """
         data, name = self.settings.data, split or "test"
@@ -82,8 +88,9 @@ class Trained(Predictor):
                 raise DataError(f"{self.path} was imported, without data: name a file of samples")
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             if path is not None:
-                if not self._is_own(path):
-                    return open_other(path, self.taught, data, self.comm, Wanted(split, labelled))
+                if labels is not None or not self._is_own(path):
+                    wanted = Wanted(split, labelled, None if labels is None else Path(labels))
+                    return open_other(path, self.taught, data, self.comm, wanted)
                 data = data.model_copy(update={"path": path})
             dataset = open_dataset(data, self.settings.seed, self.comm, only=name)
             with self.comm.together("opening data"):
@@ -116,23 +123,38 @@ class Trained(Predictor):
             )
         return score
 
-    def evaluate(self, data: Any = None, targets: Any = None, *, split: str | None = None) -> Score:
+    def evaluate(
+        self,
+        data: Any = None,
+        targets: Any = None,
+        *,
+        split: str | None = None,
+        labels: str | os.PathLike[str] | None = None,
+    ) -> Score:
         """Return loss and accuracy. Collective.
 
         `evaluate(X, y)` is for arrays, `evaluate("file")` for another file (all of it, or its
         `split`), `evaluate()` for the data of the training: there the rows of `split`, "test" where
-        nothing is said. Raises Divergence on all ranks where the loss is not a finite number.
+        nothing is said; `evaluate("folder", labels="table")` for images whose classes a table
+        states. Raises Divergence on all ranks where the loss is not a finite number.
         """
         with self.comm.together("opening data"):
             if targets is not None and split is not None:
                 raise UsageError(f"split={split!r} is for files: arrays are used whole")
+            if labels is not None and not isinstance(data, str | os.PathLike):
+                raise UsageError("labels= is for a folder of images: give its path")
             if targets is None and not isinstance(data, str | os.PathLike | None):
                 raise UsageError("evaluate(X) is without targets: give evaluate(X, y)")
             if targets is not None:
                 rows = self.taught.rows_of(data)
+                if len(rows.gaps):
+                    raise DataError(
+                        f"{len(rows.gaps)} rows of the DataFrame have missing cells, the first is "
+                        f"row {rows.gaps[0]}: leave them out, and their targets"
+                    )
                 samples = Split("inputs", rows, self.taught.targets_of(targets, rows.count))
         if targets is None:
-            samples = self.samples(data and os.fspath(data), split).split
+            samples = self.samples(data and os.fspath(data), split, labels=labels).split
         return self.judge(samples, f"the {samples.name} samples")
 
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:

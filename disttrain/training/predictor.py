@@ -73,9 +73,14 @@ class Predictor:
         return found
 
     def predict_split(self, split: Split) -> np.ndarray | None:
-        """Return the predictions for a split's samples on rank 0, else None. Collective."""
+        """Return the predictions for a split's samples on rank 0, else None. Collective.
+
+        They are NaN for samples with gaps.
+        """
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             outputs = outputs_of(self.network, self.feed, split, self.comm)
+        if outputs is not None:
+            outputs[split.rows.gaps] = np.nan
         if outputs is None or not isinstance(self.loss, Softmax):
             scale = self.feed.scale
             return scale.undo(outputs) if scale and outputs is not None else outputs

@@ -241,6 +241,52 @@ def test_a_folder_of_an_unknown_class_and_a_torn_image_are_one_sentence(pictures
     )
 
 
+def test_a_table_of_labels_says_what_the_images_of_a_folder_show(pictures):
+    shades(pictures.folder / "flat", {"light": 210, "dark": 40}, 3)
+    lines = [f"{c}/{n}.png,{c}" for c in ("light", "dark") for n in range(2)]
+    labels = pictures.folder / "labels.csv"
+    labels.write_text("\n".join(["file,label", *lines, "light/2,dark"]) + "\n")
+    words = ("--data", "flat", "--labels", "labels.csv")
+    found = score(pictures, *words)
+    assert (found["rows"], found["accuracy"]) == (5, 0.8)
+    assert any("passed over 1 images" in note for note in found["notes"])
+    assert score(pictures, *words, launch=("launch", "-n", "2")) == found
+    labels.write_text("file,label\ndark/0.png,pink\n")
+    assert "'pink', which the network" in sentence(pictures.run("evaluate", "run", *words), 3)
+    said = sentence(pictures.run("evaluate", "run", "--labels", "labels.csv"), 2)
+    assert "--data FOLDER" in said
+    said = sentence(pictures.run("evaluate", "run", "--data", "labels.csv", *words[2:]), 2)
+    assert "is for a folder of images" in said
+
+
+def test_rows_with_gaps_keep_their_place_where_the_training_left_them_out(animals):
+    table(animals.folder / "gaps.csv", ("ant", "bee", "cow"), 60)
+    lines = (animals.folder / "gaps.csv").read_text().splitlines()
+    lines[5] = "," + lines[5].split(",", 1)[1]
+    (animals.folder / "gaps.csv").write_text("\n".join(lines) + "\n")
+    for command in (
+        ("prepare", "csv", "gaps.csv", "gaps.h5", "--missing", "drop"),
+        ("train", "run.toml", "--set", "data.path=gaps.h5", "--output", "gaps", "--quiet"),
+    ):
+        result = animals.run(*command)
+        assert result.returncode == 0, result.stderr
+    result = animals.run("predict", "gaps", "gaps.csv", "--output", "p.csv")
+    assert result.returncode == 0, result.stderr
+    assert "1 of 60 rows have gaps" in result.stderr
+    rows = list(csv.DictReader((animals.folder / "p.csv").open()))
+    assert [row["row"] for row in rows] == [str(n) for n in range(60)]
+    assert set(list(rows[4].values())[1:]) == {""}
+    kinds = [line.rsplit(",", 1)[1] for line in lines[1:]]
+    assert [r["prediction"] for n, r in enumerate(rows) if n != 4] == kinds[:4] + kinds[5:]
+    result = animals.run("launch", "-n", "2", "predict", "gaps", "gaps.csv", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["predictions"][4] is None
+    assert facts["outputs"][4] == [None] * 3
+    assert facts["predictions"][5] == kinds[5]
+    result = animals.run("evaluate", "gaps", "--data", "gaps.csv", "--json")
+    assert json.loads(result.stdout)["rows"] == 59
+
+
 def test_names_of_classes_are_no_formulas_in_pictures(pictures):
     result = pictures.run("plot", "run")
     assert result.returncode == 0, result.stderr

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disttrain.data.cells import plain_cells
 from disttrain.data.format import Array
 from disttrain.data.importers.columns import Options
 from disttrain.data.importers.learn import learn
@@ -39,8 +40,7 @@ class FrameTable:
         self, texts: Collection[int] = (), classes: Collection[int] = ()
     ) -> Iterator[pandas.DataFrame]:
         """Yield all rows at once."""
-        block = self._frame.reset_index(drop=True)
-        yield block.set_axis(range(len(self.names)), axis=1)
+        yield plain_cells(self._frame.reset_index(drop=True))
 
     def place(self, row: int, column: int) -> str:
         """Return the words for a cell."""
@@ -70,9 +70,12 @@ def learn_frame(
     return replace(made, targets=tuple(targets), classes=tuple(classes), dtype=dtype), notes
 
 
-def inputs_of_frame(frame: pandas.DataFrame, preparation: Preparation, called: str) -> Array:
-    """Return the inputs of a DataFrame, read as that of the training was: columns by name.
+def inputs_of_frame(
+    frame: pandas.DataFrame, preparation: Preparation, called: str
+) -> tuple[Array, Array]:
+    """Return the inputs of a DataFrame, read as that of the training was, and its rows with gaps.
 
     Raises DataError for what that does not have.
     """
-    return rows_of(FrameTable(frame, called), preparation, None, [], None, labelled=False)[0]
+    found = rows_of(FrameTable(frame, called), preparation, None, [], None, labelled=False)
+    return found.inputs, found.gaps

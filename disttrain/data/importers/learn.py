@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from disttrain.data.cells import NA, as_numbers, class_of, number_in
+from disttrain.data.dates import date_format, date_parts, days_of
 from disttrain.data.format import Array
 from disttrain.data.importers.columns import Options, find_targets, inputs_among, weights_among
 from disttrain.data.importers.survey import MOST_TEXTS, Survey, survey
@@ -72,7 +73,8 @@ def learn(
     if options.pixels:
         return replace(made, dtype="uint8"), notes
     lossy = found.needs_float64()
-    wide = [n for n in inputs if lossy[n] and n not in found.texts]
+    dates = {column.name for column in made.columns if column.kind == "date"}
+    wide = [n for n in inputs if lossy[n] and (n not in found.texts or table.names[n] in dates)]
     if wide:
         notes.append(
             "inputs are float64, as float32 would lose differences in column "
@@ -98,6 +100,10 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
             f"{missing} of {found.rows} in this column: say what to do with "
             "--missing mean|median|drop|indicator"
         )
+    if number in found.texts and not (options.one_hot or options.pixels or found.mixed(number)):
+        dates = _dates(table, options, found, number, notes)
+        if dates is not None:
+            return dates
     if number in found.texts:
         categories = sorted(found.texts[number])
         unique = len(categories) == found.present[number] > UNIQUE and not options.one_hot
@@ -124,6 +130,31 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
     return Column(
         name, fill=float(found.total[number] / found.numbers[number]), indicator=indicator
     )
+
+
+def _dates(
+    table: Table, options: Options, found: Survey, number: int, notes: list[str]
+) -> Column | None:
+    """Return how a column of dates becomes inputs, None where it holds other texts."""
+    name, counts = table.names[number], found.texts[number]
+    try:
+        form = date_format(counts)
+    except ValueError as error:
+        raise DataError(
+            f"{table.place(found.odd.get(number, 0), number)}: {error}: write dates as 2012-01-31, "
+            f"or leave the column out with --drop '{name:.60}'"
+        ) from None
+    if not form:
+        return None
+    days = days_of(list(counts), form)
+    parts = date_parts(days)
+    # Decides, as for numbers, whether float32 tells them apart.
+    found.least[number], found.most[number], found.whole[number] = days.min(), days.max(), False
+    missing = found.missing(number) > 0 and options.missing not in ("refuse", "drop")
+    fill = float(np.average(days, weights=list(counts.values()))) if missing else None
+    some = ", ".join(parts)
+    notes.append(f"column '{name:.60}' holds dates and gives {len(parts)} inputs: {some}")
+    return Column(name, "date", parts, fill, missing and options.missing == "indicator", form)
 
 
 def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from disttrain.data.cells import NA
+from disttrain.data.cells import NA, plain_cells
 from disttrain.data.importers.dialect import BLANKS, HEAD_BYTES, Dialect, sniff, words_of
 from disttrain.data.importers.source import RATIO, SMALL, open_source, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
@@ -205,7 +205,7 @@ class ParquetTable:
                 if batch is None:
                     return
                 block = batch.select(self.names).to_pandas(ignore_metadata=True)
-            block.columns = range(len(self.names))
+            block = plain_cells(block)
             block.index = range(start, start + len(block))
             start += len(block)
             yield block

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from disttrain.data.importers.table import Table, open_table
 from disttrain.data.preparation import Preparation
 from disttrain.errors import DataError
 
-__all__ = ["Options", "Read", "import_table", "read_table", "rows_of"]
+__all__ = ["Options", "Read", "TableRows", "import_table", "read_table", "rows_of"]
 
 Read = Callable[[int], None]
 """Called with the number of rows that were read of a table."""
@@ -53,9 +54,10 @@ def import_table(
     for split, other in (others or {}).items():
         with kept(other) as source:
             found[split] = rows_of(_opened(source, like), like, room, notes, read)
-    splits = _with_small_targets({name: (rows[0], rows[1]) for name, rows in found.items()})
+    pairs = {name: (rows.inputs, rows.targets) for name, rows in found.items()}
+    splits = _with_small_targets(pairs)
     check_splits(splits, path)
-    weights = {name: rows[2] for name, rows in found.items() if rows[2] is not None}
+    weights = {name: rows.weights for name, rows in found.items() if rows.weights is not None}
     for name, own in weights.items():
         check_weights(own, len(own), f"{path}, split '{name}'")
     return Imported(splits, like.named, tuple(notes), like, weights)
@@ -75,36 +77,46 @@ def read_table(
     Columns are matched by name, classes too; without `labelled` there need be no targets, and none
     are returned (rows, 0). Raises DataError for what the training table does not have.
     """
-    inputs, targets, _ = rows_of(
+    found = rows_of(
         _opened(path, preparation), preparation, room, notes if notes is not None else [], read,
         labelled,
     )  # fmt: skip
-    return inputs, targets
+    return found.inputs, found.targets
 
 
 def _opened(path: Path, known: Preparation) -> Table:
     return open_table(path, ",".join(known.targets), known.decimal, known.na)
 
 
+class TableRows(NamedTuple):
+    """Inputs, targets, weights where the training table had such a column; see `Rows.gaps`."""
+
+    inputs: Array
+    targets: Array
+    weights: Array | None
+    gaps: Array
+
+
 def rows_of(
     table: Table, preparation: Preparation, room: Path | None, notes: list[str],
     read: Read | None, labelled: bool = True,
-) -> tuple[Array, Array, Array | None]:  # fmt: skip
-    """Return inputs, targets and, where the training table had such a column, weights of all rows.
+) -> TableRows:  # fmt: skip
+    """Return the rows of a table. Rows with gaps are left out where the training left them out.
 
-    A table without that column has weights of 1, and a note says so.
+    Unless `labelled` they keep their place: their inputs are 0, and their numbers are in `gaps`. A
+    table without the column of weights has weights of 1. Notes say so.
     """
     places = preparation.places(table.names, table.path, labelled)
     texts = [places[name] for name in preparation.texts if name in places]
     spool = Spool((preparation.width,), np.dtype(preparation.dtype), room)
-    parts: list[Array] = []
+    parts, gaps = list[Array](), list[Array]()
     start = 0
     classes = [places[name] for name in preparation.targets if preparation.classes and labelled]
     weighted = labelled and preparation.weights != ""
     column, weights = places.get(preparation.weights), list[Array]()
     if weighted and column is None:
         notes.append(
-            f"{table.path} has no column '{preparation.weights:.60}': each of its rows counts as 1"
+            f"{table.path} has no column '{preparation.weights:.60}': rows count as 1 each"
         )
     for block in table.blocks(texts, classes):
         place = partial(_place, table, start)
@@ -112,22 +124,35 @@ def rows_of(
         targets = np.empty((len(block), 0))
         if labelled:
             targets = preparation.targets_of(block, places, place)
-        good = ~_gaps(preparation, inputs, targets, places, place, labelled)
+        good = ~_gaps(preparation, inputs, targets, places, place)
+        if not labelled:
+            gaps.append(start + np.flatnonzero(~good))
+            inputs[~good], good[:] = 0.0, True
         spool.append(preparation.cast(inputs[good], places, place))
         parts.append(targets[good])
         if weighted:
-            counts = np.ones(len(block), np.float32)
-            if column is not None:
-                counts = preparation.weights_of(block, column, place)
-            weights.append(counts[good])
+            weights.append(preparation.weights_of(block, column, place)[good])
         start += len(block)
         if read is not None:
             read(start)
     if not spool.count:
         raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
-    if spool.count < start:
-        notes.append(f"{table.path}: {start - spool.count} of {start} rows with gaps were left out")
-    return spool.rows(), np.concatenate(parts), np.concatenate(weights) if weighted else None
+    empty = np.concatenate([np.empty(0, np.int64), *gaps])
+    _say_gaps(table, start, start - spool.count, len(empty), notes)
+    return TableRows(
+        spool.rows(), np.concatenate(parts), np.concatenate(weights) if weighted else None, empty
+    )
+
+
+def _say_gaps(table: Table, rows: int, dropped: int, kept: int, notes: list[str]) -> None:
+    """Add notes of the rows with gaps: those that were left out, and those that were kept."""
+    if dropped:
+        notes.append(f"{table.path}: {dropped} of {rows} rows with gaps were left out")
+    if kept:
+        notes.append(
+            f"{table.path}: {kept} of {rows} rows have gaps, which the training left out: they "
+            "keep their place, without a prediction"
+        )
 
 
 def _place(table: Table, start: int, row: int, column: int) -> str:
@@ -137,13 +162,13 @@ def _place(table: Table, start: int, row: int, column: int) -> str:
 
 def _gaps(
     preparation: Preparation, inputs: Array, targets: Array, places: Mapping[str, int],
-    place: Place, labelled: bool,
+    place: Place,
 ) -> Array:  # fmt: skip
     """Return which rows to drop for their missing cells; refuse them where none may be dropped."""
     gaps = np.isnan(inputs)
     bad = np.asarray(gaps.any(axis=1))
     lost = targets < 0 if targets.ndim == 1 else np.isnan(targets).any(axis=1)
-    if preparation.missing == "drop" and labelled:
+    if preparation.missing == "drop":
         return np.asarray(bad | lost)
     if preparation.missing != "refuse" and not bad.any():
         return np.asarray(lost)

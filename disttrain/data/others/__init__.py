@@ -19,6 +19,7 @@ from disttrain.data.others.data_file import from_data_file, split_of
 from disttrain.data.others.images import from_images
 from disttrain.data.others.table import from_table
 from disttrain.data.taught import Taught
+from disttrain.errors import UsageError
 
 __all__ = ["Other", "Wanted", "is_hdf5", "open_other", "split_of"]
 
@@ -36,6 +37,11 @@ def open_other(
     """
     with comm.together("opening data"):
         read = _reader(Path(path))
+        if wanted.labels is not None and read is not from_images:
+            raise UsageError(
+                f"--labels {wanted.labels} is for a folder of images, which {path} is not: leave "
+                "it out"
+            )
     if read is None:
         return from_data_file(path, taught, settings, comm, wanted)
     with comm.together("reading data"):

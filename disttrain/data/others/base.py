@@ -18,10 +18,14 @@ __all__ = ["Other", "Wanted", "chosen", "joined", "refuse_split"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which samples of a file: those of `split` (None: all), with targets where `labelled`."""
+    """Which samples of a file: those of `split` (None: all), with targets where `labelled`.
+
+    `labels` is a table with the classes of the images in a folder; None: its folders are classes.
+    """
 
     split: str | None = None
     labelled: bool = True
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from disttrain.data.cells import class_of
 from disttrain.data.dataset import Split
 from disttrain.data.format import ALIASES
 from disttrain.data.importers.images import (
@@ -18,6 +19,7 @@ from disttrain.data.importers.images import (
     read_image,
     size_of,
 )
+from disttrain.data.importers.labels import labelled_files
 from disttrain.data.importers.source import reading
 from disttrain.data.others.base import Other, Wanted, chosen
 from disttrain.data.source import Rows
@@ -46,14 +48,16 @@ def from_images(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int]
     """Return the images of a folder in the order of their names, by which they are called."""
     looks = _looks_of(taught)
     taught.normalization.refuse_other_type(np.dtype(np.uint8))
+    notes = list[str]()
     with reading(path):
-        if wanted.labelled:
+        if wanted.labels is not None:
+            found = _of_labels(path, taught, wanted, notes)
+        elif wanted.labelled:
             found = _of_classes(path, taught, wanted.split)
         else:
             found = _all_in(path, wanted.split)
         paths = [each for each, _ in found]
         odd = sum(size_of(each) != (looks.size, looks.grey) for each in paths)
-    notes = []
     if odd:
         height, width = looks.size or (0, 0)
         colours = "grey" if looks.grey else "colour"
@@ -92,10 +96,42 @@ def _all_in(path: Path, split: str | None) -> list[tuple[Path, int]]:
     return found
 
 
+def _of_labels(
+    path: Path, taught: Taught, wanted: Wanted, notes: list[str]
+) -> list[tuple[Path, int]]:
+    """Return the images that the table of labels names, each with the number of its class."""
+    assert wanted.labels is not None
+    if wanted.split is not None:
+        raise UsageError(f"{path} has no splits and is used whole: leave --split out")
+    if not path.is_dir():
+        raise DataError(f"{path} is no folder: --labels is for the images in a folder")
+    numbers = {name: number for number, name in enumerate(taught.called)}
+    found = []
+    for image, called in labelled_files(path, wanted.labels, SUFFIXES):
+        number = numbers.get(called, numbers.get(class_of(called), -1))
+        if number < 0:
+            raise DataError(
+                f"{wanted.labels}: {image.name} is of the class '{called:.60}', which the network "
+                f"of {taught.network} does not have: it has {_some(taught)}; leave it out, or "
+                "train with it"
+            )
+        found.append((image, number))
+    there = sum(each.suffix.lower() in SUFFIXES for each in files_in(path))
+    if there > len(found):
+        notes.append(f"passed over {there - len(found)} images that {wanted.labels} does not name")
+    return found
+
+
+def _some(taught: Taught) -> str:
+    return ", ".join(taught.called[:10]) + ", ..." * (len(taught.called) > 10)
+
+
 def _of_classes(path: Path, taught: Taught, split: str | None) -> list[tuple[Path, int]]:
     """Return the images in the folders of classes, each with the number of its class."""
     if not path.is_dir() or not taught.classes:
-        raise DataError(f"{path} says of no image what it shows: give a folder for each class")
+        raise DataError(
+            f"{path} says of no image what it shows: give a folder for each class, or --labels"
+        )
     numbers = {name: number for number, name in enumerate(taught.called)}
     words = {word: name for name, words in ALIASES.items() for word in words}
     roots = {
@@ -108,10 +144,9 @@ def _of_classes(path: Path, taught: Taught, split: str | None) -> list[tuple[Pat
     for root in [roots[name] for name in chosen(list(roots), path, split)] or [path]:
         for folder in class_folders(root):
             if name_of(folder.name) not in numbers:
-                some = ", ".join(taught.called[:10]) + ", ..." * (len(numbers) > 10)
                 raise DataError(
                     f"{folder} is a class that the network of {taught.network} does not have: it "
-                    f"has {some}; move it, or train with it"
+                    f"has {_some(taught)}; move it, or train with it"
                 )
             number = numbers[name_of(folder.name)]
             found += [(f, number) for f in files_in(folder) if f.suffix.lower() in SUFFIXES]

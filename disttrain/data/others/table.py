@@ -35,10 +35,11 @@ def from_table(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int],
                 "taken in their order"
             )
         notes += _passed_over(table, known, wanted.labelled)
-        inputs, targets, weights = rows_of(table, known, None, notes, read, wanted.labelled)
-    rows = taught.rows_of(inputs)
-    found = targets if wanted.labelled else np.zeros(rows.count, np.int64)
-    return Other(Split("table", rows, found, weights), range(rows.count), notes=notes)
+        found = rows_of(table, known, None, notes, read, wanted.labelled)
+    rows = taught.rows_of(found.inputs)
+    rows.gaps = found.gaps
+    targets = found.targets if wanted.labelled else np.zeros(rows.count, np.int64)
+    return Other(Split("table", rows, targets, found.weights), range(rows.count), notes=notes)
 
 
 def _passed_over(table: Table, known: Preparation, labelled: bool) -> list[str]:

@@ -40,6 +40,20 @@ def test_predictions_are_those_of_one_rank_whatever_the_messages(
             assert found is None
 
 
+def test_predictions_reach_every_rank_whatever_one_message_may_hold(
+    comm: Communicator, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for more than 2 GiB, but with a limit that 300 rows reach."""
+    if comm.size > 1:
+        monkeypatch.setattr("disttrain.comm.ranks.LARGEST", 1000)
+    monkeypatch.setattr(evaluation, "MESSAGE_BYTES", 1000)
+    inputs = blobs(300, 2)[0]
+    found = load_trained(run, comm).predict(inputs)
+    assert found is not None
+    assert found.nbytes > 3 * 1000
+    np.testing.assert_array_equal(found, load_trained(run, Alone()).predict(inputs))
+
+
 def test_a_table_and_its_scores_are_those_of_one_rank(
     comm: Communicator, run: Path, together_path: Path
 ) -> None:

@@ -257,3 +257,23 @@ def test_every_exception_is_exported_and_the_version() -> None:
             assert getattr(disttrain, name) is getattr(errors, name)
     assert disttrain.__version__ == "0.1.0"
     assert set(disttrain.__all__) <= set(dir(disttrain))
+
+
+def test_weights_say_how_much_each_sample_counts(tmp_path: Path) -> None:
+    """Rows of weight 0 change nothing, and a row of weight 2 counts as two rows."""
+    x, y = blobs(60, 1)
+    keys = {"layers": [3], "epochs": 2, "protocol": "batch", "normalize": "none", "device": "cpu"}
+    keys["validation_fraction"] = 0
+    weights = np.random.default_rng(0).integers(0, 3, 60)
+    weighted = disttrain.train(disttrain.Data(x, y, weights=weights), **keys)
+    repeated = disttrain.train(disttrain.Data(x.repeat(weights, 0), y.repeat(weights)), **keys)
+    np.testing.assert_allclose(
+        weighted.network.values, repeated.network.values, rtol=1e-4, atol=1e-6
+    )
+    plain = disttrain.train(disttrain.Data(x, y), **keys)
+    assert not np.allclose(weighted.network.values, plain.network.values, rtol=1e-2)
+    data = disttrain.Data(x, y, weights=weights, validation=(x, y, weights + 1))
+    disttrain.train(data, tmp_path / "run", **keys | {"epochs": 1})
+    for wrong in (weights[:-1], weights - 1.0, np.full(60, "much")):
+        with pytest.raises(disttrain.DataError, match="weight"):
+            disttrain.train(disttrain.Data(x, y, weights=wrong), **keys)

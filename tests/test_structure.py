@@ -55,6 +55,7 @@ OWNERS = {
     "tomli_w": {"config"},
     "pydantic": {"config"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "PIL": {"data"},
     "sklearn": {"interop", "runs"},
     "onnx": {"interop"},

@@ -31,6 +31,7 @@ from disttrain.cli import (
     prepare_hdf5,
     prepare_small,
     prepare_tables,
+    report,
     template,
     train,
     verify,
@@ -100,6 +101,7 @@ app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("export")(export.command)
 app.command("import")(adopt.command)
+app.command("report")(report.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)
 app.add_typer(bench.app, name="bench")

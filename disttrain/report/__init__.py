@@ -1,1 +1,1 @@
-"""Pictures of a run and of a network: the only importer of matplotlib."""
+"""Pictures of runs and networks, and reports: the only importer of matplotlib and jinja2."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from disttrain.report.figure import BAD, GOOD, INK, blank, legend_below
+from disttrain.report.figure import BAD, COLORS, GOOD, INK, blank, legend_below
 from disttrain.report.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "figure", "why_not"]
+__all__ = ["NAME", "draw", "figure", "kinds_of", "why_not"]
 
 NAME = "curves.png"
 
@@ -23,21 +23,29 @@ def why_not(subject: Subject) -> str | None:
 
 def figure(subject: Subject) -> Figure:
     """Return the picture."""
-    history = subject.history
-    has_accuracy = any(r["train_accuracy"] is not None for r in history)
-    kinds = ["loss", "accuracy", "rate"] if has_accuracy else ["loss", "rate"]
+    kinds = kinds_of(subject.history)
     figure = blank(4.2 * len(kinds), 3.8, subject.title)
-    axes = figure.subplots(1, len(kinds))
-    for ax, kind in zip(axes, kinds, strict=True):
-        ax.set_xlabel("epoch")
-        ax.grid(alpha=0.3)
-        if kind == "rate":
-            _rate(ax, history)
-        else:
-            _pair(ax, history, kind)
-            _best(ax, history)
+    for ax, kind in zip(figure.subplots(1, len(kinds)), kinds, strict=True):
+        draw(ax, subject.history, kind)
     legend_below(figure)
     return figure
+
+
+def kinds_of(history: list[dict[str, Any]]) -> list[str]:
+    """Return the curves that a run has."""
+    has_accuracy = any(r["train_accuracy"] is not None for r in history)
+    return ["loss", "accuracy", "rate"] if has_accuracy else ["loss", "rate"]
+
+
+def draw(ax: Axes, history: list[dict[str, Any]], kind: str) -> None:
+    """Draw one of the curves."""
+    ax.set_xlabel("epoch")
+    ax.grid(alpha=0.3)
+    if kind == "rate":
+        _rate(ax, history)
+    else:
+        _pair(ax, history, kind)
+        _best(ax, history)
 
 
 def _pair(ax: Axes, history: list[dict[str, Any]], kind: str) -> None:
@@ -49,6 +57,9 @@ def _pair(ax: Axes, history: list[dict[str, Any]], kind: str) -> None:
         epochs, values = _points(history, f"{split}_{kind}")
         if values:
             ax.plot(epochs, values, style, label=split, color=color, marker=marker)
+    epochs, values = _points(history, f"validation_average_{kind}")
+    if values:
+        ax.plot(epochs, values, "-.", label="running average", color=COLORS[2])
     if kind != "loss":
         return
     epochs, penalties = _points(history, "penalty")

@@ -58,13 +58,13 @@ def blank(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def legend_below(figure: Figure) -> None:
-    """Write the legend of all panels under them, each label once."""
+def legend_below(figure: Figure, columns: int = 8) -> None:
+    """Write the legend of all panels under them, each label once, in at most so many columns."""
     found: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    columns = min(len(found), 8)
+    columns = min(len(found), columns)
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
 
 

@@ -1,0 +1,65 @@
+"""Writing a report: what stands in a folder decides which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from disttrain.checkpoint import write_atomically
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.report.of_ensemble import page_of_ensemble
+from disttrain.report.of_run import page_of_run
+from disttrain.report.of_runs import page_of_runs
+from disttrain.report.of_study import page_of_folds, page_of_study
+from disttrain.report.page import Page, rendered, template
+
+__all__ = ["NAME", "write_report"]
+
+NAME = "report.html"
+# The file that a folder of a kind has, and what is made of it.
+KINDS: dict[str, Callable[[Path], Page]] = {
+    "study.json": page_of_study,
+    "folds.json": page_of_folds,
+    "ensemble.json": page_of_ensemble,
+    "run.toml": page_of_run,
+}
+
+
+def write_report(
+    paths: Sequence[Path], output: Path | None = None, say: Callable[[str], None] = print
+) -> Path:
+    """Write the report of a folder into it, or of several runs beside them; return its path.
+
+    `output` is another file, or a folder; `say` is told of each path that is passed over. Raises
+    CheckpointError for a path that holds nothing to report, UsageError where jinja2 or matplotlib
+    is missing or the disk refuses.
+    """
+    template()
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    if len(folders) == 1:
+        page, place = _of_one(folders[0]), folders[0]
+    else:
+        for folder in folders:
+            if not os.path.lexists(folder / "run.toml"):
+                say(f"{folder} holds no run and is left out")
+        folders = [f for f in folders if os.path.lexists(f / "run.toml")]
+        if not folders:
+            raise CheckpointError("none of these folders holds a run: give folders of trainings")
+        page = page_of_runs(folders)
+        place = Path(os.path.commonpath([f.absolute().parent for f in folders]))
+    if output is not None:
+        place = output
+    target = place if place.suffix == ".html" and not place.is_dir() else place / NAME
+    write_atomically(target, rendered(page).encode(errors="backslashreplace"), error=UsageError)
+    return target
+
+
+def _of_one(folder: Path) -> Page:
+    for name, make in KINDS.items():
+        if os.path.lexists(folder / name):
+            return make(folder)
+    raise CheckpointError(
+        f"{folder} holds no run, study, folds or ensemble: give the folder that one of `train`, "
+        "`search`, `cross-validate` and `ensemble` has written (--output)"
+    )

@@ -119,7 +119,7 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
 
 
 def test_layers_losses_and_the_optimizer_never_see_a_communicator() -> None:
-    for path in [*(PACKAGE / "model").glob("*.py"), PACKAGE / "training" / "optimizer.py"]:
+    for path in [*(PACKAGE / "model").rglob("*.py"), PACKAGE / "training" / "optimizer.py"]:
         assert not any(name.startswith("disttrain.comm") for name in imports(path)), path
 
 
@@ -176,9 +176,12 @@ def test_no_room_is_called_utils() -> None:
 
 def test_the_public_names_are_frozen() -> None:
     assert disttrain.__all__ == [
+        "AveragePool",
+        "BatchNorm",
         "Callback",
         "CheckpointError",
         "Context",
+        "Conv",
         "Corruption",
         "DamagedCheckpoint",
         "Data",
@@ -188,10 +191,14 @@ def test_the_public_names_are_frozen() -> None:
         "DisttrainError",
         "Divergence",
         "Dropout",
+        "Flatten",
+        "GlobalAveragePool",
         "LauncherError",
         "Layer",
+        "LayerNorm",
         "Loss",
         "LostRanks",
+        "MaxPool",
         "Parameter",
         "Preempted",
         "RankFailure",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ NAMED = 8
 def silent_units(network: Network, inputs: Array) -> dict[str, list[int]]:
     """Return, for each ReLU layer, the units whose output is 0 for every row of `inputs`.
 
+    The units of a convolutional layer are its filters: 0 at every place.
+
     Such a unit has the derivative 0 for all these rows: if they are the training set, its weights
     get no gradient any more ("dead ReLU"). Layers without such units are left out.
     """
@@ -34,7 +35,8 @@ def silent_units(network: Network, inputs: Array) -> dict[str, list[int]]:
         network.names, network.layers, network.activations(inputs), strict=True
     ):
         if getattr(layer, "activation", "") == "relu":
-            silent = np.flatnonzero(network.device.get((outputs <= 0).all(axis=0)))
+            places = tuple(range(outputs.ndim - 1))
+            silent = np.flatnonzero(network.device.get((outputs <= 0).all(axis=places)))
             if len(silent):
                 found[name] = silent.tolist()
     return found
@@ -48,7 +50,9 @@ def silence(run: Run) -> dict[str, str]:
     split = run.dataset.splits["train"]
     inputs, _ = run.feed(split, samples_of(0, split))
     network = run.network
-    counts = dict(zip(network.names, map(math.prod, network.shapes[1:]), strict=True))
+    counts = {
+        name: shape[-1] for name, shape in zip(network.names, network.shapes[1:], strict=True)
+    }
     sentences = {}
     for name, units in silent_units(network, inputs).items():
         which = f" (units {', '.join(map(str, units))})" if len(units) <= NAMED else ""

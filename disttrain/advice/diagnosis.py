@@ -76,7 +76,7 @@ def _losses(history: History, split: str = "train") -> list[float]:
 
 def _begin(history: History, settings: Settings) -> float:
     """Return the loss to begin with, `t0`."""
-    classes = settings.model.layers[-1].units
+    classes = getattr(settings.model.layers[-1], "units", 0)
     if settings.model.loss == "softmax" and classes > 1:
         return math.log(classes)
     return _losses(history)[0]

@@ -88,6 +88,8 @@ def gradient_check(
         _worst(total, f"{name}/{key}".removeprefix("/"), w, there[key], sample, step, random)
         for name, here, there in places
         for key, w in here.items()
+        # Running averages have no gradient.
+        if key in there
     ]
     worst = max(found, key=lambda check: check.error)
     sums = {key: sum(getattr(check, key) for check in found) for key in ("checked", "kinks")}
@@ -107,6 +109,9 @@ def _both(
     outputs, backward = network.forward(rows, Pass(gradients=views))
     _, loss_gradient = loss.forward(outputs, targets, context)
     backward(loss_gradient())
+    for span in network.layout.spans:
+        if not span.trained:
+            del views[span.layer][span.name]
 
     def visit() -> float:
         return float(np.sum(loss.forward(network.forward(rows, Pass())[0], targets, context)[0]))

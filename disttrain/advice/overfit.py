@@ -80,8 +80,11 @@ def calmed(run: Run) -> Predictor:
 
 def without_regularization(settings: Settings) -> Settings:
     """Return the settings with weight decay and dropout 0."""
+    tables = [layer.model_dump(exclude_none=True) for layer in settings.model.layers]
     layers = [
-        layer.model_dump(exclude_none=True) | {"dropout": 0.0} for layer in settings.model.layers
+        table | {key: 0.0 for key in ("dropout",) if key in table}
+        for table in tables
+        if table["kind"] != "dropout"
     ]
     return settings.replace(
         optimizer={"weight_decay": 0.0}, model={"layers": layers, "input_dropout": 0.0}

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from disttrain.config import Layer as LayerSettings
-from disttrain.config import Settings
+from disttrain.config import LayerTable, Settings, layer_of
 from disttrain.errors import UsageError
-from disttrain.model import Dense, Dropout, Layer
+from disttrain.model import BUILT_IN, Dropout, Layer
 from disttrain.shown import quoted
-from disttrain.training.predictor import dense_of
+from disttrain.training.predictor import layer_from
 
 __all__ = ["as_objects", "as_tables", "rates_of"]
 
-Given = int | Mapping[str, Any] | LayerSettings | Layer
+Given = int | Mapping[str, Any] | LayerTable | Layer
 
 
 def as_objects(layers: Sequence[Given]) -> list[Layer] | None:
     """Return the layers as objects where one is of the user's own class, else None."""
     _refuse_no_list(layers)
-    if all(type(layer) in (Dense, Dropout) or not isinstance(layer, Layer) for layer in layers):
+    if all(_is_built_in(layer) or not isinstance(layer, Layer) for layer in layers):
         return None
-    return [layer if isinstance(layer, Layer) else _dense(layer) for layer in layers]
+    return [layer if isinstance(layer, Layer) else _made(layer) for layer in layers]
 
 
 def as_tables(layers: Sequence[Given]) -> dict[str, Any]:
@@ -35,10 +34,11 @@ def as_tables(layers: Sequence[Given]) -> dict[str, Any]:
     _refuse_no_list(layers)
     keys: dict[str, Any] = {"layers": []}
     for layer in layers:
-        if type(layer) is Dropout:
-            _last(keys)["dropout" if keys["layers"] else "input_dropout"] = layer.rate
-        elif type(layer) is Dense:
-            keys["layers"].append(vars(layer))
+        last = keys["layers"][-1] if keys["layers"] else None
+        if type(layer) is Dropout and (not last or _takes_dropout(last)):
+            _last(keys)["dropout" if last else "input_dropout"] = layer.rate
+        elif _is_built_in(layer):
+            keys["layers"].append({"kind": layer.kind, **vars(layer)})
         elif isinstance(layer, Layer):
             keys["layers"].append({"units": getattr(layer, "units", 1)})
         else:
@@ -82,8 +82,16 @@ def _last(keys: dict[str, Any]) -> dict[str, Any]:
     return last
 
 
-def _dense(given: Any) -> Layer:
-    layer = given if isinstance(given, LayerSettings) else LayerSettings(
-        **({"units": given} if isinstance(given, int) else given)
+def _is_built_in(layer: Any) -> TypeGuard[Layer]:
+    return type(layer) in BUILT_IN.values()
+
+
+def _takes_dropout(table: Mapping[str, Any]) -> bool:
+    return table.get("kind", "dense") in ("dense", "conv") and not table.get("dropout")
+
+
+def _made(given: Any) -> Layer:
+    table = given if isinstance(given, LayerTable) else layer_of(
+        {"units": given} if isinstance(given, int) else given
     )  # fmt: skip
-    return dense_of(layer)
+    return layer_from(table)

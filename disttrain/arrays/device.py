@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.arrays.images import Images
 from disttrain.memory import free_memory
 
 
@@ -54,6 +55,7 @@ class Device:
     name = "cpu"
     xp: ModuleType = np
     kernels: Any = _host_kernels()
+    images: Images = Images(np)
 
     def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an array on the host that copies to this device fast."""

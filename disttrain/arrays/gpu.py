@@ -11,6 +11,7 @@ import cupyx
 import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
+from disttrain.arrays.images import Images
 from disttrain.errors import DeviceError
 
 __all__ = ["Gpu"]
@@ -48,6 +49,7 @@ class Gpu(Device):
         from disttrain.arrays import gpu_kernels
 
         self.kernels = gpu_kernels
+        self.images = Images(cupy)
         self._copied = cupy.cuda.Event(disable_timing=True)
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"

@@ -16,7 +16,7 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Settings, from_keywords
 from disttrain.data.writer import write_data_file
 from disttrain.errors import UsageError
-from disttrain.model.products import products_of
+from disttrain.model.products import multipliable, products_of
 from disttrain.training import Run, build_run
 from disttrain.training.trainer import train_step
 
@@ -131,6 +131,8 @@ def products_of_share(run: Run, rows: int) -> Callable[[], None] | None:
     The same shapes and memory layouts as the step's, in arrays that are there before. None where
     not every layer's gradient is such a product.
     """
+    if not multipliable(run.network.layout):
+        return None
     pairs = [(p.units, p.inputs) for p in reversed(products_of(run.network.layout))]
     if any(units != inputs for (units, _), (_, inputs) in pairwise(pairs)):
         return None

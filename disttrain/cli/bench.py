@@ -202,7 +202,8 @@ def hosts_in_words(comm: Communicator) -> str:
 
 def in_words(settings: Settings) -> str:
     """Return the network and the batch in a few words."""
-    units = "-".join(str(layer.units) for layer in settings.model.layers)
+    layers = settings.model.layers
+    units = "-".join(str(getattr(layer, "units", layer.kind)) for layer in layers)
     model = settings.model
     return f"layers of {units} units, batch {settings.training.batch_size}, {model.dtype}"
 

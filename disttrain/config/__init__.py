@@ -6,20 +6,23 @@ nearest known one.
 
 from disttrain.config.keywords import from_keywords
 from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd
+from disttrain.config.layers import Dense, LayerTable, layer_of
 from disttrain.config.reading import parse, read, read_weights, schema, to_toml
-from disttrain.config.sections import Communication, Data, Interval, Layer, Settings
+from disttrain.config.sections import Communication, Data, Interval, Settings
 
 __all__ = [
     "Adam",
     "Communication",
     "Data",
+    "Dense",
     "Interval",
-    "Layer",
+    "LayerTable",
     "Optimizer",
     "Schedule",
     "Settings",
     "Sgd",
     "from_keywords",
+    "layer_of",
     "parse",
     "read",
     "read_weights",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from disttrain.config.kinds import Adam, Cosine, Optimizer, Schedule, Sgd
+from disttrain.config.layers import Activation, Layer
 from disttrain.config.section import (
     Count,
     Finite,
@@ -30,7 +31,6 @@ __all__ = [
     "GivenLayer",
     "GivenNetwork",
     "Interval",
-    "Layer",
     "Model",
     "Optimizer",
     "Reproducibility",
@@ -39,12 +39,6 @@ __all__ = [
     "Training",
     "Validation",
 ]
-
-Activation = Literal[
-    "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu", "sign"
-]
-Initializer = Literal["auto", "small-random", "xavier", "he", "constant"]
-
 
 ClassWeights = (
     Literal["balanced"]
@@ -67,25 +61,6 @@ class Data(Section):
     targets: Text = "targets"
     memory: Literal["auto", "shared", "stream"] = "auto"
     block_rows: Count = 1024
-
-
-class Layer(Section):
-    """One layer; `kind = "dense"` may be left out.
-
-    `initializer = "auto"` is `he` for relu, leaky-relu, elu, gelu and silu, and `xavier` for the
-    others. `dropout` is the fraction of this layer's outputs that each training pass leaves out.
-    A `frozen` layer is not trained; `rate` is what the learning rate is multiplied by here.
-    """
-
-    kind: Literal["dense"] = "dense"
-    units: Annotated[int, Field(ge=1, le=2**24)]
-    activation: Activation = "identity"
-    initializer: Initializer = "auto"
-    scale: PositiveFloat = 0.01
-    bias: Finite = 0.0
-    dropout: Part = 0.0
-    frozen: bool = False
-    rate: PositiveFloat = 1.0
 
 
 class Model(Section):

@@ -51,6 +51,10 @@ class Division(ABC):
     def edges(self, rows: int) -> list[int]:
         """Return where the ranks' ranges of rows begin, and where the last one ends."""
 
+    def unit_edges(self, rows: int) -> list[int]:
+        """Return where each rank's units begin, counted over all ranks, and their number."""
+        return list(range(self.size + 1))
+
     @abstractmethod
     def units(self, rows: int) -> list[tuple[int, int, int]]:
         """Return this rank's units as (number, low, high)."""
@@ -102,6 +106,10 @@ class Leaves(Division):
     def owned(self, rows: int, rank: int) -> tuple[int, int]:
         """Return the range of leaves that `rank` has."""
         return share(self.count(rows), rank, self.size)
+
+    def unit_edges(self, rows: int) -> list[int]:
+        """Return where each rank's leaves begin, and the number of leaves."""
+        return [*(self.owned(rows, rank)[0] for rank in range(self.size)), self.count(rows)]
 
     def leaf(self, rows: int, leaf: int) -> tuple[int, int]:
         """Return the range of rows in a leaf."""

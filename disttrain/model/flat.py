@@ -33,6 +33,7 @@ class Span:
     shape: tuple[int, ...]
     low: int
     high: int
+    trained: bool = True
 
 
 class Layout:
@@ -50,7 +51,7 @@ class Layout:
             for number in reversed(range(len(layers))):
                 for name, parameter in layers[number].items():
                     if parameter.decay is decay:
-                        end = self._put(number, name, parameter.shape, end)
+                        end = self._put(number, name, parameter, end)
                 if decay:
                     self.ready[number] = end
             if decay:
@@ -59,9 +60,9 @@ class Layout:
         self.ready[0] = end
         self._layers = len(layers)
 
-    def _put(self, layer: int, name: str, shape: tuple[int, ...], low: int) -> int:
-        high = low + math.prod(shape)
-        self.spans.append(Span(layer, name, shape, low, high))
+    def _put(self, layer: int, name: str, parameter: Parameter, low: int) -> int:
+        high = low + math.prod(parameter.shape)
+        self.spans.append(Span(layer, name, parameter.shape, low, high, parameter.trained))
         return -(-high // ALIGN) * ALIGN
 
     def views(self, vector: Array) -> list[dict[str, Array]]:

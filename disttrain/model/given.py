@@ -8,7 +8,7 @@ import numpy as np
 
 from disttrain.arrays import Cpu
 from disttrain.errors import UsageError
-from disttrain.model.dense import Dense
+from disttrain.model.layers import Dense
 from disttrain.model.network import Network
 
 __all__ = ["collapsed", "network_of"]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from disttrain.arrays import Array
-from disttrain.model.passes import Backward, Context
+from disttrain.model.passes import Asking, Backward, Context
 
 __all__ = ["Layer", "Parameter", "Shape"]
 
@@ -35,12 +35,14 @@ class Parameter:
     """The shape of one parameter and how it begins.
 
     `initial` is a constant, or a function of a random generator that returns the values. Weight
-    decay leaves out a parameter with `decay=False`.
+    decay leaves out a parameter with `decay=False`. One with `trained=False` is no weight but a
+    running average: an update takes from it the mean over samples of its part of `gradients`.
     """
 
     shape: tuple[int, ...]
     initial: float | Callable[[Any], Any] = 0.0
     decay: bool = True
+    trained: bool = True
 
 
 class Layer(ABC):
@@ -49,6 +51,10 @@ class Layer(ABC):
     `rowwise` says that each row of the output, and of the gradient of `x`, comes from the same row
     alone, and that the parameters, if any, are `weight`, whose gradient goes through `ctx.outer`,
     and `bias`, whose gradient is the sum of `dy` over samples.
+
+    A layer that needs sums over the global batch says how many (`asks`) and has a generator
+    `asking(x, ctx)` besides: it yields its own rows' sums (float64), is sent those of the batch,
+    and returns what `forward` returns; its backward function is such a generator too.
     """
 
     kind = "layer"
@@ -61,6 +67,14 @@ class Layer(ABC):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return the parameters that this layer has for samples of `shape`."""
         return {}
+
+    def asks(self, shape: Shape) -> tuple[int, int]:
+        """Return how many sums over the global batch it needs, forward and backward."""
+        return 0, 0
+
+    def asking(self, x: Array, ctx: Context) -> Asking[tuple[Array, Any]]:
+        """Do what `forward` does, and ask for these sums."""
+        raise NotImplementedError
 
     @abstractmethod
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:

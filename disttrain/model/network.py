@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from disttrain.arrays import Array, Device, Workspace, generator
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.model.flat import Layout
 from disttrain.model.layer import Layer, Parameter, Shape
-from disttrain.model.passes import PREDICTION, Context, Pass
+from disttrain.model.passes import PREDICTION, Asking, Context, Pass
 
-__all__ = ["Network"]
+__all__ = ["Network", "shapes_of"]
+
+Ask = Callable[[Sequence[Array]], Array]
 
 
 class Network:
@@ -31,17 +34,14 @@ class Network:
     ) -> None:
         self.layers, self.dtype, self.device, self.seed = list(layers), dtype, device, seed
         self.names = [f"{layer.kind}{n}" for n, layer in enumerate(layers, 1)]
-        self.shapes, parameters = [shape], []
-        for name, layer in zip(self.names, layers, strict=True):
-            parameters.append(_checked_parameters(name, layer.parameters(self.shapes[-1])))
-            self.shapes.append(_checked(f"{name}.outputs(shape)", layer.outputs(self.shapes[-1])))
+        self.shapes, parameters = shapes_of(layers, shape)
         self.inputs, self.outputs = math.prod(shape), math.prod(self.shapes[-1])
         self.layout = Layout(parameters)
         self.values = device.put(self._initial(parameters))
         self._views = self.layout.views(self.values)
         # The first layer with parameters: the layers before it need no gradient.
         self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
-        self._training = Workspace(device.empty)
+        self._training: dict[int, Workspace] = {}
         self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
 
     @property
@@ -84,7 +84,10 @@ class Network:
 
     def contexts(self, pass_: Pass) -> Iterator[Context]:
         """Yield what each layer works with in a pass of training."""
-        return self._contexts(self._training, pass_)
+        workspace = self._training.get(pass_.place)
+        if workspace is None:
+            workspace = self._training[pass_.place] = Workspace(self.device.empty)
+        return self._contexts(workspace, pass_)
 
     @property
     def rowwise(self) -> bool:
@@ -113,6 +116,40 @@ class Network:
                 pass_.on_ready(self.layout.ready[number])
 
         return inputs, backward
+
+    @property
+    def asked(self) -> list[int]:
+        """How many sums over the global batch layers ask for in a step, in their order."""
+        pairs = [layer.asks(s) for layer, s in zip(self.layers, self.shapes, strict=False)]
+        there = [pair for pair in pairs if pair[0]]
+        return [forth for forth, _ in there] + [back for _, back in reversed(there)]
+
+    def forward_together(
+        self, inputs: Sequence[Array], passes: Sequence[Pass], ask: Ask
+    ) -> tuple[list[Array], Callable[[Sequence[Array]], None]]:
+        """Do `forward` for several passes at once, layer by layer, and so the way back.
+
+        `ask` returns the sums over the global batch of what the passes' layers have yielded.
+        """
+        xs, backs = list(inputs), []
+        for layer, *contexts in zip(self.layers, *map(self.contexts, passes), strict=True):
+            if layer.asks(xs[0].shape[1:])[0]:
+                asked = [layer.asking(x, ctx) for x, ctx in zip(xs, contexts, strict=True)]
+                done = together(asked, ask)
+            else:
+                done = [layer.forward(x, ctx) for x, ctx in zip(xs, contexts, strict=True)]
+            xs = [x for x, _ in done]
+            backs.append([back for _, back in done])
+
+        def backward(douts: Sequence[Array]) -> None:
+            dys: list[Any] = list(douts)
+            for layer, back, shape in reversed(list(zip(self.layers, backs, self.shapes,
+                                                        strict=False))):  # fmt: skip
+                if dys[0] is not None:
+                    dys = [b(dy) for b, dy in zip(back, dys, strict=True)]
+                    dys = together(dys, ask) if layer.asks(shape)[0] else dys
+
+        return xs, backward
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs for rows of `inputs`; buffers of training are not touched."""
@@ -173,6 +210,36 @@ class Network:
         decayed = self.values[: self.layout.decayed]
         with np.errstate(over="ignore", invalid="ignore"):
             return 0.5 * weight_decay * float((decayed * decayed).sum(dtype="f8"))
+
+
+def together(asking: Sequence[Asking[Any]], ask: Ask) -> list[Any]:
+    """Return what the generators return, each sent the sums of all of them over the batch."""
+    totals, returned = ask([next(each) for each in asking]), []
+    for each in asking:
+        try:
+            each.send(totals)
+        except StopIteration as end:
+            returned.append(end.value)
+    return returned
+
+
+def shapes_of(
+    layers: Sequence[Layer], shape: Shape
+) -> tuple[list[Shape], list[dict[str, Parameter]]]:
+    """Return the shapes of a sample before and behind each layer, and the layers' parameters.
+
+    Raises UsageError, which names the layer, where one can't take what the layer before gives.
+    """
+    shapes, parameters = [shape], []
+    for number, layer in enumerate(layers, 1):
+        name = f"{layer.kind}{number}"
+        try:
+            here, shape = layer.parameters(shapes[-1]), layer.outputs(shapes[-1])
+        except UsageError as error:
+            raise UsageError(f"layer {number}, {name}: {error}") from None
+        parameters.append(_checked_parameters(name, here))
+        shapes.append(_checked(f"{name}.outputs(shape)", shape))
+    return shapes, parameters
 
 
 def _checked(what: str, shape: Shape) -> Shape:

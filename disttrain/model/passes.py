@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from disttrain.arrays import Array, Device, Workspace
 
-__all__ = ["PREDICTION", "Backward", "Context", "Pass", "times"]
+__all__ = ["PREDICTION", "Asking", "Backward", "Context", "Pass", "alone", "times"]
 
 # From the gradient of a layer's output to that of its input; None where it is not needed.
 Backward = Callable[[Array], "Array | None"]
+T = TypeVar("T")
+# Yields the sums of its own rows, is sent those of the global batch.
+Asking = Generator[Array, Array, T]
 # With AVX-512, OpenBLAS has other kernels for products of fewer multiplications than this.
 SMALL = 1 << 20
 
@@ -32,6 +35,7 @@ class Pass(NamedTuple):
     that vector is complete up to `end`. If `take` is given, it is called with the number of a
     layer, `dy` and `x`, and their product `dyᵀ x` is not computed. Small products are computed
     `tile` rows at a time (0: all rows), so that the bits of a row do not depend on their number.
+    Passes that are under way at once have each a `place`, and with it buffers of their own.
     """
 
     training: bool = True
@@ -41,6 +45,7 @@ class Pass(NamedTuple):
     on_ready: Callable[[int], None] = _ignore
     take: Callable[[int, Array, Array], None] | None = None
     tile: int = 0
+    place: int = 0
 
 
 PREDICTION = Pass(training=False)
@@ -83,6 +88,16 @@ class Context:
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a buffer of this layer's: the same memory for the same shape in every step."""
         return self.workspace.array((self.name, name), shape, self.dtype)
+
+
+def alone(asking: Asking[T]) -> T:
+    """Return what `asking` returns where its rows are the whole batch."""
+    try:
+        sums = next(asking)
+        while True:
+            sums = asking.send(sums)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
 
 
 def times(

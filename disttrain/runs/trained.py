@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,10 @@ from disttrain.data.preparation import Preparation
 from disttrain.data.taught import Taught
 from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
+from disttrain.model.network import shapes_of
 from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
 from disttrain.training.evaluation import Score
-from disttrain.training.predictor import Predictor, build_predictor
+from disttrain.training.predictor import Predictor, build_predictor, stacked
 
 __all__ = ["Trained", "load_trained"]
 
@@ -199,8 +199,9 @@ def load_trained(
         refuse_own_layers(snapshot, file, layers)
         if layers is None:
             # Before the network takes memory: the run file in a checkpoint can name any size.
-            widths = [inputs, *(layer.units for layer in settings.model.layers)]
-            snapshot.refuse_other_count(sum((i + 1) * u for i, u in pairwise(widths)), file)
+            _, parameters = shapes_of(list(stacked(settings)), shape)
+            parts = [part for here in parameters for part in here.values()]
+            snapshot.refuse_other_count(sum(math.prod(part.shape) for part in parts), file)
         model = build_predictor(
             settings, comm, normalization, shape, device, layers, loss, *of_targets(snapshot, file)
         )

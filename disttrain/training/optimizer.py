@@ -35,7 +35,8 @@ class Optimizer:
     the next loss.
 
     `regions` are the parts of the vectors that are updated, with their decay and what the rate is
-    multiplied by there; frozen layers are in none.
+    multiplied by there; frozen layers are in none. `averages` are the parts that are no weights but
+    running averages, of which each update takes away `sum/samples`.
 
     `checksum_read` is a running checksum of all that updates have read of these vectors (on a GPU:
     0). It shows a bit that flipped between two updates, even if rounding hides it in the weights.
@@ -53,11 +54,16 @@ class Optimizer:
             self.vectors["average"] = self.average.vector
         self.checksum_read = 0
         self.regions = list(regions_of(network, settings.weight_decay))
+        spans = network.layout.spans
+        self.averages = [slice(span.low, span.high) for span in spans if not span.trained]
 
-    def step(self, gradients: Array, rate: float, count: float, t: int) -> None:
+    def step(
+        self, gradients: Array, rate: float, count: float, t: int, samples: float | None = None
+    ) -> None:
         """Apply update number `t` (the first is 1).
 
-        `gradients` are the sums over the `count` samples of all ranks.
+        `gradients` are the sums over the samples of all ranks, which count as `count`; `samples` is
+        their number where that is another one.
         """
         kernels, scale = self._network.device.kernels, self._scale(gradients, count)
         for part, decay, factor in self.regions:
@@ -65,6 +71,8 @@ class Optimizer:
             g, own = gradients[part], rate * factor
             bits = self._rule.update(kernels, w, slots, g, scale, own, decay, t)
             self.checksum_read = (self.checksum_read * SPREAD + bits) % (1 << 64)
+        for part in self.averages:
+            self._network.values[part] -= gradients[part] * (1.0 / (samples or count))
 
     def _scale(self, gradients: Array, count: float) -> float:
         """Return the factor that makes summed gradients the mean, no longer than `clip_norm`."""
@@ -77,7 +85,8 @@ class Optimizer:
     def _norm(self, vector: Array) -> float:
         """Return `‖vector‖` over what is trained, from squares in float64, whose sum is exact."""
         device, parts = self._network.device, [vector]
-        if any(getattr(layer, "frozen", False) for layer in self._network.layers):
+        layers = self._network.layers
+        if self.averages or any(getattr(layer, "frozen", False) for layer in layers):
             parts = [vector[part] for part, *_ in self.regions]
         try:
             squares = [device.get(device.kernels.square_sums(part)) for part in parts if len(part)]
@@ -125,7 +134,9 @@ def regions_of(network: Network, decay: float) -> Iterator[tuple[slice, float, f
     ]
     for low, high, own in ((0, layout.decayed, decay), (layout.decayed, layout.length, 0.0)):
         spans = [span for span in layout.spans if low <= span.low < high]
-        groups = [(f, list(group)) for f, group in groupby(spans, lambda s: factors[s.layer])]
+        of_span = [factors[span.layer] if span.trained else 0.0 for span in spans]
+        pairs = groupby(zip(of_span, spans, strict=True), lambda pair: pair[0])
+        groups = [(f, [span for _, span in group]) for f, group in pairs]
         starts = [low, *(group[0].low for _, group in groups[1:]), high]
         for number, (factor, _) in enumerate(groups):
             if factor:

@@ -10,15 +10,24 @@ import numpy as np
 
 from disttrain.arrays import Cpu, Device, Workspace
 from disttrain.comm import Communicator
-from disttrain.config import Layer as LayerSettings
-from disttrain.config import Settings
+from disttrain.config import LayerTable, Settings
 from disttrain.data import Feed, Normalization, Split, TargetScale
 from disttrain.data.given import checked_rows
-from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Shape, Softmax, Squared
+from disttrain.model import (
+    BUILT_IN,
+    Context,
+    Dropout,
+    Layer,
+    Loss,
+    Network,
+    Shape,
+    Softmax,
+    Squared,
+)
 from disttrain.model.losses import SquaredInUnits, built_in
 from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, outputs_of
 
-__all__ = ["Predictor", "build_predictor", "dense_of", "stacked"]
+__all__ = ["Predictor", "build_predictor", "layer_from", "stacked"]
 
 
 @dataclass
@@ -119,9 +128,9 @@ def build_predictor(
     return Predictor(settings, comm, network, loss, normalization, feed, context)
 
 
-def dense_of(layer: LayerSettings) -> Dense:
-    """Return the layer that the settings describe."""
-    return Dense(**layer.model_dump(exclude={"kind", "dropout"}))
+def layer_from(table: LayerTable) -> Layer:
+    """Return the layer that a table of the settings describes."""
+    return BUILT_IN[table.kind](**table.model_dump(exclude={"kind", "dropout"}))
 
 
 def stacked(settings: Settings) -> Iterator[Layer]:
@@ -129,6 +138,6 @@ def stacked(settings: Settings) -> Iterator[Layer]:
     if settings.model.input_dropout:
         yield Dropout(settings.model.input_dropout)
     for layer in settings.model.layers:
-        yield dense_of(layer)
-        if layer.dropout:
-            yield Dropout(layer.dropout)
+        yield layer_from(layer)
+        if dropout := getattr(layer, "dropout", 0.0):
+            yield Dropout(dropout)

@@ -219,7 +219,7 @@ class Run(Predictor):
 
     def close(self) -> None:
         """Free shared memory; the run can't be used any more. Collective."""
-        self.work.reducer.close()
+        self.work.close()
         self.dataset.close(self.comm)
 
     def about(self) -> dict[str, Any]:

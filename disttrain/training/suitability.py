@@ -9,15 +9,22 @@ import numpy as np
 
 from disttrain.arrays import Device
 from disttrain.comm import Communicator
-from disttrain.config import Settings
-from disttrain.data import PIECE_ROWS, Dataset, in_words
+from disttrain.config import Dense, Settings
+from disttrain.data import PIECE_ROWS, Dataset, Division, in_words
 from disttrain.errors import RunFileError
 from disttrain.model import Layer, Perceptron, Softmax
 from disttrain.model.flat import Layout
+from disttrain.model.network import shapes_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 
-__all__ = ["check_fit", "doubts", "refuse_what_does_not_fit", "refuse_what_memory_cannot_hold"]
+__all__ = [
+    "check_fit",
+    "doubts",
+    "refuse_cut_batches",
+    "refuse_what_does_not_fit",
+    "refuse_what_memory_cannot_hold",
+]
 
 LARGE_FOR_ADAM = 0.01
 
@@ -25,13 +32,15 @@ LARGE_FOR_ADAM = 0.01
 def refuse_what_does_not_fit(settings: Settings) -> None:
     """Raise RunFileError for settings that can't be trained."""
     layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
-    if perceptron and (len(layers) > 1 or layers[0].activation != "sign" or layers[0].units != 1):
+    first = layers[0]
+    unit = isinstance(first, Dense) and first.units == 1 and first.activation == "sign"
+    if perceptron and not (unit and len(layers) == 1):
         raise RunFileError(
             'model.loss = "perceptron" is for one layer of one unit with activation = "sign": its '
             "rule says nothing about hidden units"
         )
     for number, layer in enumerate(layers, 1):
-        if layer.activation == "sign" and not perceptron:
+        if getattr(layer, "activation", "") == "sign" and not perceptron:
             raise RunFileError(
                 f'model.layers: layer {number} has activation = "sign", whose derivative is 0 '
                 'wherever there is one, so that no gradient reaches its weights: use "tanh", or '
@@ -48,6 +57,24 @@ def doubts(settings: Settings) -> list[str]:
             "is about the length of a step: 0.001 is usual"
         ]
     return []
+
+
+def refuse_cut_batches(settings: Settings, division: Division, sizes: Sequence[int]) -> None:
+    """Raise RunFileError where batch normalization would not see all rows of a batch at once."""
+    if settings.communication.sum == "buckets":
+        raise RunFileError(
+            'communication.sum = "buckets" can\'t be had with batch-norm, whose sums over the '
+            'batch travel during the backward pass too: use "auto"'
+        )
+    if not all(piece.first and piece.last for rows in sizes for piece in division.parts(rows)):
+        cause = (
+            "training.accumulate cuts a batch into passes" if settings.training.accumulate > 1
+            else f"a rank's share of a batch is more than {PIECE_ROWS} rows"
+        )  # fmt: skip
+        raise RunFileError(
+            f"{cause}, but batch-norm needs all rows of a batch at once: make "
+            "training.batch_size smaller instead, or use layer-norm"
+        )
 
 
 def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
@@ -90,10 +117,7 @@ def refuse_what_memory_cannot_hold(
     optimizer; the outputs of layers for its share of a batch, with their gradients, or for a block
     of the validation.
     """
-    shapes, parameters = [dataset.shape], []
-    for layer in stack:
-        parameters.append(layer.parameters(shapes[-1]))
-        shapes.append(layer.outputs(shapes[-1]))
+    shapes, parameters = shapes_of(stack, dataset.shape)
     count, outputs = Layout(parameters).length, sum(math.prod(shape) for shape in shapes[1:])
     most = max(split.count for split in dataset.splits.values())
     batch = min(settings.training.batch_size or most, most) // settings.training.accumulate

@@ -17,6 +17,7 @@ from disttrain.training.limits import within_limits
 from disttrain.training.measures import falls
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
+from disttrain.training.together import compute_together
 from disttrain.training.weighing import weighed
 
 __all__ = ["diverged", "fit", "train_step"]
@@ -99,24 +100,26 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     Collective. A rank that fails still sends its message, with `failures = 1`: then all raise.
     """
     comm, error, recording = run.comm, None, run.recordings.of(step)
+    sums = run.work.begin_step(step)
     try:
         call_back(run, step)
         if run.injection:
             run.injection.at_step(run, step)
-        run.work.ledger.begin_step()
         comm.phase("reading a batch")
         if recording:
             recording.prepare(step, rate)
         else:
             # An overflow is reported once, by the check of the loss below.
             with np.errstate(over="ignore", invalid="ignore"):
-                compute_gradients(run, step)
+                (compute_together if sums else compute_gradients)(run, step)
     except BaseException as caught:
         error = caught
     phase, stop = comm.watch.current, run.preemption.signal is not None
     if recording and not error:
         totals = recording.replay(stop)
     else:
+        if sums and error:
+            sums.abandon()
         rows = run.work.batches.rows(step)
         totals = run.work.reducer.sum_gradients(rows, error is not None, stop)
     if totals.failures:
@@ -127,7 +130,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         comm.phase("update")
         with np.errstate(over="ignore", invalid="ignore"):
             divisor = run.work.batches.divisor(step)
-            run.optimizer.step(run.work.reducer.totals, rate, divisor, step + 1)
+            run.optimizer.step(run.work.reducer.totals, rate, divisor, step + 1, totals.samples)
     if run.optimizer.average:
         run.optimizer.average.follow(step + 1)
     run.work.ledger.end_step()

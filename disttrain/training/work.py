@@ -19,7 +19,14 @@ from disttrain.training.integrity.audit import Audit
 from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
-from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+from disttrain.training.reducers import (
+    BatchSums,
+    LeafReducer,
+    ProductReducer,
+    Reducer,
+    ShareReducer,
+)
+from disttrain.training.suitability import refuse_cut_batches
 from disttrain.training.weighing import counts_of
 
 __all__ = ["Work", "divide"]
@@ -30,13 +37,28 @@ class Work:
     """What depends on the ranks; data, settings, weights and state stand in `Run`.
 
     `batches` are the global batches with this rank's part of them, `reducer` adds gradients over
-    ranks, `ledger` counts the samples used, `audit` compares the replicas.
+    ranks, `ledger` counts the samples used, `audit` compares the replicas; `batch_sums` is for
+    layers that need sums over the global batch.
     """
 
     batches: Batches
     reducer: Reducer
     ledger: Ledger
     audit: Audit
+    batch_sums: BatchSums | None = None
+
+    def begin_step(self, step: int) -> BatchSums | None:
+        """Forget a step that was not completed; return what adds sums over the batch, if any."""
+        self.ledger.begin_step()
+        if self.batch_sums:
+            self.batch_sums.begin(self.batches.rows(step))
+        return self.batch_sums
+
+    def close(self) -> None:
+        """Give shared memory back. Collective."""
+        self.reducer.close()
+        if self.batch_sums:
+            self.batch_sums.close()
 
 
 def divide(
@@ -48,12 +70,18 @@ def divide(
     """
     settings, comm, size = model.settings, model.comm, model.settings.training.batch_size
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
-    division, reducer = reducing(model, batch_sizes(train.count, size), arithmetic)
+    sizes = batch_sizes(train.count, size)
+    division, reducer = reducing(model, sizes, arithmetic)
     division.accumulate = settings.training.accumulate
     counts = counts_of(train, model.loss)
     batches = Batches(train, order, size, model.feed, division, counts)
     audit = Audit(comm, model.network, optimizer, settings.reproducibility.audit)
-    return Work(batches, reducer, Ledger(comm, batches), audit)
+    sums = None
+    if model.network.asked:
+        with comm.together("building the network"):
+            refuse_cut_batches(settings, division, sizes)
+        sums = BatchSums(comm, division, sizes[0], model.network.asked)
+    return Work(batches, reducer, Ledger(comm, batches), audit, sums)
 
 
 def reducing(
@@ -67,4 +95,4 @@ def reducing(
     division = Leaves(comm.rank, comm.size, arithmetic.leaves, plan.alone, plan.grid)
     if arithmetic.kind == "shared":
         return division, ProductReducer(comm, network, division, sizes, plan)
-    return division, LeafReducer(comm, network, division, sizes)
+    return division, LeafReducer(comm, network, division, sizes, bool(network.asked))

@@ -145,7 +145,7 @@ def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
         (["optimizer.kind='rms'"], "'optimizer.kind' is 'rms'; known kinds: sgd, adam, adamw"),
         (["schedule.kind=[]"], "'schedule.kind' is []; known kinds: constant, step"),
         (["schedule=5"], "'schedule' is 5: input should be a table of keys"),
-        (["model.layers=[{kind='conv', units=3}]"], "'model.layers.0.kind' is 'conv'"),
+        (["model.layers=[{kind='lstm', units=3}]"], "'model.layers.0.kind' is 'lstm'"),
     ],
 )
 def test_each_kind_has_its_own_keys(changes: list[str], words: str) -> None:
@@ -361,7 +361,9 @@ def numeric_keys(
         table = schema()["$defs"][table["$ref"].rpartition("/")[2]]
     kind = table.get("properties", {}).get("kind", {})
     tag = kind.get("const") or kind.get("enum", [""])[0]
-    needs = (f"{'.'.join(path)}.kind={tag}",) if tag and path[-1] != "0" else ()
+    needs = (f"{'.'.join(path)}.kind={tag}",) if tag and tag != "dense" else ()
+    if "filters" in table.get("required", []):
+        needs += (f"{'.'.join(path)}.filters=2",)
     if "rates" in table.get("required", []):
         needs += (f"{'.'.join(path)}.rates=[0.1]",)
     for name, value in table.get("properties", {}).items():
@@ -369,8 +371,9 @@ def numeric_keys(
         if "$ref" in value or "oneOf" in value:
             for one in value.get("oneOf", [value]):
                 yield from numeric_keys(one, inner)
-        elif "$ref" in value.get("items", {}):
-            yield from numeric_keys(value["items"], (*inner, "0"))
+        elif {"$ref", "oneOf"} & value.get("items", {}).keys():
+            for one in value["items"].get("oneOf", [value["items"]]):
+                yield from numeric_keys(one, (*inner, "0"))
         for one in [value, *value.get("anyOf", [])]:
             if one.get("type") in ("integer", "number"):
                 yield ".".join(inner), one, needs

@@ -42,11 +42,14 @@ def halves(subtree: Subtree) -> tuple[Subtree, Subtree]:
     return (low, middle), (middle, high)
 
 
-def folding(low: int, high: int, leaves: int) -> list[tuple[int, list[tuple[int, int]]]]:
+def folding(
+    low: int, high: int, leaves: int, apart: bool = False
+) -> list[tuple[int, list[tuple[int, int]]]]:
     """Return, for each leaf of a rank's range, its slot and the additions that follow it.
 
     An addition `(a, b)` is `slot[a] += slot[b]`. In the end the first slots hold the rank's
-    `subtrees(...)` in their order; those behind them are scratch.
+    `subtrees(...)` in their order; those behind them are scratch, used again and again, or with
+    `apart` each by one leaf.
     """
     roots = subtrees(low, high, leaves)
     steps: list[tuple[int, list[tuple[int, int]]]] = []
@@ -57,8 +60,9 @@ def folding(low: int, high: int, leaves: int) -> list[tuple[int, list[tuple[int,
             return
         first, second = halves(subtree)
         visit(first, slot, depth)
-        visit(second, len(roots) + depth, depth + 1)
-        steps[-1][1].append((slot, len(roots) + depth))
+        other = len(roots) + (len(steps) if apart else depth)
+        visit(second, other, depth + 1)
+        steps[-1][1].append((slot, other))
 
     for number, root in enumerate(roots):
         visit(root, number, 0)

@@ -17,7 +17,7 @@ from disttrain.arrays.blas import blas
 from disttrain.comm import Communicator
 from disttrain.data import PIECE_ROWS, Leaves
 from disttrain.errors import RunFileError, UsageError
-from disttrain.model import Network, Pass
+from disttrain.model import BUILT_IN, Conv, Network, Pass
 from disttrain.model.products import multipliable, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.exact.probe import Probe, synthetic
@@ -85,7 +85,8 @@ def decide(
             return None
     threads = threadpool_limits(settings.blas_threads or 1, "blas")
     with comm.together("probing the arithmetic"), threads:
-        asked = recorded.kind if recorded else "shared" if auto else settings.arithmetic
+        cheap = "leaves" if has_images(model.network) else "shared"
+        asked = recorded.kind if recorded else cheap if auto else settings.arithmetic
         kind = kind_of(asked, model, sizes, targets)
         refuse_fewer_leaves(kind, settings.leaves, comm.size)
         mine, steady = probed(kind, model, sizes, targets)
@@ -119,15 +120,25 @@ def probed(
 def costs(model: Predictor, sizes: Sequence[int], targets: tuple[int, int]) -> bool:
     """Return True where exact mode costs time to speak of, whatever the ranks.
 
-    That is by leaves, and by shared products that move more than a little. A way to sum gradients
-    that is asked for is fast mode's.
+    That is by leaves, but where filters take most of the time, which are computed image by image
+    in any case; and by shared products that move more than a little. A way to sum gradients that is
+    asked for is fast mode's.
     """
     network, settings = model.network, model.settings
+    if has_images(network) and settings.communication.sum == "auto":
+        return settings.reproducibility.arithmetic == "shared"
     if settings.reproducibility.arithmetic == "leaves" or settings.communication.sum != "auto":
         return True
     if why_not_shared(model, sizes, targets):
         return True
     return too_much(network, sizes[0]) and moved(network, sizes[0]) > LITTLE
+
+
+def has_images(network: Network) -> bool:
+    """Return True where all layers are disttrain's own, on a processor, and there are filters."""
+    kinds = [type(layer) for layer in network.layers]
+    own = all(kind in BUILT_IN.values() for kind in kinds)
+    return own and network.device.kind == "cpu" and Conv in kinds
 
 
 def refuse_fewer_leaves(kind: str, leaves: int, ranks: int) -> None:

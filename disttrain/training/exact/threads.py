@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from disttrain.arrays import Array
 from disttrain.data import Dataset, Division, Piece
-from disttrain.model import Dense, Dropout
+from disttrain.model import Dense, Dropout, Flatten
 from disttrain.model.passes import times
 from disttrain.model.products import edges, multiply, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
@@ -34,7 +34,7 @@ def steady_threads(
     taken as it is stated. What a layer of a user's own multiplies is unknown: then it is 1.
     """
     stated, most = model.settings.reproducibility.blas_threads, model.comm.blas_threads
-    built_in = all(type(layer) in (Dense, Dropout) for layer in model.network.layers)
+    built_in = all(type(layer) in (Dense, Dropout, Flatten) for layer in model.network.layers)
     if stated is not None or most == 1 or model.network.device.kind != "cpu" or not built_in:
         return stated or 1
     pieces = [piece for rows in sizes for piece in division.parts(rows)]

@@ -5,6 +5,7 @@ Each function mirrors that of the layer or loss of its name, call by call: both 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,19 @@ import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.arrays.recording import NotRecordable, Program
-from disttrain.model import Context, Dense, Dropout, Layer, Loss, Network, Pass, Softmax, Squared
-from disttrain.model.dropout import LEVELS
+from disttrain.model import (
+    Context,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Loss,
+    Network,
+    Pass,
+    Softmax,
+    Squared,
+)
+from disttrain.model.layers.dropout import LEVELS
 from disttrain.model.losses import SquaredInUnits
 from disttrain.model.passes import times
 
@@ -85,7 +97,14 @@ def dropout(
     return y, backward
 
 
-LAYERS: dict[type[Layer], Any] = {Dense: dense, Dropout: dropout}
+def flatten(
+    program: Program, layer: Flatten, x: Array, ctx: Context, keys: Sequence[str]
+) -> tuple[Array, Back]:
+    """Note `Flatten.forward`: nothing is computed."""
+    return x.reshape(len(x), math.prod(x.shape[1:])), lambda dy: dy.reshape(x.shape)
+
+
+LAYERS: dict[type[Layer], Any] = {Dense: dense, Dropout: dropout, Flatten: flatten}
 
 
 def note_loss(

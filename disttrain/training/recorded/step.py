@@ -13,7 +13,7 @@ from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Progra
 from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed
 from disttrain.data.source import SharedRows
-from disttrain.model import Dense, Dropout
+from disttrain.model import BUILT_IN, Dense, Dropout
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
     LAYERS,
@@ -66,6 +66,8 @@ def why_not(run: Run) -> str:
     if network.device.kind != "cpu":
         return "steps on a GPU are not recorded"
     for name, layer in zip(network.names, network.layers, strict=True):
+        if type(layer) in BUILT_IN.values() and type(layer) not in LAYERS:
+            return f"{name} has no recorded form"
         if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
         if isinstance(layer, Dense) and layer.activation not in ACTIVATIONS:

@@ -21,12 +21,14 @@ class LeafReducer(Reducer):
 
     The pass of a leaf writes its gradients into one of several flat vectors; the first of these are
     the messages to the other ranks. `division` gives each rank its leaves, `sizes` are the numbers
-    of rows that a global batch can have.
+    of rows that a global batch can have. Leaves whose passes are under way at once (`apart`) need a
+    vector each.
     """
 
     def __init__(
-        self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int]
-    ) -> None:
+        self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int],
+        apart: bool = False,
+    ) -> None:  # fmt: skip
         self._comm, self.division = comm, division
         self.tally = Tally(division.leaves)
         rows_of = {division.count(rows): rows for rows in sizes}
@@ -38,7 +40,7 @@ class LeafReducer(Reducer):
 
         self._subtrees = {leaves: len(held(leaves)[comm.rank]) for leaves in rows_of}
         self._folding = {
-            leaves: folding(*division.owned(rows, comm.rank), leaves)
+            leaves: folding(*division.owned(rows, comm.rank), leaves, apart)
             for leaves, rows in rows_of.items()
         }
         width = max(len(mine) for leaves in rows_of for mine in held(leaves))

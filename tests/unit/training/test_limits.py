@@ -14,8 +14,10 @@ from disttrain.training.suitability import refuse_what_memory_cannot_hold
 from tests.unit.test_config import NUMERIC, limits
 
 Build = Callable[..., Run]
-# So many epochs take an hour, and so many units all the memory.
-NOT_TRAINED = ("training.epochs", "model.layers.0.units")
+# So many epochs take an hour, and so many units all the memory; so large windows do not fit.
+NOT_TRAINED = ("training.epochs", "model.layers.0.units", "model.layers.0.filters",
+               "model.layers.0.size", "model.layers.0.stride",
+               "model.layers.0.padding")  # fmt: skip
 
 
 @pytest.mark.parametrize(

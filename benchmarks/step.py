@@ -35,7 +35,11 @@ HEADS = {
     "step/floor": ("step/floor", "{:.2f}"),
     "torch/step": ("torch/step", "{:.2f}"),
     "fused/step": ("fused/step", "{:.2f}"),
+    "threads/step": ("{ranks} threads", "{:.2f}"),
     "ranks": ("{ranks} ranks ms", "{:.3f}"),
+    "exact/fast": ("exact/fast", "{:.2f}"),
+    "ddp/ranks": ("ddp/ranks", "{:.2f}"),
+    "threads/ranks": ("thr/ranks", "{:.2f}"),
     "speed-up": ("speed-up", "{:.2f}"),
     "ceiling": ("ceiling", "{:.2f}"),
 }
@@ -45,6 +49,12 @@ step       disttrain.training.trainer.train_step: sampling, reading and normaliz
            batch, forward, loss, accuracy, backward, update; all of it in the time
 torch      torch.nn + torch.optim.SGD(momentum, weight_decay), its batch ready as float32 (no data
            reading in its time); fused: SGD(fused=True)
+{ranks} threads  one PyTorch process of {ranks} threads (the better of plain and fused) over our step
+{ranks} ranks ms {ranks} ranks of ours share the same global batch: exact mode, shared products
+exact/fast their time in exact over that in fast mode
+ddp/ranks  PyTorch's DistributedDataParallel over gloo on {ranks} ranks of one thread (one bucket,
+           gradients as views of it, static graph, fused SGD) over our {ranks} ranks
+thr/ranks  one PyTorch process of {ranks} threads over our {ranks} ranks
 speed-up   one rank's step over that of {ranks} ranks that share the same global batch
 ceiling    the same for the floor: {ranks} copies of the sgemm calls, each for its share of the
            batch, that never communicate: what this machine allows"""
@@ -76,7 +86,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, < 40 s")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer cases and rounds, about a minute"
+    )
     parser.add_argument("--ranks", type=int, default=2, help="also on N ranks (1: not)")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH",
                         help="an interpreter that has torch")  # fmt: skip
@@ -94,8 +106,14 @@ def start(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, Any
     facts["torch"] = "not installed"
     probe = [options.torch_python, "-c", "import torch"]
     if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-        workers["torch"] = Worker([options.torch_python, str(HERE / "step_torch.py")])
+        torch = [options.torch_python, str(HERE / "step_torch.py")]
+        workers["torch"] = Worker(torch)
         facts |= workers["torch"].ask()
+        if options.ranks > 1:
+            count = str(options.ranks)
+            several = dict.fromkeys(ONE_THREAD, count)
+            workers["threads"] = Worker([*torch, "--threads", count], several)
+            workers["ddp"] = Worker([*torch, "--ranks", count])
     else:
         say("no torch in this Python: its columns stay empty; pip install torch==2.13.0, "
             "or --torch-python PATH of an interpreter that has it")  # fmt: skip
@@ -134,8 +152,13 @@ def measure(
         ways["torch"] = way("torch", "torch")
         if facts["fused"]:
             ways["fused"] = way("torch", "fused")
+    if "ddp" in workers:
+        best = "fused" if facts["fused"] else "torch"
+        ways |= {"ddp": way("ddp", best), "threads": way("threads", "torch")}
+        ways["threads fused"] = way("threads", best)
     if "ranks" in workers:
-        ways["ranks"] = way("ranks", "fast")
+        ways["ranks"] = way("ranks", "shared")
+        ways["ranks fast"] = way("ranks", "fast")
         ways["ranks floor"] = way("ranks", "floor")
     seconds = medians(ways, rounds, target)
     step, floor = seconds["step"], seconds["floor"]
@@ -144,7 +167,15 @@ def measure(
     for name in ("torch", "fused"):
         if name in seconds:
             row[f"{name}/step"] = seconds[name] / step
+    if "threads" in seconds:
+        seconds["threads"] = min(seconds["threads"], seconds["threads fused"])
+        row["threads/step"] = seconds["threads"] / step
     if "ranks" in seconds:
+        ranks = seconds["ranks"]
+        row["exact/fast"] = ranks / seconds["ranks fast"]
+        for name in ("ddp", "threads"):
+            if name in seconds:
+                row[f"{name}/ranks"] = seconds[name] / ranks
         row["speed-up"], row["ceiling"] = step / seconds["ranks"], floor / seconds["ranks floor"]
     say(f"{case}: step/floor {row['step/floor']:.2f}")
     return row

@@ -35,13 +35,21 @@ class Worker:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Return the answer to `request`; raise RuntimeError where the child ended instead."""
+        self.tell(**request)
+        return self.told()
+
+    def tell(self, **request: Any) -> None:
+        """Send `request`; the answer is to be read by `told`."""
         assert self._child.stdin
-        assert self._child.stdout
         try:
             self._child.stdin.write(json.dumps(request) + "\n")
             self._child.stdin.flush()
         except BrokenPipeError:
             pass
+
+    def told(self) -> dict[str, Any]:
+        """Return the next answer; raise RuntimeError where the child ended instead."""
+        assert self._child.stdout
         for line in self._child.stdout:
             if line.startswith("{"):
                 return json.loads(line)

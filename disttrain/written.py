@@ -96,8 +96,13 @@ def summary_of(path: Path) -> dict[str, Any]:
 
 
 def intervals_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the intervals in `metrics.jsonl`; see `records_of` for a line that is none."""
-    return records_of(path, _check_interval)
+    """Yield the intervals of the training in `metrics.jsonl`, without those of pre-training.
+
+    See `records_of` for a line that is none.
+    """
+    for record in records_of(path, _check_interval):
+        if "phase" not in record:
+            yield record
 
 
 def records_of(path: Path, check: Callable[[dict[str, Any]], None]) -> Iterator[dict[str, Any]]:
@@ -121,6 +126,8 @@ def records_of(path: Path, check: Callable[[dict[str, Any]], None]) -> Iterator[
 
 
 def _check_interval(interval: dict[str, Any]) -> None:
+    if interval.get("phase") == "pretraining":
+        return
     good = interval.keys() >= INTERVAL and is_count(interval["step"])
     if not good or not all(
         is_number(value) or (value is None and name in PERHAPS) for name, value in interval.items()

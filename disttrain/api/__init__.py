@@ -5,7 +5,6 @@ Under mpirun every rank calls the same functions in the same order.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from disttrain.runs.folder import RunFolder
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
 from disttrain.training.measures import Metric, Metrics
+from disttrain.written import intervals_of
 
 if TYPE_CHECKING:
     from disttrain.comm.world import AnyCommunicator
@@ -134,8 +134,7 @@ def load(
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return list(intervals_of(folder / "metrics.jsonl"))
 
 
 def _shown(progress: bool | None, folder: Path | None, comm: Communicator) -> list[Callback]:

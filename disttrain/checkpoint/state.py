@@ -55,6 +55,7 @@ class State:
     why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
     ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
     done again, `changes` what resumptions changed, the last time at step `changed_at`.
+    `pretraining` holds the reports of the layers that were trained before the first step.
     """
 
     step: int = 0
@@ -75,6 +76,7 @@ class State:
     faults: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     changed_at: int = 0
+    pretraining: list[dict[str, Any]] = field(default_factory=list)
 
     def add(
         self, loss: float, correct: float, samples: float, seconds: float,

@@ -54,6 +54,7 @@ def _data(file: Path) -> dict[str, Any]:
             }
             for name, s in data.splits.items()
         },
+        "unlabelled": data.unlabelled.rows if data.unlabelled else 0,
         "classes": list(data.class_names),
     }
 
@@ -68,6 +69,8 @@ def _of_data(facts: dict[str, Any]) -> Iterator[str]:
             f"{name}: {split['rows']:,} rows of {in_words(tuple(split['shape']))} "
             f"({split['dtype']}), targets: {split['targets']}"
         )
+    if facts["unlabelled"]:
+        yield f"unlabelled: {facts['unlabelled']:,} rows without targets"
     yield from _classes(facts["classes"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from disttrain.data.importers import Imported
     from disttrain.data.writer import Progress
 
-__all__ = ["AsJson", "Out", "Seed", "TestFraction", "app", "existing", "reading", "write"]
+__all__ = [
+    "AsJson",
+    "Out",
+    "Seed",
+    "TestFraction",
+    "Unlabelled",
+    "app",
+    "existing",
+    "reading",
+    "write",
+]
 
 app = typer.Typer(
     name="prepare",
@@ -39,6 +50,12 @@ Seed = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
+Unlabelled = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="More rows, without targets, for pre-training: as `predict` takes."
+    ),
+]
 Regression = Annotated[
     bool, typer.Option("--regression", help="Targets are quantities, also where they look whole.")
 ]
@@ -55,6 +72,7 @@ def mnist(
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="Holds MNIST's four files, gzipped or not."),
     ] = None,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +81,7 @@ def mnist(
 
     with reading(out):
         imported = import_mnist(source)
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)
 
 
 @app.command()
@@ -77,6 +95,7 @@ def idx(
     test_images: Annotated[Path | None, typer.Option()] = None,
     test_labels: Annotated[Path | None, typer.Option()] = None,
     regression: Regression = False,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +113,7 @@ def idx(
     inputs = [path for pair in files.values() for path in pair]
     with reading(out, *inputs):
         imported = import_idx(find_files(folder[0]) if folder else files, regression=regression)
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)
 
 
 @app.command()
@@ -106,6 +125,7 @@ def npz(
     ] = None,
     regression: Regression = False,
     test_fraction: TestFraction = 0.0,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -119,7 +139,7 @@ def npz(
         else:
             imported = import_npy(source, targets, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)
 
 
 @app.command()
@@ -141,6 +161,7 @@ def images(
         ),
     ] = None,
     test_fraction: TestFraction = 0.0,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -154,7 +175,7 @@ def images(
             source, size=shape, grey=grey, colour=colour, labels=labels, room=existing(out)
         )
         imported = hold_out(imported, test_fraction, seed, existing(out))
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)
 
 
 def _height_and_width(size: str | None) -> tuple[int, int] | None:
@@ -194,16 +215,22 @@ def existing(out: Path) -> Path:
     return next(parent for parent in out.absolute().parents if parent.exists())
 
 
-def write(out: Path, imported: Imported, seed: int, as_json: bool) -> None:
-    """Write the data file and say what is in it."""
+def write(
+    out: Path, imported: Imported, seed: int, as_json: bool, unlabelled: Path | None = None
+) -> None:
+    """Write the data file, with rows of another file that have no targets; say what is in it."""
     from disttrain.data.importers import counted_from_zero
+    from disttrain.data.others.unlabelled import unlabelled_rows
     from disttrain.data.writer import write_data_file
 
     imported = counted_from_zero(imported)
+    if unlabelled is not None:
+        imported = replace(imported, unlabelled=unlabelled_rows(unlabelled, imported))
     with _progress_bar() as progress:
         write_data_file(
             out, imported.splits, imported.classes, preparation=imported.preparation,
-            weights=imported.weights, seed=seed, progress=progress,
+            weights=imported.weights, unlabelled=imported.unlabelled, seed=seed,
+            progress=progress,
         )  # fmt: skip
     facts = _facts(out, imported, seed)
     if as_json:
@@ -231,7 +258,8 @@ def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:
     is_classes, made = targets.dtype.kind == "i", imported.preparation
     return {
         "path": str(out),
-        "rows": {split: len(pair[0]) for split, pair in imported.splits.items()},
+        "rows": {split: len(pair[0]) for split, pair in imported.splits.items()}
+        | ({} if imported.unlabelled is None else {"unlabelled": len(imported.unlabelled)}),
         "input_shape": list(inputs.shape[1:]),
         "input_dtype": str(inputs.dtype),
         "target_dtype": str(targets.dtype),

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.prepare import AsJson, Out, Regression, Seed, TestFraction, reading, write
+from disttrain.cli.prepare import (
+    AsJson,
+    Out,
+    Regression,
+    Seed,
+    TestFraction,
+    Unlabelled,
+    reading,
+    write,
+)
 from disttrain.errors import UsageError
 
 __all__ = ["app"]
@@ -35,6 +44,7 @@ def hdf5(
     ] = False,
     regression: Regression = False,
     test_fraction: TestFraction = 0.0,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -50,4 +60,4 @@ def hdf5(
     with reading(out, source):
         imported = import_hdf5(source, named, transposed=transposed, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)

@@ -13,6 +13,7 @@ from disttrain.cli.prepare import (
     Regression,
     Seed,
     TestFraction,
+    Unlabelled,
     existing,
     reading,
     write,
@@ -102,6 +103,7 @@ def table(
     like: Like = None,
     regression: Regression = False,
     test_fraction: TestFraction = 0.0,
+    unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -124,7 +126,7 @@ def table(
             source, options, others=given, like=_preparation_of(like), room=existing(out), read=read
         )
         imported = hold_out(imported, test_fraction, seed, existing(out))
-    write(out, imported, seed, as_json)
+    write(out, imported, seed, as_json, unlabelled)
 
 
 app.command("csv")(table)

@@ -5,7 +5,7 @@ nearest known one.
 """
 
 from disttrain.config.keywords import from_keywords
-from disttrain.config.kinds import Adam, Optimizer, Schedule, Sgd
+from disttrain.config.kinds import Adam, Denoising, Optimizer, Rbm, Schedule, Sgd
 from disttrain.config.layers import Dense, LayerTable, layer_of
 from disttrain.config.reading import parse, read, read_weights, schema, to_toml
 from disttrain.config.sections import Communication, Data, Interval, Settings
@@ -15,9 +15,11 @@ __all__ = [
     "Communication",
     "Data",
     "Dense",
+    "Denoising",
     "Interval",
     "LayerTable",
     "Optimizer",
+    "Rbm",
     "Schedule",
     "Settings",
     "Sgd",

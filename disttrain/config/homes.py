@@ -27,13 +27,16 @@ ELSEWHERE = {
 def homes(root: type[BaseModel]) -> dict[str, list[str]]:
     """Return the last word of each key below `root`, and the keys that end with it, in order.
 
-    The items of a list are named by their number 0; `kind` is left out: most tables have one.
+    The items of a list are named by their number 0; `kind` is left out: most tables have one. Keys
+    of pre-training are left out where training has them too, which is meant by the word alone.
     """
     found: dict[str, list[str]] = {}
     for key in _keys(root, ""):
         known = found.setdefault(key.rpartition(".")[2], [])
         if key not in known:
             known.append(key)
+    for word, keys in found.items():
+        found[word] = [key for key in keys if not key.startswith("pretraining.")] or keys
     return found
 
 

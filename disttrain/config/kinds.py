@@ -11,6 +11,7 @@ from disttrain.config.section import (
     Count,
     Fraction,
     NotNegative,
+    Part,
     PositiveFloat,
     Section,
     kind_or,
@@ -19,12 +20,16 @@ from disttrain.config.section import (
 
 __all__ = [
     "Adam",
+    "Autoencoder",
     "Constant",
     "Cosine",
+    "Denoising",
     "Exponential",
     "InverseTime",
     "Optimizer",
+    "Pretraining",
     "Rates",
+    "Rbm",
     "Schedule",
     "Sgd",
     "Step",
@@ -60,6 +65,42 @@ class Adam(Update):
 
 
 Optimizer = Annotated[Sgd | Adam, Field(discriminator="kind"), kind_or("sgd")]
+
+
+class Unsupervised(Section):
+    """What every kind of pre-training has: how each layer is trained, by SGD with momentum."""
+
+    kind: str
+    epochs: Count = 10
+    batch_size: Count = 100
+    learning_rate: PositiveFloat = 0.1
+    momentum: Fraction = 0.9
+    weight_decay: NotNegative = 0.0
+
+
+class Autoencoder(Unsupervised):
+    """Each layer learns to give its inputs back through a layer of its own, which is left out."""
+
+    kind: Literal["autoencoder"]
+
+
+class Denoising(Unsupervised):
+    """An autoencoder whose inputs are set to 0 with probability `corruption` (Vincent, 2008)."""
+
+    kind: Literal["denoising"] = "denoising"
+    corruption: Part = 0.3
+
+
+class Rbm(Unsupervised):
+    """Each layer is a restricted Boltzmann machine, trained by CD-1 (Hinton, 2006)."""
+
+    kind: Literal["rbm"]
+    weight_decay: NotNegative = 2e-4
+
+
+Pretraining = Annotated[
+    Autoencoder | Denoising | Rbm, Field(discriminator="kind"), kind_or("denoising")
+]
 
 
 class Rate(Section):

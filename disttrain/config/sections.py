@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from disttrain.config.kinds import Adam, Cosine, Optimizer, Schedule, Sgd
+from disttrain.config.kinds import Adam, Cosine, Optimizer, Pretraining, Schedule, Sgd
 from disttrain.config.layers import Activation, Layer
 from disttrain.config.section import (
     Count,
@@ -33,6 +33,7 @@ __all__ = [
     "Interval",
     "Model",
     "Optimizer",
+    "Pretraining",
     "Reproducibility",
     "Schedule",
     "Settings",
@@ -52,6 +53,9 @@ class Data(Section):
 
     `normalize = "auto"` is "mean-image" for pixels (uint8) and "standardize" for other numbers; it
     also standardizes targets that are numbers (`data.targets`).
+
+    Only `labelled` of the training rows are used with their targets. Pre-training also uses the
+    others and the file's rows without targets: at most `unlabelled` of them.
     """
 
     path: Text
@@ -61,6 +65,8 @@ class Data(Section):
     targets: Text = "targets"
     memory: Literal["auto", "shared", "stream"] = "auto"
     block_rows: Count = 1024
+    labelled: Count | None = None
+    unlabelled: Count | None = None
 
 
 class Model(Section):
@@ -203,6 +209,7 @@ class Settings(Section):
     training: Training = Training()
     optimizer: Optimizer = Sgd()
     schedule: Schedule = Cosine()
+    pretraining: Pretraining | None = None
     validation: Validation = Validation()
     checkpoint: Checkpoint = Checkpoint()
     reproducibility: Reproducibility = Reproducibility()

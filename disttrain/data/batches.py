@@ -21,7 +21,8 @@ __all__ = ["Batches", "Feed", "Part", "batch_sizes"]
 class Feed:
     """Turns samples into numbers on the device: read, normalize, copy; each gets `shape`.
 
-    Targets that are numbers are brought to `scale`, where there is one.
+    Targets that are numbers are brought to `scale`, where there is one. One that `reconstructs`
+    gives the inputs themselves as targets.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Feed:
         dtype: str,
         device: Device,
         scale: TargetScale | None = None,
+        reconstructs: bool = False,
     ) -> None:
         self._normalization, self._shape, self.scale = normalization, shape, scale
+        self.reconstructs = reconstructs
         self._dtype, self._device = np.dtype(dtype), device
         self._host = Workspace(device.empty_host)
         self._workspace = Workspace(device.empty)
@@ -45,14 +48,17 @@ class Feed:
         raw = self._host.array("raw", flat, stored.dtype)
         inputs = self._host.array("inputs", flat, self._dtype)
         self._normalization.apply(stored, places, raw, inputs)
+        moved = self._moved("inputs", inputs)
+        shaped = moved
+        if len(self._shape) != 1:
+            shaped = moved.reshape(len(samples), *self._shape)
+        if self.reconstructs:
+            return shaped, moved
         targets = split.targets[samples]
         if targets.dtype.kind == "f":
             scaled = self.scale.apply(targets) if self.scale else targets
             targets = scaled.astype(self._dtype)
-        moved = self._moved("inputs", inputs)
-        if len(self._shape) != 1:
-            moved = moved.reshape(len(samples), *self._shape)
-        return moved, self._moved("targets", targets)
+        return shaped, self._moved("targets", targets)
 
     def _moved(self, name: str, host: np.ndarray) -> Array:
         if self._device.kind == "cpu":

@@ -10,10 +10,10 @@ import numpy as np
 from disttrain.comm import Communicator
 from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
-from disttrain.data.format import WEIGHTS, check_weights
-from disttrain.data.source import Rows, SharedRows, StreamedRows
+from disttrain.data.format import UNLABELLED, WEIGHTS, check_weights
+from disttrain.data.source import JoinedRows, Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
-from disttrain.errors import DataError, UsageError
+from disttrain.errors import DataError, RunFileError, UsageError
 from disttrain.memory import free_memory
 
 __all__ = ["Dataset", "Split", "open_dataset", "open_whole"]
@@ -46,8 +46,9 @@ class Split:
 class Dataset:
     """The splits of a data file; `classes` is 0 where targets are numbers to be fitted.
 
-    `numbers` are the rows of the file that the samples of each split are. One that is `lent` is
-    closed by its owner, and by nobody else.
+    `numbers` are the rows of the file that the samples of each split are; `without` are rows that
+    are used without targets, where pre-training asks for them. One that is `lent` is closed by its
+    owner, and by nobody else.
     """
 
     file: DataFile
@@ -57,6 +58,13 @@ class Dataset:
     streamed: bool
     numbers: dict[str, np.ndarray]
     lent: bool = False
+    without: Split | None = None
+
+    @property
+    def every_row(self) -> Rows:
+        """All rows whose inputs are trained on: those with targets, then those without."""
+        rows = self.splits["train"].rows
+        return JoinedRows([rows, self.without.rows]) if self.without else rows
 
     def lend(self) -> Dataset:
         """Return the same data for a run that does not own them, also in a group of the ranks."""
@@ -66,7 +74,7 @@ class Dataset:
         """Give shared memory back; the rows can't be used any more. Collective."""
         if self.lent:
             return
-        for split in self.splits.values():
+        for split in (*self.splits.values(), *([self.without] if self.without else [])):
             split.rows.close(comm)
 
     @property
@@ -80,10 +88,13 @@ class Dataset:
         return self.classes or self.file.outputs
 
 
-def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None = None) -> Dataset:
+def open_dataset(
+    settings: Data, seed: int, comm: Communicator, only: str | None = None, without: bool = False
+) -> Dataset:
     """Return the data set of a run file, read once per node where it fits in memory. Collective.
 
-    `only` names the one split that is wanted.
+    `only` names the one split that is wanted; `without` asks for the rows that are used without
+    targets too.
 
     Where the file has no validation split, `settings.validation_fraction` of the training rows
     become one. Raises on all ranks, with DataError's code, for anything wrong with the file, and
@@ -97,7 +108,10 @@ def open_dataset(settings: Data, seed: int, comm: Communicator, only: str | None
             kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
+        rest = _label(rows, targets, settings, seed)
         rows = _wanted(rows, only, file)
+        if without:
+            rows |= _without(file, rest, settings.unlabelled)
     return _read(file, targets, rows, settings, comm)
 
 
@@ -119,6 +133,46 @@ def open_whole(
 
 Chosen = dict[str, tuple[str, np.ndarray]]
 """Split → the file's split that it is made of, and the rows of that."""
+
+
+def _label(rows: Chosen, targets: dict[str, np.ndarray], settings: Data, seed: int) -> np.ndarray:
+    """Leave only `data.labelled` of the training rows in `rows`, stratified; return the others."""
+    none, wanted = np.empty(0, np.int64), settings.labelled
+    if wanted is None or "train" not in rows:
+        return none
+    split, numbers = rows["train"]
+    own = targets[split][numbers]
+    least = len(np.unique(own)) if own.ndim == 1 else 1
+    if not least <= wanted <= len(own):
+        raise RunFileError(
+            f"data.labelled = {wanted:,}, but {settings.path} has {len(own):,} training rows"
+            + (f" of {least} classes" if own.ndim == 1 else "")
+            + f": give a number from {least} to {len(own)}"
+        )
+    part = (len(own) - wanted) / len(own)
+    kept, rest = set_aside(own, part, seed, "labelled rows")
+    rows["train"] = split, numbers[kept]
+    return np.asarray(numbers[rest])
+
+
+# What the parts of the rows without targets are called while they are read.
+REST = "rest"
+
+
+def _without(file: DataFile, rest: np.ndarray, most: int | None) -> Chosen:
+    """Return the rows to be used without targets, at most so many: the training's, the file's."""
+    own = np.arange(file.unlabelled.rows if file.unlabelled else 0)
+    if most is not None:
+        if most > len(rest) + len(own):
+            raise RunFileError(
+                f"data.unlabelled = {most:,}, but {file.path} has {len(rest) + len(own):,} rows to "
+                "be used without targets: give less, or leave it out"
+            )
+        # The rows of a file are in random order, so these are drawn at random.
+        rest = rest[:most]
+        own = own[: most - len(rest)]
+    found = {REST: ("train", rest), UNLABELLED: (UNLABELLED, own)}
+    return {name: (split, numbers) for name, (split, numbers) in found.items() if len(numbers)}
 
 
 def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:
@@ -156,9 +210,15 @@ def _read(
             source = SharedRows(file, split, numbers, comm)
             with comm.together("reading data"):
                 source.load(settings.block_rows, comm)
-        splits[name] = Split(name, source, targets[split][numbers], weights[name])
-    rows_of = {name: numbers for name, (_, numbers) in rows.items()}
-    return Dataset(file, splits, classes, file.class_names, streamed, rows_of)
+        own = targets[split][numbers] if split in targets else np.zeros(len(numbers), np.int64)
+        splits[name] = Split(name, source, own, weights[name])
+    parts = [splits.pop(name).rows for name in (REST, UNLABELLED) if name in splits]
+    without = None
+    if parts:
+        joined = JoinedRows(parts)
+        without = Split(UNLABELLED, joined, np.zeros(joined.count, np.int64))
+    rows_of = {name: numbers for name, (_, numbers) in rows.items() if name in splits}
+    return Dataset(file, splits, classes, file.class_names, streamed, rows_of, without)
 
 
 def _targets(file: DataFile, split: str) -> np.ndarray:
@@ -190,7 +250,7 @@ def _targets(file: DataFile, split: str) -> np.ndarray:
 
 def _weights(file: DataFile, split: str, rows: np.ndarray) -> np.ndarray | None:
     """Return how much each of the `rows` of a split counts, where the file says that."""
-    facts = file.splits[split]
+    facts = file.facts_of(split)
     if facts.stored_weights is None:
         return None
     with reading(file.path):
@@ -213,5 +273,5 @@ def _classes(file: DataFile, targets: dict[str, np.ndarray]) -> int:
 
 
 def _bytes(file: DataFile, split: str, rows: np.ndarray) -> int:
-    facts = file.splits[split]
+    facts = file.facts_of(split)
     return len(rows) * facts.inputs * facts.dtype.itemsize

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.data.foreign import Foreign
-from disttrain.data.format import ALIASES, PREPARATION, SPLITS, WEIGHTS
+from disttrain.data.format import ALIASES, PREPARATION, SPLITS, UNLABELLED, WEIGHTS
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import Layout, layout_of, open_recorded
 from disttrain.data.stored import Array, Refused, Zeros
@@ -59,13 +59,17 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a data file holds; `names` are the datasets' names for inputs and targets."""
+    """What a data file holds; `names` are the datasets' names for inputs and targets.
+
+    `unlabelled` are rows that have no targets.
+    """
 
     path: str
     names: tuple[str, str]
     splits: dict[str, SplitFacts]
     class_names: tuple[str, ...]
     preparation: Preparation | None = None
+    unlabelled: SplitFacts | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -76,6 +80,12 @@ class DataFile:
     def outputs(self) -> int:
         """Numbers in one target."""
         return next(iter(self.splits.values())).outputs
+
+    def facts_of(self, name: str) -> SplitFacts:
+        """Return the facts of a split, or of the rows without targets."""
+        rows = self.unlabelled if name == UNLABELLED else self.splits[name]
+        assert rows is not None
+        return rows
 
 
 @contextmanager
@@ -135,19 +145,27 @@ def read_facts(
             for split, group in groups.items()
             if group
         }
+        without = None
+        if held.has(UNLABELLED):
+            without = _facts(path, held, UNLABELLED, UNLABELLED, names, False)
         preparation = held.text(PREPARATION)
     if "train" not in found and "test" not in found:
         raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
+    first = next(iter(found.values()))
     for facts in found.values():
-        first = next(iter(found.values()))
         if facts.kind != first.kind:
             raise DataError(
                 f"data file {path}: samples of {facts.name} are {facts.kind}, those of "
                 f"{first.name} {first.kind}: prepare them in one way"
             )
+    if without and (without.dtype, without.shape) != (first.dtype, first.shape):
+        raise DataError(
+            f"data file {path}: samples of {UNLABELLED} are {without.dtype} of shape "
+            f"{without.shape}, those of {first.name} {first.kind}: prepare them in one way"
+        )
     return DataFile(
         path, names, found, held.classes,
-        Preparation.from_json(preparation) if preparation else None,
+        Preparation.from_json(preparation) if preparation else None, without,
     )  # fmt: skip
 
 

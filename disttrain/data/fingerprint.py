@@ -35,6 +35,9 @@ def fingerprint(file: DataFile) -> str:
             if facts.stored_weights is not None:
                 sha.update(facts.stored_weights.all().tobytes())
             _add_inputs(sha, facts)
+        if file.unlabelled is not None:
+            sha.update(f"{file.unlabelled.name} {file.unlabelled.rows}".encode())
+            _add_inputs(sha, file.unlabelled)
     return f"rows:{sha.hexdigest()}"
 
 

@@ -9,7 +9,8 @@
     │   ├── targets              (rows,) int64 class numbers from 0, or (rows, outputs) floats
     │   └── weights              optional: (rows,) float32, how much each row counts; 0 or more
     ├── validation/              optional, same parts
-    └── test/                    optional, same parts
+    ├── test/                    optional, same parts
+    └── unlabelled/              optional: inputs alone, rows for pre-training (`[pretraining]`)
 
 Rows are samples. The arrays are contiguous and unfiltered, so that a rank reads its rows with one
 seek. Rows of `train` are in random order, so that a reader may stream them block by block. Behind
@@ -34,17 +35,20 @@ __all__ = [
     "PREPARATION",
     "SPLITS",
     "TARGETS",
+    "UNLABELLED",
     "VERSION",
     "WEIGHTS",
     "Array",
     "Splits",
     "check_splits",
+    "check_unlabelled",
     "check_weights",
 ]
 
 FORMAT = "disttrain-data"
 VERSION = 1
 SPLITS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"
 ALIASES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -100,6 +104,17 @@ def check_weights(weights: Array, rows: int, where: str) -> None:
         )
     if not weights.any():
         raise DataError(f"{where}: all weights are 0, so no row counts: give larger ones")
+
+
+def check_unlabelled(inputs: Array, splits: Splits, source: object) -> None:
+    """Raise DataError unless `inputs`, which have no targets, are rows like those of the splits."""
+    first, _ = next(iter(splits.values()))
+    here, there = (inputs.shape[1:], inputs.dtype), (first.shape[1:], first.dtype)
+    if here != there or not len(inputs):
+        raise DataError(
+            f"{source}: the {len(inputs)} rows without targets are {here[1]} of shape {here[0]}, "
+            f"the others {there[1]} of shape {there[0]}: give rows like these"
+        )
 
 
 def _check_shapes(inputs: Array, targets: Array, where: str) -> None:

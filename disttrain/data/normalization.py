@@ -44,6 +44,11 @@ class Normalization:
         """True where inputs are uint8."""
         return self.divisor == DIVISOR
 
+    @property
+    def in_unit_range(self) -> bool:
+        """True where what was measured lies between 0 and 1."""
+        return self.kind == "range" or (self.kind == "none" and self.pixels)
+
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: `Normalization(**facts)` is the same again."""
         return {k: getattr(self, k) for k in ("kind", "divisor", "mean", "deviation")}

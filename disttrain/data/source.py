@@ -104,7 +104,7 @@ class FileRows(Rows):
 
     def __init__(self, file: DataFile, split: str, rows: np.ndarray) -> None:
         self.file, self.split, self._rows = file, split, rows
-        facts = file.splits[split]
+        facts = file.facts_of(split)
         self._stored = facts.stored_inputs
         # Truth values are stored and streamed as the bytes that they are.
         self.dtype = np.dtype("i1") if facts.dtype.kind == "b" else facts.dtype

@@ -9,7 +9,9 @@ from disttrain.arrays import permutation
 __all__ = ["set_aside"]
 
 
-def set_aside(targets: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def set_aside(
+    targets: np.ndarray, fraction: float, seed: int, purpose: str = "validation split"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that stay and the rows set aside, both rising (int64).
 
     `floor(fraction * rows)` rows are set aside. Where `targets` are classes (integers), that is
@@ -17,7 +19,7 @@ def set_aside(targets: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarr
     single row, none is set aside.
     """
     rows = len(targets)
-    chosen = permutation(rows, seed, "validation split")
+    chosen = permutation(rows, seed, purpose)
     classes = targets.dtype.kind in "iu"
     if classes:
         chosen = chosen[np.argsort(targets[chosen], kind="stable")]

@@ -21,11 +21,13 @@ from disttrain.data.format import (
     INPUTS,
     PREPARATION,
     TARGETS,
+    UNLABELLED,
     VERSION,
     WEIGHTS,
     Array,
     Splits,
     check_splits,
+    check_unlabelled,
     check_weights,
 )
 from disttrain.data.preparation import Preparation
@@ -84,6 +86,7 @@ def write_data_file(
     *,
     preparation: Preparation | None = None,
     weights: Mapping[str, Array] | None = None,
+    unlabelled: Array | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> None:
@@ -91,13 +94,16 @@ def write_data_file(
 
     Inputs are (rows, ...), targets (rows,) int64 or (rows, outputs) floats; see format.py.
     `classes` are names by number; `preparation` is how a table became these rows; `weights` say
-    how much each row of a split counts (rows,), 0 or more. The missing folders of `path` are
-    created. A good file at `path` is replaced at the very end, in one move; after any error it is
-    untouched and nothing else is left. Raises DataError where the splits are bad or the disk
-    refuses.
+    how much each row of a split counts (rows,), 0 or more; `unlabelled` are inputs of more rows,
+    which have no targets. The missing folders of `path` are created. A good file at `path` is
+    replaced at the very end, in one move; after any error it is untouched and nothing else is left.
+    Raises DataError where the splits are bad or the disk refuses.
     """
     check_splits(splits, path)
     arrays = _arrays(splits, weights or {}, path)
+    if unlabelled is not None:
+        check_unlabelled(unlabelled, splits, path)
+        arrays[f"{UNLABELLED}/{INPUTS}"] = unlabelled
     check_replaceable(path)
     path = _resolved(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -134,14 +140,16 @@ def _write(
     total = sum(array.nbytes for array in arrays.values())
     _try_size(draft, total + METADATA_BYTES)
     offsets = _lay_out(draft, arrays, texts)
-    order = None
-    if f"train/{INPUTS}" in arrays:
-        order = permutation(len(arrays[f"train/{INPUTS}"]), seed, "prepare")
+    orders = {
+        group: permutation(len(arrays[f"{group}/{INPUTS}"]), seed, purpose)
+        for group, purpose in (("train", "prepare"), (UNLABELLED, "prepare unlabelled"))
+        if f"{group}/{INPUTS}" in arrays
+    }
     done = 0
     with draft.open("r+b") as file:
         for name, array in arrays.items():
             file.seek(offsets[name])
-            for written in _write_rows(file, array, order if name.startswith("train/") else None):
+            for written in _write_rows(file, array, orders.get(name.partition("/")[0])):
                 done += written
                 if progress is not None:
                     progress(done, total)

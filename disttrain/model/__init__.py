@@ -16,6 +16,7 @@ from disttrain.model.layers import (
 from disttrain.model.losses import Loss, Perceptron, Softmax, Squared
 from disttrain.model.network import Network
 from disttrain.model.passes import PREDICTION, Backward, Context, Pass
+from disttrain.model.rbm import Rbm
 
 __all__ = [
     "BUILT_IN",
@@ -37,6 +38,7 @@ __all__ = [
     "Parameter",
     "Pass",
     "Perceptron",
+    "Rbm",
     "Shape",
     "Softmax",
     "Squared",

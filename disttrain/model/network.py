@@ -151,9 +151,17 @@ class Network:
 
         return xs, backward
 
-    def predict(self, inputs: Array) -> Array:
-        """Return the outputs for rows of `inputs`; buffers of training are not touched."""
-        for layer, context in zip(self.layers, self._prediction, strict=True):
+    @property
+    def hidden(self) -> list[int]:
+        """The numbers of the layers with parameters, but for the last one."""
+        return [number for number, views in enumerate(self._views) if views][:-1]
+
+    def predict(self, inputs: Array, layers: int | None = None) -> Array:
+        """Return the outputs for rows of `inputs`; buffers of training are not touched.
+
+        With `layers` they are those of so many first layers.
+        """
+        for layer, context in zip(self.layers[:layers], self._prediction[:layers], strict=True):
             inputs, _ = layer.forward(inputs, context)
         return inputs
 

@@ -12,8 +12,9 @@ import numpy as np
 from disttrain.checkpoint import Snapshot, load, path_of, put_aside, write_atomically
 from disttrain.data import interchangeable
 from disttrain.errors import DamagedCheckpoint, DataError
+from disttrain.runs.changes import changes
 from disttrain.runs.folder import RunFolder
-from disttrain.runs.resumption import Start, changes
+from disttrain.runs.resumption import Start
 from disttrain.training.run import Run
 
 __all__ = ["Best", "adapt", "best_of", "compare_data"]

@@ -7,9 +7,9 @@ from typing import Any
 
 from disttrain import config
 from disttrain.errors import CheckpointError
+from disttrain.runs.changes import FREE, flat
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.outcomes import better, outcome_of
-from disttrain.runs.resumption import FREE, flat
 from disttrain.training.integrity.chain import read
 
 __all__ = ["compare_runs"]

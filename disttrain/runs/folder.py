@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from disttrain import journal
 from disttrain.checkpoint import all_checkpoints, image, save_newest, write_atomically
-from disttrain.config import to_toml
+from disttrain.config import Settings, to_toml
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.runs import replaced
+from disttrain.runs.layers import LayerFolder
+from disttrain.runs.lines import append, line
 from disttrain.written import FINISHED, summary_of, text_of, why
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class RunFolder:
     """The folder of one run; rank 0 alone writes in it, but for the ranks' own files in `logs`.
 
     run.toml  metrics.jsonl  digests.jsonl  checkpoints/step-00000430.h5  best.h5  summary.json
-    and pictures
+    pretraining-1/step-00000200.h5 (of the first hidden layer)  and pictures
     """
 
     on_stop = "the state is saved, --resume goes on"
@@ -127,7 +129,7 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         """Return True where there is a file here that --resume would use."""
         files = (self.run_file, self.best, self.metrics, self.digests)
-        return any(map(os.path.lexists, files)) or bool(all_checkpoints(self.checkpoints))
+        return any(map(os.path.lexists, files)) or bool(self._states())
 
     def finished(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the summary of a run that came to its end here, else None.
@@ -177,7 +179,8 @@ class RunFolder:
             os.fdatasync(self._lock)
         _remove(self.summary)
         self._write(self.run_file, to_toml(run.settings))
-        self._write(self.metrics, "".join(line(report) for report in run.state.history))
+        reports = [*run.state.pretraining, *run.state.history]
+        self._write(self.metrics, "".join(line(report) for report in reports))
         run.state.digests[:] = chain or []
         self._write(self.digests, "".join(line(record) for record in run.state.digests))
         self.begun = self._first = True
@@ -192,8 +195,20 @@ class RunFolder:
     def _files(self) -> list[Path]:
         """Return the files of a run except `run.toml`; those that --resume needs come last."""
         pictures = [self.path / f"{name}.png" for name in PICTURES]
-        ring = all_checkpoints(self.checkpoints)
+        ring = self._states()
         return [self.summary, *pictures, self.metrics, self.digests, self.best, *ring]
+
+    def _states(self) -> list[Path]:
+        """Return all checkpoints but `best.h5`: those of pre-trained layers first."""
+        layers = sorted(self.path.glob("pretraining-*/"))
+        return [path for part in (*layers, self.checkpoints) for path in all_checkpoints(part)]
+
+    def of_layer(self, number: int) -> LayerFolder:
+        """Return the keeper of the pre-training of the `number`-th hidden layer."""
+        return LayerFolder(self, number)
+
+    def found(self, settings: Settings, data: str) -> None:
+        """Return None: only layers are looked up here."""
 
     def add_metrics(self, report: dict[str, Any]) -> None:
         """Append one interval to `metrics.jsonl`."""
@@ -246,16 +261,7 @@ class RunFolder:
 
     def _append(self, path: Path, text: str, durable: bool) -> None:
         self.refuse_lost()
-        try:
-            with open(path, "a", encoding="utf-8", opener=_never_waiting) as file:
-                file.write(text)
-                if durable:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} can't be written ({error.strerror}): make room; --resume goes on "
-                "from the newest checkpoint"
-            ) from None
+        append(path, text, durable)
 
     def _write(self, path: Path, text: str) -> None:
         self.refuse_lost()
@@ -286,13 +292,3 @@ def _remove(path: Path) -> None:
         raise CheckpointError(
             f"{path} can't be removed ({error.strerror}): remove it, then --resume goes on"
         ) from None
-
-
-def _never_waiting(path: str, flags: int) -> int:
-    """Open a file without waiting: a pipe at that path raises an error."""
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)
-
-
-def line(report: dict[str, Any]) -> str:
-    """Return one interval as a line of `metrics.jsonl` or `digests.jsonl`."""
-    return json.dumps(report, allow_nan=False) + "\n"

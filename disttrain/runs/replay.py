@@ -20,6 +20,7 @@ from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.integrity.audit import tensor_sums
 from disttrain.training.integrity.chain import read, sums_of
 from disttrain.training.limits import within_limits
+from disttrain.training.pretraining import pretrain
 from disttrain.training.run import Run
 from disttrain.training.trainer import train_steps
 
@@ -62,6 +63,7 @@ def replay(
         if begin_from and (other := compare_data(run, begin_from, say)):
             raise DataError(other.sentence)
     run.restore(begin_from)
+    pretrain(run)
     begin, compared, odd = run.state.step, [], ""
     if comm.is_root:
         say(f"replaying from step {begin} on {comm.size} ranks")

@@ -20,6 +20,7 @@ from disttrain.config import Settings
 from disttrain.data import fingerprint, read_facts
 from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunFileError
 from disttrain.model import Layer
+from disttrain.runs.changes import changes, is_free
 from disttrain.runs.folder import RunFolder
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.fitted import as_begun
@@ -28,17 +29,10 @@ from disttrain.training.integrity import chain
 __all__ = [
     "Start",
     "arithmetic_of",
-    "changes",
-    "flat",
     "look_back",
     "refuse_other_loss",
     "refuse_own_layers",
 ]
-
-# What may change between a run and its resumption: none of it changes what a step computes.
-FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
-        "communication", "data.path", "data.memory", "reproducibility.audit",
-        "validation.on")  # fmt: skip
 
 
 @dataclass
@@ -190,7 +184,7 @@ def accepted(
     Raises RunFileError where that is not so.
     """
     changed = changes(settings, snapshot)
-    breaking = [k for k in changed if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    breaking = [key for key in changed if not is_free(key)]
     old, new = changed.get("schedule.rates", (None, None))
     if old and new and all(a == b for a, b in zip(old, new, strict=False)):
         # A longer run has more rates; the old ones are the same.
@@ -247,24 +241,3 @@ def arithmetic_of(snapshot: Snapshot) -> Arithmetic | None:
             f"the checkpoint of step {snapshot.step} does not say what it was computed with: "
             "resume with --accept-changes"
         ) from None
-
-
-def changes(settings: Settings, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
-    """Return the keys that are not what they were when `snapshot` was saved: old and new value."""
-    old = flat(snapshot.settings(f"of step {snapshot.step}").model_dump())
-    new = flat(settings.model_dump())
-    keys = sorted(k for k in old | new if old.get(k) != new.get(k))
-    return {key: (old.get(key), new.get(key)) for key in keys}
-
-
-def flat(table: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested tables, and lists of tables, as one, with dotted keys."""
-    if isinstance(table, list | tuple) and table and isinstance(table[0], dict):
-        table = {str(number): item for number, item in enumerate(table)}
-    if not isinstance(table, dict):
-        return {prefix: table}
-    return {
-        key: value
-        for name, part in table.items()
-        for key, value in flat(part, f"{prefix}.{name}" if prefix else name).items()
-    }

@@ -31,6 +31,7 @@ from disttrain.training.callbacks import Callback
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics
+from disttrain.training.pretraining import pretrain
 from disttrain.training.run import Run
 from disttrain.training.trainer import diverged, fit
 
@@ -108,6 +109,7 @@ def _to_the_end(
         with within_limits(settings, comm):
             run = build()
             restore(run)
+            pretrain(run, folder)
             fit(run, folder)
             digest = run.digest()
             return run, _finish(run, folder, begin, digest)

@@ -5,6 +5,7 @@ from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.predictor import Predictor
+from disttrain.training.pretraining import pretrain
 from disttrain.training.run import Run
 from disttrain.training.trainer import fit, train_step
 
@@ -17,5 +18,6 @@ __all__ = [
     "Run",
     "build_run",
     "fit",
+    "pretrain",
     "train_step",
 ]

@@ -30,6 +30,7 @@ from disttrain.training.predictor import Predictor, build_predictor, stacked
 from disttrain.training.run import Run
 from disttrain.training.suitability import (
     check_fit,
+    check_pretraining,
     refuse_what_does_not_fit,
     refuse_what_memory_cannot_hold,
 )
@@ -94,7 +95,7 @@ def prepared(
     device = choose_together(settings, comm, callbacks)
     dataset = dataset or open_training_data(settings, comm)
     settings = fitted(settings, dataset)
-    normalization = measure(settings.data.normalize, dataset.splits["train"].rows, comm)
+    normalization = measure(settings.data.normalize, dataset.every_row, comm)
     with comm.together("building the network"):
         if layers is None:
             layers = list(stacked(settings))
@@ -105,6 +106,7 @@ def prepared(
             class_weights(settings, dataset, loss is not None),
         )  # fmt: skip
         check_fit(model, dataset, own_loss=loss is not None)
+        check_pretraining(model)
     return model, dataset
 
 
@@ -128,7 +130,8 @@ def named_together(
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:
     """Return the data set of the settings, which has rows to train on. Collective."""
-    dataset = open_dataset(settings.data, settings.seed, comm)
+    pretraining = settings.pretraining is not None
+    dataset = open_dataset(settings.data, settings.seed, comm, without=pretraining)
     with comm.together("opening data"):
         if "train" not in dataset.splits:
             raise DataError(

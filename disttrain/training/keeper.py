@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from disttrain.checkpoint import Snapshot
+from disttrain.config import Settings
+
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
@@ -13,8 +16,8 @@ __all__ = ["KeepNothing", "Keeper"]
 class Keeper(Protocol):
     """Saves states, reports and digests of a run; `runs.folder.RunFolder` does so in files.
 
-    `on_stop` ends the message of a run that was asked to stop. Rank 0 alone calls `add_metrics` and
-    `add_digest`; `save` is collective.
+    `on_stop` ends the message of a run that was asked to stop. Rank 0 alone calls `add_metrics`,
+    `add_digest` and `found`; `save` is collective.
     """
 
     on_stop: str
@@ -27,6 +30,15 @@ class Keeper(Protocol):
 
     def add_digest(self, record: dict[str, Any]) -> None:
         """Save one record of the chain of digests."""
+
+    def of_layer(self, number: int) -> Keeper:
+        """Return the keeper of the pre-training of the `number`-th hidden layer."""
+
+    def found(self, settings: Settings, data: str) -> Snapshot | None:
+        """Return the newest state that a layer's keeper has saved; None where there is none.
+
+        Raises where it was not saved with these settings, and data of this fingerprint.
+        """
 
 
 class KeepNothing:
@@ -42,3 +54,11 @@ class KeepNothing:
 
     def add_digest(self, record: dict[str, Any]) -> None:
         """Do nothing."""
+
+    def of_layer(self, number: int) -> Keeper:
+        """Return itself."""
+        return self
+
+    def found(self, settings: Settings, data: str) -> Snapshot | None:
+        """Return None."""
+        return None

@@ -54,6 +54,7 @@ class Run(Predictor):
     state: State = field(default_factory=State)
     best: np.ndarray | None = None
     injection: Injection | None = None
+    data_digest: str | None = None
 
     def __repr__(self) -> str:
         return (
@@ -141,7 +142,7 @@ class Run(Predictor):
     @cached_property
     def data_fingerprint(self) -> str:
         """What tells the data file of this run from another one, as it was when the run began."""
-        return fingerprint(self.dataset.file)
+        return self.data_digest or fingerprint(self.dataset.file)
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as a checkpoint holds it (rank 0)."""

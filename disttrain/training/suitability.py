@@ -9,10 +9,11 @@ import numpy as np
 
 from disttrain.arrays import Device
 from disttrain.comm import Communicator
-from disttrain.config import Dense, Settings
+from disttrain.config import Dense as DenseTable
+from disttrain.config import Rbm, Settings
 from disttrain.data import PIECE_ROWS, Dataset, Division, in_words
 from disttrain.errors import RunFileError
-from disttrain.model import Layer, Perceptron, Softmax
+from disttrain.model import Dense, Layer, Perceptron, Softmax
 from disttrain.model.flat import Layout
 from disttrain.model.network import shapes_of
 from disttrain.training.evaluation import BLOCK_ROWS
@@ -20,6 +21,7 @@ from disttrain.training.predictor import Predictor
 
 __all__ = [
     "check_fit",
+    "check_pretraining",
     "doubts",
     "refuse_cut_batches",
     "refuse_what_does_not_fit",
@@ -33,7 +35,7 @@ def refuse_what_does_not_fit(settings: Settings) -> None:
     """Raise RunFileError for settings that can't be trained."""
     layers, perceptron = settings.model.layers, settings.model.loss == "perceptron"
     first = layers[0]
-    unit = isinstance(first, Dense) and first.units == 1 and first.activation == "sign"
+    unit = isinstance(first, DenseTable) and first.units == 1 and first.activation == "sign"
     if perceptron and not (unit and len(layers) == 1):
         raise RunFileError(
             'model.loss = "perceptron" is for one layer of one unit with activation = "sign": its '
@@ -105,6 +107,37 @@ def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
         raise RunFileError(
             f"model.layers: the last layer has {units} units, but the targets of {path} are "
             f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
+        )
+
+
+def check_pretraining(model: Predictor) -> None:
+    """Raise RunFileError where the network can't be pre-trained as the settings ask."""
+    asked, network = model.settings.pretraining, model.network
+    if asked is None:
+        return
+    if not network.hidden:
+        raise RunFileError("[pretraining] is for hidden layers, and there are none: leave it out")
+    if model.settings.model.from_:
+        raise RunFileError(
+            "model.from and [pretraining] both say how weights begin: leave one of them out"
+        )
+    for number, place in enumerate(network.hidden, 1):
+        layer = network.layers[place]
+        if type(layer) is not Dense:
+            raise RunFileError(
+                f"[pretraining] is for dense layers, and layer {number} is {layer.kind}: leave it "
+                "out"
+            )
+        if isinstance(asked, Rbm) and layer.activation != "sigmoid":
+            raise RunFileError(
+                f'pretraining.kind = "rbm" gives units that are on with probability σ(a), and '
+                f'layer {number} has activation = "{layer.activation}": use "sigmoid", or '
+                'kind = "denoising"'
+            )
+    if isinstance(asked, Rbm) and not model.normalization.in_unit_range:
+        raise RunFileError(
+            'pretraining.kind = "rbm" needs inputs between 0 and 1: give data.normalize = '
+            '"none" for pixels, "range" for other numbers'
         )
 
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from disttrain.checkpoint.state import Report
-from disttrain.errors import Divergence, Preempted
+from disttrain.errors import Divergence, Preempted, UsageError
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
 from disttrain.training.integrity.chain import record
@@ -30,6 +30,8 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
     `Preempted` (after saving), or `RankFailure`.
     """
     keeper = keeper or KeepNothing()
+    if run.settings.pretraining and not (run.state.step or run.state.pretraining):
+        raise UsageError("the settings ask for pre-training: call pretrain(run) before fit(run)")
     with within_limits(run.settings, run.comm, run.threads):
         begin(run, keeper)
         while not run.is_over:

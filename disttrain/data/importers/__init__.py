@@ -23,6 +23,7 @@ class Imported:
 
     `notes` say what was passed over or decided: sentences for the user. `preparation` is what was
     learned from a table. `weights` say how much each row of a split counts, where that was given.
+    `unlabelled` are inputs of more rows, which have no targets.
     """
 
     splits: Splits
@@ -30,6 +31,7 @@ class Imported:
     notes: Sequence[str] = ()
     preparation: Preparation | None = None
     weights: Mapping[str, Array] = field(default_factory=dict)
+    unlabelled: Array | None = None
 
 
 def counted_from_zero(imported: Imported) -> Imported:

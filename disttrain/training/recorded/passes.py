@@ -25,7 +25,6 @@ from disttrain.model import (
     Softmax,
     Squared,
 )
-from disttrain.model.layers.dropout import LEVELS
 from disttrain.model.losses import SquaredInUnits
 from disttrain.model.passes import times
 
@@ -84,10 +83,9 @@ def dropout(
     program: Program, layer: Dropout, x: Array, ctx: Context, keys: Sequence[str]
 ) -> tuple[Array, Back]:
     """Note `Dropout.forward` in training."""
-    limit = round(layer.rate * LEVELS)
     mask, y = ctx.array("mask", x.shape), ctx.array("output", x.shape)
     program.dropout(
-        x, mask, y, ctx.pass_.first_row, limit, keys.index(ctx.name), LEVELS / (LEVELS - limit)
+        x, mask, y, ctx.pass_.first_row, layer.limit, keys.index(ctx.name), layer.factor
     )
 
     def backward(dy: Array) -> Array:

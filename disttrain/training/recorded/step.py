@@ -156,6 +156,8 @@ class Recording:
             self._feed = Feed(run.normalization, (source.inputs,), run.network.dtype,
                               run.network.device)  # fmt: skip
         self._inputs = inputs
+        if run.feed.reconstructs:
+            return inputs.reshape(rows, *shape), inputs
         kind = np.int64 if targets.dtype == np.int64 else dtype
         taken = np.empty((rows, *targets.shape[1:]), kind)
         self._program.take(targets, taken)

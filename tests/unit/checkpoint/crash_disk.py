@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 BLOCK = 4096
-OPENERS = ("disttrain.checkpoint.save", "disttrain.runs.folder")
+OPENERS = ("disttrain.checkpoint.save", "disttrain.runs.lines")
 Folder = dict[str, bytes]
 """Path below the root → content; a directory ends with "/" and has none."""
 

@@ -218,7 +218,7 @@ def _read(
         joined = JoinedRows(parts)
         without = Split(UNLABELLED, joined, np.zeros(joined.count, np.int64))
     rows_of = {name: numbers for name, (_, numbers) in rows.items() if name in splits}
-    return Dataset(file, splits, classes, file.class_names, streamed, rows_of, without)
+    return Dataset(file, splits, classes, file.class_names, streamed, rows_of, without=without)
 
 
 def _targets(file: DataFile, split: str) -> np.ndarray:

@@ -12,8 +12,8 @@ from disttrain.report.figure import blank, color_of, legend_below
 from disttrain.report.of_run import percent, summary_or_none
 from disttrain.report.page import Lines, Page, Panels, Section, Table, drawn
 from disttrain.report.subject import Subject
+from disttrain.runs.changes import flat
 from disttrain.runs.comparison import compare_runs
-from disttrain.runs.resumption import flat
 
 __all__ = ["page_of_runs"]
 

@@ -147,6 +147,8 @@ _HOMES = {
     "disttrain.model.given": ("network_of",),
     "disttrain.training": ("Callback", "Report", "fit"),
     "disttrain.advice.gradient_check": ("gradient_check",),
+    # Not in __all__: they need scikit-learn, an extra.
+    "disttrain.interop.sklearn": ("DistributedMLPClassifier", "DistributedMLPRegressor"),
 }
 
 

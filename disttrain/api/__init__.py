@@ -63,6 +63,11 @@ def train(
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
     own = loss if isinstance(loss, Loss) else None
     seen = _shown(progress, None if keep else folder, comm)
+    if settings.logging.loggers:
+        from disttrain.interop.loggers.process import loggers_of
+
+        with comm.together("configuration"):
+            seen += loggers_of(settings, folder) if comm.is_root else []
     summary = runs.train(
         settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
         accept_changes=accept_changes, callbacks=[*callbacks, *seen], metrics=metrics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from disttrain.cli.hints import IMPORTERS
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
 from disttrain.cli.own import Layers, own_layers
 from disttrain.preemption import ASKED
+
+if TYPE_CHECKING:
+    from disttrain.comm import Communicator
+    from disttrain.config import Settings
+    from disttrain.training import Callback
 
 __all__ = ["command"]
 
@@ -41,6 +46,16 @@ Inject = Annotated[
 ]  # fmt: skip
 
 
+Loggers = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME",
+        help="Write the numbers of each interval for another program too: csv, tensorboard, "
+        "mlflow, wandb, or MODULE:CLASS of your own.",
+    ),
+]
+
+
 def command(
     run_file: Run,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
@@ -50,16 +65,15 @@ def command(
     accept_changes: Accept = False,
     layers: Layers = None,
     inject: Inject = [],  # noqa: B006 - as above
+    logger: Loggers = [],  # noqa: B006 - as above
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
     from disttrain import config
-    from disttrain.api.progress import Progress, Warnings
     from disttrain.comm import connect
     from disttrain.runs import train
-    from disttrain.training import Callback
     from disttrain.training.injection import Injection, parse_fault
 
     comm = connect()
@@ -69,14 +83,10 @@ def command(
         run_file, resumed = _named(run_file, resume)
         settings, own = config.read(run_file, set_), own_layers(layers)
         settings = settings.replace(model=own.tables) if own.tables else settings
-    folder = output or resumed or Path("runs") / settings.name
-    callbacks: list[Callback] = []
-    if comm.is_root:
-        callbacks.append(Warnings() if quiet else Progress(folder, as_json))
-    if settings.plot and comm.is_root:
-        from disttrain.report.at_the_end import Pictures
-
-        callbacks.insert(0, Pictures(folder))
+        if logger:
+            settings = settings.replace(logging={"loggers": [*settings.logging.loggers, *logger]})
+        folder = output or resumed or Path("runs") / settings.name
+        callbacks = _callbacks(settings, folder, comm, quiet, as_json)
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
         accept_changes=accept_changes, layers=own.layers, loss=own.loss, callbacks=callbacks,
@@ -84,6 +94,27 @@ def command(
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
+
+
+def _callbacks(
+    settings: Settings, folder: Path, comm: Communicator, quiet: bool, as_json: bool
+) -> list[Callback]:
+    """Return what rank 0 calls: the progress, loggers, pictures at the end."""
+    found: list[Callback] = []
+    if settings.logging.loggers:
+        from disttrain.interop.loggers.process import loggers_of
+
+        found = loggers_of(settings, folder)
+    if not comm.is_root:
+        return []
+    from disttrain.api.progress import Progress, Warnings
+
+    found.insert(0, Warnings() if quiet else Progress(folder, as_json))
+    if settings.plot:
+        from disttrain.report.at_the_end import Pictures
+
+        found.insert(0, Pictures(folder))
+    return found
 
 
 def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:

@@ -31,6 +31,7 @@ __all__ = [
     "GivenLayer",
     "GivenNetwork",
     "Interval",
+    "Logging",
     "Model",
     "Optimizer",
     "Pretraining",
@@ -184,6 +185,12 @@ class Communication(Section):
     deadline_seconds: Annotated[float, Field(ge=0, le=10**7)] = 600.0
 
 
+class Logging(Section):
+    """For whom the numbers of each interval are written down too: names of loggers."""
+
+    loggers: Annotated[tuple[Text, ...], Field(max_length=20, strict=False)] = ()
+
+
 class GivenLayer(Section):
     """A layer with given weights: `W` of shape (units, inputs), `b` (units,)."""
 
@@ -215,6 +222,7 @@ class Settings(Section):
     reproducibility: Reproducibility = Reproducibility()
     device: Device = Device()
     communication: Communication = Communication()
+    logging: Logging = Logging()
 
     @model_validator(mode="before")
     @classmethod

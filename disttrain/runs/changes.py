@@ -10,7 +10,7 @@ from disttrain.config import Settings
 __all__ = ["FREE", "changes", "flat", "is_free"]
 
 # What may change between a run and its resumption: none of it changes what a step computes.
-FREE = ("name", "plot", "training.epochs", "validation.patience", "checkpoint", "device",
+FREE = ("name", "plot", "logging", "training.epochs", "validation.patience", "checkpoint", "device",
         "communication", "data.path", "data.memory", "reproducibility.audit",
         "validation.on")  # fmt: skip
 

@@ -62,12 +62,7 @@ def train(
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
     own = loss if isinstance(loss, Loss) else None
-    seen = _shown(progress, None if keep else folder, comm)
-    if settings.logging.loggers:
-        from disttrain.interop.loggers.process import loggers_of
-
-        with comm.together("configuration"):
-            seen += loggers_of(settings, folder) if comm.is_root else []
+    seen = _shown(progress, None if keep else folder, comm) + _loggers(settings, folder, comm)
     summary = runs.train(
         settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
         accept_changes=accept_changes, callbacks=[*callbacks, *seen], metrics=metrics,
@@ -150,6 +145,17 @@ def _shown(progress: bool | None, folder: Path | None, comm: Communicator) -> li
 
     shown = Progress(folder) if progress else default(folder)
     return [shown] if shown else []
+
+
+def _loggers(settings: Settings, folder: Path, comm: Communicator) -> list[Callback]:
+    """Return the loggers that the settings name, for rank 0. Collective."""
+    if not settings.logging.loggers:
+        return []
+    from disttrain.interop.loggers.process import loggers_of
+
+    with comm.together("configuration"):
+        found = loggers_of(settings, folder)
+    return found if comm.is_root else []
 
 
 def _folder(

@@ -8,7 +8,7 @@ from disttrain.preemption import ASKED
 
 def main() -> None:
     """Run the command that `sys.argv` names."""
-    if sys.argv[1:2] in (["train"], ["launch"]):
+    if sys.argv[1:2] in (["train"], ["search"], ["cross-validate"], ["launch"]):
         # A request to stop that comes during the imports must not be lost.
         ASKED.listen()
     if sys.argv[1:2] in (["doctor"], ["env"]):

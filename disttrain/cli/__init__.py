@@ -32,6 +32,7 @@ from disttrain.cli import (
     prepare_small,
     prepare_tables,
     report,
+    search,
     template,
     train,
     verify,
@@ -89,6 +90,7 @@ def start(
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
+app.command("search")(search.command)
 prepare.app.add_typer(prepare_tables.app)
 prepare.app.add_typer(prepare_hdf5.app)
 prepare.app.add_typer(prepare_small.app)

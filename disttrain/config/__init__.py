@@ -7,8 +7,9 @@ nearest known one.
 from disttrain.config.keywords import from_keywords
 from disttrain.config.kinds import Adam, Denoising, Optimizer, Rbm, Schedule, Sgd
 from disttrain.config.layers import Dense, LayerTable, layer_of
-from disttrain.config.reading import parse, read, read_weights, schema, to_toml
+from disttrain.config.reading import parse, read, read_study, read_weights, schema, to_toml
 from disttrain.config.sections import Communication, Data, Interval, Settings
+from disttrain.config.study import Range, Stage, Study
 
 __all__ = [
     "Adam",
@@ -20,13 +21,17 @@ __all__ = [
     "LayerTable",
     "Optimizer",
     "Rbm",
+    "Range",
     "Schedule",
     "Settings",
     "Sgd",
+    "Stage",
+    "Study",
     "from_keywords",
     "layer_of",
     "parse",
     "read",
+    "read_study",
     "read_weights",
     "schema",
     "to_toml",

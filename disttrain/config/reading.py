@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import tomli_w
 from disttrain.config.section import keys_of_kind
 from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
 from disttrain.config.sentence import validated
+from disttrain.config.study import Study
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 from disttrain.written import opened, why
 
-__all__ = ["parse", "read", "read_weights", "schema", "to_toml"]
+__all__ = ["parse", "read", "read_study", "read_weights", "schema", "to_toml"]
 
 # A run file of a thousand layers; a file of given weights of a million numbers.
 RUN_FILE_BYTES, WEIGHTS_BYTES = 256 << 10, 32 << 20
@@ -30,8 +31,12 @@ ITEM = re.compile(r"\[(\d+)\]")
 SETS_A_KIND = re.compile(r"[^=]*\bkind\s*=")
 
 
-def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
+def read(
+    path: str | Path, changes: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Settings:
     """Return the settings of the run file at `path`, with `a.b=value` changes applied in order.
+
+    `values` are further changes, a value of TOML for each dotted key.
 
     A relative `data.path` becomes absolute: from the working directory, or else, where nothing is
     there, from the run file's own folder. A run without a name gets the file's.
@@ -41,7 +46,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Settings:
     """
     text = _text(path, RUN_FILE_BYTES)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_")[:200] or "run"
-    settings = parse(text, changes, source=f"run file {path}", name=name)
+    settings = parse(text, changes, source=f"run file {path}", name=name, values=values)
     beside, source = Path(path).parent, settings.model.from_
     if source:
         settings = settings.replace(model={"from": _found(source, beside)})
@@ -60,8 +65,23 @@ def read_weights(path: str | Path) -> list[GivenLayer] | None:
     return validated(GivenNetwork, table, source).layers if "layers" in table else None
 
 
+def read_study(path: str | Path) -> Study:
+    """Return the study file at `path`; a relative `run` is found as `read` finds `data.path`.
+
+    Raises RunFileError as `read` does.
+    """
+    source = f"study file {path}"
+    study = validated(Study, _table(_text(path, RUN_FILE_BYTES), source), source)
+    return study.model_copy(update={"run": _found(study.run, Path(path).parent)})
+
+
 def parse(
-    text: str, changes: Sequence[str] = (), *, source: str = "run file", name: str = "run"
+    text: str,
+    changes: Sequence[str] = (),
+    *,
+    source: str = "run file",
+    name: str = "run",
+    values: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the settings that `text` (TOML) states; `source` names it in errors.
 
@@ -71,12 +91,17 @@ def parse(
     # Another kind of a table first: the other changes are keys of that one.
     for change in sorted(changes, key=lambda change: not SETS_A_KIND.match(change)):
         _apply(table, change)
+    for key, value in sorted((values or {}).items(), key=lambda item: item[0][-5:] != ".kind"):
+        _put(table, key.split("."), value)
     return validated(Settings, {"name": name, **table}, source)
 
 
-def to_toml(settings: Settings) -> str:
-    """Return `settings` with every default written out, as a run file that reads back the same."""
-    return tomli_w.dumps(settings.model_dump(exclude_none=True))
+def to_toml(settings: Settings, stated: bool = False) -> str:
+    """Return `settings` with every default written out, as a run file that reads back the same.
+
+    Where only what was `stated` is written, what goes by the data still does.
+    """
+    return tomli_w.dumps(settings.model_dump(exclude_none=True, exclude_unset=stated))
 
 
 def schema() -> dict[str, Any]:
@@ -136,12 +161,17 @@ def _apply(root: dict[str, Any], change: str) -> None:
     names = ITEM.sub(r".\1", key.strip()).split(".")
     if not equals or not all(names) or len(names) > PARTS:
         raise RunFileError(f"--set {quoted(change)}: write it as section.key=value")
+    _put(root, names, _literal(value))
+
+
+def _put(root: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    """Set the key of these `names` in `root`."""
     table: Any = root
     for number, name in enumerate(names[:-1]):
         part = _part(table, names[:number], name)
         table = table.setdefault(part, {}) if isinstance(table, dict) else table[part]
     part = _part(table, names[:-1], names[-1])
-    table[part] = _literal(value)
+    table[part] = value
     if part == "kind":
         own = keys_of_kind(Settings, names[:-1], table["kind"])
         for other in own and table.keys() - own:

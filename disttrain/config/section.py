@@ -7,7 +7,7 @@ network fits into the memory is asked of the host, by `training`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -90,14 +90,19 @@ def place(root: type[BaseModel], location: Location) -> tuple[list[str], list[ty
     """
     keys: list[str] = []
     tables: list[type[BaseModel]] = [root]
+    names = False
     for part in location:
         if isinstance(part, str) and len(tables) > 1:
             # Pydantic names the kind on its way into such a table.
             tables = [table for table in tables if part in kinds_of(table)]
             continue
         keys.append(str(part))
-        if isinstance(part, str):
+        if names:
+            # A name of the user's own, of a table like the others beside it.
+            names = False
+        elif isinstance(part, str):
             field = tables[0].model_fields.get(part) if tables else None
+            names = field is not None and get_origin(field.annotation) is dict
             tables = list(tables_in(field.annotation)) if field else []
     return keys, tables
 

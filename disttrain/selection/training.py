@@ -17,7 +17,7 @@ from disttrain.selection.turns import Ended, Turns
 from disttrain.training import Callback
 from disttrain.written import intervals_of, summary_of
 
-__all__ = ["Job", "train_in_groups"]
+__all__ = ["PAUSED", "Job", "train_in_groups"]
 
 # The status of a run that stands at the epoch `until`, to go on later.
 PAUSED = "paused"
@@ -40,6 +40,7 @@ def train_in_groups(
     *,
     ranks_each: int = 1,
     dataset: Dataset | None = None,
+    data_of: Settings | None = None,
     tell: Callable[[Ended], None] | None = None,
 ) -> list[Ended]:
     """Train each job's settings in its run folder; return how each ended, in order of number.
@@ -53,8 +54,8 @@ def train_in_groups(
     folders must be these runs' own. `folder` is for files that groups share while they work.
 
     `dataset` (`open_training_data`) is read once for all; it is used by the runs whose data and
-    seed are those of the first job's, stays open, and is the caller's to close. `tell` is called
-    on rank 0 when a job has ended, in the order of ending.
+    seed are those of the settings `data_of` (by default the first job's), stays open, and is the
+    caller's to close. `tell` is called on rank 0 when a job has ended, in the order of ending.
 
     Raises what `Turns.take` raises: Preempted where the ranks were asked to stop.
     """
@@ -64,7 +65,8 @@ def train_in_groups(
 
     def _one(group: Communicator, number: int) -> dict[str, Any]:
         job = by_number[number]
-        lent = dataset if dataset and _same_data(job.settings, jobs[0].settings) else None
+        same = _same_data(job.settings, data_of or jobs[0].settings)
+        lent = dataset if dataset and same else None
         callbacks = [listener] if comm.is_root else []
         return _train(group, job, lent.lend() if lent else None, callbacks)
 

@@ -1,0 +1,70 @@
+"""`disttrain search`: tries the candidates of a study file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from disttrain.cli.options import AsJson, Quiet, Verbose, listen, print_json, say
+
+__all__ = ["command"]
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The study's folder [default: runs/<study>].")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
+
+
+def command(
+    study_file: StudyFile,
+    output: Output = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search for the best settings: grid, random or TPE, over groups of ranks, coarse to fine."""
+    from disttrain import config
+    from disttrain.comm import connect
+    from disttrain.selection.search import search
+
+    comm = connect()
+    with comm.together("configuration"):
+        listen(quiet, verbose)
+        study = config.read_study(study_file)
+    folder = (output or Path("runs") / study_file.stem).absolute()
+    told = search(
+        study, folder, comm, resume=resume,
+        say=(lambda line: None) if quiet else (lambda line: say(line, as_json)),
+    )  # fmt: skip
+    if not comm.is_root:
+        return
+    if not quiet:
+        for line in [*_best(told), *_pictures(told, folder), f"study in {folder}"]:
+            say(line, as_json)
+    if as_json:
+        print_json(told | {"output": str(folder)})
+
+
+def _best(told: dict[str, Any]) -> list[str]:
+    best = told["best"]
+    settings = ", ".join(f"{key} = {value}" for key, value in best["settings"].items())
+    return [
+        f"best of {len(told['candidates'])}: candidate {best['number']}, {told['metric']} "
+        f"{best['score']:.4f}: {settings}",
+        "train it by `disttrain train best.toml`, which stands in the study's folder",
+    ]
+
+
+def _pictures(told: dict[str, Any], folder: Path) -> list[str]:
+    from disttrain.errors import UsageError
+    from disttrain.report import figure, study
+
+    try:
+        figure.save(study.figure(told), folder / study.NAME)
+    except UsageError as error:
+        return [f"no picture: {error}"]
+    return []

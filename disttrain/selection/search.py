@@ -1,0 +1,201 @@
+"""`disttrain search`: candidates of a study, from coarse to fine, trained by groups of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from disttrain import config
+from disttrain.comm import Communicator
+from disttrain.config import Settings, Stage, Study
+from disttrain.data import Dataset
+from disttrain.errors import UsageError
+from disttrain.selection import tpe
+from disttrain.selection.log import Log
+from disttrain.selection.space import Axis, axes_of, grid, random, settings_of, zoomed
+from disttrain.selection.table import Table, path_of
+from disttrain.selection.training import Job, train_in_groups
+from disttrain.training.build import open_training_data
+
+__all__ = ["search"]
+
+Say = Callable[[str], None]
+
+
+def search(
+    study: Study, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print
+) -> dict[str, Any]:
+    """Train the candidates of a study and return its table, as `study.json` has it. Collective.
+
+    `say` gets a line for each candidate, on rank 0. With `resume` it goes on with the study in
+    `folder`: what has ended is not trained again. Raises RunFileError for a key or a value that no
+    run can have, UsageError for a folder that holds a study, Preempted where the ranks were asked
+    to stop, and, when all is done, DisttrainError where no candidate has a score.
+    """
+    log, table = None, None
+    with comm.together("configuration"):
+        base = config.read(study.run)
+        check(study)
+    try:
+        with comm.together("opening the study"):
+            if comm.is_root:
+                log = opened(folder, study, resume, say)
+                table = Table(folder, study, log, say)
+        if comm.share([table.finished if table else None])[0]:
+            return _shown(comm, table)
+        dataset = open_training_data(base, comm)
+        with comm.together("configuration"):
+            refuse_metric(study, dataset)
+        Search(study, base, folder, comm, table, dataset).to_the_end()
+        dataset.close(comm)
+        with comm.together("writing the study"):
+            if table:
+                table.end()
+                table.refuse_nothing()
+        return _shown(comm, table)
+    finally:
+        if log:
+            log.close()
+
+
+def _shown(comm: Communicator, table: Table | None) -> dict[str, Any]:
+    shown: dict[str, Any] = comm.share([table.to_json() if table else {}])[0]
+    return shown
+
+
+def check(study: Study) -> None:
+    """Raise RunFileError for a key that no run has, or an end of a range that it can't have."""
+    axes = axes_of(study.space)
+    if any(stage.kind == "tpe" for stage in study.stages):
+        tpe.require()
+    usual = {axis.key: axis.ends()[-1] for axis in axes}
+    for axis in axes:
+        for value in axis.ends():
+            settings_of(study.run, usual | {axis.key: value})
+    for number, stage in enumerate(study.stages, 1):
+        points = count_of(stage, axes)
+        if stage.candidates is not None and points > stage.candidates:
+            raise UsageError(
+                f"the grid of stage {number} has {points} points, and candidates = "
+                f"{stage.candidates}: allow so many, or take fewer steps"
+            )
+
+
+def refuse_metric(study: Study, dataset: Dataset) -> None:
+    """Raise UsageError where the data have no such measure."""
+    if "validation" not in dataset.splits:
+        raise UsageError(
+            f"{dataset.file.path} has no validation rows to judge candidates by: give "
+            "data.validation_fraction in the run file"
+        )
+    if not dataset.classes and study.metric == "validation_accuracy":
+        raise UsageError(
+            f"the targets of {dataset.file.path} are numbers, which have no accuracy: give "
+            'metric = "validation_loss"'
+        )
+
+
+def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
+    """Return the log of the study in `folder`, which begins there or goes on."""
+    log = Log(folder / "study.jsonl")
+    asked = study.model_dump(exclude={"run"}, mode="json")
+    run = config.to_toml(config.read(study.run), stated=True)
+    about = {"study": asked, "run": hashlib.sha256(run.encode()).hexdigest()}
+    if not log.records:
+        if resume:
+            say(f"{folder} holds no study yet: starting from the beginning")
+        log.add(about)
+    elif not resume:
+        raise UsageError(
+            f"{folder} holds a study: go on with it by --resume, or choose another --output"
+        )
+    elif log.records[0] != json.loads(json.dumps(about)):
+        which = "study" if log.records[0]["study"] != about["study"] else "run"
+        raise UsageError(
+            f"the {which} file is not what it was when the study in {folder} began: resume with "
+            "the old one, or choose another --output"
+        )
+    return log
+
+
+class Search:
+    """A search under way. `table` is rank 0's: what was asked for, and how it ended."""
+
+    def __init__(
+        self, study: Study, base: Settings, folder: Path, comm: Communicator,
+        table: Table | None, dataset: Dataset,
+    ) -> None:  # fmt: skip
+        self._study, self._base, self._folder, self._comm = study, base, folder, comm
+        self._table, self._dataset = table, dataset
+
+    def to_the_end(self) -> None:
+        """Go through the stages. Collective."""
+        axes = axes_of(self._study.space)
+        if self._table:
+            self._table.plan(sum(count_of(stage, axes) for stage in self._study.stages))
+        for number, stage in enumerate(self._study.stages, 1):
+            best = self._table.best(number - 1) if self._table else None
+            if best and stage.zoom < 1:
+                axes = zoomed(axes, best["settings"], stage.zoom)
+            self._stage(number, stage, axes)
+
+    def _stage(self, number: int, stage: Stage, axes: Sequence[Axis]) -> None:
+        total = self._comm.share(count_of(stage, axes))
+        size = stage.generation if stage.kind == "tpe" else total
+        for first in range(0, total, size):
+            asked: list[dict[str, Any]] = []
+            with self._comm.together("asking for candidates"):
+                if self._table:
+                    count = min(size, total - first)
+                    asked = self._table.asked(number, first, count)
+                    if not asked:
+                        new = self._suggest(number, stage, axes, first, count)
+                        asked = self._table.ask(number, new)
+            self._generation(stage, self._comm.share(asked))
+
+    def _suggest(
+        self, number: int, stage: Stage, axes: Sequence[Axis], first: int, count: int
+    ) -> list[dict[str, Any]]:
+        """Return the settings of the candidates of a stage from `first` on (rank 0)."""
+        assert self._table is not None
+        seed = self._study.seed
+        if stage.kind == "grid":
+            return grid(axes)[first : first + count]
+        if stage.kind == "random":
+            return [random(axes, seed, number, place) for place in range(first, first + count)]
+        told = self._table.told(number)
+        return tpe.suggest(axes, told, count, (seed, number, first), self._study.rises)
+
+    def _generation(self, stage: Stage, asked: Sequence[dict[str, Any]]) -> None:
+        """Train the candidates of a generation from rung to rung; some end at each. Collective."""
+        comm, table = self._comm, self._table
+        rungs = stage.rungs(stage.epochs or self._base.training.epochs)
+        for rung in rungs:
+            left: list[tuple[int, Settings]] = []
+            with comm.together("choosing candidates"):
+                if table:
+                    left = table.left(asked, rung)
+            jobs = [
+                Job(number, settings, self._folder / path_of(number), rung)
+                for number, settings in comm.share(left)
+            ]
+            tell = partial(table.end_job, rung=rung) if table else None
+            train_in_groups(
+                comm, jobs, self._folder, ranks_each=self._study.ranks_each,
+                dataset=self._dataset, data_of=self._base, tell=tell,
+            )  # fmt: skip
+            with comm.together("choosing candidates"):
+                if table and rung != rungs[-1]:
+                    table.prune(asked, rung, stage)
+
+
+def count_of(stage: Stage, axes: Sequence[Axis]) -> int:
+    """Return how many candidates a stage has."""
+    if stage.kind == "grid":
+        return math.prod(len(axis.grid()) for axis in axes)
+    return stage.candidates or 0

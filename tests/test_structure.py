@@ -58,6 +58,7 @@ OWNERS = {
     "jinja2": {"report"},
     "PIL": {"data"},
     "sklearn": {"interop", "runs"},
+    "optuna": {"selection"},
     "onnx": {"interop"},
     "safetensors": {"interop"},
     "tensorboardX": {"interop"},

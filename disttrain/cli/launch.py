@@ -122,7 +122,10 @@ def _numbered(arguments: list[str], ranks: int | None) -> tuple[list[str], int |
 def _check(kind: str, arguments: list[str], restarts: int, on_hosts: bool) -> None:
     """Raise UsageError for what can't be launched."""
     if restarts and kind == "command":
-        raise UsageError(f"--restarts is for train, which can go on; {arguments[0]} can't")
+        raise UsageError(
+            "--restarts is for what can go on (train, search, cross-validate), and "
+            f"{arguments[0]} can't"
+        )
     given = sys.argv[1 : len(sys.argv) - len(arguments)]
     if on_hosts and any(
         word.startswith(("--nproc-per-node", "--nproc_per_node")) for word in given

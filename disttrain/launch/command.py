@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from disttrain.errors import UsageError
 from disttrain.launch.supervisor import Kind
 
-__all__ = ["PARALLEL", "ranks_within", "resolved"]
+__all__ = ["GO_ON", "PARALLEL", "ranks_within", "resolved"]
 
 # disttrain's commands that run on several ranks, and those that don't.
 PARALLEL = (
     "train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env", "bench",
     "export", "import",
 )  # fmt: skip
+# Those that `--resume` lets go on.
+GO_ON = ("train", "search", "cross-validate")
 ALONE = ("prepare", "compare", "plot", "draw", "launch", "template")
 PYTHONS = ("python", "python3")
 # How other launchers call the number of ranks.
@@ -33,7 +35,8 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
         words = words[1:]
     first = words[0]
     if first in PARALLEL:
-        return "training" if first == "train" else "command", [python, "-m", "disttrain", *words]
+        kind: Kind = "training" if first in GO_ON else "command"
+        return kind, [python, "-m", "disttrain", *words]
     if first in ALONE:
         raise UsageError(
             f"{first} is not for several ranks: start it alone, as `disttrain {first} ...`; launch "

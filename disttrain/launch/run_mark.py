@@ -19,40 +19,47 @@ from disttrain.written import run_at, summary_of
 __all__ = ["RunMark", "resuming"]
 
 CODES = {"completed": 0, "stopped-early": 0, "preempted": 75, "diverged": 4}
+# Of each command: the file that shows that it began, the one that says how it ended, the lock.
+FILES = {
+    "train": ("run.toml", "summary.json", ".lock"),
+    "search": ("study.jsonl", "study.json", "study.jsonl"),
+    "cross-validate": ("folds.jsonl", "folds.json", "folds.jsonl"),
+}
 CHECKPOINT = re.compile(r"step-(\d+)\.h5")
 
 
 class RunMark:
-    """The run folder of `train ARGUMENTS`, watched from now on.
+    """The folder of `train ARGUMENTS`, or of a search or cross-validation, watched from now on.
 
     What stands there already is of an earlier run and says nothing about this one.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.folder = _run_folder(arguments)
-        self._run_file = self._signature("run.toml")
+    def __init__(self, arguments: Sequence[str], command: str = "train") -> None:
+        self.folder = _run_folder(arguments, command)
+        self._begins, self._ends, self._lock = FILES[command]
+        self._run_file = self._signature(self._begins)
         self.renew()
 
     def renew(self) -> None:
         """Ignore the present summary: another attempt begins."""
-        self._summary = self._signature("summary.json")
+        self._summary = self._signature(self._ends)
 
     def code(self) -> int | None:
         """Return the exit code of the run that has ended here since; None where none has.
 
         A run that says that it failed does not say with which code.
         """
-        if self.folder is None or self._signature("summary.json") == self._summary:
+        if self.folder is None or self._signature(self._ends) == self._summary:
             return None
         try:
-            return CODES.get(summary_of(self.folder / "summary.json")["status"])
+            return CODES.get(summary_of(self.folder / self._ends)["status"])
         except (OSError, ValueError):
             return None
 
     @property
     def began(self) -> bool:
         """True where this launch's training has begun to write in the folder."""
-        return self._signature("run.toml") != self._run_file
+        return self._signature(self._begins) != self._run_file
 
     def newest_step(self) -> int | None:
         """Return the step of the newest checkpoint, None where there is none."""
@@ -66,7 +73,7 @@ class RunMark:
         A file server gives up the lock of a dead host only after a while.
         """
         try:
-            lock = os.open(self.folder / ".lock", os.O_RDWR) if self.folder else -1
+            lock = os.open(self.folder / self._lock, os.O_RDWR) if self.folder else -1
         except OSError:
             return False
         if lock < 0:
@@ -96,13 +103,15 @@ def resuming(arguments: Sequence[str]) -> list[str]:
     return [*kept, "--resume"]
 
 
-def _run_folder(arguments: Sequence[str]) -> Path | None:
-    """Return the run folder that `train ARGUMENTS` writes in; None where they make no sense."""
+def _run_folder(arguments: Sequence[str], command: str) -> Path | None:
+    """Return the folder that a command writes in; None where its arguments make no sense."""
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False, add_help=False)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--output", "-o", type=Path)
     parser.add_argument("--layers")
     parser.add_argument("--inject", action="append")
+    for option in ("--over", "--folds", "--repeats", "--ranks-each"):
+        parser.add_argument(option, action="append")
     parser.add_argument("run_file", nargs="?")
     for flag in ("--resume", "--overwrite", "--json"):
         parser.add_argument(flag, action="store_true")
@@ -115,7 +124,11 @@ def _run_folder(arguments: Sequence[str]) -> Path | None:
             return run.absolute()
         from disttrain import config
 
-        return Path("runs").absolute() / config.read(known.run_file or "", known.set).name
+        runs, file = Path("runs").absolute(), known.run_file or ""
+        if command == "search":
+            return runs / Path(file).stem
+        name = config.read(file, known.set).name
+        return runs / (name if command == "train" else f"{name}-folds")
     except (argparse.ArgumentError, SystemExit, DisttrainError):
         # The ranks report what is wrong with it.
         return None

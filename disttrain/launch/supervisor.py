@@ -95,7 +95,7 @@ class Launch:
         self._launcher, self._program = launcher, program
         self._watched, self._cluster, self._kind = watched, cluster, kind
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
-        self._mark = RunMark(program[HEAD:]) if kind == "training" else None
+        self._mark = RunMark(program[HEAD:], program[HEAD - 1]) if kind == "training" else None
         self._signs = FolderOfSigns(_places_of_signs(self._mark, cluster))
         self._folder = self._signs.path
         self._attempts, self._gone = 0, dict[str, Trouble]()

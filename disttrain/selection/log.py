@@ -70,6 +70,14 @@ class Log:
             os.fsync(self._file)
         self.records += records
 
+    def begin(self, record: dict[str, Any]) -> None:
+        """Make `record` the first and only one."""
+        with self._writing():
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+        self.records.clear()
+        self.add(record)
+
     def close(self) -> None:
         """Let another process use the log."""
         os.close(self._file)

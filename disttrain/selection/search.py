@@ -14,7 +14,7 @@ from disttrain import config
 from disttrain.comm import Communicator
 from disttrain.config import Settings, Stage, Study
 from disttrain.data import Dataset
-from disttrain.errors import UsageError
+from disttrain.errors import Preempted, UsageError
 from disttrain.selection import tpe
 from disttrain.selection.log import Log
 from disttrain.selection.space import Axis, axes_of, grid, random, settings_of, zoomed
@@ -46,26 +46,30 @@ def search(
             if comm.is_root:
                 log = opened(folder, study, resume, say)
                 table = Table(folder, study, log, say)
-        if comm.share([table.finished if table else None])[0]:
-            return _shown(comm, table)
+        done: dict[str, Any] = comm.share(table.finished or {} if table else None)
+        if done:
+            return done
         dataset = open_training_data(base, comm)
         with comm.together("configuration"):
             refuse_metric(study, dataset)
-        Search(study, base, folder, comm, table, dataset).to_the_end()
+        try:
+            Search(study, base, folder, comm, table, dataset).to_the_end()
+        except Preempted:
+            if table:
+                table.write("preempted")
+            raise Preempted(
+                f"asked to stop: {folder} keeps what has ended, --resume goes on"
+            ) from None
         dataset.close(comm)
         with comm.together("writing the study"):
             if table:
                 table.end()
                 table.refuse_nothing()
-        return _shown(comm, table)
+        shown: dict[str, Any] = comm.share(table.to_json() if table else None)
+        return shown
     finally:
         if log:
             log.close()
-
-
-def _shown(comm: Communicator, table: Table | None) -> dict[str, Any]:
-    shown: dict[str, Any] = comm.share([table.to_json() if table else {}])[0]
-    return shown
 
 
 def check(study: Study) -> None:
@@ -106,10 +110,11 @@ def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
     asked = study.model_dump(exclude={"run"}, mode="json")
     run = config.to_toml(config.read(study.run), stated=True)
     about = {"study": asked, "run": hashlib.sha256(run.encode()).hexdigest()}
-    if not log.records:
+    if len(log.records) < 2:
+        # Nothing was asked for yet: perhaps the data were not there.
         if resume:
             say(f"{folder} holds no study yet: starting from the beginning")
-        log.add(about)
+        log.begin(about)
     elif not resume:
         raise UsageError(
             f"{folder} holds a study: go on with it by --resume, or choose another --output"

@@ -86,7 +86,7 @@ class Axis:
         first, last, middle = scale(self.low), scale(self.high), scale(best)
         size = part * (last - first)
         first = min(max(first, middle - size / 2), last - size)
-        ends = [min(max(back(end), self.low), self.high) for end in (first, first + size)]
+        ends = [self.rounded(back(end)) for end in (first, first + size)]
         if self.integer:
             ends = [float(round(end)) for end in ends]
         return replace(self, low=ends[0], high=ends[1])

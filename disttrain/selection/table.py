@@ -23,6 +23,9 @@ from disttrain.written import FINISHED, json_of, text_of
 
 __all__ = ["Table", "path_of"]
 
+# Of 100,000 candidates.
+STUDY_BYTES = 256 << 20
+
 
 class Table:
     """The candidates of a study by number, from its log, which gets what is new first."""
@@ -42,12 +45,13 @@ class Table:
         self._before = len(self._final)
 
     @property
-    def finished(self) -> bool:
-        """True where the study came to its end before."""
+    def finished(self) -> dict[str, Any] | None:
+        """What `study.json` says of a study that came to its end before; else None."""
         try:
-            return bool(json_of(text_of(self._folder / "study.json"))["status"] == "completed")
-        except (OSError, ValueError, KeyError):
-            return False
+            found = json_of(text_of(self._folder / "study.json", STUDY_BYTES))
+        except (OSError, ValueError):
+            return None
+        return found if found.get("status") == "completed" else None
 
     def asked(self, stage: int, first: int, count: int) -> list[dict[str, Any]]:
         """Return the candidates of a stage that were asked for before, from the `first` on."""

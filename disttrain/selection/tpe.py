@@ -53,11 +53,12 @@ def suggest(
             seed=int.from_bytes(number, "big"), constant_liar=True, multivariate=True
         )
         study = optuna.create_study(sampler=sampler, direction="maximize" if rises else "minimize")
+        states = optuna.trial.TrialState
         for settings, score in told:
             study.add_trial(optuna.trial.create_trial(
                 params={axis.key: _stored(axis, settings[axis.key]) for axis in axes},
                 distributions=known, value=score,
-                state=optuna.trial.TrialState.FAIL if score is None else None,
+                state=states.FAIL if score is None else states.COMPLETE,
             ))  # fmt: skip
         trials = [study.ask(known) for _ in range(count)]
     return [{axis.key: _value(axis, trial.params[axis.key]) for axis in axes} for trial in trials]

@@ -1,10 +1,16 @@
 """Candidates trained by groups of ranks: the same results on any number of ranks."""
 
+import importlib.util
+import json
+import shutil
+
 import pytest
 
 import disttrain
+from disttrain import config
 from disttrain.comm.alone import Alone
-from disttrain.errors import DataError, RankFailure
+from disttrain.errors import DataError, DisttrainError, RankFailure, UsageError
+from disttrain.selection.search import search
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Turns
 from disttrain.training.build import open_training_data
@@ -114,3 +120,100 @@ def test_what_is_no_fault_of_a_job_ends_all(comm, folder):
         Turns(comm, folder).take(range(20), work)
     assert caught.value.exit_code == 3
     assert "the file is gone" in str(caught.value)
+
+
+STUDY = """
+run = "run.toml"
+[[stages]]
+candidates = 5
+epochs = 3
+prune = "halving"
+[[stages]]
+kind = "grid"
+epochs = 2
+zoom = 0.5
+{more}
+[space]
+"schedule.learning_rate" = {{ low = 1e-3, high = 1.0, scale = "log", steps = 2 }}
+"model.layers.0.units" = {{ choices = [4, 6] }}
+"""
+TPE = """
+[[stages]]
+kind = "tpe"
+candidates = 4
+generation = 2
+epochs = 1
+"""
+
+
+@pytest.fixture
+def study(comm, settings, folder):
+    with comm.together("writing a study"):
+        if comm.is_root:
+            (folder / "run.toml").write_text(config.to_toml(settings))
+            more = TPE if importlib.util.find_spec("optuna") else ""
+            (folder / "study.toml").write_text(STUDY.format(more=more))
+    return config.read_study(folder / "study.toml")
+
+
+def without_times(table):
+    return [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in [*table["candidates"], table["best"]]
+    ]
+
+
+def test_a_study_has_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study, folder):
+    said = []
+    table = search(study, folder / "all", comm, say=said.append)
+    alone = search(study, folder / f"of{comm.rank}", Alone(), say=lambda line: None)
+    assert without_times(table) == without_times(alone)
+    rows = table["candidates"]
+    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["status"] for row in rows[:5]].count("pruned") == 3
+    assert [row["epochs"] for row in rows[:5] if row["status"] == "pruned"] == [1.0] * 3
+    best = max(row["score"] for row in rows if row["status"] == "completed")
+    assert table["best"]["score"] == best
+    if comm.is_root:
+        assert len([line for line in said if line.startswith("candidate")]) == len(rows)
+        assert json.loads((folder / "all/study.json").read_text()) == table
+    # The best run file, by itself, on all ranks.
+    best_file = config.read(folder / "all/best.toml")
+    summary = disttrain.runs.train(best_file, folder / "best", comm)
+    assert summary["digest"] == table["best"]["digest"]
+    assert summary["validation"]["accuracy"] == table["best"]["score"]
+    # Killed in the middle: some lines of the log, one of them torn, and folders half done.
+    with comm.together("cutting"):
+        if comm.is_root:
+            shutil.copytree(folder / "all", folder / "cut")
+            (folder / "cut/study.json").unlink()
+            (folder / "cut/best.toml").unlink()
+            log = (folder / "cut/study.jsonl").read_bytes()
+            (folder / "cut/study.jsonl").write_bytes(log[: len(log) * 2 // 3])
+            shutil.rmtree(folder / f"cut/candidates/{len(rows):04d}")
+    again = search(study, folder / "cut", comm, resume=True, say=said.append)
+    assert without_times(again) == without_times(table)
+    # A study that is done stays as it is.
+    assert search(study, folder / "cut", comm, resume=True, say=said.append) == again
+    with pytest.raises((UsageError, RankFailure), match="holds a study"):
+        search(study, folder / "cut", comm, say=said.append)
+    if comm.is_root:
+        assert (folder / "cut/best.toml").read_text() == (folder / "all/best.toml").read_text()
+
+
+def test_candidates_that_fail_are_rows_and_a_study_of_them_alone_says_so(comm, study, folder):
+    rates = {"choices": [1e30, 0.1]}
+    changed = study.model_copy(update={
+        "space": {"schedule.learning_rate": config.Range(**rates)},
+        "stages": (config.Stage(kind="grid", epochs=1),),
+    })  # fmt: skip
+    table = search(changed, folder / "some", comm, say=lambda line: None)
+    first, second = table["candidates"]
+    assert (first["status"], first["score"], first["digest"]) == ("diverged", None, None)
+    assert "smaller schedule.learning_rate" in first["failure"]
+    assert table["best"]["number"] == second["number"] == 2
+    space = {"schedule.learning_rate": config.Range(choices=[1e30])}
+    with pytest.raises(
+        (DisttrainError, RankFailure), match="no candidate of the study has a score"
+    ):
+        search(changed.model_copy(update={"space": space}), folder / "none", comm)

@@ -7,17 +7,16 @@ the way back to the units of the targets.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import numpy as np
 
-from disttrain.arrays.cpu_kernels import CUBE, LEAK, ROOT
 from disttrain.data import Normalization
 from disttrain.data.preparation import MISSING, Column, Preparation
 from disttrain.environment import VERSION
 from disttrain.errors import UsageError
 from disttrain.interop.onnx_graph import Graph
-from disttrain.model import Dense, Dropout, Softmax
+from disttrain.interop.onnx_layers import EMIT, Place
+from disttrain.model import Softmax
 from disttrain.runs.trained import Trained
 
 __all__ = ["onnx_model"]
@@ -131,61 +130,13 @@ def _normalized(graph: Graph, value: str, how: Normalization, dtype: np.dtype) -
 def _through_layers(graph: Graph, value: str, trained: Trained) -> str:
     network = trained.network
     tensors = network.tensors(network.values)
-    for name, layer in zip(network.names, network.layers, strict=True):
-        if type(layer) is Dropout:
-            continue
-        if type(layer) is not Dense:
+    for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
+        emit = EMIT.get(type(layer))
+        if emit is None:
             raise UsageError(
                 f"{name} of {trained.path} is a layer of your own ({type(layer).__name__}), for "
                 "which ONNX has no operator: export networks of built-in layers"
             )
-        weight = graph.constant(tensors[f"{name}/weight"], f"{name}/weight")
-        bias = graph.constant(tensors[f"{name}/bias"], f"{name}/bias")
-        value = graph.add("Gemm", value, weight, bias, transB=1)
-        value = ACTIVATIONS[layer.activation](graph, value, np.dtype(network.dtype))
+        own = {key: tensors[f"{name}/{key}"] for key in layer.parameters(shape)}
+        value = emit(graph, value, layer, Place(name, shape, own, np.dtype(network.dtype)))
     return value
-
-
-def _number_of(graph: Graph, number: float, dtype: np.dtype) -> str:
-    return graph.constant(np.array(number, dtype))
-
-
-def _one(kind: str) -> Callable[[Graph, str, np.dtype], str]:
-    return lambda graph, value, dtype: graph.add(kind, value)
-
-
-def _leaky(graph: Graph, a: str, dtype: np.dtype) -> str:
-    return graph.add("Max", a, graph.add("Mul", a, _number_of(graph, LEAK, dtype)))
-
-
-def _elu(graph: Graph, a: str, dtype: np.dtype) -> str:
-    """`max(a, 0) + e^min(a, 0) - 1`."""
-    zero, one = _number_of(graph, 0, dtype), _number_of(graph, 1, dtype)
-    below = graph.add("Sub", graph.add("Exp", graph.add("Min", a, zero)), one)
-    return graph.add("Add", graph.add("Max", a, zero), below)
-
-
-def _silu(graph: Graph, a: str, dtype: np.dtype) -> str:
-    return graph.add("Mul", a, graph.add("Sigmoid", a))
-
-
-def _gelu(graph: Graph, a: str, dtype: np.dtype) -> str:
-    """`a (1 + tanh(√(2/π) (a + 0.044715 a³))) / 2`."""
-    cube = graph.add("Mul", graph.add("Mul", a, a), a)
-    inner = graph.add("Add", a, graph.add("Mul", cube, _number_of(graph, CUBE, dtype)))
-    tanh = graph.add("Tanh", graph.add("Mul", inner, _number_of(graph, ROOT, dtype)))
-    half = graph.add("Mul", a, _number_of(graph, 0.5, dtype))
-    return graph.add("Mul", half, graph.add("Add", tanh, _number_of(graph, 1, dtype)))
-
-
-ACTIVATIONS: dict[str, Callable[[Graph, str, np.dtype], str]] = {
-    "identity": lambda graph, value, dtype: value,
-    "relu": _one("Relu"),
-    "sigmoid": _one("Sigmoid"),
-    "tanh": _one("Tanh"),
-    "sign": _one("Sign"),
-    "leaky-relu": _leaky,
-    "elu": _elu,
-    "silu": _silu,
-    "gelu": _gelu,
-}

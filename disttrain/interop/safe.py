@@ -16,7 +16,7 @@ import numpy as np
 from disttrain.checkpoint import Snapshot, save
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.extras import needed
-from disttrain.interop.torch_names import sequential
+from disttrain.interop.torch_names import Tensor, sequential
 from disttrain.runs.trained import Trained
 
 __all__ = ["read_tensors", "safe_tensors", "taken_back"]
@@ -45,14 +45,16 @@ def safe_tensors(trained: Trained) -> bytes:
             for key, value in snapshot.normalization.items()
         },
         "state": {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
-        "names": names,
+        "tensors": {
+            key: [*tensor, snapshot.parameters[key].shape] for key, tensor in names.items()
+        },
     }
     metadata = {
         "format": "pt",
         "sequential": f"torch.nn.Sequential({', '.join(modules)})",
         OURS: json.dumps(facts),
     }
-    tensors = {names[key]: np.ascontiguousarray(t) for key, t in snapshot.parameters.items()}
+    tensors = {names[key].name: names[key].out(t) for key, t in snapshot.parameters.items()}
     content: bytes = library.save(tensors, metadata)
     return content
 
@@ -87,7 +89,8 @@ def taken_back(
             facts["state"]["data"]["path"] = data
         save(out, Snapshot(
             step=facts["step"], epoch=float(facts["epoch"]), run_file=facts["run_file"],
-            parameters={key: tensors[name] for key, name in facts["names"].items()}, slots={},
+            parameters={key: Tensor(name, *map(tuple, rest[:-1])).back(tensors[name], rest[-1])
+                        for key, (name, *rest) in facts["tensors"].items()}, slots={},
             normalization=known, state=facts["state"],
         ))  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:

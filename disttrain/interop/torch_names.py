@@ -1,13 +1,28 @@
-"""The names that a `torch.nn.Sequential` of the same layers gives its tensors."""
+"""The names and layouts that a `torch.nn.Sequential` of the same layers gives its tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from disttrain.errors import UsageError
-from disttrain.model import Dense, Dropout, Network
+from disttrain.model import Layer, Network, Shape
+from disttrain.model.layers import (
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool,
+)
+from disttrain.model.layers.images import image_of, window_on
 
-__all__ = ["MODULES", "sequential"]
+__all__ = ["Tensor", "sequential"]
 
 MODULES = {
     "relu": "ReLU()",
@@ -18,43 +33,140 @@ MODULES = {
     "gelu": "GELU('tanh')",
     "silu": "SiLU()",
 }
+OF_NORMS = {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+FIRST = (2, 0, 1)
 
 
-def sequential(network: Network) -> tuple[list[str], dict[str, str]]:
-    """Return the modules of the Sequential, and the name there of each of the network's tensors.
+class Tensor(NamedTuple):
+    """A tensor's name there; it is ours of `shape`, its axes in another order, as `there`."""
 
-    Each activation and each dropout is a module of its own. Raises UsageError for a layer of a
-    user's own, and for "sign", which PyTorch has no module for.
-    """
-    modules: list[str] = []
-    names: dict[str, str] = {}
-    for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
+    name: str
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    there: tuple[int, ...]
+
+    def out(self, ours: np.ndarray) -> np.ndarray:
+        """Return our tensor as PyTorch has it."""
+        moved = ours.reshape(self.shape).transpose(self.axes).reshape(self.there)
+        return np.ascontiguousarray(moved)
+
+    def back(self, theirs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return PyTorch's tensor as ours, of `shape`."""
+        moved = theirs.reshape([self.shape[axis] for axis in self.axes])
+        return np.ascontiguousarray(moved.transpose(np.argsort(self.axes)).reshape(shape))
+
+
+class _Stack:
+    """Modules so far; `image` is True behind a layer for images: channels stand first there."""
+
+    def __init__(self) -> None:
+        self.modules: list[str] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.image = False
+
+    def tensor(self, ours: str, key: str, shape: Shape, axes: tuple[int, ...] = (),
+               there: Shape = ()) -> None:  # fmt: skip
+        """Note a tensor of the module that is added next."""
+        axes = axes or tuple(range(len(shape)))
+        moved = tuple(shape[axis] for axis in axes)
+        self.tensors[ours] = Tensor(f"{len(self.modules)}.{key}", shape, axes, there or moved)
+
+    def take(self, name: str, layer: Layer, shape: Shape) -> None:
+        """Add the modules of one layer. Raises UsageError where PyTorch has none for it."""
+        kind: Any = layer
         if type(layer) is Dropout:
-            modules.append(f"Dropout({layer.rate:g})")
+            self.modules.append(f"Dropout({kind.rate:g})")
         elif type(layer) is Dense:
-            _refuse_sign(name, layer.activation)
-            for key in ("weight", "bias"):
-                names[f"{name}/{key}"] = f"{len(modules)}.{key}"
-            modules.append(f"Linear({_count(shape)}, {layer.units})")
-            modules += [MODULES[layer.activation]] if layer.activation != "identity" else []
-        else:
+            self._dense(name, kind, shape)
+        elif type(layer) is Conv:
+            self._conv(name, kind, shape)
+        elif type(layer) in (MaxPool, AveragePool):
+            window = window_on(shape, kind.size, kind.stride or kind.size, "valid", "windows")
+            pool = "MaxPool2d" if kind.largest else "AvgPool2d"
+            self.modules.append(f"{pool}({window.size}, {window.stride})")
+            self.image = True
+        elif type(layer) is GlobalAveragePool:
+            self.modules += ["AdaptiveAvgPool2d(1)", "Flatten()"]
+            self.image = False
+        elif type(layer) in (BatchNorm, LayerNorm):
+            self._norm(name, kind, shape)
+        elif type(layer) is not Flatten:
             raise UsageError(
                 f"{name} is a layer of your own ({type(layer).__name__}), which torch.nn does not "
                 "have: export networks of built-in layers"
             )
-    return modules, names
 
+    def _dense(self, name: str, layer: Any, shape: Shape) -> None:
+        inputs = math.prod(shape)
+        if self.image:
+            self.modules.append("Flatten()")
+            self.tensor(f"{name}/weight", "weight", (layer.units, *image_of(shape)), (0, 3, 1, 2),
+                        (layer.units, inputs))  # fmt: skip
+        else:
+            self.tensor(f"{name}/weight", "weight", (layer.units, inputs))
+        self.tensor(f"{name}/bias", "bias", (layer.units,))
+        self.image = False
+        self.modules.append(f"Linear({inputs}, {layer.units})")
+        self._activation(name, layer.activation)
 
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for number in shape:
-        count *= number
-    return count
-
-
-def _refuse_sign(name: str, activation: str) -> None:
-    if activation not in ("identity", *MODULES):
-        raise UsageError(
-            f"{name} has the activation {activation!r}, for which torch.nn has no module: export "
-            "to ONNX"
+    def _conv(self, name: str, layer: Any, shape: Shape) -> None:
+        window = window_on(shape, layer.size, layer.stride, layer.padding)
+        after = [
+            (out - 1) * stride + size - side - before
+            for out, stride, size, side, before in zip(
+                window.out, window.stride, window.size, window.image[:2], window.before, strict=True
+            )
+        ]
+        if any(end > begin for end, begin in zip(after, window.before, strict=True)):
+            raise UsageError(
+                f"{name} pads one row or column more below and on the right, which torch.nn.Conv2d "
+                "does not: export to ONNX"
+            )
+        channels = window.image[2]
+        self.tensor(f"{name}/weight", "weight", (*window.size, channels, layer.filters),
+                    (3, 2, 0, 1))  # fmt: skip
+        if layer.bias:
+            self.tensor(f"{name}/bias", "bias", (layer.filters,))
+        sides = f"{window.size}, {window.stride}, {window.before}"
+        self.modules.append(
+            f"Conv2d({channels}, {layer.filters}, {sides}{'' if layer.bias else ', bias=False'})"
         )
+        self.image = True
+        self._activation(name, layer.activation)
+
+    def _norm(self, name: str, layer: Any, shape: Shape) -> None:
+        axes = FIRST if self.image and type(layer) is LayerNorm else ()
+        whole = image_of(shape) if axes else shape
+        for key, parameter in layer.parameters(shape).items():
+            own = whole if axes else parameter.shape
+            self.tensor(f"{name}/{key}", OF_NORMS[key], own, axes)
+        if type(layer) is LayerNorm:
+            there = tuple(whole[axis] for axis in axes) if axes else whole
+            self.modules.append(f"LayerNorm({there}, {layer.epsilon:g})")
+        else:
+            kind = "BatchNorm2d" if self.image else "BatchNorm1d"
+            count = layer.parameters(shape)["scale"].shape[0]
+            self.modules.append(f"{kind}({count}, {layer.epsilon:g})")
+
+    def _activation(self, name: str, activation: str) -> None:
+        if activation == "identity":
+            return
+        if activation not in MODULES:
+            raise UsageError(
+                f"{name} has the activation {activation!r}, for which torch.nn has no module: "
+                "export to ONNX"
+            )
+        self.modules.append(MODULES[activation])
+
+
+def sequential(network: Network) -> tuple[list[str], dict[str, Tensor]]:
+    """Return the modules of the Sequential, and what each of the network's tensors is there.
+
+    Each activation and each dropout is a module of its own; images have their channels first, so
+    the weights of a dense layer behind them have other columns. Raises UsageError for what PyTorch
+    has no module for.
+    """
+    stack = _Stack()
+    for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
+        stack.take(name, layer, shape)
+    return stack.modules, stack.tensors

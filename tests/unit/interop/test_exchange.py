@@ -269,3 +269,46 @@ def test_what_can_not_be_exchanged_is_one_sentence(
         with pytest.raises(UsageError, match=rf"pip install 'disttrain\[{extra}\]'") as error:
             export(trained, tmp_path / name)
         assert error.value.exit_code == 2
+
+
+IMAGES = """model.layers=[
+  {kind="conv",filters=4,size=3,activation="relu"},{kind="batch-norm"},
+  {kind="max-pool",size=2},{kind="conv",filters=5,size=[3,2],stride=2,padding="valid",bias=false},
+  {kind="layer-norm"},{units=7,activation="tanh",dropout=0.2},{units=3}]"""
+POOLED = """model.layers=[{kind="conv",filters=4,size=4,stride=2,activation="gelu"},
+  {kind="average-pool",size=2},{kind="global-average-pool"},{kind="batch-norm"},{units=3}]"""
+
+
+@pytest.mark.parametrize("shape", [(12, 11), (12, 11, 2)])
+@pytest.mark.parametrize("layers", [IMAGES, POOLED])
+def test_layers_for_images_go_out(
+    tmp_path: Path, write_data: Callable[..., str], go: Go, settings: Make, layers: str,
+    shape: tuple[int, ...],
+) -> None:  # fmt: skip
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (60, *shape)).astype("u1")
+    path = write_data("p.h5", train=(pixels, np.arange(60) % 3))
+    go(settings(f"data.path={path}", "data.normalize=none", layers, "training.epochs=2"))
+    trained = load(tmp_path / "run")
+    want = trained.predict(pixels)
+    export(trained, tmp_path / "m.onnx")
+    np.testing.assert_allclose(ran(tmp_path / "m.onnx", pixels), want, atol=1e-6)
+    with pytest.raises(UsageError, match="read are chains of Gemm"):
+        adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    if layers == POOLED:
+        # 4 x 4 filters on 11 columns, "same": one zero more on the right.
+        with pytest.raises(UsageError, match="export to ONNX"):
+            export(trained, tmp_path / "m.safetensors")
+        return
+    torch = pytest.importorskip("torch")
+    about = export(trained, tmp_path / "m.safetensors")["about"]
+    line = about.partition("torch.nn.Sequential")[2]
+    model = eval(f"Sequential{line}", vars(torch.nn))
+    safetensors = pytest.importorskip("safetensors.torch")
+    model.eval().load_state_dict(safetensors.load_file(tmp_path / "m.safetensors"))
+    images = torch.from_numpy(pixels.reshape(60, 12, 11, -1).transpose(0, 3, 1, 2) / 255).float()
+    with torch.no_grad():
+        found = torch.softmax(model(images), 1).numpy()
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    back = adopted(tmp_path / "m.safetensors", tmp_path / "s.h5")
+    np.testing.assert_array_equal(back.predict(pixels), want)

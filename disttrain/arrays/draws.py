@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["field", "generator", "key_of", "permutation"]
+__all__ = ["field", "generator", "key_of", "normals", "permutation"]
 
 # Philox makes blocks of four 64-bit numbers, sixteen of 16 bits, and is advanced by whole blocks.
 BLOCK = 4
@@ -42,6 +42,16 @@ def field(rows: int, width: int, first: int, seed: int, purpose: str, *numbers: 
     bits.advance(first * blocks)
     raw = bits.random_raw(rows * blocks * BLOCK).astype("<u8", copy=False)
     return raw.view("<u2").reshape(rows, blocks * PER_BLOCK)[:, :width]
+
+
+def normals(samples: np.ndarray, width: int, seed: int, purpose: str, *numbers: int) -> np.ndarray:
+    """Return `width` normal numbers (float32) for each of `samples`, which depend on its number."""
+    key = np.frombuffer(key_of(seed, purpose, *numbers), "<u8")
+    found = np.empty((len(samples), width), np.float32)
+    for row, sample in zip(found, samples.tolist(), strict=True):
+        bits = np.random.Philox(key=key, counter=[0, 0, sample, 0])
+        np.random.Generator(bits).standard_normal(dtype=np.float32, out=row)
+    return found
 
 
 def key_of(seed: int, purpose: str, *numbers: int) -> bytes:

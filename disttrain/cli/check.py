@@ -5,6 +5,7 @@ Asked to, it tries out: sanity checks (`--overfit`) and a range test of the rate
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,19 +34,30 @@ def show_schema(asked: bool) -> None:
         raise typer.Exit
 
 
+Overfit = Annotated[
+    bool, typer.Option("--overfit", help="Check first loss, gradients, and that 20 samples fit.")
+]
+Rates = Annotated[
+    bool, typer.Option("--rates", help="Raise the learning rate step by step: which work?")
+]
+Show = Annotated[
+    bool, typer.Option("--show", help="Draw some training samples, augmented, to augmented.png.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="For --show [default: runs/<name>].")
+]
+
+
 def command(
     run_file: RunFile,
     low_high: Annotated[
         str | None, typer.Argument(metavar="LOW:HIGH", help="The rates for --rates.")
     ] = None,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
-    overfit: Annotated[
-        bool,
-        typer.Option("--overfit", help="Check first loss, gradients, and that 20 samples fit."),
-    ] = False,
-    rates: Annotated[
-        bool, typer.Option("--rates", help="Raise the learning rate step by step: which work?")
-    ] = False,
+    overfit: Overfit = False,
+    rates: Rates = False,
+    show: Show = False,
+    output: Output = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
     schema: Annotated[
@@ -73,9 +85,24 @@ def command(
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
         for line in facts["warnings"]:
             say(f"warning: {line}")
+    if show:
+        facts["picture"] = shown(run, output or Path("runs") / settings.name, as_json)
     try_out(run, facts, overfit, (low, high) if rates else None, as_json)
     if comm.is_root and not as_json:
         say("ready to train, with a warning" if facts["warnings"] else "ready to train")
+
+
+def shown(run: Run, folder: Path, as_json: bool) -> str:
+    """Draw training samples as they are in the first epochs; return where. Collective."""
+    from disttrain.report import augmented
+    from disttrain.report.figure import save
+
+    path = folder / augmented.NAME
+    with run.comm.together("drawing"):
+        if run.comm.is_root:
+            save(augmented.figure(run), path)
+            say(str(path), as_json)
+    return str(path)
 
 
 def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:
@@ -170,7 +197,21 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
         f"global batch {facts['batch_size']}"
     )
+    if facts["pretraining"]:
+        say(f"  pre-training    {facts['pretraining']}")
     say(f"  a step is       {facts['step']}")
+
+
+def pretraining_in_words(run: Run) -> str:
+    """Return what comes before the training; "" where nothing does."""
+    asked, layers = run.settings.pretraining, len(run.network.hidden)
+    if asked is None:
+        return ""
+    rows = run.dataset.every_row.count
+    return (
+        f"{asked.kind}, {layers} layer{'s' * (layers > 1)}, {asked.epochs} epochs each on {rows:,} "
+        "rows"
+    )
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -206,6 +247,7 @@ def describe(run: Run) -> dict[str, Any]:
         "batch_size": run.work.batches.batch_size,
         "steps_per_epoch": run.steps_per_epoch,
         "steps": run.total_steps,
+        "pretraining": pretraining_in_words(run),
         "device": network.device.name,
         "step": f"not recorded: {why}" if (why := run.recordings.why_not) else "recorded",
         "valid": True,

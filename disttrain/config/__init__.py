@@ -8,11 +8,12 @@ from disttrain.config.keywords import from_keywords
 from disttrain.config.kinds import Adam, Denoising, Optimizer, Rbm, Schedule, Sgd
 from disttrain.config.layers import Dense, LayerTable, layer_of
 from disttrain.config.reading import parse, read, read_study, read_weights, schema, to_toml
-from disttrain.config.sections import Communication, Data, Interval, Settings
+from disttrain.config.sections import Augment, Communication, Data, Interval, Settings
 from disttrain.config.study import Range, Stage, Study
 
 __all__ = [
     "Adam",
+    "Augment",
     "Communication",
     "Data",
     "Denoising",

@@ -24,6 +24,7 @@ from disttrain.config.section import (
 from disttrain.config.sentence import validated
 
 __all__ = [
+    "Augment",
     "Checkpoint",
     "Communication",
     "Data",
@@ -49,6 +50,16 @@ ClassWeights = (
 )
 
 
+class Augment(Section):
+    """How training samples are changed at random: pixels, degrees, a deviation."""
+
+    shift: Annotated[int, Field(ge=0, le=4096)] = 0
+    flip: bool = False
+    crop: Annotated[int, Field(ge=0, le=4096)] = 0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    noise: NotNegative = 0.0
+
+
 class Data(Section):
     """Where the samples are and what is done to them before the network sees them.
 
@@ -68,6 +79,7 @@ class Data(Section):
     block_rows: Count = 1024
     labelled: Count | None = None
     unlabelled: Count | None = None
+    augment: Augment | None = None
 
 
 class Model(Section):

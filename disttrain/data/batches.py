@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from disttrain.arrays import Array, Device, Workspace
+from disttrain.data.augmentation import Augmentation
 from disttrain.data.dataset import Split
 from disttrain.data.division import Division, Piece
 from disttrain.data.normalization import Normalization
@@ -22,7 +23,8 @@ class Feed:
     """Turns samples into numbers on the device: read, normalize, copy; each gets `shape`.
 
     Targets that are numbers are brought to `scale`, where there is one. One that `reconstructs`
-    gives the inputs themselves as targets.
+    gives the inputs themselves as targets. With an epoch, training samples are changed by the
+    `augmentation`, where there is one.
     """
 
     def __init__(
@@ -36,18 +38,27 @@ class Feed:
     ) -> None:
         self._normalization, self._shape, self.scale = normalization, shape, scale
         self.reconstructs = reconstructs
+        self.augmentation: Augmentation | None = None
         self._dtype, self._device = np.dtype(dtype), device
         self._host = Workspace(device.empty_host)
         self._workspace = Workspace(device.empty)
 
-    def __call__(self, split: Split, samples: np.ndarray) -> tuple[Array, Array]:
+    def __call__(
+        self, split: Split, samples: np.ndarray, epoch: int | None = None
+    ) -> tuple[Array, Array]:
         """Return inputs (rows, *shape) and targets of `samples`; valid until the next call."""
+        augmented = self.augmentation if epoch is not None else None
         stored, places = split.rows.locate(samples)
+        if augmented:
+            stored = augmented.moved(stored[places], samples, epoch or 0)
+            places = np.arange(len(samples))
         self._device.wait_for_copies()
         flat = (len(samples), split.rows.inputs)
         raw = self._host.array("raw", flat, stored.dtype)
         inputs = self._host.array("inputs", flat, self._dtype)
         self._normalization.apply(stored, places, raw, inputs)
+        if augmented:
+            augmented.add_noise(inputs, samples, epoch or 0)
         moved = self._moved("inputs", inputs)
         shaped = moved
         if len(self._shape) != 1:
@@ -155,4 +166,5 @@ class Batches:
         """
         for piece in self.division.parts(self.rows(step)):
             samples = self.samples(step, piece.low, piece.high)
-            yield Part(piece, samples, *self._feed(self._split, samples))
+            epoch = step // self.steps_per_epoch
+            yield Part(piece, samples, *self._feed(self._split, samples, epoch))

@@ -15,6 +15,7 @@ from disttrain.data import (
     measure_targets,
     open_dataset,
 )
+from disttrain.data.augmentation import Augmentation
 from disttrain.errors import DataError
 from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
@@ -107,6 +108,8 @@ def prepared(
         )  # fmt: skip
         check_fit(model, dataset, own_loss=loss is not None)
         check_pretraining(model)
+        if augment := settings.data.augment:
+            model.feed.augmentation = Augmentation(augment, dataset.shape, settings.seed)
     return model, dataset
 
 

@@ -148,6 +148,7 @@ class Recording:
             and source.dtype == np.uint8
             and run.normalization.pixels
             and scale.dtype == dtype
+            and run.feed.augmentation is None
         ):
             stored, _ = source.locate(np.empty(0, np.int64))
         if stored is not None and stored.flags.c_contiguous:
@@ -155,6 +156,7 @@ class Recording:
         else:
             self._feed = Feed(run.normalization, (source.inputs,), run.network.dtype,
                               run.network.device)  # fmt: skip
+            self._feed.augmentation = run.feed.augmentation
         self._inputs = inputs
         if run.feed.reconstructs:
             return inputs.reshape(rows, *shape), inputs
@@ -171,7 +173,8 @@ class Recording:
         if self._feed is not None:
             # An overflow is reported once, by the check of the loss.
             with np.errstate(over="ignore", invalid="ignore"):
-                inputs, _ = self._feed(run.dataset.splits["train"], samples)
+                epoch = step // run.steps_per_epoch
+                inputs, _ = self._feed(run.dataset.splits["train"], samples, epoch)
             np.copyto(self._inputs, inputs)
         block.samples = samples.__array_interface__["data"][0]
         if self._keys:

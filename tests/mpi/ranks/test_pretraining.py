@@ -70,3 +70,20 @@ def test_fast_mode_pre_trains_in_fast_mode(comm, path):
     assert run.arithmetic is None
     assert len(set(comm.collect(run.digest()))) == 1
     run.close()
+
+
+@pytest.mark.parametrize("arithmetic", ["leaves", "shared"])
+def test_augmented_samples_give_the_bits_of_one_rank(comm, path, arithmetic):
+    settings = disttrain.parse(RUN_FILE.format(path=path, kind="rbm")).replace(
+        pretraining=None, data={"augment": {"noise": 0.3}, "labelled": None},
+        reproducibility={"mode": "exact", "arithmetic": arithmetic},
+    )  # fmt: skip
+
+    def digest(comm):
+        run = disttrain.build(settings, comm=comm)
+        disttrain.fit(run)
+        found = run.digest()
+        run.close()
+        return found
+
+    assert digest(comm) == digest(Alone())

@@ -22,6 +22,16 @@ def _host_kernels() -> Any:
     return compiled_kernels
 
 
+def _host_images() -> Images:
+    """Return convolution and pooling in C, or in numpy where that was not built."""
+    try:
+        from disttrain.arrays.compiled_images import CompiledImages
+
+        return CompiledImages()
+    except ImportError:
+        return Images(np)
+
+
 __all__ = ["Array", "Cpu", "Device", "Mirror"]
 
 # A numpy or a cupy array; layers are written once for both.
@@ -55,7 +65,7 @@ class Device:
     name = "cpu"
     xp: ModuleType = np
     kernels: Any = _host_kernels()
-    images: Images = Images(np)
+    images: Images = _host_images()
 
     def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an array on the host that copies to this device fast."""

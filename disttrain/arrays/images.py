@@ -28,6 +28,12 @@ class Images:
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
 
+    def call(
+        self, name: str, window: Window, filters: int, flag: bool, *arrays: Array | None
+    ) -> Any:
+        """Return the call of a function in C; here there is none."""
+        return None
+
     def convolve(
         self, x: Array, weight: Array, bias: Array | None, window: Window, relu: bool, out: Array
     ) -> None:

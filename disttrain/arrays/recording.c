@@ -39,7 +39,7 @@ typedef struct {
     X(ACTIVATION_GRADIENT) X(SUM_ROWS) X(SOFTMAX) X(SOFTMAX_GRADIENT) X(SQUARED)                   \
     X(SQUARED_GRADIENT) X(DROPOUT) X(MULTIPLY) X(ADD) X(COPY) X(ZERO) X(TALLY_LOSS)                \
     X(TALLY_RIGHT) X(END_HEADER) X(CHECK) X(MOMENTUM) X(ADAM) X(COPY_MATRIX) X(WAIT) X(PAUSE)      \
-    X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO)
+    X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION)
 #define NUMBER(name) name,
 #define NAME(name) #name " "
 enum { CALLS(NUMBER) };
@@ -444,6 +444,9 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
                 for (int64_t h = 0; h < n[0]; h++) sum += ((const double *)p[0])[h * n[1] + i];
                 ((double *)p[1])[i] = sum;
             }
+            break;
+        case FUNCTION: /* p: function, the addresses that it is given (images.c) */
+            ((void (*)(void *))p[0])(p[1]);
             break;
         case ADD_TWO: NAMED(add_two)(n[0], p[0], p[1], p[2]); break;
         case ADAM: NAMED(update_adam)(c, block); break;

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays.addresses import blas_function, compiled_form, loop_function, replay_functions
+from disttrain.arrays.compiled_images import Call
 
 __all__ = ["ACTIVATIONS", "Block", "NotRecordable", "Program", "why_no_recordings"]
 
@@ -24,8 +25,7 @@ CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)]
 CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
-end_header check momentum adam copy_matrix wait pause sum_messages
-sum_headers add_two
+end_header check momentum adam copy_matrix wait pause sum_messages sum_headers add_two function
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
 ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid")
@@ -155,25 +155,24 @@ class Program:
         return out
 
     def _matrix_vector(self, matrix: Array, vector: Array, out: Array, turned: int) -> None:
-        if not matrix.flags.c_contiguous and not matrix.flags.f_contiguous:
-            matrix = self._copied(matrix)
+        matrix = self._whole(matrix)
         rows, columns = matrix.shape
         order, lda = (ROW_MAJOR, columns) if matrix.flags.c_contiguous else (COLUMN_MAJOR, rows)
         function, wide = blas_function(self._prefix + "gemv") or (0, 0)
-        apart = vector.strides[0] // self._dtype.itemsize
-        self._note("matrix_vector", (function, matrix, vector, out),
-                   (wide, order, turned, rows, columns, lda, apart))  # fmt: skip
+        sizes = (wide, order, turned, *matrix.shape, lda, vector.strides[0] // matrix.itemsize)
+        self._note("matrix_vector", (function, matrix, vector, out), sizes)
 
     def _laid_out(self, matrix: Array) -> tuple[Array, int, int]:
         """Return a matrix, whether it lies transposed in memory, and the length of its lines."""
-        if not matrix.flags.c_contiguous and not matrix.flags.f_contiguous:
-            matrix = self._copied(matrix)
+        matrix = self._whole(matrix)
         if matrix.flags.f_contiguous:
             return matrix, TRANSPOSED, matrix.shape[0]
         return matrix, PLAIN, matrix.shape[1]
 
-    def _copied(self, matrix: Array) -> Array:
-        """Note a copy into rows that follow each other, as `dot` makes it of a part of a matrix."""
+    def _whole(self, matrix: Array) -> Array:
+        """Return a matrix in one run: of a part of one, note a copy, as `dot` makes it."""
+        if matrix.flags.c_contiguous or matrix.flags.f_contiguous:
+            return matrix
         copy = np.empty(matrix.shape, self._dtype)
         apart = [stride // self._dtype.itemsize for stride in matrix.strides]
         self._note("copy_matrix", (copy, matrix), (*matrix.shape, *apart))
@@ -181,13 +180,13 @@ class Program:
 
     def activate(self, z: Array, bias: Array, activation: str) -> None:
         """`z = f(z + bias)`."""
-        tanh = loop_function("tanh", self._dtype.char)
-        self._note("activate", (z, bias, tanh), (*z.shape, ACTIVATIONS.index(activation)))
+        arrays = (z, bias, loop_function("tanh", self._dtype.char))
+        self._note("activate", arrays, (*z.shape, ACTIVATIONS.index(activation)))
 
     def activation_gradient(self, dy: Array, y: Array, activation: str, dbias: Array) -> None:
         """`dy = dy f'(a)` where `y = f(a)`; `dbias` is its sum over rows."""
-        which = ACTIVATIONS.index(activation)
-        self._note("activation_gradient", (dy, y, dbias), (*y.shape, which))
+        sizes = (*y.shape, ACTIVATIONS.index(activation))
+        self._note("activation_gradient", (dy, y, dbias), sizes)
 
     def sum_rows(self, x: Array, out: Array) -> None:
         """`out = x.sum(axis=0)`."""
@@ -198,8 +197,8 @@ class Program:
 
         `sums` has two rows of one number a sample.
         """
-        exp, log = (loop_function(name, self._dtype.char) for name in ("exp", "log"))
-        self._note("softmax", (o, classes, f, sums, losses, exp, log), o.shape)
+        loops = (loop_function(name, self._dtype.char) for name in ("exp", "log"))
+        self._note("softmax", (o, classes, f, sums, losses, *loops), o.shape)
 
     def softmax_gradient(self, f: Array, classes: Array, sums: Array) -> None:
         """`f = f / sums[0] - onehot(classes)`."""
@@ -212,10 +211,10 @@ class Program:
 
         With `units` (float64) the squares of each output are multiplied by its number.
         """
-        classes, squares = int(targets.dtype.kind in "iu"), np.empty(o.shape[1])
+        sizes = (*o.shape, int(targets.dtype.kind in "iu"))
         factors = 0 if units is None else np.ascontiguousarray(units, "f8")
-        arrays = (o, targets, difference, losses, squares, factors)
-        self._note("squared", arrays, (*o.shape, classes))
+        arrays = (o, targets, difference, losses, np.empty(o.shape[1]), factors)
+        self._note("squared", arrays, sizes)
 
     def squared_gradient(self, difference: Array) -> None:
         """`difference = 2 difference`."""
@@ -225,8 +224,7 @@ class Program:
         self, x: Array, mask: Array, y: Array, first: int, limit: int, key: int, factor: float
     ) -> None:
         """Draw `mask` for rows from `first` on, with key number `key`; `y = x mask`."""
-        sizes = (len(x), x[:1].size, first, limit, key)
-        self._note("dropout", (x, mask, y), sizes, (factor,))
+        self._note("dropout", (x, mask, y), (len(x), x[:1].size, first, limit, key), (factor,))
 
     def multiply(self, x: Array, y: Array) -> None:
         """`x = x y`."""
@@ -250,8 +248,7 @@ class Program:
 
     def tally_right(self, o: Array, classes: Array | None, header: Array, place: int) -> None:
         """Add to `header[place]` how many rows are right, and behind it their number."""
-        arrays = (o, 0 if classes is None else classes, header)
-        self._note("tally_right", arrays, (*o.shape, place))
+        self._note("tally_right", (o, 0 if classes is None else classes, header), (*o.shape, place))
 
     def end_header(self, header: Array, place: int) -> None:
         """Write the block's `stop` to `header[place]`."""
@@ -284,15 +281,20 @@ class Program:
         """`out = a + b`."""
         self._note("add_two", (out, a, b), (out.size,))
 
+    def function(self, call: Call) -> None:
+        """Call a function of images.c."""
+        self._held += call.held
+        self._note("function", (call.address, call.addresses))
+
     def momentum(self, form: str, vectors: Sequence[Array], beta: float, decay: float) -> None:
         """One update of `w, v, g` as `kernels.momentum` does it; the rate is the block's."""
-        which = ("classical", "averaged", "nesterov").index(form)
-        self._note("momentum", tuple(vectors), (len(vectors[0]), which), (beta, decay))
+        sizes = (len(vectors[0]), ("classical", "averaged", "nesterov").index(form))
+        self._note("momentum", tuple(vectors), sizes, (beta, decay))
 
     def adam(
         self, vectors: Sequence[Array], decoupled: bool, decay: float, beta1: float, beta2: float,
         epsilon: float,
     ) -> None:  # fmt: skip
         """One update of `w, m, v, g` as `kernels.adam` does it; rates are the block's."""
-        numbers = (decay, beta1, beta2, epsilon)
-        self._note("adam", tuple(vectors), (len(vectors[0]), decoupled), numbers)
+        sizes = (len(vectors[0]), decoupled)
+        self._note("adam", tuple(vectors), sizes, (decay, beta1, beta2, epsilon))

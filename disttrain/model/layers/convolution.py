@@ -6,9 +6,10 @@ import math
 
 from disttrain.arrays import Array
 from disttrain.arrays.cpu_kernels import SLOPED
+from disttrain.arrays.windows import Window
 from disttrain.model.initializers import draws_for
 from disttrain.model.layer import Layer, Parameter, Shape
-from disttrain.model.layers.images import Sides, image_of, window_on
+from disttrain.model.layers.images import Sides, window_on
 from disttrain.model.passes import Backward, Context
 
 __all__ = ["Conv"]
@@ -46,13 +47,17 @@ class Conv(Layer):
         self.initializer, self.scale = initializer, scale
         self.frozen, self.rate = frozen, rate
 
+    def window(self, shape: Shape) -> Window:
+        """Return where the filters stand on samples of `shape`."""
+        return window_on(shape, self.size, self.stride, self.padding)
+
     def outputs(self, shape: Shape) -> Shape:
         """Return (height, width, filters)."""
-        return (*window_on(shape, self.size, self.stride, self.padding).out, self.filters)
+        return (*self.window(shape).out, self.filters)
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return `weight` and, where there is one, `bias`; weight decay leaves the bias out."""
-        window = window_on(shape, self.size, self.stride, self.padding)
+        window = self.window(shape)
         size, channels = window.size, window.image[2]
         area = math.prod(size)
         draw = draws_for(
@@ -68,8 +73,8 @@ class Conv(Layer):
         """Return `f(W * x + b)` and its backward function."""
         images, kernels = ctx.device.images, ctx.device.kernels
         weight, bias = ctx.values["weight"], ctx.values.get("bias")
-        window = window_on(x.shape[1:], self.size, self.stride, self.padding)
-        pixels = x.reshape(len(x), *image_of(x.shape[1:]))
+        window = self.window(x.shape[1:])
+        pixels = x.reshape(len(x), *window.image)
         h = ctx.array("output", (len(x), *window.out, self.filters))
         rows = (-1, self.filters)
         # Other activations than these are applied afterwards.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from disttrain.arrays import Array
+from disttrain.arrays.windows import Window
 from disttrain.model.layer import Layer, Shape
 from disttrain.model.layers.images import Sides, image_of, window_on
 from disttrain.model.passes import Backward, Context
@@ -10,7 +11,36 @@ from disttrain.model.passes import Backward, Context
 __all__ = ["AveragePool", "GlobalAveragePool", "MaxPool"]
 
 
-class MaxPool(Layer):
+class Pool(Layer):
+    """What the kinds of pooling have in common: windows, and the largest number or the mean."""
+
+    largest = False
+
+    def window(self, shape: Shape) -> Window:
+        """Return the windows on samples of `shape`."""
+        raise NotImplementedError
+
+    def outputs(self, shape: Shape) -> Shape:
+        """Return (height, width, channels)."""
+        return (*self.window(shape).out, image_of(shape)[2])
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Return the pooled images and the backward function."""
+        images, largest, shape = ctx.device.images, self.largest, x.shape[1:]
+        window = self.window(shape)
+        pixels = x.reshape(len(x), *window.image)
+        y = ctx.array("output", (len(x), *window.out, window.image[2]))
+        images.pool(pixels, largest, window, y)
+
+        def backward(dy: Array) -> Array:
+            dx = ctx.array("input gradient", pixels.shape)
+            images.pool_gradient(pixels, y, dy.reshape(y.shape), largest, window, dx)
+            return dx.reshape(x.shape)
+
+        return y.reshape(len(x), *self.outputs(shape)), backward
+
+
+class MaxPool(Pool):
     """`y[i,j,c] = max_rs x[i s₁+r, j s₂+s, c]` over windows of `size`, `stride` apart.
 
     `size` and `stride` are one number or (height, width); without `stride` windows lie side by
@@ -24,25 +54,9 @@ class MaxPool(Layer):
     def __init__(self, size: Sides = 2, stride: Sides | None = None) -> None:
         self.size, self.stride = size, stride
 
-    def outputs(self, shape: Shape) -> Shape:
-        """Return (height, width, channels)."""
-        window = window_on(shape, self.size, self.stride or self.size, "valid", "windows")
-        return (*window.out, window.image[2])
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """Return the pooled images and the backward function."""
-        images, largest = ctx.device.images, self.largest
-        window = window_on(x.shape[1:], self.size, self.stride or self.size, "valid", "windows")
-        pixels = x.reshape(len(x), *image_of(x.shape[1:]))
-        y = ctx.array("output", (len(x), *window.out, window.image[2]))
-        images.pool(pixels, largest, window, y)
-
-        def backward(dy: Array) -> Array:
-            dx = ctx.array("input gradient", pixels.shape)
-            images.pool_gradient(pixels, y, dy, largest, window, dx)
-            return dx.reshape(x.shape)
-
-        return y, backward
+    def window(self, shape: Shape) -> Window:
+        """Return the windows that lie within the image."""
+        return window_on(shape, self.size, self.stride or self.size, "valid", "windows")
 
 
 class AveragePool(MaxPool):
@@ -52,25 +66,16 @@ class AveragePool(MaxPool):
     largest = False
 
 
-class GlobalAveragePool(Layer):
+class GlobalAveragePool(Pool):
     """`y[c] = mean_ij x[i,j,c]`: one number a channel (Lin et al., Network in network, 2014)."""
 
     kind = "global-average-pool"
 
+    def window(self, shape: Shape) -> Window:
+        """Return one window, the whole image."""
+        height, width, _ = image_of(shape)
+        return window_on(shape, (height, width), 1, "valid")
+
     def outputs(self, shape: Shape) -> Shape:
         """Return the number of channels, as a shape."""
         return (image_of(shape)[2],)
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """Return the means and the backward function."""
-        height, width, channels = image_of(x.shape[1:])
-        pixels = x.reshape(len(x), height * width, channels)
-        y = ctx.array("output", (len(x), channels))
-        pixels.mean(axis=1, out=y)
-
-        def backward(dy: Array) -> Array:
-            dx = ctx.array("input gradient", pixels.shape)
-            dx[...] = (dy / (height * width))[:, None, :]
-            return dx.reshape(x.shape)
-
-        return y, backward

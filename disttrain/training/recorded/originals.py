@@ -6,7 +6,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from disttrain.data import Batches, Division, Feed, Normalization
-from disttrain.model import Dense, Dropout, Network, Softmax, Squared
+from disttrain.model import Conv, Dense, Dropout, Flatten, Network, Softmax, Squared
+from disttrain.model.layers.pooling import Pool
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReducer
@@ -25,6 +26,9 @@ METHODS: dict[type, tuple[str, ...]] = {
     Network: ("forward", "contexts"),
     Dense: ("forward",),
     Dropout: ("forward",),
+    Conv: ("forward",),
+    Pool: ("forward",),
+    Flatten: ("forward",),
     Softmax: ("forward",),
     Squared: ("forward",),
     SquaredInUnits: ("forward",),

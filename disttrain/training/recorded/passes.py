@@ -14,12 +14,16 @@ import numpy as np
 from disttrain.arrays import Array
 from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.model import (
+    AveragePool,
     Context,
+    Conv,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     Layer,
     Loss,
+    MaxPool,
     Network,
     Pass,
     Softmax,
@@ -27,6 +31,7 @@ from disttrain.model import (
 )
 from disttrain.model.losses import SquaredInUnits
 from disttrain.model.passes import times
+from disttrain.training.recorded.images import conv, pool
 
 __all__ = ["LAYERS", "LOSSES", "note_backward", "note_forward", "note_loss"]
 
@@ -102,7 +107,10 @@ def flatten(
     return x.reshape(len(x), math.prod(x.shape[1:])), lambda dy: dy.reshape(x.shape)
 
 
-LAYERS: dict[type[Layer], Any] = {Dense: dense, Dropout: dropout, Flatten: flatten}
+LAYERS: dict[type[Layer], Any] = {
+    Dense: dense, Dropout: dropout, Flatten: flatten, Conv: conv, MaxPool: pool, AveragePool: pool,
+    GlobalAveragePool: pool,
+}  # fmt: skip
 
 
 def note_loss(

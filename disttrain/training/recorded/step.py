@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disttrain import journal
+from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.arrays.draws import key_of
 from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Program, why_no_recordings
 from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed
 from disttrain.data.source import SharedRows
-from disttrain.model import BUILT_IN, Dense, Dropout
+from disttrain.model import BUILT_IN, Conv, Dense, Dropout, Network
+from disttrain.model.layers.pooling import Pool
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
     LAYERS,
@@ -70,7 +72,7 @@ def why_not(run: Run) -> str:
             return f"{name} has no recorded form"
         if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
-        if isinstance(layer, Dense) and layer.activation not in ACTIVATIONS:
+        if isinstance(layer, Dense | Conv) and layer.activation not in ACTIVATIONS:
             return f"{name} has an activation without a recorded form, {layer.activation}"
     if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
@@ -82,7 +84,15 @@ def why_not(run: Run) -> str:
         return "layers have learning rates of their own"
     if type(run.work.reducer) not in NOTES:
         return "the sum over ranks has no recorded form"
-    return why_no_recordings(network.dtype)
+    return why_no_recordings(network.dtype) or why_no_images(network)
+
+
+def why_no_images(network: Network) -> str:
+    """Return why layers for images can't be recorded; "" where they can, or there are none."""
+    if isinstance(network.device.images, CompiledImages):
+        return ""
+    there = any(isinstance(layer, Conv | Pool) for layer in network.layers)
+    return "convolution was installed without a C compiler: it is done in numpy" if there else ""
 
 
 class Recording:

@@ -80,6 +80,22 @@ def test_any_ranks_have_the_bits_of_one(comm, settings, stack, optimizer):
     run.close()
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_recorded_steps_have_the_bits_of_eager_ones(comm, settings, mode):
+    settings = settings("plain", reproducibility={"mode": mode})
+    recorded = disttrain.build(settings, comm=comm)
+    if recorded.recordings.why_not:
+        pytest.skip(recorded.recordings.why_not)
+    eager = disttrain.build(settings, comm=comm)
+    eager.recordings.why_not = "asked"
+    for run in (recorded, eager):
+        disttrain.fit(run)
+    assert recorded.digest() == eager.digest()
+    assert recorded.recordings.of(0) is not None
+    recorded.close()
+    eager.close()
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_run_goes_on_where_it_stood(comm, settings, stack):
     settings = settings(stack, schedule={"kind": "constant", "learning_rate": 0.02})

@@ -20,6 +20,7 @@ from disttrain.cli import (
     compare,
     doctor,
     draw,
+    ensemble,
     env,
     evaluate,
     export,
@@ -103,6 +104,7 @@ app.command("plot")(plot.command)
 app.command("draw")(draw.command)
 app.command("export")(export.command)
 app.command("import")(adopt.command)
+app.command("ensemble")(ensemble.command)
 app.command("report")(report.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)

@@ -86,7 +86,7 @@ def _show(scores: list[dict[str, Any]], as_json: bool) -> None:
         also = {name: score[name] for name in OF_NUMBERS if name in score}
         accuracy = "" if score["accuracy"] is None else f", accuracy {_percent(score)}"
         say(
-            f"{score['file']} (step {score['step']}), {score['split']}: "
+            f"{score['file']} ({score['told']}), {score['split']}: "
             f"loss {score['loss']:.6g}{accuracy}{measures(also)}"
         )
     for score in () if as_json else scores:
@@ -116,6 +116,7 @@ def _scored(
     return {
         "file": str(trained.path),
         "step": trained.snapshot.step,
+        "told": trained.told,
         "data": data or trained.settings.data.path,
         "split": name,
         "rows": found.split.count,

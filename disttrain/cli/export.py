@@ -30,12 +30,16 @@ def command(
     The ONNX model takes rows as the data file has them: normalization is inside.
     """
     from disttrain.comm import connect
+    from disttrain.errors import UsageError
     from disttrain.interop.exchange import export
+    from disttrain.runs.ensembled import Ensemble
     from disttrain.runs.trained import load_trained
 
     comm = connect()
     trained = load_trained(run, comm)
     with comm.together("exporting"):
+        if isinstance(trained, Ensemble):
+            raise UsageError(f"{run} is an ensemble, which is exported member by member")
         facts = export(trained, file, prepared) if comm.is_root else {}
     if comm.is_root and as_json:
         print_json(facts)

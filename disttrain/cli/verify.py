@@ -18,7 +18,9 @@ __all__ = ["command"]
 def command(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE|RUN", help="A checkpoint, a data file or a run folder."),
+        typer.Argument(
+            metavar="FILE|RUN", help="A checkpoint, a data file, a run folder, an ensemble."
+        ),
     ],
     first: Annotated[
         int | None,
@@ -80,8 +82,11 @@ def _verdict(file: Path) -> dict[str, Any]:
     from disttrain.checkpoint import is_checkpoint, verify
     from disttrain.data.verify import verify_data
     from disttrain.errors import CheckpointError
+    from disttrain.runs.ensembled import is_ensemble, verify_ensemble
     from disttrain.runs.verification import verify_run
 
+    if is_ensemble(file):
+        return verify_ensemble(file)
     if file.is_dir():
         return verify_run(file)
     if file.exists() and not file.is_file():
@@ -121,4 +126,5 @@ def _refuse_damage(facts: dict[str, Any]) -> None:
     if "files" not in facts:
         raise CheckpointError(facts["problem"])
     bad = [Path(one["path"]).name for one in facts["files"] if not one["whole"]]
-    raise CheckpointError(f"{facts['path']} is not whole ({', '.join(bad)}): {_on_resuming(facts)}")
+    cure = _on_resuming(facts) if "resume" in facts else "make the ensemble again"
+    raise CheckpointError(f"{facts['path']} is not whole ({', '.join(bad)}): {cure}")

@@ -64,7 +64,8 @@ class Data(Section):
     """Where the samples are and what is done to them before the network sees them.
 
     `normalize = "auto"` is "mean-image" for pixels (uint8) and "standardize" for other numbers; it
-    also standardizes targets that are numbers (`data.targets`).
+    also standardizes targets that are numbers (`data.targets`). `split_seed` chooses the rows set
+    aside for validation; None: the run's seed does.
 
     Only `labelled` of the training rows are used with their targets. Pre-training also uses the
     others and the file's rows without targets: at most `unlabelled` of them.
@@ -73,6 +74,7 @@ class Data(Section):
     path: Text
     normalize: Literal["auto", "none", "mean-image", "standardize", "range"] = "auto"
     validation_fraction: Part = 0.1
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     inputs: Text = "inputs"
     targets: Text = "targets"
     memory: Literal["auto", "shared", "stream"] = "auto"

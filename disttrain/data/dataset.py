@@ -105,7 +105,8 @@ def open_dataset(
         targets = {name: _targets(file, name) for name in file.splits}
         rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
         if "train" in rows and "validation" not in rows and settings.validation_fraction:
-            kept, aside = set_aside(targets["train"], settings.validation_fraction, seed)
+            own = seed if settings.split_seed is None else settings.split_seed
+            kept, aside = set_aside(targets["train"], settings.validation_fraction, own)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
         rest = _label(rows, targets, settings, seed)

@@ -34,7 +34,7 @@ from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor, stacked
 
-__all__ = ["Trained", "load_trained"]
+__all__ = ["Trained", "load_checkpoint", "load_trained"]
 
 
 @dataclass(repr=False)
@@ -58,6 +58,11 @@ class Trained(Predictor):
     def taught(self) -> Taught:
         """What it learned from its training file besides its weights: names, shapes and types."""
         return taught_by(self)
+
+    @property
+    def told(self) -> str:
+        """What a line about it says behind its name."""
+        return f"step {self.snapshot.step}"
 
     def split(self, name: str, path: str | None = None) -> Split:
         """Return a split of the data of the training, or of the file at `path`. Collective.
@@ -179,11 +184,27 @@ def load_trained(
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
 ) -> Trained:
-    """Return the network in a checkpoint, or the best one of a run folder. Collective.
+    """Return the network in a checkpoint, the best one of a run folder, or an ensemble. Collective.
 
     Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
     by a script with a loss or layers of its own, which must then be given here too.
     """
+    from disttrain.runs.ensembled import is_ensemble, load_ensemble
+
+    if comm.share(is_ensemble(Path(path)) if comm.is_root else None):
+        return load_ensemble(Path(path), comm)
+    return load_checkpoint(path, comm, layers, loss)
+
+
+def load_checkpoint(
+    path: str | Path,
+    comm: Communicator,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    *,
+    averaged: bool = False,
+) -> Trained:
+    """Do the same for a checkpoint or a run folder; `averaged`: with the running average in it."""
     with comm.together("loading the checkpoint"):
         file = find(Path(path))
         snapshot = load(file)
@@ -206,7 +227,10 @@ def load_trained(
             settings, comm, normalization, shape, device, layers, loss, *of_targets(snapshot, file)
         )
         refuse_other_loss(snapshot, file, model.loss.kind)
-        model.network.load(snapshot.parameters, model.network.values)
+        if averaged and not snapshot.average:
+            raise CheckpointError(f"{file} has no running average: it needs model.average")
+        weights = snapshot.average if averaged else snapshot.parameters
+        model.network.load(weights, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,
         path=file, snapshot=snapshot,

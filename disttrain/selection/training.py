@@ -103,7 +103,8 @@ class Pause(Preemption, Callback):
 
 
 def _same_data(one: Settings, other: Settings) -> bool:
-    return one.data == other.data and one.seed == other.seed
+    rows = one.seed == other.seed or one.data.split_seed is not None
+    return one.data == other.data and rows
 
 
 def _train(

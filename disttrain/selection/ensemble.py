@@ -1,0 +1,184 @@
+"""Making ensembles: of new members, of the best of a study, of a run's checkpoints, its average."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from disttrain.checkpoint import all_checkpoints, find, newest_whole, write_atomically
+from disttrain.comm import Communicator
+from disttrain.config import Settings
+from disttrain.disk import make_directory
+from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.runs.ensembled import FILE, ensemble_of
+from disttrain.runs.trained import Trained, load_checkpoint
+from disttrain.selection.training import Job, train_in_groups
+from disttrain.selection.turns import Ended
+from disttrain.training.build import open_training_data
+from disttrain.training.limits import within_limits
+from disttrain.written import FINISHED, json_of, text_of, why
+
+__all__ = ["averaged_in", "best_of_study", "combine", "last_checkpoints", "train_members"]
+
+Say = Callable[[str], None]
+
+
+def train_members(
+    settings: Settings, count: int, folder: Path, comm: Communicator, *, ranks_each: int = 1,
+    resume: bool = False, say: Say = print,
+) -> list[Path]:  # fmt: skip
+    """Train `count` runs that differ by their seeds; return their checkpoints. Collective.
+
+    The first has the run file's seed, the others the next ones; all set aside the same rows for
+    validation. They stand in `members/` of the folder, and are trained by groups of ranks. With
+    `resume` it goes on: what is finished is not trained again. Raises UsageError for a folder that
+    holds members otherwise, DisttrainError where not one of them came to its end.
+    """
+    with comm.together("opening the ensemble"):
+        if comm.is_root and not resume and any((folder / "members").glob("*")):
+            raise UsageError(
+                f"{folder} holds members of an ensemble: go on with --resume, or choose another "
+                "--output"
+            )
+        if comm.is_root:
+            make_directory(folder)
+    first = settings.seed if settings.data.split_seed is None else settings.data.split_seed
+    shared = settings.replace(data={"split_seed": first})
+    jobs = [
+        Job(n, shared.replace(seed=(settings.seed + n - 1) % (1 << 63), name=f"member-{n}"),
+            folder / "members" / f"{n}")
+        for n in range(1, count + 1)
+    ]  # fmt: skip
+
+    def tell(ended: Ended) -> None:
+        scores = (ended.value or {}).get("validation") or {}
+        how = ended.failure or ", ".join(
+            f"{k} {v:.4f}" for k, v in scores.items() if v is not None and k in ("loss", "accuracy")
+        )
+        say(f"member {ended.number} of {count}: {how or 'trained'} ({ended.seconds:.1f} s)")
+
+    dataset = open_training_data(shared, comm)
+    ended = train_in_groups(comm, jobs, folder, ranks_each=ranks_each, dataset=dataset, tell=tell)
+    dataset.close(comm)
+    whole = [one.number for one in ended if one.value is not None]
+    if not whole:
+        raise DisttrainError(f"no member came to its end; member 1: {ended[0].failure}")
+    found: list[Path] = []
+    with comm.together("opening the ensemble"):
+        for number in whole:
+            found.append(find(folder / "members" / f"{number}"))
+    return found
+
+
+def best_of_study(study: Path, top: int) -> list[Path]:
+    """Return the checkpoints of the `top` best candidates of a search or a cross-validation.
+
+    Raises UsageError where there are fewer that came to their end, CheckpointError where the study
+    or a checkpoint can't be read.
+    """
+    folder = study if study.is_dir() else study.parent
+    file = folder / "study.json"
+    try:
+        facts = json_of(text_of(file, 64 << 20))
+        rows = [
+            row for row in facts["candidates"]
+            if row["status"] in FINISHED and isinstance(row["score"], float | int)
+        ]  # fmt: skip
+        sign = 1 if facts["metric"].endswith("loss") else -1
+        rows.sort(key=lambda row: (sign * row["score"], row["number"]))
+        places = [folder / str(row["path"]) for row in rows[:top]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} is no study that can be used ({why(error) if str(error) else error}): give "
+            "the folder of a search"
+        ) from None
+    if len(places) < top:
+        raise UsageError(
+            f"{study} has {len(places)} candidates that came to their end: --top {top} is more"
+        )
+    return [find(place) for place in places]
+
+
+def last_checkpoints(run: Path, count: int) -> list[Path]:
+    """Return the newest `count` checkpoints of a run, the oldest first; UsageError for fewer."""
+    found = all_checkpoints(run / "checkpoints")
+    if len(found) < count:
+        raise UsageError(
+            f"{run} has {len(found)} checkpoints: train it with checkpoint.keep = {count}, or give "
+            f"--checkpoints {len(found)}"
+        )
+    return found[-count:]
+
+
+def averaged_in(run: Path) -> list[Path]:
+    """Return the checkpoint of a run whose running average has the least validation loss.
+
+    That of the last one where nothing was validated. Raises CheckpointError where there is none.
+    """
+    newest = newest_whole(run / "checkpoints", run / "best.h5")
+    if newest.path is None or newest.snapshot is None:
+        raise CheckpointError(f"{run} holds no whole checkpoint: give the folder of a run")
+    if not newest.snapshot.average:
+        raise UsageError(
+            f"{run} keeps no running average: train it with model.average = 0.999 in its run file"
+        )
+    losses = {
+        interval["step"]: interval["validation_average_loss"]
+        for interval in newest.snapshot.progress.history
+        if interval.get("validation_average_loss") is not None
+    }
+    steps = {int(path.stem[5:]): path for path in all_checkpoints(run / "checkpoints")}
+    judged = [step for step in steps if step in losses]
+    return [steps[min(judged, key=lambda s: (losses[s], -s))] if judged else newest.path]
+
+
+def combine(
+    files: Sequence[Path], folder: Path, comm: Communicator, *, kind: str,
+    split: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Score networks and their ensemble, write `ensemble.json` to `folder`; return it. Collective.
+
+    `kind` "average" takes the running average of the one file, which is compared with the weights
+    beside it. `split` is "test" by default, or where there is none "validation".
+    """
+    average = kind == "average"
+    members = [load_checkpoint(file, comm) for file in files]
+    known = members[0].snapshot.state["data"]["samples"]
+    split = split or ("test" if "test" in known else "validation")
+    samples = members[0].split(split)
+    whole = load_checkpoint(files[0], comm, averaged=True) if average else None
+    with comm.together("averaging"):
+        whole = whole or ensemble_of(members, folder) if len(members) > 1 or average else members[0]
+    with within_limits(members[0].settings, comm):
+        rows = [_row(member, samples, split, folder) for member in members]
+        score = whole.judge(samples, f"the {split} split")
+    facts = {
+        "kind": kind, "average": average, "split": split, "rows": samples.count, "members": rows,
+        "ensemble": {"path": "."} | score.facts(),
+        "gain": _gain(rows, score.facts()),
+    }  # fmt: skip
+    with comm.together("writing the ensemble"):
+        if comm.is_root:
+            make_directory(folder)
+            text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+            write_atomically(folder / FILE, text.encode())
+    return facts
+
+
+def _row(member: Trained, samples: Any, split: str, folder: Path) -> dict[str, Any]:
+    """Return what stands of a member in `ensemble.json`; its path from there where it is below."""
+    place, home = member.path.absolute(), folder.absolute()
+    path = os.path.relpath(place, home) if place.is_relative_to(home) else str(place)
+    score = member.judge(samples, f"the {split} split").facts()
+    return {"path": path, "digest": member.snapshot.digest} | score
+
+
+def _gain(rows: Sequence[dict[str, Any]], whole: dict[str, Any]) -> dict[str, float | None]:
+    """Return by how much the ensemble is better than its best member."""
+    losses = min(row["loss"] for row in rows) - whole["loss"]
+    accuracies = [row["accuracy"] for row in rows]
+    right = None if whole["accuracy"] is None else whole["accuracy"] - max(accuracies)
+    return {"accuracy": right, "loss": losses}

@@ -1,0 +1,223 @@
+"""Ensembles: their predictions are the members' mean, their files say so, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.checkpoint import all_checkpoints, load
+from disttrain.comm.alone import Alone
+from disttrain.config import Settings, parse
+from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.runs import train
+from disttrain.runs.ensembled import Ensemble, verify_ensemble
+from disttrain.runs.trained import load_checkpoint, load_trained
+from disttrain.selection.ensemble import (
+    averaged_in,
+    best_of_study,
+    combine,
+    last_checkpoints,
+    train_members,
+)
+from tests.unit.report.conftest import function
+
+Make = Callable[..., Settings]
+
+
+def members(settings: Settings, folder: Path, count: int = 3, **more: Any) -> list[Path]:
+    return train_members(settings, count, folder, Alone(), say=lambda line: None, **more)
+
+
+def test_probabilities_are_averaged(settings: Make, tmp_path: Path) -> None:
+    made = settings("training.label_smoothing=0.1")
+    files = members(made, tmp_path)
+    facts = combine(files, tmp_path, Alone(), kind="members")
+    whole = load_trained(tmp_path, Alone())
+    assert isinstance(whole, Ensemble)
+    alone = [load_checkpoint(file, Alone()) for file in files]
+    split = whole.split(facts["split"])
+    shares = np.mean([np.float64(one.predict_split(split)) for one in alone], axis=0)
+    found = whole.predict_split(split)
+    np.testing.assert_allclose(found, shares, rtol=1e-5, atol=1e-7)
+    score = whole.score(split, "scoring")
+    assert facts["ensemble"]["accuracy"] == score.accuracy
+    assert score.accuracy == (shares.argmax(axis=1) == split.targets).mean()
+    classes = shares.shape[1]
+    smooth = np.full(shares.shape, 0.1 / classes)
+    smooth[np.arange(len(smooth)), split.targets] += 0.9
+    assert score.loss == pytest.approx(-(smooth * np.log(shares)).sum(axis=1).mean(), rel=1e-5)
+    best = min(row["loss"] for row in facts["members"])
+    assert facts["gain"]["loss"] == pytest.approx(best - score.loss)
+
+
+def test_members_differ_by_seed_and_set_the_same_rows_aside(settings: Make, tmp_path: Path) -> None:
+    made = settings("data.validation_fraction=0.3")
+    files = members(made, tmp_path, 2)
+    assert [file.parent.name for file in files] == ["1", "2"]
+    one, two = (load_checkpoint(file, Alone()) for file in files)
+    assert two.settings.seed == one.settings.seed + 1
+    assert one.snapshot.digest != two.snapshot.digest
+    alone = train(made, tmp_path / "alone", Alone())
+    first = json.loads((tmp_path / "members/1/summary.json").read_text())
+    assert first["digest"] == alone["digest"], "the first member is the run itself"
+
+
+def test_numbers_are_averaged_in_their_own_units(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file.attrs.update(format="disttrain-data", version=1)
+        for seed, split in enumerate(("train", "test")):
+            x, y = function(60, seed, 1, 2)
+            file[f"{split}/inputs"], file[f"{split}/targets"] = x, 100 + 50 * y
+    made = parse(
+        'model.layers = [{ units = 4, activation = "tanh" }, { units = 2 }]\ntraining.epochs = 3',
+        [f"data.path={tmp_path / 'data.h5'}"],
+    )
+    # Other rows to learn from: other scales of the targets.
+    files = []
+    for seed in (1, 2):
+        train(made.replace(seed=seed), tmp_path / f"{seed}", Alone())
+        files.append(tmp_path / f"{seed}")
+    facts = combine(files, tmp_path / "both", Alone(), kind="top")
+    whole = load_trained(tmp_path / "both", Alone())
+    split = whole.split("test")
+    outputs = [load_checkpoint(f, Alone()).predict_split(split) for f in files]
+    want = np.mean(outputs, axis=0)
+    np.testing.assert_allclose(whole.predict_split(split), want, rtol=1e-5)
+    squares = np.square(want - split.targets).sum(axis=1).mean()
+    assert facts["ensemble"]["loss"] == pytest.approx(squares, rel=1e-4)
+    assert facts["ensemble"]["accuracy"] is None
+    assert facts["ensemble"]["mean_absolute_error"] == pytest.approx(
+        np.abs(want - split.targets).mean(), rel=1e-4
+    )
+
+
+def test_the_running_average_is_a_model(settings: Make, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(settings("model.average=0.9", "checkpoint.keep=99"), run, Alone())
+    (file,) = averaged_in(run)
+    history = load(all_checkpoints(run / "checkpoints")[-1]).progress.history
+    best = min(history, key=lambda interval: interval["validation_average_loss"])
+    assert file.name == f"step-{best['step']:08d}.h5"
+    facts = combine([file], tmp_path / "average", Alone(), kind="average", split="validation")
+    assert facts["ensemble"]["loss"] == best["validation_average_loss"]
+    assert facts["members"][0]["loss"] == best["validation_loss"]
+    found = load_trained(tmp_path / "average", Alone())
+    tensors = found.network.tensors(found.network.values)
+    for name, tensor in load(file).average.items():
+        np.testing.assert_array_equal(tensors[name], tensor)
+    train(settings(), tmp_path / "plain", Alone())
+    with pytest.raises(UsageError, match=r"keeps no running average: .*model\.average"):
+        averaged_in(tmp_path / "plain")
+
+
+def test_the_last_checkpoints(settings: Make, tmp_path: Path) -> None:
+    train(settings("checkpoint.keep=3"), tmp_path, Alone())
+    files = last_checkpoints(tmp_path, 2)
+    assert files == all_checkpoints(tmp_path / "checkpoints")[-2:]
+    with pytest.raises(UsageError, match=r"has 3 checkpoints: .*checkpoint\.keep = 4"):
+        last_checkpoints(tmp_path, 4)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("validation_accuracy", 3), ("validation_loss", 1)])
+def test_the_best_of_a_study(tmp_path: Path, metric: str, best: int) -> None:
+    rows = [
+        {"number": n, "path": f"candidates/{n}", "score": score, "status": status}
+        for n, score, status in (
+            (1, 0.5, "completed"), (2, 0.6, "stopped-early"), (3, 0.7, "completed"),
+            (4, 0.99, "pruned"), (5, None, "diverged"), (6, 0.01, "failed"),
+        )
+    ]  # fmt: skip
+    (tmp_path / "study.json").write_text(json.dumps({"metric": metric, "candidates": rows}))
+    for n in range(1, 7):
+        (tmp_path / f"candidates/{n}").mkdir(parents=True)
+        (tmp_path / f"candidates/{n}/best.h5").touch()
+    found = best_of_study(tmp_path, 2)
+    assert [path.parent.name for path in found] == [str(best), "2"]
+    with pytest.raises(UsageError, match="has 3 candidates that came to their end: --top 4"):
+        best_of_study(tmp_path, 4)
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no study that can be used"):
+        best_of_study(tmp_path, 2)
+
+
+def test_resumed_it_trains_only_what_is_missing(settings: Make, tmp_path: Path) -> None:
+    made = settings()
+    members(made, tmp_path / "whole", 3)
+    members(made, tmp_path / "parts", 2)
+    with pytest.raises(UsageError, match="--resume"):
+        members(made, tmp_path / "parts", 3)
+    before = (tmp_path / "parts/members/1/summary.json").stat().st_mtime_ns
+    found = members(made, tmp_path / "parts", 3, resume=True)
+    assert (tmp_path / "parts/members/1/summary.json").stat().st_mtime_ns == before
+    wanted = [load(tmp_path / f"whole/members/{n}/best.h5").digest for n in (1, 2, 3)]
+    assert [load(path).digest for path in found] == wanted
+
+
+def test_a_member_that_fails_is_left_out(
+    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from disttrain.errors import Divergence
+    from disttrain.selection import training
+
+    real, said = training.train, []
+
+    def bad(settings: Settings, *rest: Any, **more: Any) -> Any:
+        if settings.name == "member-1" or fail_all:
+            raise Divergence("the loss is nan")
+        return real(settings, *rest, **more)
+
+    monkeypatch.setattr(training, "train", bad)
+    fail_all = False
+    found = train_members(settings(), 2, tmp_path / "one", Alone(), say=said.append)
+    assert [path.parent.name for path in found] == ["2"]
+    assert "the loss is nan" in said[0]
+    assert said[1].startswith("member 2 of 2: loss")
+    fail_all = True
+    with pytest.raises(
+        DisttrainError, match="no member came to its end; member 1: the loss"
+    ):
+        train_members(settings(), 2, tmp_path / "none", Alone(), say=said.append)
+
+
+def test_members_of_other_tasks_are_refused(settings: Make, tmp_path: Path, runs_of: Any) -> None:
+    files = [runs_of(settings(), "one"), runs_of(settings("model.loss=squared"), "two")]
+    with pytest.raises(CheckpointError, match="not for the same task"):
+        combine(files, tmp_path, Alone(), kind="top")
+
+
+@pytest.fixture
+def runs_of(tmp_path: Path) -> Callable[[Settings, str], Path]:
+    def make(settings: Settings, name: str) -> Path:
+        train(settings, tmp_path / name, Alone())
+        return tmp_path / name
+
+    return make
+
+
+def test_what_is_damaged_is_found(settings: Make, tmp_path: Path, runs_of: Any) -> None:
+    files = members(settings(), tmp_path / "e", 2)
+    combine(files, tmp_path / "e", Alone(), kind="members")
+    assert verify_ensemble(tmp_path / "e")["whole"]
+    text = (tmp_path / "e/ensemble.json").read_text()
+    other = runs_of(settings("seed=99"), "other") / "best.h5"
+    (tmp_path / "e/members/2/best.h5").write_bytes(other.read_bytes())
+    found = verify_ensemble(tmp_path / "e")
+    assert not found["whole"]
+    assert [file["whole"] for file in found["files"]] == [True, False, True]
+    with pytest.raises(CheckpointError, match=r"2/best\.h5 is not what .* was made of"):
+        load_trained(tmp_path / "e", Alone())
+    for bad in ("{", "[]", '{"members": []}', '{"members": [{"path": 3}]}', '{"members": [1]}'):
+        (tmp_path / "e/ensemble.json").write_text(bad)
+        with pytest.raises(CheckpointError, match="make the ensemble again"):
+            load_trained(tmp_path / "e/ensemble.json", Alone())
+        assert not verify_ensemble(tmp_path / "e")["whole"]
+    (tmp_path / "e/ensemble.json").write_text(text)
+    (tmp_path / "e/members/1/best.h5").unlink()
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_trained(tmp_path / "e", Alone())

@@ -18,6 +18,7 @@ from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
 from disttrain.model import Layer, Loss
+from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
@@ -126,11 +127,11 @@ def load(
     loss: Loss | None = None,
     comm: AnyCommunicator | None = None,
 ) -> Trained:
-    """Return the network in a checkpoint, or the best one of a run folder. Collective.
+    """Return the network in a checkpoint, the best one of a run folder, or an ensemble. Collective.
 
     Give the `layers` and the `loss` of your own that it was trained with, if any.
     """
-    return load_trained(path, connect(comm), layers, loss)
+    return load_model(path, connect(comm), layers, loss)
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:

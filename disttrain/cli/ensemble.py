@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, say
 
+if TYPE_CHECKING:
+    from disttrain.config import Settings
+
 __all__ = ["command"]
 
 
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="RUN.toml|STUDY|RUN", help="A run file; the folder of a study or run."),
+]
+Members = Annotated[
+    int | None, typer.Option(min=2, max=1000, help="Train so many members from RUN.toml.")
+]
+Top = Annotated[
+    int | None, typer.Option(min=2, max=1000, help="Take so many of the best of a STUDY.")
+]
+Last = Annotated[
+    int | None, typer.Option(min=2, max=1000, help="Take so many last checkpoints of a RUN.")
+]
+Average = Annotated[
+    bool, typer.Option("--average", help="Take the running average of a RUN (model.average).")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR",
+        help="Its folder [default: runs/<name>-ensemble; `ensemble` in a STUDY or a RUN].",
+    ),
+]  # fmt: skip
+RanksEach = Annotated[int, typer.Option(min=1, help="Ranks that train a member together.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on: trained members stay as they are.")]
+On = Annotated[str | None, typer.Option(help="Score on this split [default: test].")]
+
+
 def command(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="RUN.toml|STUDY|RUN", help="A run file, a study's or run's folder."),
-    ],
-    members: Annotated[
-        int | None,
-        typer.Option(min=2, max=1000, metavar="N", help="Train N members from RUN.toml."),
-    ] = None,
-    top: Annotated[
-        int | None, typer.Option(min=2, max=1000, metavar="K", help="Take the K best of a STUDY.")
-    ] = None,
-    checkpoints: Annotated[
-        int | None,
-        typer.Option(min=2, max=1000, metavar="K", help="Take the last K checkpoints of a RUN."),
-    ] = None,
-    average: Annotated[
-        bool, typer.Option("--average", help="Take the running average of a RUN (model.average).")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DIR",
-            help="Its folder [default: runs/<name>-ensemble; `ensemble` in a STUDY or a RUN].",
-        ),
-    ] = None,
+    source: Source,
+    members: Members = None,
+    top: Top = None,
+    checkpoints: Last = None,
+    average: Average = False,
+    output: Output = None,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
-    ranks_each: Annotated[
-        int, typer.Option(min=1, help="Ranks that train a member together.")
-    ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on: finished members stay as they are.")
-    ] = False,
-    split: Annotated[
-        str | None, typer.Option(help="Score on train, validation or test [default: test].")
-    ] = None,
+    ranks_each: RanksEach = 1,
+    resume: Resume = False,
+    split: On = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:  # fmt: skip
+) -> None:
     """Average the predictions of several networks; evaluate, predict, verify and report take it."""
-    from disttrain import config
     from disttrain.comm import connect
-    from disttrain.errors import UsageError
     from disttrain.selection import ensemble
 
     comm = connect()
-    tell = (lambda line: None) if quiet else (lambda line: say(line, as_json))
+    tell: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: say(line, as_json))
     with comm.together("configuration"):
         listen(quiet, verbose)
         asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
-        kinds = [kind for kind, given in asked.items() if given]
-        if len(kinds) != 1:
-            raise UsageError("give one of --members N, --top K, --checkpoints K and --average")
-        if set_ and not members:
-            raise UsageError("--set is for the run file of new members (--members)")
-        settings = config.read(source, set_) if members else None
+        kind, settings = _asked(source, asked, set_)
         name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
         folder = (output or Path(name)).absolute()
     if members and settings:
@@ -78,17 +78,30 @@ def command(
         )
     else:
         with comm.together("opening the ensemble"):
-            files = (
-                ensemble.best_of_study(source, top) if top
-                else ensemble.last_checkpoints(source, checkpoints) if checkpoints
-                else ensemble.averaged_in(source)
-            )  # fmt: skip
-    facts = ensemble.combine(files, folder, comm, kind=kinds[0], split=split)
-    if comm.is_root and not quiet:
+            files = ensemble.found(source, kind, top or checkpoints or 1)
+    facts = ensemble.combine(files, folder, comm, kind=kind, split=split)
+    if comm.is_root:
         for line in [*_table(facts), f"{'ensemble:':12}{folder}"]:
-            say(line, as_json)
+            tell(line)
     if comm.is_root and as_json:
         print_json(facts | {"output": str(folder)})
+
+
+def _asked(source: Path, asked: dict[str, Any], changes: list[str]) -> tuple[str, Settings | None]:
+    """Return which kind of ensemble is asked for, and the settings of new members."""
+    from disttrain import config
+    from disttrain.errors import UsageError
+
+    kinds = [kind for kind, given in asked.items() if given]
+    if len(kinds) != 1:
+        raise UsageError("give one of --members N, --top N, --checkpoints N and --average")
+    if kinds == ["members"]:
+        return "members", config.read(source, changes)
+    if changes:
+        raise UsageError("--set is for the run file of new members (--members)")
+    if not source.is_dir():
+        raise UsageError(f"{source} is no folder: --{kinds[0]} takes the folder of a study or run")
+    return kinds[0], None
 
 
 def _table(facts: dict[str, Any]) -> list[str]:

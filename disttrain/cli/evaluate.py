@@ -56,7 +56,7 @@ def command(
     """Print the loss and accuracy of checkpoints; names, data and normalization come from them."""
     from disttrain.comm import connect
     from disttrain.errors import UsageError
-    from disttrain.runs.trained import load_trained
+    from disttrain.runs.ensembled import load_model
 
     comm = connect()
     listen(verbose=verbose)
@@ -66,7 +66,7 @@ def command(
             if labels is not None and data is None:
                 raise UsageError(f"--labels {labels} needs the folder of images: --data FOLDER")
             own = own_layers(layers)
-        trained = load_trained(file, comm, own.layers, own.loss)
+        trained = load_model(file, comm, own.layers, own.loss)
         scores.append(_scored(trained, (data, split, labels), top if metrics else None))
     if comm.is_root:
         _show(scores, as_json)

@@ -32,11 +32,10 @@ def command(
     from disttrain.comm import connect
     from disttrain.errors import UsageError
     from disttrain.interop.exchange import export
-    from disttrain.runs.ensembled import Ensemble
-    from disttrain.runs.trained import load_trained
+    from disttrain.runs.ensembled import Ensemble, load_model
 
     comm = connect()
-    trained = load_trained(run, comm)
+    trained = load_model(run, comm)
     with comm.together("exporting"):
         if isinstance(trained, Ensemble):
             raise UsageError(f"{run} is an ensemble, which is exported member by member")

@@ -46,7 +46,7 @@ def command(
     """Print the predicted class of each sample and the probabilities (or outputs) behind it."""
     from disttrain.comm import connect
     from disttrain.errors import UsageError
-    from disttrain.runs.trained import load_trained
+    from disttrain.runs.ensembled import load_model
 
     comm = connect()
     listen(verbose=verbose)
@@ -54,7 +54,7 @@ def command(
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")
         own = own_layers(layers)
-    trained = load_trained(file, comm, own.layers, own.loss)
+    trained = load_model(file, comm, own.layers, own.loss)
     found = trained.samples(str(inputs), split, labelled=False)
     outputs = trained.predict_split(found.split)
     with comm.together("writing predictions"):

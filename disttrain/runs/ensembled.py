@@ -15,15 +15,15 @@ from disttrain.checkpoint import Verdict, verify
 from disttrain.comm import Communicator
 from disttrain.data import Feed, Split
 from disttrain.data.taught import Taught
-from disttrain.errors import CheckpointError
-from disttrain.model import Network, Softmax
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.model import Layer, Loss, Network, Softmax
 from disttrain.model.losses import built_in
-from disttrain.runs.trained import Trained, load_checkpoint
+from disttrain.runs.trained import Trained, load_trained
 from disttrain.training.evaluation import Score
 from disttrain.training.limits import within_limits
 from disttrain.written import json_of, text_of, why
 
-__all__ = ["FILE", "Ensemble", "ensemble_of", "load_ensemble", "verify_ensemble"]
+__all__ = ["FILE", "Ensemble", "ensemble_of", "load_model", "verify_ensemble"]
 
 FILE = "ensemble.json"
 # Members that a file may name: more is a slip, or an attack on the memory.
@@ -113,8 +113,10 @@ class Mean(Network):
         vars(self).update(vars(members[0].network))
         self._members = members
 
-    def predict(self, inputs: Array) -> Array:
+    def predict(self, inputs: Array, layers: int | None = None) -> Array:
         """Return the averaged outputs of samples that `Raw` has handed on."""
+        if layers is not None:
+            raise UsageError("an ensemble has no layers of its own: name one of its members")
         total: Any = 0.0
         for member in self._members:
             rows, _ = member.feed(*inputs)
@@ -145,13 +147,29 @@ def load_ensemble(path: Path, comm: Communicator) -> Trained:
     facts = comm.share(facts)
     members = []
     for member in facts["members"]:
-        found = load_checkpoint(_file(path, member), comm, averaged=facts["average"])
+        found = load_trained(_file(path, member), comm, averaged=facts["average"])
         with comm.together("loading the ensemble"):
             if found.snapshot.digest != member["digest"]:
                 raise CheckpointError(_changed(path, member))
         members.append(found)
     with comm.together("loading the ensemble"):
         return ensemble_of(members, path)
+
+
+def load_model(
+    path: str | Path,
+    comm: Communicator,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+) -> Trained:
+    """Return what a path holds: a checkpoint, a run's best one, or an ensemble. Collective."""
+    place, found = Path(path), False
+    with comm.together("loading the checkpoint"):
+        if comm.is_root:
+            found = is_ensemble(place)
+    if comm.share(found):
+        return load_ensemble(place, comm)
+    return load_trained(path, comm, layers, loss)
 
 
 def read(path: Path) -> dict[str, Any]:

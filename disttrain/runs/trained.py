@@ -34,7 +34,7 @@ from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor, stacked
 
-__all__ = ["Trained", "load_checkpoint", "load_trained"]
+__all__ = ["Trained", "load_trained"]
 
 
 @dataclass(repr=False)
@@ -183,28 +183,15 @@ def load_trained(
     comm: Communicator,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
-) -> Trained:
-    """Return the network in a checkpoint, the best one of a run folder, or an ensemble. Collective.
-
-    Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
-    by a script with a loss or layers of its own, which must then be given here too.
-    """
-    from disttrain.runs.ensembled import is_ensemble, load_ensemble
-
-    if comm.share(is_ensemble(Path(path)) if comm.is_root else None):
-        return load_ensemble(Path(path), comm)
-    return load_checkpoint(path, comm, layers, loss)
-
-
-def load_checkpoint(
-    path: str | Path,
-    comm: Communicator,
-    layers: Sequence[Layer] | None = None,
-    loss: Loss | None = None,
     *,
     averaged: bool = False,
 ) -> Trained:
-    """Do the same for a checkpoint or a run folder; `averaged`: with the running average in it."""
+    """Return the network in a checkpoint, or the best one of a run folder. Collective.
+
+    It has the running average of the parameters instead of them where it is to be `averaged`.
+    Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
+    by a script with a loss or layers of its own, which must then be given here too.
+    """
     with comm.together("loading the checkpoint"):
         file = find(Path(path))
         snapshot = load(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from disttrain.config import Settings
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.runs.ensembled import FILE, ensemble_of
-from disttrain.runs.trained import Trained, load_checkpoint
+from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Ended
 from disttrain.training.build import open_training_data
 from disttrain.training.limits import within_limits
 from disttrain.written import FINISHED, json_of, text_of, why
 
-__all__ = ["averaged_in", "best_of_study", "combine", "last_checkpoints", "train_members"]
+__all__ = ["averaged_in", "best_of_study", "combine", "found", "last_checkpoints", "train_members"]
 
 Say = Callable[[str], None]
 
@@ -53,24 +54,34 @@ def train_members(
         for n in range(1, count + 1)
     ]  # fmt: skip
 
-    def tell(ended: Ended) -> None:
-        scores = (ended.value or {}).get("validation") or {}
-        how = ended.failure or ", ".join(
-            f"{k} {v:.4f}" for k, v in scores.items() if v is not None and k in ("loss", "accuracy")
-        )
-        say(f"member {ended.number} of {count}: {how or 'trained'} ({ended.seconds:.1f} s)")
-
     dataset = open_training_data(shared, comm)
-    ended = train_in_groups(comm, jobs, folder, ranks_each=ranks_each, dataset=dataset, tell=tell)
+    ended = train_in_groups(
+        comm, jobs, folder, ranks_each=ranks_each, dataset=dataset, tell=partial(_tell, say, count)
+    )
     dataset.close(comm)
     whole = [one.number for one in ended if one.value is not None]
     if not whole:
         raise DisttrainError(f"no member came to its end; member 1: {ended[0].failure}")
-    found: list[Path] = []
+    files: list[Path] = []
     with comm.together("opening the ensemble"):
         for number in whole:
-            found.append(find(folder / "members" / f"{number}"))
-    return found
+            files.append(find(folder / "members" / f"{number}"))
+    return files
+
+
+def _tell(say: Say, count: int, ended: Ended) -> None:
+    """Say how a member ended."""
+    scores = (ended.value or {}).get("validation") or {}
+    known = [f"{k} {scores[k]:.4f}" for k in ("loss", "accuracy") if scores.get(k) is not None]
+    how = ended.failure or ", ".join(known) or "trained"
+    say(f"member {ended.number} of {count}: {how} ({ended.seconds:.1f} s)")
+
+
+def found(source: Path, kind: str, count: int) -> list[Path]:
+    """Return the checkpoints that an ensemble of a `kind` is made of; raises as these do."""
+    if kind == "top":
+        return best_of_study(source, count)
+    return last_checkpoints(source, count) if kind == "checkpoints" else averaged_in(source)
 
 
 def best_of_study(study: Path, top: int) -> list[Path]:
@@ -104,13 +115,13 @@ def best_of_study(study: Path, top: int) -> list[Path]:
 
 def last_checkpoints(run: Path, count: int) -> list[Path]:
     """Return the newest `count` checkpoints of a run, the oldest first; UsageError for fewer."""
-    found = all_checkpoints(run / "checkpoints")
-    if len(found) < count:
+    files = all_checkpoints(run / "checkpoints")
+    if len(files) < count:
         raise UsageError(
-            f"{run} has {len(found)} checkpoints: train it with checkpoint.keep = {count}, or give "
-            f"--checkpoints {len(found)}"
+            f"{run} has {len(files)} checkpoints: train it with checkpoint.keep = {count}, or give "
+            f"--checkpoints {len(files)}"
         )
-    return found[-count:]
+    return files[-count:]
 
 
 def averaged_in(run: Path) -> list[Path]:
@@ -145,11 +156,11 @@ def combine(
     beside it. `split` is "test" by default, or where there is none "validation".
     """
     average = kind == "average"
-    members = [load_checkpoint(file, comm) for file in files]
+    members = [load_trained(file, comm) for file in files]
     known = members[0].snapshot.state["data"]["samples"]
     split = split or ("test" if "test" in known else "validation")
     samples = members[0].split(split)
-    whole = load_checkpoint(files[0], comm, averaged=True) if average else None
+    whole = load_trained(files[0], comm, averaged=True) if average else None
     with comm.together("averaging"):
         whole = whole or ensemble_of(members, folder) if len(members) > 1 or average else members[0]
     with within_limits(members[0].settings, comm):

@@ -8,7 +8,7 @@ import disttrain
 from disttrain.comm.alone import Alone
 from disttrain.errors import Preempted
 from disttrain.preemption import ASKED
-from disttrain.runs.trained import load_trained
+from disttrain.runs.ensembled import load_model
 from disttrain.selection.ensemble import combine, train_members
 from tests.cli.shell import blobs
 
@@ -45,14 +45,14 @@ def test_the_same_file_on_any_ranks(comm, made_data, together_path, mode):
             ASKED.signal = None
         comm.barrier()
     assert averaged(settings, folder, comm, resume=mode == "exact") == alone
-    whole = load_trained(folder, comm)
+    whole = load_model(folder, comm)
     split = whole.split("validation")
     assert whole.score(split, "scoring").loss == alone["ensemble"]["loss"]
     found = whole.predict_split(split)
     with comm.together("comparing"):
         if comm.is_root:
             assert json.loads((folder / "ensemble.json").read_text()) == alone
-            one = load_trained(folder, Alone())
+            one = load_model(folder, Alone())
             assert one.predict_split(one.split("validation")).tobytes() == found.tobytes()
 
 

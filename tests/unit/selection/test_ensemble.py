@@ -15,8 +15,8 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Settings, parse
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.runs import train
-from disttrain.runs.ensembled import Ensemble, verify_ensemble
-from disttrain.runs.trained import load_checkpoint, load_trained
+from disttrain.runs.ensembled import Ensemble, load_model, verify_ensemble
+from disttrain.runs.trained import load_trained
 from disttrain.selection.ensemble import (
     averaged_in,
     best_of_study,
@@ -37,9 +37,9 @@ def test_probabilities_are_averaged(settings: Make, tmp_path: Path) -> None:
     made = settings("training.label_smoothing=0.1")
     files = members(made, tmp_path)
     facts = combine(files, tmp_path, Alone(), kind="members")
-    whole = load_trained(tmp_path, Alone())
+    whole = load_model(tmp_path, Alone())
     assert isinstance(whole, Ensemble)
-    alone = [load_checkpoint(file, Alone()) for file in files]
+    alone = [load_trained(file, Alone()) for file in files]
     split = whole.split(facts["split"])
     shares = np.mean([np.float64(one.predict_split(split)) for one in alone], axis=0)
     found = whole.predict_split(split)
@@ -59,7 +59,7 @@ def test_members_differ_by_seed_and_set_the_same_rows_aside(settings: Make, tmp_
     made = settings("data.validation_fraction=0.3")
     files = members(made, tmp_path, 2)
     assert [file.parent.name for file in files] == ["1", "2"]
-    one, two = (load_checkpoint(file, Alone()) for file in files)
+    one, two = (load_trained(file, Alone()) for file in files)
     assert two.settings.seed == one.settings.seed + 1
     assert one.snapshot.digest != two.snapshot.digest
     alone = train(made, tmp_path / "alone", Alone())
@@ -84,9 +84,9 @@ def test_numbers_are_averaged_in_their_own_units(tmp_path: Path) -> None:
         train(made.replace(seed=seed), tmp_path / f"{seed}", Alone())
         files.append(tmp_path / f"{seed}")
     facts = combine(files, tmp_path / "both", Alone(), kind="top")
-    whole = load_trained(tmp_path / "both", Alone())
+    whole = load_model(tmp_path / "both", Alone())
     split = whole.split("test")
-    outputs = [load_checkpoint(f, Alone()).predict_split(split) for f in files]
+    outputs = [load_trained(f, Alone()).predict_split(split) for f in files]
     want = np.mean(outputs, axis=0)
     np.testing.assert_allclose(whole.predict_split(split), want, rtol=1e-5)
     squares = np.square(want - split.targets).sum(axis=1).mean()
@@ -107,7 +107,7 @@ def test_the_running_average_is_a_model(settings: Make, tmp_path: Path) -> None:
     facts = combine([file], tmp_path / "average", Alone(), kind="average", split="validation")
     assert facts["ensemble"]["loss"] == best["validation_average_loss"]
     assert facts["members"][0]["loss"] == best["validation_loss"]
-    found = load_trained(tmp_path / "average", Alone())
+    found = load_model(tmp_path / "average", Alone())
     tensors = found.network.tensors(found.network.values)
     for name, tensor in load(file).average.items():
         np.testing.assert_array_equal(tensors[name], tensor)
@@ -179,9 +179,7 @@ def test_a_member_that_fails_is_left_out(
     assert "the loss is nan" in said[0]
     assert said[1].startswith("member 2 of 2: loss")
     fail_all = True
-    with pytest.raises(
-        DisttrainError, match="no member came to its end; member 1: the loss"
-    ):
+    with pytest.raises(DisttrainError, match="no member came to its end; member 1: the loss"):
         train_members(settings(), 2, tmp_path / "none", Alone(), say=said.append)
 
 
@@ -211,13 +209,13 @@ def test_what_is_damaged_is_found(settings: Make, tmp_path: Path, runs_of: Any) 
     assert not found["whole"]
     assert [file["whole"] for file in found["files"]] == [True, False, True]
     with pytest.raises(CheckpointError, match=r"2/best\.h5 is not what .* was made of"):
-        load_trained(tmp_path / "e", Alone())
+        load_model(tmp_path / "e", Alone())
     for bad in ("{", "[]", '{"members": []}', '{"members": [{"path": 3}]}', '{"members": [1]}'):
         (tmp_path / "e/ensemble.json").write_text(bad)
         with pytest.raises(CheckpointError, match="make the ensemble again"):
-            load_trained(tmp_path / "e/ensemble.json", Alone())
+            load_model(tmp_path / "e/ensemble.json", Alone())
         assert not verify_ensemble(tmp_path / "e")["whole"]
     (tmp_path / "e/ensemble.json").write_text(text)
     (tmp_path / "e/members/1/best.h5").unlink()
     with pytest.raises(CheckpointError, match="does not exist"):
-        load_trained(tmp_path / "e", Alone())
+        load_model(tmp_path / "e", Alone())

@@ -96,9 +96,12 @@ class Raw(Feed):
     """Hands samples on as they are: each member reads and normalizes them in its own way."""
 
     def __init__(self, first: Trained) -> None:
+        vars(self).update(vars(first.feed))
         self.scale, self._network = None, first.network
 
-    def __call__(self, split: Split, samples: np.ndarray) -> tuple[Array, Array]:
+    def __call__(
+        self, split: Split, samples: np.ndarray, epoch: int | None = None
+    ) -> tuple[Array, Array]:
         """Return the samples' place, and their targets in their own units."""
         targets = split.targets[samples]
         if targets.dtype.kind == "f":

@@ -37,6 +37,7 @@ from disttrain.cli import (
     template,
     train,
     verify,
+    watch,
 )
 from disttrain.cli.hints import hint
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
@@ -106,6 +107,7 @@ app.command("export")(export.command)
 app.command("import")(adopt.command)
 app.command("ensemble")(ensemble.command)
 app.command("report")(report.command)
+app.command("watch")(watch.command)
 app.command("doctor")(doctor.command)
 app.command("env")(env.command)
 app.add_typer(bench.app, name="bench")

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from disttrain.report.page import Lines, Section, Table
-from disttrain.written import records_of
+from disttrain.runs.watching import journals, last
 
-__all__ = ["journals", "rank_sections"]
-
-# Ranks that are shown, and lines of a journal that are read.
-MOST, LINES = 256, 100_000
-
-
-def journals(folder: Path) -> dict[int, list[dict[str, Any]]]:
-    """Return the lines of each rank's journal since its last start; a damaged end is left out."""
-    found = {}
-    for path in sorted(folder.glob("logs/rank-*.jsonl"))[:MOST]:
-        events: list[dict[str, Any]] = []
-        with suppress(OSError, ValueError):
-            for number, event in enumerate(records_of(path, lambda event: None)):
-                if number == LINES:
-                    break
-                if event.get("event") == "start":
-                    events = []
-                events.append(event)
-        if events and path.stem[5:].isdecimal():
-            found[int(path.stem[5:])] = events
-    return found
+__all__ = ["rank_sections"]
 
 
 def rank_sections(
@@ -55,18 +34,13 @@ def rank_sections(
 
 def _row(rank: int, events: list[dict[str, Any]]) -> list[str]:
     """Return what one rank's journal says, as a row."""
-    cores, memory = _last(events, "cores"), _last(events, "memory_mib")
+    cores, memory = last(events, "cores"), last(events, "memory_mib")
     return [
-        str(rank), str(_last(events, "host")),
+        str(rank), str(last(events, "host")),
         str(len(cores) if isinstance(cores, list) else cores),
-        str(_last(events, "device")), f"{memory} MiB", f"{_seconds(events, 'saved'):.2f} s",
-        f"{_seconds(events, 'slow phase'):.1f} s", f"{_last(events, 'event')}",
+        str(last(events, "device")), f"{memory} MiB", f"{_seconds(events, 'saved'):.2f} s",
+        f"{_seconds(events, 'slow phase'):.1f} s", f"{last(events, 'event')}",
     ]  # fmt: skip
-
-
-def _last(events: list[dict[str, Any]], key: str) -> Any:
-    """Return what was said of `key` last."""
-    return next((event[key] for event in reversed(events) if key in event), "–")
 
 
 def _seconds(events: list[dict[str, Any]], kind: str) -> float:

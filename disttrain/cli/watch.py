@@ -1,0 +1,169 @@
+"""`disttrain watch`: a running job in the terminal, from its files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from disttrain.cli.options import say
+from disttrain.shown import shown
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from disttrain.runs.watching import OneRun, SeveralRuns
+
+__all__ = ["command"]
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+CURVES = (
+    "train_loss", "validation_loss", "validation_average_loss", "train_accuracy",
+    "validation_accuracy", "validation_average_accuracy", "learning_rate", "samples_per_second",
+)  # fmt: skip
+ROWS = 24
+
+
+def command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN|STUDY", help="The folder of a job, running or not.")
+    ],
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds between two looks at the files.")
+    ] = 2.0,
+) -> None:
+    """Show curves, rates, ranks or candidates of a job while it runs; ends when the job ends.
+
+    It reads files only, so it works on any machine that sees the folder. Without a terminal it
+    prints a line for each interval, or for each run that has ended.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from disttrain.runs.watching import look, news
+
+    console = Console(highlight=False, emoji=False, markup=False)
+    view = look(folder)
+    if once:
+        console.print(display(view))
+        return
+    if not sys.stdout.isatty():
+        told: set[str] = set()
+        while True:
+            for key, line in news(view):
+                if key not in told:
+                    told.add(key)
+                    say(line)
+            if view.is_over:
+                say(_status(view))
+                return
+            time.sleep(every)
+            view = look(folder)
+    with Live(display(view), console=console, auto_refresh=False) as live:
+        while not view.is_over:
+            time.sleep(every)
+            view = look(folder)
+            live.update(display(view), refresh=True)
+
+
+def display(view: OneRun | SeveralRuns) -> Group:
+    """Return what is shown of a job."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from disttrain.runs.watching import OneRun
+
+    parts: list[Any] = [Text(shown(_status(view), 300), style="bold")]
+    if isinstance(view, OneRun):
+        parts += [_curves(view), *([_ranks(view)] if view.ranks else [])]
+    else:
+        parts.append(_runs(view))
+    return Group(*parts)
+
+
+def _status(view: OneRun | SeveralRuns) -> str:
+    """Return one line about how far a job is."""
+    from disttrain.runs.watching import OneRun
+
+    if isinstance(view, OneRun):
+        status = view.status or "running"
+        return f"{view.name}: {status}, epoch {view.epoch:.2f} of {view.epochs or '?'}"
+    over = sum(run.is_over for run in view.runs)
+    status = "ended" if view.is_over else "running"
+    words = f"{view.folder.absolute().name}: {status}, {over} of {len(view.runs)} begun have ended"
+    best = view.told.get("best")
+    if isinstance(best, dict) and isinstance(best.get("score"), float | int):
+        settings = best.get("settings")
+        own = settings.items() if isinstance(settings, dict) else ()
+        words += f"; best: candidate {best.get('number')}, {best['score']:.4f}"
+        words += "".join(f", {key} = {value}" for key, value in own)
+    return words
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _curves(run: OneRun) -> Table:
+    """Return each number of the intervals: first, last, and how it went."""
+    table = _table("", "first", "last", "over the epochs")
+    for key in CURVES:
+        values = [r[key] for r in run.history if isinstance(r.get(key), float | int)]
+        if values:
+            form = ",.0f" if key == "samples_per_second" else ".4g"
+            ends = (format(value, form) for value in (values[0], values[-1]))
+            table.add_row(key.replace("_", " "), *ends, spark(values))
+    return table
+
+
+def spark(values: list[float], width: int = 40) -> str:
+    """Return numbers as blocks of eight heights, at most `width`: each the mean of its part."""
+    parts = min(width, len(values))
+    edges = [n * len(values) // parts for n in range(parts + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    span = high - low or 1.0
+    return "".join(BLOCKS[min(7, int(8 * (mean - low) / span))] for mean in means)
+
+
+def _ranks(run: OneRun) -> Table:
+    """Return what each rank's journal said last."""
+    from disttrain.runs.watching import heard, last
+
+    table = _table("rank", "host", "cores", "device", "memory", "last event", "heard")
+    for rank, events in list(run.ranks.items())[:ROWS]:
+        cores, ago = last(events, "cores"), heard(events)
+        count = len(cores) if isinstance(cores, list) else cores
+        row = [rank, last(events, "host"), count, last(events, "device"),
+               f"{last(events, 'memory_mib')} MiB", last(events, "event"),
+               "–" if ago is None else f"{ago:.0f} s ago"]  # fmt: skip
+        table.add_row(*(shown(cell, 40) for cell in row))
+    return table
+
+
+def _runs(view: SeveralRuns) -> Table:
+    """Return the runs, those under way first, then those that ended last."""
+    table = _table("run", "status", "epoch", "validation loss", "accuracy", "over the epochs")
+    order = sorted(view.runs, key=lambda run: run.is_over)
+    for run in order[:ROWS]:
+        interval = run.history[-1] if run.history else {}
+        loss, accuracy = (interval.get(f"validation_{k}") for k in ("loss", "accuracy"))
+        losses = [r["validation_loss"] for r in run.history if r["validation_loss"] is not None]
+        row = [run.name, run.status or "running", f"{run.epoch:.2f}/{run.epochs}",
+               "–" if loss is None else f"{loss:.4f}",
+               "–" if accuracy is None else f"{accuracy:.4f}",
+               spark(losses, 20) if losses else ""]  # fmt: skip
+        table.add_row(*(shown(cell, 60) for cell in row))
+    return table

@@ -17,9 +17,14 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Draw into this folder [default: RUN].")
     ] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="The sample (of the test rows) to draw feature maps of.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Draw curves, confusion, weights, decision regions, their growth and the hidden layers' map.
+
+    Also what pre-training learned, and filters and feature maps of convolutions.
 
     Only what makes sense for the run; what is not drawn is said, with the reason.
     """
@@ -28,16 +33,16 @@ def command(
     comm = connect()
     with comm.together("drawing"):
         if comm.is_root:
-            _draw(run, output or run, as_json)
+            _draw(run, output or run, as_json, sample)
 
 
-def _draw(run: Path, output: Path, as_json: bool) -> None:
+def _draw(run: Path, output: Path, as_json: bool, sample: int) -> None:
     """Draw and print (rank 0)."""
     from disttrain.errors import CheckpointError
     from disttrain.report.pictures import draw_all
 
     pictures = []
-    for picture in draw_all(run, output):
+    for picture in draw_all(run, output, sample=sample):
         say(picture.line, as_json)
         pictures.append(picture)
     drawn = {p.name: str(p.path) for p in pictures if p.path}

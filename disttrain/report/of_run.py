@@ -23,7 +23,7 @@ from disttrain.report.page import (
     Text,
     drawn,
 )
-from disttrain.report.pictures import KINDS
+from disttrain.report.pictures import KINDS, OF_SOME
 from disttrain.report.ranks import rank_sections
 from disttrain.report.subject import Subject
 from disttrain.written import summary_of
@@ -155,7 +155,7 @@ def classes_table(subject: Subject, targets: np.ndarray, outputs: np.ndarray) ->
 
 def _pictures(subject: Subject) -> Iterator[Section]:
     """Yield the pictures that `disttrain plot` draws, but for the curves."""
-    for kind in KINDS:
+    for kind in (*KINDS, *OF_SOME):
         if kind is curves or kind.why_not(subject):
             continue
         stem = Path(kind.NAME).stem

@@ -6,6 +6,11 @@ weights     the first layer's weights as images                images
 regions     the network's output over the plane of inputs      1 or 2 inputs
 growth      the same at several checkpoints                    1 or 2 inputs
 hidden      the data as the hidden layers transform them       2 inputs, classes
+
+Of some networks only, and of others nothing is said about them:
+
+features, reconstructions   what pre-training learned                pre-training, images
+filters, maps               a convolution's filters and its maps     a convolution first
 """
 
 from __future__ import annotations
@@ -15,14 +20,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from disttrain.errors import CheckpointError, DataError, DisttrainError
-from disttrain.report import confusion, curves, growth, hidden, regions, weights
+from disttrain.report import (
+    confusion,
+    curves,
+    features,
+    filters,
+    growth,
+    hidden,
+    maps,
+    reconstructions,
+    regions,
+    weights,
+)
 from disttrain.report.figure import save
 from disttrain.report.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Picture", "draw_all"]
+__all__ = ["KINDS", "OF_SOME", "Picture", "draw_all"]
 
 
 class Kind(Protocol):
@@ -38,6 +54,7 @@ class Kind(Protocol):
 
 
 KINDS: tuple[Kind, ...] = (curves, confusion, weights, regions, growth, hidden)
+OF_SOME: tuple[Kind, ...] = (features, reconstructions, filters, maps)
 
 
 class Picture(NamedTuple):
@@ -54,16 +71,20 @@ class Picture(NamedTuple):
         return str(self.path) if self.path else f"{self.name} is not drawn: {self.reason}"
 
 
-def draw_all(folder: Path, output: Path, careful: bool = False) -> Iterator[Picture]:
+def draw_all(
+    folder: Path, output: Path, careful: bool = False, sample: int = 0
+) -> Iterator[Picture]:
     """Draw every picture that makes sense for the run in `folder` into the folder `output`.
 
     A picture whose data or checkpoint can't be read is one that is not drawn. Raises
     CheckpointError where there is no run, UsageError where `output` can't be written; nothing, with
     `careful`: then these too are reasons.
     """
-    subject = Subject(folder)
-    for kind in KINDS:
+    subject = Subject(folder, sample)
+    for kind in (*KINDS, *OF_SOME):
         try:
+            if kind in OF_SOME and kind.why_not(subject):
+                continue
             yield _draw(kind, subject, output)
         except (DataError, CheckpointError) as error:
             yield Picture(kind.NAME, None, str(error), failed=True)

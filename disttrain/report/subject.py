@@ -36,10 +36,12 @@ class Samples:
 class Subject:
     """A run folder; rank 0 draws alone, so collective functions get a communicator of one rank.
 
-    Raises CheckpointError for a folder without a run.
+    `sample` is the number of the one that feature maps are drawn of, among those held out. Raises
+    CheckpointError for a folder without a run.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sample: int = 0) -> None:
+        self.sample = sample
         if not os.path.lexists(folder / "run.toml"):
             raise CheckpointError(
                 f"{folder} holds no run: give the folder of a training (--output)"

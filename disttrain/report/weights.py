@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from disttrain.report.subject import Subject
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "figure", "image_shape", "sheet", "why_not"]
+__all__ = ["NAME", "figure", "image_shape", "sheet", "sheet_of", "why_not"]
 
 NAME = "weights.png"
 UNITS = 64
@@ -40,10 +41,22 @@ def figure(subject: Subject) -> Figure:
     """Return the picture."""
     trained = subject.trained
     weight = trained.snapshot.parameters[f"{trained.network.names[0]}/weight"].astype(np.float64)
-    height, width = image_shape(subject.sample_shape) or (1, 1)
     alone = trained.network.names[1:] == [] and len(weight) == len(subject.class_names)
+    what = f"{subject.title}: weights of the first layer's {len(weight)} units"
+    sides = image_shape(subject.sample_shape) or (1, 1)
+    return sheet_of(weight, sides, what, subject.class_names if alone else ())
+
+
+def sheet_of(
+    weight: np.ndarray, sides: tuple[int, int], what: str, names: Sequence[str] = ()
+) -> Figure:
+    """Return the rows of `weight` as images of height x width; the largest, where these are many.
+
+    With `names` there is one for each row, and all are drawn.
+    """
+    height, width = sides
     norms = np.linalg.norm(weight, axis=1)
-    shown = np.arange(len(weight)) if alone else np.argsort(-norms, kind="stable")[:UNITS]
+    shown = np.arange(len(weight)) if names else np.argsort(-norms, kind="stable")[:UNITS]
     tiles = weight[shown].reshape(-1, height, width)
     columns = math.ceil(math.sqrt(len(tiles) * height / width))
     rows = math.ceil(len(tiles) / columns)
@@ -58,10 +71,10 @@ def figure(subject: Subject) -> Figure:
     figure.colorbar(image, ax=ax, label="weight", extend="both", shrink=0.8)
     ax.set_axis_off()
     part = "" if len(shown) == len(weight) else f"\nthe {len(shown)} with the largest norm"
-    ax.set_title(f"{subject.title}: weights of the first layer's {len(weight)} units{part}")
-    for place, unit in enumerate(shown if alone else ()):
+    ax.set_title(f"{what}{part}")
+    for place, name in enumerate(names):
         x, y = place % columns * (width + 2), place // columns * (height + 2)
-        ax.text(x, y - 0.5, subject.class_names[unit], fontsize=9, va="bottom")
+        ax.text(x, y - 0.5, name, fontsize=9, va="bottom")
     return figure
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder", "place_of_lock"]
 
 # What `plot = true` and `disttrain plot` draw.
-PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden")
+PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden", "features",
+            "reconstructions", "filters", "maps")  # fmt: skip
 LOCK = ".lock"
 # The lock file says which step was saved last, in so many bytes.
 SAVED, NOTHING = "saved step {:<20}\n", "saved no step yet"

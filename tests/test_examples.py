@@ -109,3 +109,14 @@ def test_serve_answers_with_an_exported_model(tmp_path: Path) -> None:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_any_model_has_the_same_bits_on_two_ranks(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library)
+    program = [sys.executable, str(EXAMPLES / f"any_model_{library}.py")]
+    one = run(*program, cwd=tmp_path)
+    two = run(*find_launcher().command(2, program), cwd=tmp_path)
+    assert float(one.split("test accuracy ")[1].split()[0]) > 0.9
+    assert one.splitlines()[1] == two.splitlines()[1]

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from disttrain import config, runs, training
 from disttrain.api.data import Data, remove_others
 from disttrain.api.given import Given, as_objects, as_tables, rates_of
 from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
+from disttrain.interop.any_model import network_of_model
 from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
@@ -37,6 +40,7 @@ def train(
     *,
     layers: Sequence[Given] | None = None,
     loss: str | Loss | None = None,
+    model: Any = None,
     schedule: Any = None,
     callbacks: Sequence[Callback] = (),
     metrics: Metrics | Sequence[Metric] = (),
@@ -53,13 +57,16 @@ def train(
     All keys of a run file are keywords: `epochs=3`, `optimizer="adam"`,
     `validation={"every_steps": 100}`. `schedule` may be a function of the epoch too, `layers` are
     numbers of units, tables as in a run file, or objects, `loss` is a name or an object. `metrics`
-    are functions of all predictions and targets of a split, by name: `{"f1": my_f1}`.
+    are functions of all predictions and targets of a split, by name: `{"f1": my_f1}`. `model`, in
+    place of layers and loss, is any object with `parameters`, flat, and `loss_and_gradient(rows)`.
 
-    The run is in the folder `output`, which all hosts must see, or in a temporary one, which goes
-    with the network. Rank 0 shows the progress at a terminal and in a notebook, or as `progress`
-    says. Raises what the command `disttrain train` ends with.
+    The run is in the folder `output`, which all hosts must see, or a temporary one. Rank 0 shows
+    the progress at a terminal and in a notebook, or as `progress` says. Raises what the
+    command ends with.
     """
     folder, keep = _folder(output, comm := connect(comm))
+    if model is not None:
+        layers, loss, keywords["dtype"] = network_of_model(model)
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
     own = loss if isinstance(loss, Loss) else None
@@ -68,14 +75,10 @@ def train(
         settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
         accept_changes=accept_changes, callbacks=[*callbacks, *seen], metrics=metrics,
     )  # fmt: skip
-    model = load_trained(folder, comm, objects, own)
-    with comm.together("reading the history"):
-        if comm.is_root and isinstance(data, Data):
-            remove_others(Path(settings.data.path))
-        model.summary, model.history = summary, _history(folder)
-    if keep:
-        weakref.finalize(model, keep.cleanup)
-    return model
+    trained = load_trained(folder, comm, objects, own)
+    if model is not None:
+        (model.parameters,) = map(np.array, trained.snapshot.parameters.values())
+    return _finished(trained, data, folder, summary, keep)
 
 
 def settings(
@@ -125,13 +128,30 @@ def load(
     *,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
+    model: Any = None,
     comm: AnyCommunicator | None = None,
 ) -> Trained:
     """Return the network in a checkpoint, the best one of a run folder, or an ensemble. Collective.
 
-    Give the `layers` and the `loss` of your own that it was trained with, if any.
+    Give the `layers` and the `loss`, or the `model`, of your own that it was trained with, if any.
     """
+    if model is not None:
+        layers, loss, _ = network_of_model(model)
     return load_model(path, connect(comm), layers, loss)
+
+
+def _finished(
+    trained: Trained, data: Any, folder: Path, summary: dict[str, Any],
+    keep: tempfile.TemporaryDirectory[str] | None,
+) -> Trained:  # fmt: skip
+    """Note how a training went; remove the data files of others before it. Collective."""
+    with trained.comm.together("reading the history"):
+        if trained.comm.is_root and isinstance(data, Data):
+            remove_others(Path(trained.settings.data.path))
+        trained.summary, trained.history = summary, _history(folder)
+    if keep:
+        weakref.finalize(trained, keep.cleanup)
+    return trained
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,73 @@
+"""A network of PyTorch's trained by disttrain has the weights that DDP gives it (CPU, gloo)."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import disttrain
+from tests.conftest import blobs
+
+torch = pytest.importorskip("torch")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "any_model_torch.py"
+# Two processes, each with half of the rows: the gradients of DDP are means over both.
+DDP = """
+import sys, numpy as np, torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+
+def work(rank, folder):
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    data = np.load(f"{folder}/data.npz")
+    nn = torch.nn
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    network.load_state_dict(torch.load(f"{folder}/begin.pt"))
+    model = DistributedDataParallel(network)
+    step = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=1e-3)
+    x, y = (torch.tensor(data[name][rank::2]) for name in ("x", "y"))
+    for _ in range(12):
+        step.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        step.step()
+    if rank == 0:
+        vector = nn.utils.parameters_to_vector(network.parameters())
+        np.save(f"{folder}/ddp.npy", vector.detach().numpy())
+
+
+if __name__ == "__main__":
+    mp.spawn(work, (sys.argv[1],), nprocs=2)
+"""
+
+
+@pytest.mark.long
+def test_the_weights_are_those_of_ddp(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("any_model_torch", EXAMPLE)
+    assert spec
+    assert spec.loader
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    x, y = blobs(80, 1)
+    x = x.astype("f8")
+    nn = torch.nn
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    torch.save(network.state_dict(), tmp_path / "begin.pt")
+    (tmp_path / "ddp.py").write_text(DDP)
+    subprocess.run([sys.executable, tmp_path / "ddp.py", tmp_path], check=True, timeout=100)
+    model = example.TorchModel(network, nn.CrossEntropyLoss(reduction="sum"))
+    disttrain.train(
+        disttrain.Data(x, y), model=model, epochs=12, protocol="batch", normalize="none",
+        validation_fraction=0, schedule="constant", learning_rate=0.05,
+        optimizer={"momentum": 0.9, "weight_decay": 1e-3}, mode="exact", device="cpu",
+    )  # fmt: skip
+    np.testing.assert_allclose(model.parameters, np.load(tmp_path / "ddp.npy"), rtol=1e-10)

@@ -84,6 +84,9 @@ class Progress(Callback):
             f"{run.settings.model.dtype}; samples: {splits}"
             + (" (streamed)" if run.dataset.streamed else "")
         )
+        if run.dataset.class_names and not run.dataset.file.class_names:
+            count = len(run.dataset.class_names)
+            self.on_message(f"the labels count from 1: 1 to {count} are the names of classes")
         way = run.work.reducer.way
         self.on_message(
             f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}"

@@ -192,7 +192,9 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
         say(f"  {name + ' samples':20}{rows:,}")
     say(f"  inputs          {in_words(tuple(facts['shape']))} a sample ({facts['input_dtype']})")
     fitted = "numbers to be fitted, one for each unit of the last layer"
-    say(f"  targets         {facts['classes'] or ''}{' classes' if facts['classes'] else fitted}")
+    names = [*facts["class_names"][:10], *["..."] * (len(facts["class_names"]) > 10)]
+    classes = f"{facts['classes']} classes" + (f" ({', '.join(names)})" if names else "")
+    say(f"  targets         {classes if facts['classes'] else fitted}")
     say(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
         f"global batch {facts['batch_size']}"
@@ -244,6 +246,7 @@ def describe(run: Run) -> dict[str, Any]:
         "shape": list(network.shapes[0]),
         "input_dtype": str(run.dataset.splits["train"].rows.dtype),
         "classes": run.dataset.classes,
+        "class_names": list(run.dataset.class_names),
         "batch_size": run.work.batches.batch_size,
         "steps_per_epoch": run.steps_per_epoch,
         "steps": run.total_steps,

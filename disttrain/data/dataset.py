@@ -46,6 +46,7 @@ class Split:
 class Dataset:
     """The splits of a data file; `classes` is 0 where targets are numbers to be fitted.
 
+    `class_names` are those of the file, or 1 to K where it has no names and its labels are these.
     `numbers` are the rows of the file that the samples of each split are; `without` are rows that
     are used without targets, where pre-training asks for them. One that is `lent` is closed by its
     owner, and by nobody else.
@@ -102,7 +103,7 @@ def open_dataset(
     """
     with comm.together("opening data"):
         file = read_facts(str(Path(settings.path).absolute()), (settings.inputs, settings.targets))
-        targets = {name: _targets(file, name) for name in file.splits}
+        targets, names = _from_one(file, {name: _targets(file, name) for name in file.splits})
         rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
         if "train" in rows and "validation" not in rows and settings.validation_fraction:
             own = seed if settings.split_seed is None else settings.split_seed
@@ -113,7 +114,7 @@ def open_dataset(
         rows = _wanted(rows, only, file)
         if without:
             rows |= _without(file, rest, settings.unlabelled)
-    return _read(file, targets, rows, settings, comm)
+    return _read(file, targets, names, rows, settings, comm)
 
 
 def open_whole(
@@ -129,7 +130,7 @@ def open_whole(
         rows = {name: (name, np.arange(facts.rows)) for name, facts in file.splits.items()}
         rows = _wanted(rows, only, file)
         targets = {name: _targets(file, name) for name in rows}
-    return _read(file, targets, rows, settings, comm)
+    return _read(file, targets, file.class_names, rows, settings, comm)
 
 
 Chosen = dict[str, tuple[str, np.ndarray]]
@@ -187,11 +188,12 @@ def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:
 
 
 def _read(
-    file: DataFile, targets: dict[str, np.ndarray], rows: Chosen, settings: Data, comm: Communicator
-) -> Dataset:
+    file: DataFile, targets: dict[str, np.ndarray], names: tuple[str, ...], rows: Chosen,
+    settings: Data, comm: Communicator,
+) -> Dataset:  # fmt: skip
     """Return the data set of the chosen rows: in memory, or streamed. Collective."""
     with comm.together("opening data"):
-        classes = _classes(file, targets)
+        classes = _classes(file, targets, names)
         needed = sum(_bytes(file, split, r) for split, r in rows.values())
         fits = needed < min(MEMORY_FRACTION * free_memory(), comm.shared_room)
         if settings.memory == "shared" and needed >= comm.shared_room:
@@ -219,7 +221,7 @@ def _read(
         joined = JoinedRows(parts)
         without = Split(UNLABELLED, joined, np.zeros(joined.count, np.int64))
     rows_of = {name: numbers for name, (_, numbers) in rows.items() if name in splits}
-    return Dataset(file, splits, classes, file.class_names, streamed, rows_of, without=without)
+    return Dataset(file, splits, classes, names, streamed, rows_of, without=without)
 
 
 def _targets(file: DataFile, split: str) -> np.ndarray:
@@ -260,17 +262,32 @@ def _weights(file: DataFile, split: str, rows: np.ndarray) -> np.ndarray | None:
     return np.asarray(weights[rows])
 
 
-def _classes(file: DataFile, targets: dict[str, np.ndarray]) -> int:
+def _from_one(
+    file: DataFile, targets: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return targets and names of classes: where nothing names labels 1 to K, these are names.
+
+    Else a network would have a unit for a class 0 that no row is of.
+    """
+    if file.class_names or file.preparation or any(t.ndim > 1 for t in targets.values()):
+        return targets, file.class_names
+    found = np.unique(np.concatenate(list(targets.values())))
+    if len(found) < 2 or not np.array_equal(found, np.arange(1, len(found) + 1)):
+        return targets, file.class_names
+    return {name: each - 1 for name, each in targets.items()}, tuple(map(str, found.tolist()))
+
+
+def _classes(file: DataFile, targets: dict[str, np.ndarray], names: tuple[str, ...]) -> int:
     """Return the number of classes: of the names, or one more than the largest label."""
     if not next(iter(file.splits.values())).has_classes:
         return 0
     largest = max((int(t.max()), name) for name, t in targets.items())
-    if file.class_names and largest[0] >= len(file.class_names):
+    if names and largest[0] >= len(names):
         raise DataError(
             f"data file {file.path}: {largest[1]} holds class {largest[0]}, but only "
-            f"{len(file.class_names)} classes are named (0 to {len(file.class_names) - 1})"
+            f"{len(names)} classes are named (0 to {len(names) - 1})"
         )
-    return len(file.class_names) or largest[0] + 1
+    return len(names) or largest[0] + 1
 
 
 def _bytes(file: DataFile, split: str, rows: np.ndarray) -> int:

@@ -104,7 +104,7 @@ class Taught:
     def targets_in(self, dataset: Dataset, targets: np.ndarray) -> np.ndarray:
         """Return targets of a data file in the network's numbering. Raises DataError."""
         file, most = dataset.file, max(self.outputs, 2)  # one output tells two classes apart
-        names = file.class_names or (file.preparation.classes if file.preparation else ())
+        names = dataset.class_names or (file.preparation.classes if file.preparation else ())
         same = bool(self.classes) == bool(dataset.classes)
         if same and self.classes:
             targets = self.matched(targets, names, f"data file {file.path}")

@@ -31,3 +31,22 @@ def test_labels_with_a_gap_stay_numbers(shell):
     arrays(shell.folder / "odd.npz", [1, 2, 4] * 10, 0)
     done = shell.run("prepare", "npz", "odd.npz", "odd.h5", "--json")
     assert json.loads(done.stdout)["classes"] is None
+
+
+def test_hdf5_of_another_program_with_labels_from_1_is_trained_as_it_is(shell):
+    import h5py
+
+    for name, labels, seed in (("theirs", [1, 2, 3] * 40, 0), ("test", [3, 2] * 20, 1)):
+        arrays(shell.folder / f"{name}.npz", labels, seed)
+        with np.load(shell.folder / f"{name}.npz") as found:
+            with h5py.File(shell.folder / f"{name}.h5", "w") as file:
+                file["train/inputs"], file["train/targets"] = found["x"], found["y"]
+    run = shell.run_file('data.path = "theirs.h5"\nmodel.layers = [{ units = 3 }]\n')
+    assert "3 classes (1, 2, 3)" in shell.run("check", run).stdout
+    done = shell.run("train", run, "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert "the labels count from 1: 1 to 3 are the names of classes" in done.stdout
+    done = shell.run("evaluate", "out", "--data", "test.h5", "--json")
+    assert json.loads(done.stdout)["accuracy"] == 1
+    done = shell.run("predict", "out", "test.h5", "--json")
+    assert json.loads(done.stdout)["predictions"] == ["3", "2"] * 20

@@ -121,6 +121,19 @@ def test_names_may_be_more_than_the_classes_that_occur(write_data: Write) -> Non
     assert dataset.class_names == tuple("abcde")
 
 
+@pytest.mark.parametrize("attributes", [{}, {"format": "disttrain-data", "version": 1}])
+def test_labels_from_1_to_k_are_names_of_k_classes(write_data: Write, attributes: dict) -> None:
+    dataset = opened(write_data(attributes=attributes, train=(X, Y + 1), test=(X[:3], [1, 3, 3])))
+    assert (dataset.classes, dataset.class_names) == (3, ("1", "2", "3"))
+    np.testing.assert_array_equal(dataset.splits["test"].targets, [0, 2, 2])
+
+
+@pytest.mark.parametrize("labels", [(1, 2, 4), (0, 1, 2), (2, 3, 4)])
+def test_other_labels_stay_numbers(write_data: Write, labels: tuple) -> None:
+    dataset = opened(write_data(train=(X, np.array(labels)[Y])))
+    assert (dataset.classes, dataset.class_names) == (max(labels) + 1, ())
+
+
 def test_a_class_that_only_the_test_split_holds_counts(write_data: Write) -> None:
     assert opened(write_data(train=(X, Y), test=(X[:3], [0, 1, 5]))).classes == 6
 

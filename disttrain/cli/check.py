@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, RunFile, Set, Verbose, listen, print_json, say
+from disttrain.cli.own import Layers, own_layers
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
     from disttrain.advice.overfit import SanityCheck
     from disttrain.advice.range_test import RangeTest
+    from disttrain.config import Settings
     from disttrain.training import Run
 
 __all__ = ["command"]
@@ -58,6 +60,7 @@ def command(
     rates: Rates = False,
     show: Show = False,
     output: Output = None,
+    layers: Layers = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
     schema: Annotated[
@@ -75,16 +78,18 @@ def command(
     comm = connect()
     listen(verbose=verbose)
     with comm.together("configuration"):
-        settings = config.read(run_file, set_)
+        settings, own = config.read(run_file, set_), own_layers(layers)
+        settings = settings.replace(model=own.tables) if own.tables else settings
         low, high = checked_range(low_high, rates)
-    run = build_run(settings, comm)
-    facts = describe(run)
+        if overfit and own.layers:
+            raise UsageError("--overfit builds the network anew from the run file: leave --layers")
+    run = build_run(settings, comm, layers=own.layers, loss=own.loss)
+    line = begin_together(run)
+    facts = describe(run) | {"initial_weights": line, "by_the_data": chosen(settings, run)}
     with comm.together("looking at the data"):
         facts["warnings"] = doubts(settings) + odd_scales(run) if comm.is_root else []
     if comm.is_root and not as_json:
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
-        for line in facts["warnings"]:
-            say(f"warning: {line}")
     if show:
         facts["picture"] = shown(run, output or Path("runs") / settings.name, as_json)
     try_out(run, facts, overfit, (low, high) if rates else None, as_json)
@@ -103,6 +108,29 @@ def shown(run: Run, folder: Path, as_json: bool) -> str:
             save(augmented.figure(run), path)
             say(str(path), as_json)
     return str(path)
+
+
+def begin_together(run: Run) -> str:
+    """Try `model.from`: give its weights to all ranks and return what was taken. Collective."""
+    from disttrain.training.initial import begin_from
+
+    source, said = run.settings.model.from_, ""
+    with run.comm.together("loading model.from"):
+        if source and run.comm.is_root:
+            said = begin_from(run.network, source)
+    if source:
+        values = run.host_values()
+        run.comm.broadcast(values)
+        run.network.device.put(values, run.network.values)
+    return said
+
+
+def chosen(settings: Settings, run: Run) -> list[str]:
+    """Return the keys that the run file leaves to the data."""
+    now = run.settings
+    batch = settings.training.batch_size != now.training.batch_size
+    rate = settings.schedule.learning_rate != now.schedule.learning_rate
+    return ["training.batch_size"] * batch + ["schedule.learning_rate"] * rate
 
 
 def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:
@@ -195,13 +223,20 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     names = [*facts["class_names"][:10], *["..."] * (len(facts["class_names"]) > 10)]
     classes = f"{facts['classes']} classes" + (f" ({', '.join(names)})" if names else "")
     say(f"  targets         {classes if facts['classes'] else fitted}")
+    marks = dict.fromkeys(facts["by_the_data"], " (chosen by the data)")
     say(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
-        f"global batch {facts['batch_size']}"
+        f"global batch {facts['batch_size']}{marks.get('training.batch_size', '')}"
     )
     if facts["pretraining"]:
         say(f"  pre-training    {facts['pretraining']}")
+    rate, kind = facts["learning_rate"], facts["schedule"]
+    say(f"  learning rate   {rate:g}, {kind}{marks.get('schedule.learning_rate', '')}")
+    if facts["initial_weights"]:
+        say(f"  {facts['initial_weights']}")
     say(f"  a step is       {facts['step']}")
+    for line in facts["warnings"]:
+        say(f"warning: {line}")
 
 
 def pretraining_in_words(run: Run) -> str:
@@ -247,6 +282,8 @@ def describe(run: Run) -> dict[str, Any]:
         "input_dtype": str(run.dataset.splits["train"].rows.dtype),
         "classes": run.dataset.classes,
         "class_names": list(run.dataset.class_names),
+        "learning_rate": run.settings.schedule.learning_rate,
+        "schedule": run.settings.schedule.kind,
         "batch_size": run.work.batches.batch_size,
         "steps_per_epoch": run.steps_per_epoch,
         "steps": run.total_steps,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
+from disttrain.cli.own import Layers, Own, own_layers
 
 __all__ = ["command"]
 
@@ -20,6 +21,7 @@ def command(
     sample: Annotated[
         int, typer.Option(min=0, help="The sample (of the test rows) to draw feature maps of.")
     ] = 0,
+    layers: Layers = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw curves, confusion, weights, decision regions, their growth and the hidden layers' map.
@@ -33,16 +35,16 @@ def command(
     comm = connect()
     with comm.together("drawing"):
         if comm.is_root:
-            _draw(run, output or run, as_json, sample)
+            _draw(run, output or run, own_layers(layers), as_json, sample)
 
 
-def _draw(run: Path, output: Path, as_json: bool, sample: int) -> None:
+def _draw(run: Path, output: Path, own: Own, as_json: bool, sample: int) -> None:
     """Draw and print (rank 0)."""
     from disttrain.errors import CheckpointError
     from disttrain.report.pictures import draw_all
 
     pictures = []
-    for picture in draw_all(run, output, sample=sample):
+    for picture in draw_all(run, output, sample=sample, layers=own.layers, loss=own.loss):
         say(picture.line, as_json)
         pictures.append(picture)
     drawn = {p.name: str(p.path) for p in pictures if p.path}

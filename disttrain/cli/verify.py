@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
+from disttrain.cli.own import Layers, Own, own_layers
 
 if TYPE_CHECKING:
     from disttrain.comm import Communicator
@@ -29,6 +30,7 @@ def command(
     last: Annotated[
         int | None, typer.Option("--to", metavar="STEP", min=0, help="Replay it up to this step.")
     ] = None,
+    layers: Layers = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is whole, what is damaged, and what --resume would take; change nothing.
@@ -40,7 +42,9 @@ def command(
 
     comm = connect()
     if first is not None or last is not None:
-        _replay(comm, file, first or 0, last, as_json)
+        with comm.together("reading the arguments"):
+            own = own_layers(layers)
+        _replay(comm, file, (first or 0, last), own, as_json)
         return
     with comm.together("verifying"):
         if comm.is_root:
@@ -52,13 +56,15 @@ def command(
             _refuse_damage(facts)
 
 
-def _replay(comm: Communicator, run: Path, first: int, last: int | None, as_json: bool) -> None:
+def _replay(
+    comm: Communicator, run: Path, steps: tuple[int, int | None], own: Own, as_json: bool
+) -> None:
     """Replay steps of a run; raise CheckpointError (code 3) where the results differ."""
     from disttrain.errors import CheckpointError
     from disttrain.preemption import ASKED
     from disttrain.runs import replay
 
-    facts = replay(run, first, last, comm, ASKED, lambda line: say(line, as_json))
+    facts = replay(run, *steps, comm, ASKED, lambda line: say(line, as_json), own.layers, own.loss)
     with comm.together("replaying"):
         if comm.is_root and as_json:
             print_json(facts)

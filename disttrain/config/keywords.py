@@ -6,16 +6,14 @@ from_keywords(None, {"path": "data.h5", "layers": [{"units": 10}], "epochs": 3,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
-
-from pydantic import BaseModel
 
 from disttrain.config.homes import homes, suggestion
 from disttrain.config.section import place
 from disttrain.config.sections import Settings
 from disttrain.config.sentence import validated
+from disttrain.config.table import plain
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 
@@ -31,7 +29,7 @@ def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Setting
     known = homes(Settings)
     table: dict[str, Any] = {}
     for name, given in keywords.items():
-        value = _plain(given)
+        value = plain(given)
         if name not in Settings.model_fields:
             table.setdefault(_home(name, known), {})[name] = value
         elif _is_section(name) and isinstance(value, str):
@@ -59,16 +57,3 @@ def _home(name: str, known: Mapping[str, list[str]]) -> str:
     meant = suggestion(Settings, name, words)
     hint = f"did you mean {meant}?" if meant else "the keys are those of a run file"
     raise RunFileError(f"unknown setting {quoted(name)}; {hint}")
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as TOML has it: numpy's numbers, paths and tuples as Python's own."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value

@@ -13,10 +13,10 @@ from disttrain.config.section import (
     NotNegative,
     Part,
     PositiveFloat,
-    Section,
     kind_or,
     kinds_of,
 )
+from disttrain.config.table import Section
 
 __all__ = [
     "Adam",

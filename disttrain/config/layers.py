@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
-from disttrain.config.section import Finite, Part, PositiveFloat, Section, kind_or
+from disttrain.config.section import Finite, Part, PositiveFloat, kind_or
+from disttrain.config.table import Section
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 
@@ -144,6 +152,7 @@ Layer = Annotated[
     Dense | Conv | Pool | BatchNorm | LayerNorm | Dropout | Shaping,
     Field(discriminator="kind"),
     kind_or("dense"),
+    BeforeValidator(lambda given: {"units": given} if type(given) is int else given),
 ]
 ADAPTER: TypeAdapter[LayerTable] = TypeAdapter(Layer)
 

@@ -1,4 +1,4 @@
-"""What every table of a run file is made of: a frozen model, and numbers that have limits.
+"""What tables of a run file are made of: numbers that have limits, kinds, and places.
 
 A limit is there to refuse what can only be a slip (a negative rate, a billion units); whether a
 network fits into the memory is asked of the host, by `training`.
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from disttrain.errors import RunFileError
+from pydantic import BaseModel, BeforeValidator, Field
 
 __all__ = [
     "Count",
@@ -21,7 +19,6 @@ __all__ = [
     "NotNegative",
     "Part",
     "PositiveFloat",
-    "Section",
     "Text",
     "keys_of_kind",
     "kind_or",
@@ -44,20 +41,6 @@ Fraction = Annotated[float, Field(ge=0, le=0.999999, allow_inf_nan=False)]
 Part = Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
 # A path, or the name of something in a file.
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
-
-
-class Section(BaseModel):
-    """A table of the run file: frozen, typed strictly, no unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=False, serialize_by_alias=True
-    )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise RunFileError(
-            f"settings are not changed in place: disttrain.settings(settings, {name}=...) returns "
-            "changed ones"
-        )
 
 
 def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from disttrain.config.section import (
     NotNegative,
     Part,
     PositiveFloat,
-    Section,
     Text,
     keys_of_kind,
     kinds_of,
 )
 from disttrain.config.sentence import validated
+from disttrain.config.table import Section, plain
 
 __all__ = [
     "Augment",
@@ -260,14 +260,32 @@ class Settings(Section):
                 whole[name] = {**keys, **whole.get(name, {})}
         return whole
 
+    @model_validator(mode="after")
+    def _no_shared_defaults(self) -> Self:
+        """Give each settings sections of its own: keys may be assigned."""
+        for name in type(self).model_fields.keys() - self.model_fields_set:
+            if isinstance(getattr(self, name), Section):
+                self.__dict__[name] = getattr(self, name).model_copy()
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Change keys of a section (a table), its kind (a name), or a key without a section."""
+        value = plain(value)
+        if isinstance(getattr(self, name, None), Section) and isinstance(value, str):
+            value = {"kind": value}
+        self._become(self.replace(**{name: value}))
+
     def replace(self, **sections: Any) -> Self:
         """Return a copy with some keys of some sections changed, validated again.
 
         Another `kind` leaves out the keys of the kind before. What was not stated stays so.
         """
+        for name, section in self.__dict__.items():
+            if isinstance(section, Section) and section.model_fields_set:
+                self.model_fields_set.add(name)  # its keys may have been assigned
         plain = self.model_dump(exclude_none=True, exclude_unset=True)
         for name, keys in sections.items():
-            if not isinstance(keys, Mapping) or not isinstance(getattr(self, name), Section):
+            if not isinstance(keys, Mapping) or not isinstance(getattr(self, name, None), Section):
                 plain[name] = keys
                 continue
             kept = plain.get(name, {})

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from disttrain.comm.alone import Alone
 from disttrain.report import space
 from disttrain.report.figure import blank, legend_below
 from disttrain.report.subject import Subject
-from disttrain.runs.trained import Trained, load_trained
+from disttrain.runs.trained import Trained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,7 @@ def figure(subject: Subject) -> Figure:
     """Return the picture."""
     box, names = space.space_of(subject), subject.class_names
     samples = subject.samples("train")
-    models = [load_trained(path, Alone()) for path in chosen(subject.checkpoints)]
+    models = [subject.load(path) for path in chosen(subject.checkpoints)]
     columns = len(models) if len(models) < 4 else (len(models) + 1) // 2
     rows = -(-len(models) // columns)
     figure = blank(3.3 * columns, 3.4 * rows + 0.5, f"{subject.title}: over the epochs")

@@ -15,11 +15,12 @@ filters, maps               a convolution's filters and its maps     a convoluti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from disttrain.errors import CheckpointError, DataError, DisttrainError
+from disttrain.model import Layer, Loss
 from disttrain.report import (
     confusion,
     curves,
@@ -72,15 +73,21 @@ class Picture(NamedTuple):
 
 
 def draw_all(
-    folder: Path, output: Path, careful: bool = False, sample: int = 0
+    folder: Path,
+    output: Path,
+    careful: bool = False,
+    sample: int = 0,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
 ) -> Iterator[Picture]:
     """Draw every picture that makes sense for the run in `folder` into the folder `output`.
 
+    `layers` and `loss` are those of the user's own that it was trained with, if any.
     A picture whose data or checkpoint can't be read is one that is not drawn. Raises
     CheckpointError where there is no run, UsageError where `output` can't be written; nothing, with
     `careful`: then these too are reasons.
     """
-    subject = Subject(folder, sample)
+    subject = Subject(folder, sample, layers, loss)
     for kind in (*KINDS, *OF_SOME):
         try:
             if kind in OF_SOME and kind.why_not(subject):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from disttrain.checkpoint import all_checkpoints
 from disttrain.comm.alone import Alone
 from disttrain.data import read_facts
 from disttrain.errors import CheckpointError
+from disttrain.model import Layer, Loss
 from disttrain.report.figure import plain
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.shown import shown
@@ -36,17 +38,24 @@ class Samples:
 class Subject:
     """A run folder; rank 0 draws alone, so collective functions get a communicator of one rank.
 
-    `sample` is the number of the one that feature maps are drawn of, among those held out. Raises
-    CheckpointError for a folder without a run.
+    `sample` is the number of the one that feature maps are drawn of, among those held out. `layers`
+    and `loss` are those of the user's own that it was trained with, if any. Raises CheckpointError
+    for a folder without a run.
     """
 
-    def __init__(self, folder: Path, sample: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sample: int = 0,
+        layers: Sequence[Layer] | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         self.sample = sample
         if not os.path.lexists(folder / "run.toml"):
             raise CheckpointError(
                 f"{folder} holds no run: give the folder of a training (--output)"
             )
-        self.folder = folder
+        self.folder, self._own = folder, (layers, loss)
         self.title = plain(config.read(folder / "run.toml").name)
         self._samples: dict[str, Samples] = {}
 
@@ -66,7 +75,11 @@ class Subject:
     @cached_property
     def trained(self) -> Trained:
         """The network with the best weights."""
-        return load_trained(self.folder, Alone())
+        return self.load(self.folder)
+
+    def load(self, path: Path) -> Trained:
+        """Return the network of a checkpoint of this run."""
+        return load_trained(path, Alone(), *self._own)
 
     @property
     def facts(self) -> dict[str, Any]:

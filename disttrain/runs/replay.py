@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from disttrain import config
 from disttrain.checkpoint import Snapshot, all_checkpoints, load
 from disttrain.comm import Communicator
 from disttrain.errors import CheckpointError, DataError, Preempted, UsageError
+from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.runs.adaptation import compare_data
 from disttrain.runs.folder import RunFolder
-from disttrain.runs.resumption import arithmetic_of
+from disttrain.runs.resumption import arithmetic_of, refuse_other_loss, refuse_own_layers
 from disttrain.training.build import build_run
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.integrity.audit import tensor_sums
@@ -42,22 +43,25 @@ class Stretch:
 
 def replay(
     path: Path, first: int, last: int | None, comm: Communicator, preemption: Preemption,
-    say: Callable[[str], None],
+    say: Callable[[str], None], layers: Sequence[Layer] | None = None, loss: Loss | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Compute steps `first..last` of the run in `path` again and return what was found. Collective.
 
     It begins at the newest whole checkpoint that is not behind `first`, or at the initial weights,
     and compares weights and slots with the run's digests at each interval from `first` to `last`
-    (None: the end). `whole` says that all are alike, `step` and `tensor` where they first differ.
+    (None: the end). `layers` and `loss` are the user's own, if any. `whole` says that all are
+    alike, `step` and `tensor` where they first differ.
     Raises CheckpointError for a run without digests or with a broken chain of them, UsageError for
     steps that it does not have.
     """
     with comm.together("opening the run folder"):
-        stretch = look_up(path, first, last) if comm.is_root else None
+        stretch = look_up(path, first, last, layers, loss) if comm.is_root else None
     mine = stretch or Stretch(None, None, [], None)  # type: ignore[arg-type]
     settings, recorded = comm.share((mine.settings, mine.arithmetic))
     steps = comm.share([mark["step"] for mark in mine.marks])
-    run = build_run(settings, comm, recorded=recorded, preemption=preemption)
+    run = build_run(
+        settings, comm, recorded=recorded, preemption=preemption, layers=layers, loss=loss
+    )
     begin_from = stretch.snapshot if stretch else None
     with comm.together("restoring"):
         if begin_from and (other := compare_data(run, begin_from, say)):
@@ -85,7 +89,9 @@ def replay(
     }  # fmt: skip
 
 
-def look_up(path: Path, first: int, last: int | None) -> Stretch:
+def look_up(
+    path: Path, first: int, last: int | None, layers: Sequence[Layer] | None, loss: Loss | None
+) -> Stretch:
     """Return what is to be replayed, from the files of the run."""
     folder = RunFolder(path)
     if not folder.holds_a_run():
@@ -108,26 +114,20 @@ def look_up(path: Path, first: int, last: int | None) -> Stretch:
         if found.step <= marks[0]["step"] and (begin is None or found.step > begin.step):
             begin = found
     settings = config.read(folder.run_file)
-    refuse_what_cannot_be_repeated(newest, settings, begin.step if begin else 0)
+    if newest:
+        refuse_what_cannot_be_repeated(newest, begin.step if begin else 0)
+        refuse_own_layers(newest, path, layers)
+        refuse_other_loss(newest, path, loss.kind if loss else settings.model.loss)
     return Stretch(settings, begin, marks, arithmetic_of(newest) if newest else None)
 
 
-def refuse_what_cannot_be_repeated(
-    newest: Snapshot | None, settings: config.Settings, begin: int
-) -> None:
+def refuse_what_cannot_be_repeated(newest: Snapshot, begin: int) -> None:
     """Raise UsageError where the run file is not what the run was trained by from `begin` on."""
-    if newest is None:
-        return
     changed = newest.progress.changed_at
     if changed > begin:
         raise UsageError(
             f"the run went on with accepted changes at step {changed}: replay it --from {changed} "
             "or later"
-        )
-    if newest.state.get("loss", settings.model.loss) != settings.model.loss:
-        raise UsageError(
-            f"the run was trained by a script, with a loss of its own ({newest.state['loss']!r}): "
-            "the command can't repeat it"
         )
 
 

@@ -38,9 +38,9 @@ def test_hdf5_of_another_program_with_labels_from_1_is_trained_as_it_is(shell):
 
     for name, labels, seed in (("theirs", [1, 2, 3] * 40, 0), ("test", [3, 2] * 20, 1)):
         arrays(shell.folder / f"{name}.npz", labels, seed)
-        with np.load(shell.folder / f"{name}.npz") as found:
-            with h5py.File(shell.folder / f"{name}.h5", "w") as file:
-                file["train/inputs"], file["train/targets"] = found["x"], found["y"]
+        found = np.load(shell.folder / f"{name}.npz")
+        with h5py.File(shell.folder / f"{name}.h5", "w") as file:
+            file["train/inputs"], file["train/targets"] = found["x"], found["y"]
     run = shell.run_file('data.path = "theirs.h5"\nmodel.layers = [{ units = 3 }]\n')
     assert "3 classes (1, 2, 3)" in shell.run("check", run).stdout
     done = shell.run("train", run, "--output", "out")

@@ -316,12 +316,62 @@ def test_an_interval_is_in_epochs_unless_steps_are_given() -> None:
     assert both.every_epochs is None
 
 
-def test_settings_are_frozen_and_replace_validates() -> None:
+def test_settings_are_changed_by_assignment() -> None:
     settings = make()
-    with pytest.raises(RunFileError, match=r"disttrain\.settings\(settings, seed=\.\.\.\)"):
-        settings.seed = 2
-    with pytest.raises(RunFileError, match=r"disttrain\.settings\(settings, epochs=\.\.\.\)"):
-        settings.training.epochs = 3
+    kept = settings.replace()
+    settings.seed = 2
+    settings.training.epochs = 3
+    settings.model.layers[0].units = 5
+    settings.model.from_ = "runs/other"
+    settings.optimizer = "adam"
+    settings.schedule.learning_rate = 0.01
+    settings.schedule = {"kind": "step", "factor": 0.5}
+    text = to_toml(settings)
+    assert to_toml(parse(text)) == text
+    assert (settings.seed, settings.training.epochs, settings.model.layers[0].units) == (2, 3, 5)
+    assert (settings.optimizer.kind, settings.schedule.learning_rate) == ("adam", 0.01)
+    assert "runs/other" in text
+    assert kept == make(), "a copy is another one"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "sentence"),
+    [
+        ("training", "epochs", "many", r"'epochs' is 'many': input should be a valid integer"),
+        ("training", "epoch", 3, r"unknown key 'epoch'; did you mean 'epochs'\?"),
+        ("", "epochs", 3, r"unknown key 'epochs'; did you mean 'training\.epochs'\?"),
+        ("", "optimizer", "adm", r"'optimizer\.kind' is 'adm'; did you mean 'adam'\?"),
+        ("optimizer", "kind", "adam", r"assign it to the section, as in settings\.optimizer ="),
+        ("model", "layers", [], r"'layers' is \[\]"),
+    ],
+)
+def test_a_wrong_assignment_is_one_sentence_and_changes_nothing(
+    section: str, key: str, value: Any, sentence: str
+) -> None:
+    settings = make()
+    with pytest.raises(RunFileError, match=sentence):
+        setattr(getattr(settings, section) if section else settings, key, value)
+    assert settings == make()
+
+
+def test_units_alone_are_a_layer() -> None:
+    text = SHORTEST.partition("layers")[0]
+    written = parse(text + 'layers = [{ units = 32, activation = "relu" }, 10]')
+    assert written == parse(
+        text + 'layers = [{ units = 32, activation = "relu" }, { units = 10 }]'
+    )
+    assert read_units(parse(text + "layers = [32, 1]")) == [32, 1]
+    for wrong in ("true", "1.5", "0", "-3"):
+        with pytest.raises(RunFileError, match=r"model\.layers\.0"):
+            parse(text + f"layers = [{wrong}, 1]")
+
+
+def read_units(settings: Settings) -> list[int]:
+    return [layer.units for layer in settings.model.layers]
+
+
+def test_replace_validates() -> None:
+    settings = make()
     changed = settings.replace(training={"epochs": 3})
     assert (changed.training.epochs, changed.training.batch_size) == (3, 128)
     assert settings.training.epochs == 20

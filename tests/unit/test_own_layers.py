@@ -82,6 +82,24 @@ def test_evaluate_predict_and_draw_with_the_layers_that_are_named(
     assert (folder / "network.svg").stat().st_size
 
 
+def test_check_verify_and_plot_with_the_layers_that_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "run.toml").write_text("data.path = 'data.h5'\nmodel.layers = [{ units = 1 }]\n")
+    call("check", "run.toml", "--layers", "mine:build", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in facts["layers"]] == ["dense1", "leaky2", "dense3"]
+    call("verify", "out", "--from", "0", "--layers", "mine:build", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["whole"], len(facts["compared"])) == (True, 4)
+    with pytest.raises(disttrain.CheckpointError, match=r"layers of a script \(mine\.Leaky\)"):
+        call("verify", "out", "--from", "0")
+    pytest.importorskip("matplotlib")
+    (folder / "out/confusion.png").unlink(missing_ok=True)
+    call("plot", "out", "--layers", "mine:build")
+    assert (folder / "out/confusion.png").stat().st_size
+
+
 def test_training_by_a_run_file_and_going_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,8 @@ def as_tables(layers: Sequence[Given]) -> dict[str, Any]:
         if type(layer) is Dropout and (not last or _takes_dropout(last)):
             _last(keys)["dropout" if last else "input_dropout"] = layer.rate
         elif _is_built_in(layer):
-            keys["layers"].append({"kind": layer.kind, **vars(layer)})
+            stated = {k: v for k, v in vars(layer).items() if (k, v) != ("initializer", "auto")}
+            keys["layers"].append({"kind": layer.kind, **stated})
         elif isinstance(layer, Layer):
             keys["layers"].append({"units": getattr(layer, "units", 1)})
         else:

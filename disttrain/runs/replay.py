@@ -54,14 +54,13 @@ def replay(
     Raises CheckpointError for a run without digests or with a broken chain of them, UsageError for
     steps that it does not have.
     """
+    own: dict[str, Any] = {"layers": layers, "loss": loss}
     with comm.together("opening the run folder"):
         stretch = look_up(path, first, last, layers, loss) if comm.is_root else None
     mine = stretch or Stretch(None, None, [], None)  # type: ignore[arg-type]
     settings, recorded = comm.share((mine.settings, mine.arithmetic))
     steps = comm.share([mark["step"] for mark in mine.marks])
-    run = build_run(
-        settings, comm, recorded=recorded, preemption=preemption, layers=layers, loss=loss
-    )
+    run = build_run(settings, comm, recorded=recorded, preemption=preemption, **own)
     begin_from = stretch.snapshot if stretch else None
     with comm.together("restoring"):
         if begin_from and (other := compare_data(run, begin_from, say)):

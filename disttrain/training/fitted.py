@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from disttrain.config import Settings
+from disttrain.config import LayerTable, Settings
 from disttrain.data import Dataset
 
 __all__ = ["as_begun", "fitted"]
@@ -35,12 +35,19 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
     - where neither of these two is stated, for SGD: `training.batch_size` b is the largest power
       of two that gives 64 updates an epoch, from 16 to 128, and `schedule.learning_rate` is
       `0.1 √(b/128)` (Hoffer et al., 2017);
-    - `schedule.learning_rate` of SGD for numbers is a tenth of that.
+    - `schedule.learning_rate` of SGD for numbers is a tenth of that;
+    - the `initializer` of the layers of a network for numbers is "xavier": the larger weights of
+      "he", which keep activations of deep networks alive, begin so far from 0 that a network of few
+      updates keeps much of what they drew (docs/decisions.md).
     """
     model, training, schedule = settings.model, settings.training, settings.schedule
     keys: dict[str, dict[str, Any]] = {}
     if model.loss == "auto":
         keys["model"] = {"loss": "softmax" if dataset.classes else "squared"}
+    numbers = not dataset.classes and model.loss in ("auto", "squared")
+    if numbers and any(_leaves_initializer(layer) for layer in model.layers):
+        layers = [_with_initializer(layer, "xavier") for layer in model.layers]
+        keys.setdefault("model", {})["layers"] = layers
     stated = schedule.kind == "rates" or not unstated(settings, "schedule", "learning_rate")
     if settings.optimizer.kind == "sgd" and not stated:
         rate, whole = schedule.learning_rate, training.batch_size or 1
@@ -48,7 +55,6 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
             rows = max(dataset.splits["train"].count // STEPS, 1)
             batch = min(whole, max(LEAST, 1 << rows.bit_length() - 1))
             keys["training"], rate = {"batch_size": batch}, rate * math.sqrt(batch / whole)
-        numbers = not dataset.classes and model.loss in ("auto", "squared")
         keys["schedule"] = {"learning_rate": float(f"{rate * (NUMBERS if numbers else 1.0):.2g}")}
     return settings.replace(**keys) if keys else settings
 
@@ -56,6 +62,16 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
 def unstated(settings: Settings, section: str, key: str) -> bool:
     """Return True where the run file leaves a key out."""
     return key not in getattr(settings, section).model_fields_set
+
+
+def _leaves_initializer(layer: LayerTable) -> bool:
+    return "initializer" in type(layer).model_fields and "initializer" not in layer.model_fields_set
+
+
+def _with_initializer(layer: LayerTable, name: str) -> dict[str, Any]:
+    """Return a layer that begins so, where it does not state how."""
+    table = layer.model_dump(exclude_none=True, exclude_unset=True) | {"kind": layer.kind}
+    return table | ({"initializer": name} if _leaves_initializer(layer) else {})
 
 
 def as_begun(settings: Settings, before: Settings) -> Settings:
@@ -67,4 +83,11 @@ def as_begun(settings: Settings, before: Settings) -> Settings:
         left = unstated(settings, section, key) or getattr(now, key, "") == "auto"
         if left and same_kind and key in type(old).model_fields:
             keys.setdefault(section, {})[key] = getattr(old, key)
+    pairs = list(zip(settings.model.layers, before.model.layers, strict=False))
+    if len(settings.model.layers) == len(before.model.layers) and any(
+        _leaves_initializer(layer) for layer in settings.model.layers
+    ):
+        keys.setdefault("model", {})["layers"] = [
+            _with_initializer(now, getattr(old, "initializer", "auto")) for now, old in pairs
+        ]
     return settings.replace(**keys) if keys else settings

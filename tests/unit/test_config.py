@@ -357,9 +357,7 @@ def test_a_wrong_assignment_is_one_sentence_and_changes_nothing(
 def test_units_alone_are_a_layer() -> None:
     text = SHORTEST.partition("layers")[0]
     written = parse(text + 'layers = [{ units = 32, activation = "relu" }, 10]')
-    assert written == parse(
-        text + 'layers = [{ units = 32, activation = "relu" }, { units = 10 }]'
-    )
+    assert written == parse(text + 'layers = [{ units = 32, activation = "relu" }, { units = 10 }]')
     assert read_units(parse(text + "layers = [32, 1]")) == [32, 1]
     for wrong in ("true", "1.5", "0", "-3"):
         with pytest.raises(RunFileError, match=r"model\.layers\.0"):

@@ -91,7 +91,7 @@ def test_check_verify_and_plot_with_the_layers_that_are_named(
     assert [layer["name"] for layer in facts["layers"]] == ["dense1", "leaky2", "dense3"]
     call("verify", "out", "--from", "0", "--layers", "mine:build", "--json")
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["whole"], len(facts["compared"])) == (True, 4)
+    assert (facts["whole"], facts["compared"][-1] > 0) == (True, True)
     with pytest.raises(disttrain.CheckpointError, match=r"layers of a script \(mine\.Leaky\)"):
         call("verify", "out", "--from", "0")
     pytest.importorskip("matplotlib")

@@ -107,3 +107,24 @@ def test_passes_add_up_to_the_batch(build: Build, mode: str) -> None:
     assert parts.state.history[-1]["train_loss"] == pytest.approx(
         whole.state.history[-1]["train_loss"], rel=1e-12
     )
+
+
+def test_check_says_what_model_from_gives_and_refuses_what_fits_nothing(
+    settings: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from disttrain.cli import app
+
+    source = settings("training.epochs=1")
+    train(source, tmp_path / "source", Alone())
+    (tmp_path / "run.toml").write_text(to_toml(source))
+
+    def check(*words: str) -> str:
+        sets = [word for each in words for word in ("--set", each)]
+        app(["check", str(tmp_path / "run.toml"), *sets], "disttrain", standalone_mode=False)
+        return capsys.readouterr().out
+
+    assert "initial weights of dense1" in check(f"model.from={tmp_path / 'source'}")
+    with pytest.raises(CheckpointError):
+        check("model.from=nowhere")
+    with pytest.raises(UsageError, match=r"no layer of .* has the name and the shape"):
+        check("model.layers=[{units=7}, {units=3}]", f"model.from={tmp_path / 'source'}")

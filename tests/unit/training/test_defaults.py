@@ -11,10 +11,11 @@ import pytest
 
 from disttrain.checkpoint import load
 from disttrain.comm.alone import Alone
-from disttrain.config import parse
+from disttrain.config import parse, to_toml
 from disttrain.runs import train
 from disttrain.runs.trained import load_trained
 from disttrain.training import build_run
+from disttrain.training.fitted import as_begun
 
 WriteData = Callable[..., str]
 
@@ -140,3 +141,27 @@ def test_a_classification_that_states_no_loss_is_resumed(
     train(two_keys(path, 2, constant, "training.epochs=2"), tmp_path / "run", Alone())
     again = two_keys(path, 2, constant, "training.epochs=4")
     assert train(again, tmp_path / "run", Alone(), resume=True)["epochs"] == 4
+
+
+def test_networks_for_numbers_begin_with_xavier_unless_a_layer_says_otherwise(
+    write_data: WriteData,
+) -> None:
+    """And go on as they began: a run of before, which began with "he", too."""
+    x, y = house_prices()
+    layers = (
+        "model.layers=[{units=64, activation='relu'}, {units=64, activation='relu'}, {units=2}]"
+    )
+    numbers = two_keys(write_data(train=(x, y)), 2, layers)
+    stated = parse(to_toml(numbers))
+
+    def deviation(settings: Any) -> float:
+        run = build_run(settings, Alone())
+        assert build_run(parse(to_toml(run.settings)), Alone()).digest() == run.digest()
+        return float(run.network.tensors(run.network.values)["dense2/weight"].std())
+
+    assert deviation(numbers) == pytest.approx((2 / 128) ** 0.5, rel=0.05)
+    assert deviation(stated) == pytest.approx((2 / 64) ** 0.5, rel=0.05)
+    begun = as_begun(numbers, stated.replace(model={"loss": "squared"}))
+    assert deviation(begun) == deviation(stated)
+    write_data(train=(x, (y[:, 0] > 2e5).astype("i8")))
+    assert deviation(numbers) == deviation(stated), "for classes it is he"

@@ -49,7 +49,7 @@ step       disttrain.training.trainer.train_step: sampling, reading and normaliz
            batch, forward, loss, accuracy, backward, update; all of it in the time
 torch      torch.nn + torch.optim.SGD(momentum, weight_decay), its batch ready as float32 (no data
            reading in its time); fused: SGD(fused=True)
-{ranks} threads  one PyTorch process of {ranks} threads (the better of plain and fused) over our step
+{ranks} threads  one PyTorch process of {ranks} threads (the better of plain and fused) over ours
 {ranks} ranks ms {ranks} ranks of ours share the same global batch: exact mode, shared products
 exact/fast their time in exact over that in fast mode
 ddp/ranks  PyTorch's DistributedDataParallel over gloo on {ranks} ranks of one thread (one bucket,

@@ -19,7 +19,15 @@ from disttrain.config.table import Section
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 
-__all__ = ["Activation", "Dense", "Layer", "LayerTable", "layer_of"]
+__all__ = [
+    "Activation",
+    "Dense",
+    "GivenLayer",
+    "GivenNetwork",
+    "Layer",
+    "LayerTable",
+    "layer_of",
+]
 
 Activation = Literal[
     "identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "gelu", "silu", "sign"
@@ -146,6 +154,20 @@ class Shaping(LayerTable):
     """One number a channel (its mean), or the sample as one vector: kinds without keys."""
 
     kind: Literal["global-average-pool", "flatten"]
+
+
+class GivenLayer(Section):
+    """A layer with given weights: `W` of shape (units, inputs), `b` (units,)."""
+
+    W: Annotated[list[list[Finite]], Field(min_length=1)]
+    b: Annotated[list[Finite], Field(min_length=1)]
+    activation: Activation = "identity"
+
+
+class GivenNetwork(Section):
+    """A file of given weights."""
+
+    layers: Annotated[list[GivenLayer], Field(min_length=1)]
 
 
 Layer = Annotated[

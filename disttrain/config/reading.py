@@ -10,8 +10,9 @@ from typing import Any
 
 import tomli_w
 
+from disttrain.config.layers import GivenLayer, GivenNetwork
 from disttrain.config.section import keys_of_kind
-from disttrain.config.sections import GivenLayer, GivenNetwork, Settings
+from disttrain.config.sections import Settings
 from disttrain.config.sentence import validated
 from disttrain.config.study import Study
 from disttrain.errors import RunFileError

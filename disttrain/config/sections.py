@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from disttrain.config.kinds import Adam, Cosine, Optimizer, Pretraining, Schedule, Sgd
-from disttrain.config.layers import Activation, Layer
+from disttrain.config.layers import Layer
 from disttrain.config.section import (
     Count,
-    Finite,
     Fraction,
     NotNegative,
     Part,
@@ -29,8 +28,6 @@ __all__ = [
     "Communication",
     "Data",
     "Device",
-    "GivenLayer",
-    "GivenNetwork",
     "Interval",
     "Logging",
     "Model",
@@ -203,20 +200,6 @@ class Logging(Section):
     """For whom the numbers of each interval are written down too: names of loggers."""
 
     loggers: Annotated[tuple[Text, ...], Field(max_length=20, strict=False)] = ()
-
-
-class GivenLayer(Section):
-    """A layer with given weights: `W` of shape (units, inputs), `b` (units,)."""
-
-    W: Annotated[list[list[Finite]], Field(min_length=1)]
-    b: Annotated[list[Finite], Field(min_length=1)]
-    activation: Activation = "identity"
-
-
-class GivenNetwork(Section):
-    """A file of given weights."""
-
-    layers: Annotated[list[GivenLayer], Field(min_length=1)]
 
 
 class Settings(Section):

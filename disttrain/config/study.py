@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from disttrain.config.section import Count, Section, Text
+from disttrain.config.section import Count, Text
+from disttrain.config.table import Section
 
 __all__ = ["Range", "Stage", "Study"]
 

@@ -36,9 +36,8 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
       of two that gives 64 updates an epoch, from 16 to 128, and `schedule.learning_rate` is
       `0.1 √(b/128)` (Hoffer et al., 2017);
     - `schedule.learning_rate` of SGD for numbers is a tenth of that;
-    - the `initializer` of the layers of a network for numbers is "xavier": the larger weights of
-      "he", which keep activations of deep networks alive, begin so far from 0 that a network of few
-      updates keeps much of what they drew (docs/decisions.md).
+    - the `initializer` of the dense layers of a network for numbers is "xavier": of the larger
+      weights of "he" a network keeps much in few updates (docs/decisions.md).
     """
     model, training, schedule = settings.model, settings.training, settings.schedule
     keys: dict[str, dict[str, Any]] = {}
@@ -65,7 +64,7 @@ def unstated(settings: Settings, section: str, key: str) -> bool:
 
 
 def _leaves_initializer(layer: LayerTable) -> bool:
-    return "initializer" in type(layer).model_fields and "initializer" not in layer.model_fields_set
+    return layer.kind == "dense" and "initializer" not in layer.model_fields_set
 
 
 def _with_initializer(layer: LayerTable, name: str) -> dict[str, Any]:

@@ -28,7 +28,10 @@ def command(
     layers: Layers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a network as units and weighted edges; of a small one the weights are written too."""
+    """Draw a network as units and weighted edges, of a small one with the weights written.
+
+    One with convolutions is drawn as blocks with the shapes of what layers give.
+    """
     from disttrain.comm import connect
     from disttrain.report.drawing import draw_file
 

@@ -17,6 +17,7 @@ from disttrain.comm.alone import Alone
 from disttrain.data import Normalization, read_facts
 from disttrain.errors import UsageError
 from disttrain.model import Layer, Loss, Squared
+from disttrain.report import blocks
 from disttrain.report.figure import BAD, GOOD, INK, blank, plain, save
 from disttrain.runs.trained import load_trained
 from disttrain.training.predictor import Predictor, build_predictor
@@ -59,7 +60,8 @@ def draw_file(
     """Draw the network of a checkpoint, a run folder or a TOML file into the file `path`.
 
     Of a run file it is the network with its initial weights, for the inputs of its data; of a file
-    of given weights (`layers = [{ W = ..., b = ... }]`) the network that it states. Give the `own`
+    of given weights (`layers = [{ W = ..., b = ... }]`) the network that it states. A network with
+    layers for images is drawn as blocks with shapes. Give the `own`
     layers and the `loss` that a script trained a checkpoint with, if any.
     """
     given = config.read_weights(file) if file.suffix == ".toml" else None
@@ -71,6 +73,9 @@ def draw_file(
         model = _initial(file)
     else:
         model = load_trained(find(file), Alone(), own, loss)
+    if blocks.has_blocks(model.network):
+        save(blocks.figure(model.network, plain(model.settings.name)), path)
+        return
     tensors, weights, activations = model.network.tensors(model.network.values), [], []
     for name, layer in zip(model.network.names, model.network.layers, strict=True):
         if f"{name}/weight" in tensors:

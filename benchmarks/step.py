@@ -49,7 +49,7 @@ step       disttrain.training.trainer.train_step: sampling, reading and normaliz
            batch, forward, loss, accuracy, backward, update; all of it in the time
 torch      torch.nn + torch.optim.SGD(momentum, weight_decay), its batch ready as float32 (no data
            reading in its time); fused: SGD(fused=True)
-{ranks} threads  one PyTorch process of {ranks} threads (the better of plain and fused) over ours
+{ranks} threads  one PyTorch process of {ranks} threads (the better one) over our step
 {ranks} ranks ms {ranks} ranks of ours share the same global batch: exact mode, shared products
 exact/fast their time in exact over that in fast mode
 ddp/ranks  PyTorch's DistributedDataParallel over gloo on {ranks} ranks of one thread (one bucket,
@@ -86,9 +86,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer cases and rounds, about a minute"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, a minute")
     parser.add_argument("--ranks", type=int, default=2, help="also on N ranks (1: not)")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH",
                         help="an interpreter that has torch")  # fmt: skip

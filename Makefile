@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt disttrain/arrays/kernels.c disttrain/ar
 	  f"disttrain needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[mpi,plot,report,images,tables,dev]'
+	  --constraint constraints.txt --editable '.[mpi,plot,report,images,tables,search,onnx,safetensors,sklearn,tensorboard,dev]'
 	touch $@
 
 data/mnist.h5: | $(STAMP)

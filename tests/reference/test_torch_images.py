@@ -54,8 +54,8 @@ STACKS: dict[str, tuple[list[Layer], list[Any]]] = {
         [Conv(5, 3, bias=False), BatchNorm(), Conv(6, 3, activation="relu"), BatchNorm(),
          GlobalAveragePool(), LayerNorm(), Dense(CLASSES)],
         [nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5),
-         nn.Conv2d(5, 6, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(6),
-         nn.Linear(6, CLASSES)],
+         nn.Conv2d(5, 6, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(6),
+         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(6), nn.Linear(6, CLASSES)],
     ),
 }  # fmt: skip
 

@@ -33,6 +33,8 @@ TOPICS = (
     "Sanity",
     "Dropout",
     "Pictures",
+    "Convolution",
+    "Pre-training",
 )
 """The rows of the table that the course follows, in its order."""
 

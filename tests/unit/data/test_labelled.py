@@ -1,6 +1,7 @@
 """Rows that are used without their targets, and rows that have none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
 from disttrain.data import Dataset, open_dataset, read_facts
+from disttrain.data.importers.tables import Options, import_table
+from disttrain.data.others.unlabelled import unlabelled_rows
 from disttrain.data.writer import write_data_file
 from disttrain.errors import DataError, RunFileError
 
@@ -109,3 +112,19 @@ def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
             tmp_path / "data.h5", {"train": (X, Y.astype(np.int64))},
             unlabelled=np.ones((3, 5), "f4"),
         )  # fmt: skip
+
+
+def test_prepare_reads_them_like_the_training_table(tmp_path: Path) -> None:
+    table, more = tmp_path / "table.csv", tmp_path / "more.csv"
+    table.write_text("a,b,label\n" + "".join(f"{n},{n % 4},{'xy'[n % 2]}\n" for n in range(12)))
+    more.write_text("b,a\n" + "".join(f"{n % 4},{n + 0.5}\n" for n in range(7)))
+    imported = import_table(table, Options())
+    rows = unlabelled_rows(more, imported)
+    np.testing.assert_array_equal(rows, [[n + 0.5, n % 4] for n in range(7)])
+    pixels = replace(imported, splits={"train": (np.zeros((3, 2, 2), "u1"), np.arange(3))},
+                     classes=None, preparation=None)  # fmt: skip
+    np.save(tmp_path / "more.npy", np.full((5, 2, 2), 7, "u1"))
+    assert (unlabelled_rows(tmp_path / "more.npy", pixels) == 7).all()
+    np.save(tmp_path / "more.npy", np.full((5, 3), 7, "u1"))
+    with pytest.raises(DataError, match="give inputs like those"):
+        unlabelled_rows(tmp_path / "more.npy", pixels)

@@ -72,3 +72,22 @@ def test_a_checkpoint_moves_between_devices(
         disttrain.train(short, tmp_path / "moved")
     longer = disttrain.train(settings, tmp_path / "moved", resume=True).summary
     assert longer["digest"] == straight["digest"]
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_layers_for_images_have_the_bits_that_they_have_on_the_processor(
+    settings: disttrain.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str
+) -> None:
+    layers = [
+        {"kind": "conv", "filters": 3, "size": 3}, {"kind": "batch-norm"}, {"kind": "max-pool"},
+        {"kind": "layer-norm"}, {"kind": "dropout"}, {"units": 3},
+    ]  # fmt: skip
+    settings = settings.replace(
+        model={"layers": layers}, reproducibility={"mode": mode, "arithmetic": "leaves"}
+    )
+    plain = disttrain.train(settings, tmp_path / "cpu").summary
+    monkeypatch.setattr(build_module, "choose", lambda *_: StandIn())
+    moved = disttrain.train(settings, tmp_path / "gpu").summary
+    assert moved["environment"]["device"] == "stand-in"
+    assert moved["digest"] == plain["digest"]
+    assert moved["test"] == plain["test"]

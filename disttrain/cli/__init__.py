@@ -18,6 +18,7 @@ from disttrain.cli import (
     bench,
     check,
     compare,
+    cross_validate,
     doctor,
     draw,
     ensemble,
@@ -93,6 +94,7 @@ app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("search")(search.command)
+app.command("cross-validate")(cross_validate.command)
 prepare.app.add_typer(prepare_tables.app)
 prepare.app.add_typer(prepare_hdf5.app)
 prepare.app.add_typer(prepare_small.app)

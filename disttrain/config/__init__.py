@@ -7,7 +7,15 @@ nearest known one.
 from disttrain.config.keywords import from_keywords
 from disttrain.config.kinds import Adam, Denoising, Optimizer, Rbm, Schedule, Sgd
 from disttrain.config.layers import Dense, LayerTable, layer_of
-from disttrain.config.reading import parse, read, read_study, read_weights, schema, to_toml
+from disttrain.config.reading import (
+    literals,
+    parse,
+    read,
+    read_study,
+    read_weights,
+    schema,
+    to_toml,
+)
 from disttrain.config.sections import Augment, Communication, Data, Interval, Settings
 from disttrain.config.study import Range, Stage, Study
 
@@ -30,6 +38,7 @@ __all__ = [
     "Study",
     "from_keywords",
     "layer_of",
+    "literals",
     "parse",
     "read",
     "read_study",

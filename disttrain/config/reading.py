@@ -19,7 +19,7 @@ from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 from disttrain.written import opened, why
 
-__all__ = ["parse", "read", "read_study", "read_weights", "schema", "to_toml"]
+__all__ = ["literals", "parse", "read", "read_study", "read_weights", "schema", "to_toml"]
 
 # A run file of a thousand layers; a file of given weights of a million numbers.
 RUN_FILE_BYTES, WEIGHTS_BYTES = 256 << 10, 32 << 20
@@ -190,6 +190,14 @@ def _part(table: Any, path: Sequence[str], name: str) -> str | int:
             f"--set: {'.'.join(path)} has no {name!r}: its items are 0 to {len(table) - 1}"
         )
     return int(name)
+
+
+def literals(values: str) -> list[Any]:
+    """Return what values with commas between them are in TOML; each that is none is a text."""
+    try:
+        return list(_table(f"values = [{values}]", "the values")["values"])
+    except RunFileError:
+        return [_literal(value.strip()) for value in values.split(",")]
 
 
 def _literal(value: str) -> Any:

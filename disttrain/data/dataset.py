@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.format import UNLABELLED, WEIGHTS, check_weights
-from disttrain.data.source import JoinedRows, Rows, SharedRows, StreamedRows
+from disttrain.data.source import JoinedRows, PickedRows, Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
 from disttrain.errors import DataError, RunFileError, UsageError
 from disttrain.memory import free_memory
@@ -70,6 +71,19 @@ class Dataset:
     def lend(self) -> Dataset:
         """Return the same data for a run that does not own them, also in a group of the ranks."""
         return replace(self, lent=True)
+
+    def picked(self, rows: Mapping[str, np.ndarray]) -> Dataset:
+        """Return the data with other splits, each of the training rows of these numbers; lent."""
+        train, own = self.splits["train"], self.numbers["train"]
+        splits = {
+            name: Split(
+                name, PickedRows(train.rows, numbers), train.targets[numbers],
+                None if train.weights is None else train.weights[numbers],
+            )
+            for name, numbers in rows.items()
+        }  # fmt: skip
+        numbers = {name: own[picked] for name, picked in rows.items()}
+        return replace(self, splits=splits, numbers=numbers, lent=True)
 
     def close(self, comm: Communicator) -> None:
         """Give shared memory back; the rows can't be used any more. Collective."""

@@ -19,6 +19,7 @@ __all__ = [
     "ChosenInputs",
     "FileRows",
     "JoinedRows",
+    "PickedRows",
     "Rows",
     "SharedRows",
     "StreamedRows",
@@ -71,6 +72,18 @@ class ChosenInputs(Rows):
     def close(self, comm: Communicator) -> None:
         """Give back what the other rows hold."""
         self._rows.close(comm)
+
+
+class PickedRows(Rows):
+    """Some of the rows of others: sample `n` is their sample `numbers[n]`; these stay open."""
+
+    def __init__(self, rows: Rows, numbers: np.ndarray) -> None:
+        self._rows, self._numbers = rows, numbers
+        self.count, self.inputs, self.dtype = len(numbers), rows.inputs, rows.dtype
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the others have these samples."""
+        return self._rows.locate(self._numbers[samples])
 
 
 class JoinedRows(Rows):

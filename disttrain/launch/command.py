@@ -15,7 +15,7 @@ __all__ = ["GO_ON", "PARALLEL", "ranks_within", "resolved"]
 # disttrain's commands that run on several ranks, and those that don't.
 PARALLEL = (
     "train", "evaluate", "predict", "check", "inspect", "verify", "doctor", "env", "bench",
-    "export", "import", "ensemble", "search",
+    "export", "import", "ensemble", "search", "cross-validate",
 )  # fmt: skip
 # Those that `--resume` lets go on.
 GO_ON = ("train", "search", "cross-validate")

@@ -13,6 +13,7 @@ from disttrain.errors import DataError, DisttrainError, RankFailure, UsageError
 from disttrain.selection.search import search
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Turns
+from disttrain.selection.validation import Plan, cross_validate
 from disttrain.training.build import open_training_data
 from tests.cli.shell import blobs
 
@@ -217,3 +218,25 @@ def test_candidates_that_fail_are_rows_and_a_study_of_them_alone_says_so(comm, s
         (DisttrainError, RankFailure), match="no candidate of the study has a score"
     ):
         search(changed.model_copy(update={"space": space}), folder / "none", comm)
+
+
+def test_folds_have_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study, folder):
+    plan = Plan(study.run, (), {"schedule.learning_rate": [0.01, 0.1]}, folds=3, repeats=2)
+    found = cross_validate(plan, folder / "folds", comm, say=lambda line: None)
+    mine = folder / f"of{comm.rank}"
+    alone = cross_validate(plan, mine, Alone(), say=lambda line: None)
+
+    def timeless(table):
+        return [
+            [{**fold, "seconds": 0} for fold in row["folds"]] + [row["mean"], row["deviation"]]
+            for row in table["settings"]
+        ]
+
+    assert timeless(found) == timeless(alone)
+    assert (found["best"], found["difference"]) == (alone["best"], alone["difference"])
+    with comm.together("cutting"):
+        if comm.is_root:
+            log = (folder / "folds/folds.jsonl").read_bytes()
+            (folder / "folds/folds.jsonl").write_bytes(log[: len(log) // 2])
+    again = cross_validate(plan, folder / "folds", comm, resume=True, say=lambda line: None)
+    assert timeless(again) == timeless(found)

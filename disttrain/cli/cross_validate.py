@@ -1,0 +1,117 @@
+"""`disttrain cross-validate`: judges settings by folds of the training rows."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from disttrain.cli.options import AsJson, Quiet, RunFile, Set, Verbose, listen, print_json, say
+
+__all__ = ["command"]
+
+Folds = Annotated[int, typer.Option("--folds", help="Parts of the training rows.")]
+Repeats = Annotated[
+    int, typer.Option("--repeats", min=1, help="Times that the rows are divided anew.")
+]
+Over = Annotated[
+    list[str],
+    typer.Option(
+        "--over", metavar="KEY=V1,V2,...",
+        help="Compare these values of a key, as in schedule.learning_rate=1e-2,1e-3; again for "
+        "another key: all pairs.",
+    ),
+]  # fmt: skip
+RanksEach = Annotated[int, typer.Option("--ranks-each", min=1, help="Ranks that train a fold.")]
+Final = Annotated[
+    bool, typer.Option("--final", help="Then train the best settings on all training rows.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The folder [default: runs/<name>-folds].")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
+
+
+def command(
+    run_file: RunFile,
+    folds: Folds = 5,
+    repeats: Repeats = 1,
+    over: Over = [],  # noqa: B006 - typer reads the default, nobody writes to it
+    set_: Set = [],  # noqa: B006
+    ranks_each: RanksEach = 1,
+    final: Final = False,
+    output: Output = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Cross-validate: stratified folds of the training rows, over groups of ranks."""
+    from disttrain import config
+    from disttrain.comm import connect
+    from disttrain.preemption import ASKED
+    from disttrain.runs import train
+    from disttrain.selection.validation import Plan, cross_validate
+
+    comm = connect()
+    with comm.together("configuration"):
+        listen(quiet, verbose)
+        name = config.read(run_file, set_).name
+        plan = Plan(str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each)
+    folder = (output or Path("runs") / f"{name}-folds").absolute()
+
+    tell = partial(say, as_json=as_json) if not quiet else _nothing
+    found = cross_validate(plan, folder, comm, resume=resume, say=tell)
+    if comm.is_root:
+        for line in _lines(found, folder, final):
+            tell(line)
+    if final and found["best"] is not None:
+        with comm.together("configuration"):
+            settings = config.read(folder / "best.toml")
+        found["final"] = train(settings, folder / "final", comm, resume=True, preemption=ASKED)
+        if comm.is_root:
+            tell(f"trained on all training rows: {folder / 'final'}")
+    if as_json and comm.is_root:
+        print_json(found | {"output": str(folder)})
+
+
+def _nothing(line: str) -> None:
+    pass
+
+
+def _over(given: list[str]) -> dict[str, list[Any]]:
+    from disttrain import config
+    from disttrain.errors import UsageError
+
+    over = {}
+    for text in given:
+        key, equals, values = text.partition("=")
+        over[key.strip()] = config.literals(values)
+        if not equals or not key.strip() or not over[key.strip()]:
+            raise UsageError(f"--over {text}: write it as section.key=value,value")
+    return over
+
+
+def _lines(found: dict[str, Any], folder: Path, final: bool) -> list[str]:
+    lines = []
+    for place, row in enumerate(found["settings"]):
+        name = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
+        what = "a fold has failed"
+        if row["mean"] is not None:
+            what = f"{found['metric']} {row['mean']:.4f}, deviation {row['deviation']:.4f}"
+        mark = "  best" if place == found["best"] and len(found["settings"]) > 1 else ""
+        lines.append(f"{name or 'the run file'}: {what}{mark}")
+    if gap := found["difference"]:
+        larger = "larger" if gap["larger"] else "not larger"
+        lines.append(
+            f"the best is ahead of the second by {gap['difference']:.4f}, {larger} than the error "
+            f"of that, {gap['error']:.4f}"
+        )
+    if found["best"] is not None and not final:
+        lines.append(
+            "the last step is to train it on all training rows: "
+            f"disttrain train {folder / 'best.toml'}"
+        )
+    return [*lines, f"folds in {folder}"]

@@ -1,0 +1,270 @@
+"""`disttrain cross-validate`: settings judged by networks that were trained on the other folds."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from disttrain import config
+from disttrain.checkpoint import write_atomically
+from disttrain.comm import Communicator
+from disttrain.config import Settings
+from disttrain.data import Dataset, open_dataset
+from disttrain.errors import Divergence, Preempted, UsageError
+from disttrain.preemption import ASKED
+from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
+from disttrain.selection.log import Log
+from disttrain.selection.space import settings_of
+from disttrain.selection.turns import Ended, Turns
+from disttrain.training import fit, pretrain
+from disttrain.training.build import build_run
+
+__all__ = ["Plan", "cross_validate"]
+
+Say = Callable[[str], None]
+# Of [data], what does not decide which rows there are.
+OF_USE = ("data.normalize", "data.augment")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is validated: a run file with changes, over all values of some keys, in how many folds.
+
+    Networks are trained on all rows of the other folds, for all epochs, and their last weights are
+    scored; with `validation.patience` the part `data.validation_fraction` of the other folds' rows
+    is set aside to stop by. Rows of the file's splits `validation` and `test` are not used.
+    """
+
+    run: str
+    sets: tuple[str, ...]
+    over: Mapping[str, Sequence[Any]]
+    folds: int = 5
+    repeats: int = 1
+    ranks_each: int = 1
+
+    @cached_property
+    def values(self) -> list[dict[str, Any]]:
+        """The changes of each of the settings."""
+        points = itertools.product(*self.over.values())
+        return [dict(zip(self.over, point, strict=True)) for point in points]
+
+    def settings(self) -> list[Settings]:
+        """Return the settings. Raises RunFileError for a key or a value that no run has."""
+        for key in self.over:
+            if key.startswith("data.") and key not in OF_USE:
+                raise UsageError(f"--over {key}: all settings are judged on the same rows")
+        return [settings_of(self.run, values, self.sets) for values in self.values]
+
+    def about(self) -> dict[str, Any]:
+        """Return what must be the same for a cross-validation to go on."""
+        texts = [config.to_toml(settings, stated=True) for settings in self.settings()]
+        sha = hashlib.sha256("".join(texts).encode()).hexdigest()
+        return {"settings": sha, "folds": self.folds, "repeats": self.repeats}
+
+    @property
+    def count(self) -> int:
+        """How many networks are trained."""
+        return len(self.values) * self.repeats * self.folds
+
+    def parts(self, number: int) -> tuple[int, int, int]:
+        """Return the number of the settings, of the repeat and of the fold of a job."""
+        settings, rest = divmod(number, self.repeats * self.folds)
+        return settings, *divmod(rest, self.folds)
+
+
+def cross_validate(
+    plan: Plan, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print
+) -> dict[str, Any]:
+    """Score all settings on all folds; return what `folds.json` holds. Collective.
+
+    `say` gets a line for each fold, on rank 0. With `resume` it goes on: what has ended is not
+    trained again. Raises UsageError for folds that can't be made and for a folder that holds
+    others, Preempted where the ranks were asked to stop.
+    """
+    with comm.together("configuration"):
+        tried = plan.settings()
+    first, table = tried[0], None
+    # Nothing is set aside: each row of the training is in a fold.
+    whole, pretraining = first.replace(data={"validation_fraction": 0.0}), bool(first.pretraining)
+    data = open_dataset(whole.data, first.seed, comm, only="train", without=pretraining)
+    try:
+        with comm.together("opening the folds"):
+            check(plan, data)
+            if comm.is_root:
+                table = Table(plan, folder, bool(data.classes), say)
+                table.begin(resume)
+        ended = comm.share(set(table.ended) if table else None)
+        left = [number for number in range(plan.count) if number not in ended]
+        turns = Turns(comm, folder, table.end_job if table else None)
+        exact = all(settings.reproducibility.mode == "exact" for settings in tried)
+        work = partial(_fold, plan, tried, data)
+        turns.take(left, work, ranks_each=plan.ranks_each, widen=exact)
+        with comm.together("writing the folds"):
+            if table:
+                table.end(tried)
+        shown: dict[str, Any] = comm.share(table.to_json("completed") if table else None)
+    except Preempted:
+        raise Preempted(f"asked to stop: {folder} keeps what has ended, --resume goes on") from None
+    finally:
+        if table:
+            table.log.close()
+    data.close(comm)
+    return shown
+
+
+def check(plan: Plan, data: Dataset) -> None:
+    """Raise UsageError where there can't be so many folds."""
+    rows = data.splits["train"].count
+    if not 2 <= plan.folds <= rows:
+        raise UsageError(
+            f"--folds {plan.folds}: give 2 to {rows}, the training rows of {data.file.path}"
+        )
+
+
+def _fold(
+    plan: Plan, tried: Sequence[Settings], data: Dataset, group: Communicator, number: int
+) -> dict[str, Any]:
+    """Train on the other folds and return the score of the fold. Collective over `group`."""
+    place, repeat, fold = plan.parts(number)
+    settings, seed = tried[place], tried[0].seed
+    rows = folds_of(data.splits["train"].targets, plan.folds, seed, repeat)[fold]
+    aside = settings.data.validation_fraction if settings.validation.patience else 0.0
+    own = of_fold(data, rows, aside, seed)
+    run = build_run(settings, group, dataset=own, preemption=ASKED)
+    run.restore(None)
+    pretrain(run)
+    fit(run)
+    digest, epochs = run.digest(), run.epoch
+    run.use_best()
+    score = run.score(run.dataset.splits["test"], "scoring a fold")
+    run.close()
+    return {"loss": score.loss, "accuracy": score.accuracy, "rows": len(rows), "digest": digest,
+            "epochs": epochs}  # fmt: skip
+
+
+class Table:
+    """The folds on rank 0: how each ended, and the files that say so."""
+
+    def __init__(self, plan: Plan, folder: Path, classes: bool, say: Say) -> None:
+        self._plan, self._folder, self._say = plan, folder, say
+        self._metric = "accuracy" if classes else "loss"
+        self.ended: dict[int, dict[str, Any]] = {}
+        self.log = Log(folder / "folds.jsonl")
+
+    def begin(self, resume: bool) -> None:
+        """Begin, or go on with what the folder holds."""
+        about, records = self._plan.about(), self.log.records
+        if len(records) < 2:
+            if resume:
+                self._say(f"{self._folder} holds no folds yet: starting from the beginning")
+            self.log.begin(about)
+        elif not resume:
+            raise UsageError(
+                f"{self._folder} holds folds: go on by --resume, or choose another --output"
+            )
+        elif records[0] != json.loads(json.dumps(about)):
+            raise UsageError(
+                f"the run file, --set, --over, --folds or --repeats is not what it was when the "
+                f"folds in {self._folder} began: give the same, or choose another --output"
+            )
+        self.ended = {record["number"]: record for record in records[1:]}
+
+    def end_job(self, ended: Ended) -> None:
+        """Note, and say, how a fold ended."""
+        value = ended.value or {}
+        place, repeat, fold = self._plan.parts(ended.number)
+        status = "diverged" if ended.exit_code == Divergence.exit_code else "failed"
+        record = {
+            "number": ended.number, "repeat": repeat + 1, "fold": fold + 1,
+            "score": value.get(self._metric), "seconds": round(ended.seconds, 3),
+            "status": "completed" if value else status, "failure": ended.failure,
+            **{name: value.get(name) for name in ("accuracy", "loss", "rows", "epochs", "digest")},
+        }  # fmt: skip
+        self.log.add(record)
+        self.ended[ended.number] = record
+        score = ended.failure or f"{self._metric} {record['score']:.4f}"
+        values = named(self._plan.values[place])
+        said = f"{len(self.ended)}/{self._plan.count}  {values}fold {fold + 1}"
+        again = f" of repeat {repeat + 1}" if self._plan.repeats > 1 else ""
+        self._say(f"{said}{again}  {score}  {ended.seconds:.1f} s")
+
+    def to_json(self, status: str) -> dict[str, Any]:
+        """Return the table, as `folds.json` has it."""
+        settings = [self._row(place) for place in range(len(self._plan.values))]
+        order = sorted(
+            (row["mean"] * (-1 if self._metric == "accuracy" else 1), place)
+            for place, row in enumerate(settings) if row["mean"] is not None
+        )  # fmt: skip
+        best = order[0][1] if order else None
+        found = settings[best] if best is not None else {"folds": [], "mean": None}
+        return {
+            "status": status, "run": self._plan.run, "metric": self._metric, "best": best,
+            "folds": found["folds"], "mean": found["mean"], "deviation": found.get("deviation"),
+            "difference": self._difference([place for _, place in order]), "settings": settings,
+        }  # fmt: skip
+
+    def _row(self, place: int) -> dict[str, Any]:
+        """Return what one of the settings came to; no mean where a fold has failed."""
+        size = self._plan.repeats * self._plan.folds
+        numbers = range(place * size, (place + 1) * size)
+        folds = [self.ended[number] for number in numbers if number in self.ended]
+        scores = [fold["score"] for fold in folds]
+        whole = len(scores) == size and all(
+            score is not None and math.isfinite(score) for score in scores
+        )
+        mean, deviation = mean_and_deviation(scores) if whole else (None, None)
+        return {"settings": self._plan.values[place], "folds": folds, "mean": mean,
+                "deviation": deviation}  # fmt: skip
+
+    def _difference(self, order: Sequence[int]) -> dict[str, Any] | None:
+        """Return the difference between the best two settings, and whether it is above its error.
+
+        None where there are no two.
+        """
+        if len(order) < 2:
+            return None
+        one, two = ([fold["score"] for fold in self._row(n)["folds"]] for n in order[:2])
+        mean, error = difference(one, two, self._plan.folds)
+        return {"second": order[1], "difference": abs(mean), "error": error,
+                "larger": bool(abs(mean) > error)}  # fmt: skip
+
+    def end(self, tried: Sequence[Settings]) -> None:
+        """Write `folds.json`, and the run file of the best settings for all training rows."""
+        found = self.to_json("completed")
+        if found["best"] is not None:
+            settings = final(tried[found["best"]], [fold["epochs"] for fold in found["folds"]])
+            text = config.to_toml(settings, stated=True)
+            write_atomically(self._folder / "best.toml", text.encode())
+        write_atomically(
+            self._folder / "folds.json",
+            json.dumps(found, indent=2, allow_nan=False).encode() + b"\n",
+        )
+
+
+def final(settings: Settings, epochs: Sequence[float]) -> Settings:
+    """Return settings that train on all training rows: none is set aside to stop by.
+
+    With patience they train for as many epochs as the folds did on average.
+    """
+    changed = settings.replace(
+        name=f"{settings.name[:190]}-final", data={"validation_fraction": 0.0}
+    )
+    if settings.validation.patience is None:
+        return changed
+    plain = changed.model_dump(exclude_none=True, exclude_unset=True)
+    del plain["validation"]["patience"]
+    mean = max(1, round(math.fsum(epochs) / len(epochs)))
+    plain["training"] = plain.get("training", {}) | {"epochs": mean}
+    return Settings.model_validate(plain)
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """Return settings as the beginning of a line."""
+    return "".join(f"{key} {value}  " for key, value in values.items())

@@ -60,19 +60,20 @@ def command(
         listen(quiet, verbose)
         name = config.read(run_file, set_).name
         plan = Plan(str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each)
-    folder = (output or Path("runs") / f"{name}-folds").absolute()
+    named = output or Path("runs") / f"{name}-folds"
+    folder = named.absolute()
 
     tell = partial(say, as_json=as_json) if not quiet else _nothing
     found = cross_validate(plan, folder, comm, resume=resume, say=tell)
     if comm.is_root:
-        for line in _lines(found, folder, final):
+        for line in _lines(found, named, final):
             tell(line)
     if final and found["best"] is not None:
         with comm.together("configuration"):
             settings = config.read(folder / "best.toml")
         found["final"] = train(settings, folder / "final", comm, resume=True, preemption=ASKED)
         if comm.is_root:
-            tell(f"trained on all training rows: {folder / 'final'}")
+            tell(f"trained on all training rows: {named / 'final'}")
     if as_json and comm.is_root:
         print_json(found | {"output": str(folder)})
 

@@ -35,7 +35,8 @@ def command(
     with comm.together("configuration"):
         listen(quiet, verbose)
         study = config.read_study(study_file)
-    folder = (output or Path("runs") / study_file.stem).absolute()
+    named = output or Path("runs") / study_file.stem
+    folder = named.absolute()
     told = search(
         study, folder, comm, resume=resume,
         say=(lambda line: None) if quiet else (lambda line: say(line, as_json)),
@@ -43,19 +44,19 @@ def command(
     if not comm.is_root:
         return
     if not quiet:
-        for line in [*_best(told), *_pictures(told, folder), f"study in {folder}"]:
+        for line in [*_best(told, named), *_pictures(told, folder), f"study in {named}"]:
             say(line, as_json)
     if as_json:
         print_json(told | {"output": str(folder)})
 
 
-def _best(told: dict[str, Any]) -> list[str]:
+def _best(told: dict[str, Any], folder: Path) -> list[str]:
     best = told["best"]
     settings = ", ".join(f"{key} = {value}" for key, value in best["settings"].items())
     return [
         f"best of {len(told['candidates'])}: candidate {best['number']}, {told['metric']} "
         f"{best['score']:.4f}: {settings}",
-        "train it by `disttrain train best.toml`, which stands in the study's folder",
+        f"train it again by `disttrain train {folder / 'best.toml'}`",
     ]
 
 

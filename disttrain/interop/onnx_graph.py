@@ -44,7 +44,8 @@ class Graph:
 
     def constant(self, array: np.ndarray, name: str = "") -> str:
         """Add a constant and return its name."""
-        name = name or f"constant{len(self._constants)}"
+        if not name or any(name == known.name for known in self._constants):
+            name = f"{name or 'constant'}{len(self._constants)}"
         made = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         self._constants.append(made)
         return name

@@ -22,7 +22,8 @@ from disttrain.interop.onnx_segments import Affine, Node, activation_of, affine_
 __all__ = ["read_onnx"]
 
 PRODUCTS = ("Gemm", "MatMul")
-ENDS = ("Softmax", "LogSoftmax", "ArgMax")
+# A mean of one value is that value.
+ENDS = ("Softmax", "LogSoftmax", "ArgMax", "Mean")
 READ = "read are chains of Gemm or MatMul, activations, and arithmetic before and behind them"
 
 

@@ -17,6 +17,7 @@ from disttrain.errors import UsageError
 from disttrain.interop.onnx_graph import Graph
 from disttrain.interop.onnx_layers import EMIT, Place
 from disttrain.model import Softmax
+from disttrain.runs.ensembled import Ensemble
 from disttrain.runs.trained import Trained
 
 __all__ = ["onnx_model"]
@@ -29,20 +30,27 @@ def onnx_model(trained: Trained, prepared: bool = False) -> bytes:
     unless `prepared`. Raises UsageError without the library, or where a layer is not built in.
     """
     graph, dtype = Graph(), np.dtype(trained.network.dtype)
-    value = _taken(graph, trained, prepared)
-    value = _normalized(graph, value, trained.normalization, dtype)
-    value = _through_layers(graph, value, trained)
-    name = "outputs"
-    if isinstance(trained.loss, Softmax):
-        name = graph.add("Softmax", value, to="probabilities", axis=-1)
-    elif scale := trained.feed.scale:
-        wide = graph.add("Mul", graph.cast(value, "f8"), graph.constant(scale.deviation))
-        wide = graph.add("Add", wide, graph.constant(scale.mean))
-        graph.add("Identity", graph.cast(wide, dtype), to=name)
-    else:
-        graph.add("Identity", value, to=name)
+    rows = _taken(graph, trained, prepared)
+    members = trained.members if isinstance(trained, Ensemble) else [trained]
+    found = [_predicted(graph, rows, member) for member in members]
+    name = "probabilities" if isinstance(trained.loss, Softmax) else "outputs"
+    graph.add("Mean", *found, to=name)
     graph.output(name, dtype, ["rows", trained.network.outputs])
     return graph.model(trained.settings.name, _facts(trained))
+
+
+def _predicted(graph: Graph, rows: str, trained: Trained) -> str:
+    """Return the predictions of one network for the rows as the data file has them."""
+    dtype = np.dtype(trained.network.dtype)
+    value = _normalized(graph, rows, trained.normalization, dtype)
+    value = _through_layers(graph, value, trained)
+    if isinstance(trained.loss, Softmax):
+        return graph.add("Softmax", value, axis=-1)
+    if scale := trained.feed.scale:
+        wide = graph.add("Mul", graph.cast(value, "f8"), graph.constant(scale.deviation))
+        wide = graph.add("Add", wide, graph.constant(scale.mean))
+        return graph.cast(wide, dtype)
+    return value
 
 
 def _facts(trained: Trained) -> dict[str, str]:

@@ -18,7 +18,9 @@ FILES = {
     "pbs": ("pbs.sh", "train.pbs"),
     "lsf": ("lsf.sh", "train.lsf"),
     "gridengine": ("gridengine.sh", "train.sge"),
+    "flux": ("flux.sh", "train.flux"),
     "kubernetes": ("kubernetes.yaml", "train.yaml"),
+    "kubeflow-trainer": ("kubeflow-trainer.yaml", "trainjob.yaml"),
     "hosts": ("hosts.txt", "hosts"),
 }
 GRACE_SECONDS = 120
@@ -92,6 +94,8 @@ class Site:
             "pbs_gpus": f":ngpus={each}" if self.gpus else "",
             "lsf_gpus": '#BSUB -gpu "num=1/task"' if self.gpus else "",
             "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
+            "flux_gpus": "#FLUX: --gpus-per-slot=1" if self.gpus else "",
+            "flux_gpus_each": " --gpus-per-task=1" if self.gpus else "",
             "image": "disttrain-gpu" if self.gpus else "disttrain",
             "kubernetes_gpus": f", nvidia.com/gpu: {each}" if self.gpus else "",
             **self._memory(each), **self._shares(),
@@ -121,6 +125,7 @@ class Site:
             ("pbs", "#PBS -q ", "#PBS -A "),
             ("lsf", "#BSUB -q ", "#BSUB -P "),
             ("gridengine", "#$ -q ", "#$ -P "),
+            ("flux", "#FLUX: --queue=", "#FLUX: --bank="),
         ):
             lines[f"{name}_partition"] = queue + self.partition if self.partition else ""
             lines[f"{name}_account"] = account + self.account if self.account else ""
@@ -150,8 +155,10 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
     """
     if template not in FILES:
         raise UsageError(f"no template {template!r}: there are {', '.join(FILES)}")
-    if template in ("kubernetes", "hosts") and (site.partition or site.account):
+    if template in ("kubernetes", "kubeflow-trainer", "hosts") and (site.partition or site.account):
         raise UsageError(f"--partition and --account are for schedulers, and {template} has none")
+    if template == "flux" and site.memory:
+        raise UsageError("--memory is not for flux, which counts nodes, cores and GPUs")
     if template == "gridengine" and site.cpus > 1:
         raise UsageError(
             "--cpus is not for gridengine, where a slot is a rank: choose a parallel environment "

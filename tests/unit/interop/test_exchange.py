@@ -312,3 +312,20 @@ def test_layers_for_images_go_out(
     np.testing.assert_allclose(found, want, atol=1e-6)
     back = adopted(tmp_path / "m.safetensors", tmp_path / "s.h5")
     np.testing.assert_array_equal(back.predict(pixels), want)
+
+
+def test_an_ensemble_goes_out_as_the_mean_of_its_members(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    from disttrain.runs.ensembled import ensemble_of
+
+    for number in (1, 2):
+        go(settings(f"seed={number}", "data.normalize=standardize"), f"run{number}")
+    members = [load(tmp_path / f"run{number}") for number in (1, 2)]
+    ensemble = ensemble_of(members, tmp_path / "ensemble.json")
+    export(ensemble, tmp_path / "m.onnx")
+    inputs, _ = blobs(50, 3)
+    want = ensemble.predict(inputs)
+    np.testing.assert_allclose(ran(tmp_path / "m.onnx", inputs), want, atol=1e-6)
+    with pytest.raises(UsageError, match="safetensors hold one network"):
+        export(ensemble, tmp_path / "m.safetensors")

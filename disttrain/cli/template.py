@@ -19,7 +19,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="slurm, slurm-srun, flux, pbs, lsf, gridengine, kubernetes, kubeflow-trainer or hosts.",
+        help="slurm, slurm-srun, flux, pbs, lsf, gridengine, kubernetes, kubeflow-trainer, hosts.",
     ),
 ]
 Ranks = Annotated[

@@ -35,6 +35,8 @@ TOPICS = (
     "Pictures",
     "Convolution",
     "Pre-training",
+    "Choosing hyperparameters",
+    "Cross-validation",
 )
 """The rows of the table that the course follows, in its order."""
 

@@ -63,7 +63,7 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
         layer = layer if type(given) is int else ""
         return f"{key} is {quoted(given)}: input should be a table of keys{layer}"
     if kind == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
+        return f"{key}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
     says = _limit(problem.get("ctx", {})) or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
     return f"{key} is {quoted(given)}: {says}"
 

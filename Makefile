@@ -12,7 +12,7 @@ BESIDE := -n 2 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install train test test-1 test-2 test-3 test-4 test-mpis test-long \
-  cluster-test-local cluster cluster-test cluster-down lint bench docs docs-check wheel clean
+  soak cluster-test-local cluster cluster-test cluster-down lint bench docs docs-check wheel clean
 
 install: $(STAMP)
 
@@ -57,6 +57,10 @@ test-mpis: $(STAMP)
 
 test-long: $(STAMP) data/mnist.h5
 	$(PYTEST) $(BESIDE) -m 'long and not cluster'
+
+# 200 ranks are killed at random moments of trainings that go on.
+soak: $(STAMP)
+	$(BIN)/python -m tests.mpi.soak 200
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -74,8 +74,6 @@ def measure(comm: Communicator, length: int, rounds: int = 0) -> SumTimes:
         (sums[name].message if name in sums else out)[:] = 1
 
     seconds = in_turns(comm, ways, rounds or ROUNDS.get(length, 9), prepare=_prepare)
-    for sum_ in sums.values():
-        sum_.close()
     return SumTimes(
         comm.size, 4 * length, seconds, seconds.pop("passed"), seconds.pop("copied")
     )  # fmt: skip

@@ -197,7 +197,14 @@ def _leave(code: int) -> NoReturn:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         # It is over: a request to stop changes nothing any more.
         signal.signal(number, signal.SIG_IGN)
-    job = launched()
-    if job and STATUS in os.environ and (job.rank or leave_status(code)):
-        sys.exit(0)
+    job, world = launched(), sys.modules.get("disttrain.comm.world")
+    comm = world.connected() if world else None
+    rank = comm.rank if comm else job.rank if job else 0
+    if job and STATUS in os.environ and (rank or leave_status(code)):
+        code = 0
+    if comm is not None and comm.lost:
+        comm.leave()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
     sys.exit(code)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -54,6 +54,10 @@ AgentCommand = Annotated[str | None, typer.Option(help="AGENT HOST COMMAND, in p
 Python = Annotated[
     str | None, typer.Option(help="The interpreter, the same on all hosts [default: this one].")
 ]
+Tolerance = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option("--fault-tolerance", help="Whether a training goes on without a rank that died."),
+]
 Network = Annotated[str | None, typer.Option(help="Between hosts, as in eth1 or 10.0.0.0/16.")]
 
 
@@ -66,6 +70,7 @@ def command(
     agent: AgentCommand = None,
     python: Python = None,
     interface: Network = None,
+    fault_tolerance: Tolerance = "auto",
 ) -> None:
     """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
     from disttrain import stopped
@@ -89,7 +94,22 @@ def command(
         check_here(cluster, python, interface)
     size = ranks or (cluster.slots if cluster else 1)
     watched = _is_watched("--json" in arguments)
-    raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster))
+    survives = _survives(fault_tolerance, launcher, kind, cluster)
+    raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster, survives))
+
+
+def _survives(asked: str, launcher: Launcher, kind: str, cluster: Cluster | None) -> bool:
+    """Return True where the job is to go on without a rank that died."""
+    if asked == "on" and not launcher.can_survive:
+        raise UsageError(
+            f"--fault-tolerance on needs Open MPI 5 and {launcher.path} is another: pip install "
+            "'disttrain[mpi]', or use --restarts"
+        )
+    if asked == "on" and kind != "training":
+        raise UsageError("--fault-tolerance on is for train: other commands end with a dead rank")
+    # Over several hosts it must be asked for: a host that dies ends the job all the same.
+    auto = launcher.can_survive and kind == "training" and cluster is None
+    return asked == "on" or (asked == "auto" and auto)
 
 
 def _is_watched(json: bool) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +11,15 @@ import typer
 
 from disttrain.cli.hints import IMPORTERS
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
-from disttrain.cli.own import Layers, own_layers
+from disttrain.cli.own import Layers, Own, own_layers
+from disttrain.environment import launched
 from disttrain.preemption import ASKED
 
 if TYPE_CHECKING:
     from disttrain.comm import Communicator
     from disttrain.config import Settings
     from disttrain.training import Callback
+    from disttrain.training.injection import Injection
 
 __all__ = ["command"]
 
@@ -71,29 +75,44 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
-    from disttrain import config
     from disttrain.comm import connect
     from disttrain.runs import train
     from disttrain.training.injection import Injection, parse_fault
 
     comm = connect()
-    with comm.together("configuration"):
-        listen(quiet, verbose)
-        injection = Injection([parse_fault(text) for text in inject], comm)
-        run_file, resumed = _named(run_file, resume)
-        settings, own = config.read(run_file, set_), own_layers(layers)
-        settings = settings.replace(model=own.tables) if own.tables else settings
-        if logger:
-            settings = settings.replace(logging={"loggers": [*settings.logging.loggers, *logger]})
-        folder = output or resumed or Path("runs") / settings.name
-        callbacks = _callbacks(settings, folder, comm, quiet, as_json)
+
+    def configured() -> tuple[Settings, Path, Own, Injection, list[Callback]]:
+        """Return what the command line asks for."""
+        with comm.together("configuration"):
+            listen(quiet, verbose)
+            injection = Injection([parse_fault(text) for text in inject], comm)
+            path, resumed = _named(run_file, resume)
+            settings, own = _settings(path, set_, layers, logger)
+            folder = output or resumed or Path("runs") / settings.name
+            callbacks = _callbacks(settings, folder, comm, quiet, as_json)
+            return settings, folder, own, injection, callbacks
+
+    settings, folder, own, injection, callbacks = comm.survive(configured)
     summary = train(
         settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
-        accept_changes=accept_changes, layers=own.layers, loss=own.loss, callbacks=callbacks,
-        preemption=ASKED, injection=injection,
+        accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
+        injection=injection, callbacks=callbacks,
+        standby=partial(_callbacks, settings, folder, comm, quiet, as_json),
     )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
+
+
+def _settings(
+    path: Path, changes: list[str], layers: str | None, loggers: list[str]
+) -> tuple[Settings, Own]:
+    """Return the settings of a run file, and the layers of a user's own."""
+    from disttrain import config
+
+    settings, own = config.read(path, changes), own_layers(layers)
+    settings = settings.replace(model=own.tables) if own.tables else settings
+    named = [*settings.logging.loggers, *loggers]
+    return settings.replace(logging={"loggers": named}) if loggers else settings, own
 
 
 def _callbacks(
@@ -109,6 +128,9 @@ def _callbacks(
         return []
     from disttrain.api.progress import Progress, Warnings
 
+    if (job := launched()) and job.rank:
+        # Of a rank that was not 0 at the start, it leads nowhere.
+        sys.stdout = sys.__stdout__
     found.insert(0, Warnings() if quiet else Progress(folder, as_json))
     if settings.plot:
         from disttrain.report.at_the_end import Pictures

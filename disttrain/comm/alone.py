@@ -35,7 +35,7 @@ class Alone(Communicator):
         """No limit of its own: it is ordinary memory."""
         return float("inf")
 
-    def share(self, value: T | None = None) -> T:
+    def share(self, value: T | None = None, source: int = 0) -> T:
         self.refuse_inside()
         return cast(T, value)
 
@@ -47,7 +47,7 @@ class Alone(Communicator):
         self.refuse_inside()
         return [value]
 
-    def broadcast(self, array: np.ndarray[Any, Any]) -> None:
+    def broadcast(self, array: np.ndarray[Any, Any], source: int = 0) -> None:
         """Leave `array` as it is."""
         self.refuse_inside()
 
@@ -60,9 +60,6 @@ class Alone(Communicator):
 
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)
-
-    def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
-        """Leave it to Python."""
 
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
         return NoSum(length, dtype, header)

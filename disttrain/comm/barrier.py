@@ -36,7 +36,7 @@ class Barrier:
     """
 
     def __init__(self, memory: SharedMemory) -> None:
-        self._memory, self._node = memory, memory.node
+        self._node = memory.node
         wait = _library()
         everywhere = self._node.allreduce(wait is not None, MPI.LAND)
         self._wait = wait if everywhere else None
@@ -64,11 +64,6 @@ class Barrier:
     def progress(self) -> None:
         """Let MPI send what this rank still has to send: it does so only when it is called."""
         self._node.Iprobe()
-
-    def close(self) -> None:
-        """Give the shared memory back. Collective."""
-        if self._wait is not None:
-            self._memory.free(self._array)
 
 
 def _cores() -> set[int]:

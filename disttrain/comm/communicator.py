@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -37,11 +37,14 @@ class Communicator(ABC):
 
     `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
     inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
-    all ranks of the job there: it selects the GPU of a rank.
+    all ranks of the job there: it selects the GPU of a rank. `survives` where the others can go on
+    without a rank that dies; `lost` has a sentence for each that did.
     """
 
     name: str = ""
     closed: bool = False
+    survives: bool = False
+    lost: Sequence[str] = ()
     inside: str = ""
     rank: int
     size: int
@@ -70,8 +73,8 @@ class Communicator(ABC):
         """Bytes that `node_array` can still take on this node."""
 
     @abstractmethod
-    def share(self, value: T | None = None) -> T:
-        """Return rank 0's `value` on every rank."""
+    def share(self, value: T | None = None, source: int = 0) -> T:
+        """Return the `value` of rank `source` on every rank."""
 
     @abstractmethod
     def collect(self, value: T) -> list[T]:
@@ -82,8 +85,8 @@ class Communicator(ABC):
         """Return the values of all ranks, in the order of ranks, on rank 0; elsewhere nothing."""
 
     @abstractmethod
-    def broadcast(self, array: np.ndarray[Any, Any]) -> None:
-        """Overwrite `array` (host memory, contiguous) with rank 0's."""
+    def broadcast(self, array: np.ndarray[Any, Any], source: int = 0) -> None:
+        """Overwrite `array` (host memory, contiguous) with that of rank `source`."""
 
     @abstractmethod
     def pass_on(self, out: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> None:
@@ -95,14 +98,10 @@ class Communicator(ABC):
 
     @abstractmethod
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Return an array that all ranks of this node share; its values are undefined.
+        """Return an array that all ranks of this node share, as long as one of them uses it.
 
-        Raises UsageError on all ranks of the node where there is no room.
+        Its values are undefined. Raises UsageError on all ranks of the node where there is no room.
         """
-
-    @abstractmethod
-    def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
-        """Free an array of `node_array`; no rank may use it any more."""
 
     @abstractmethod
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
@@ -134,6 +133,9 @@ class Communicator(ABC):
         raised by the ranks of that group only. `close` it when it is done.
         """
 
+    def leave(self) -> None:  # noqa: B027 - a rank alone waits for nobody
+        """Wait for the others before this process ends, where MPI's own end could hang."""
+
     @abstractmethod
     def close(self) -> None:
         """Free the memory, the thread and the communicators that this one holds.
@@ -144,6 +146,19 @@ class Communicator(ABC):
     @abstractmethod
     def abort(self, code: int) -> NoReturn:
         """End all ranks at once, from one of them, with `code`. Not collective."""
+
+    def survive(self, work: Callable[[], T], mend: Callable[[list[str]], None] | None = None) -> T:
+        """Return what `work` returns, on all ranks; collective.
+
+        Where the MPI goes on without a rank that died, and one dies in it, the others become a
+        smaller communicator (this object, with other numbers), call `mend` with a sentence for
+        each lost rank, and do `work` again. It ends on all ranks or on none.
+        """
+        return work()
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Return True for the error that says: a rank died, and the others can go on."""
+        return False
 
     def phase(self, name: str) -> None:
         """Set what this rank does from now on: errors name it, the deadline counts from now."""

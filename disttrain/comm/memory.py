@@ -1,8 +1,10 @@
-"""Memory that the ranks of one node share: MPI windows, and their release."""
+"""Memory that the ranks of one node share: files without a name, mapped by all of them."""
 
 from __future__ import annotations
 
+import mmap
 import os
+import tempfile
 
 import numpy as np
 from mpi4py import MPI
@@ -11,53 +13,68 @@ __all__ = ["PAGE", "SharedMemory"]
 
 # Bytes: arrays, and the ranks' parts of an array, begin at a page of their own.
 PAGE = 4096
-# Where Open MPI and MPICH keep shared windows, and what they take there for their own messages.
+# Where the files are while they have a name, and what MPI takes there for its own messages.
 PLACE = "/dev/shm"
 RESERVE = 16 << 20
 
 
 class SharedMemory:
-    """The arrays that the ranks of `node` share, until `free` or `close`.
+    """The arrays that the ranks of `node` share, each until no rank uses it any more.
 
-    All methods but `room` are collective over the node. `close` frees what is left, in the
-    order in which it was made, the same on all ranks.
+    No window of MPI: these can't be given back where a rank has died. A file has a name only until
+    all ranks have opened it; so nothing is left behind, however they end.
     """
 
     def __init__(self, node: MPI.Comm) -> None:
         self.node = node
-        self._windows: dict[int, MPI.Win] = {}
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return one array that all ranks of the node see; local rank 0 owns the memory.
+        """Return one array that all ranks of the node see, filled with zeros. Collective.
 
-        Raises MPI.Exception on all ranks where there is no room.
+        Raises OSError on all ranks where there is no room.
         """
         length = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        mine = max(length, 1) if self.node.rank == 0 else 0
-        window = MPI.Win.Allocate_shared(mine, 1, comm=self.node)  # type: ignore[arg-type]
-        memory, _ = window.Shared_query(0)
-        raw = np.frombuffer(memory, np.uint8, length)  # type: ignore[call-overload]
-        array: np.ndarray = raw.view(dtype).reshape(shape)
-        self._windows[array.ctypes.data] = window
-        return array
+        made, why = -1, ""
+        path: str | OSError = ""
+        if self.node.rank == 0:
+            try:
+                made, path = tempfile.mkstemp(prefix=f"disttrain-{os.getpid()}-", dir=self.place)
+                os.ftruncate(made, max(length, 1))
+            except OSError as error:
+                path = error
+        path = self.node.bcast(path)
+        if isinstance(path, OSError):
+            raise path
+        try:
+            made = made if made >= 0 else os.open(path, os.O_RDWR)
+            mapped = mmap.mmap(made, max(length, 1))
+        except OSError as error:
+            why = str(error)
+        finally:
+            if made >= 0:
+                os.close(made)
+            failed = [w for w in self.node.allgather(why) if w]
+            if self.node.rank == 0:
+                os.unlink(path)
+        if failed:
+            raise OSError(failed[0])
+        raw = np.frombuffer(mapped, np.uint8, length)
+        return raw.view(dtype).reshape(shape)
 
-    def free(self, array: np.ndarray) -> None:
-        """Free an array; no rank may use it any more. A second call does nothing."""
-        window = self._windows.pop(array.ctypes.data, None)
-        if window is not None:
-            window.Free()
+    @property
+    def place(self) -> str:
+        """The folder for the files."""
+        return PLACE if os.path.isdir(PLACE) else tempfile.gettempdir()
 
     def close(self) -> None:
-        """Free all arrays, then the communicator of the node."""
-        while self._windows:
-            self._windows.pop(next(iter(self._windows))).Free()
+        """Free the communicator of the node. Collective."""
         self.node.Free()
 
     @property
     def room(self) -> float:
-        """Bytes of shared windows that this node has room for.
+        """Bytes of shared memory that this node has room for.
 
-        A window that is larger than the file system behind it is granted all the same, and ends the
+        A file that is larger than the file system behind it is granted all the same, and ends the
         process by SIGBUS when it is written to: containers often have 64 MB.
         """
         try:

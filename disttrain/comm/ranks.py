@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import mpi4py
@@ -18,6 +20,7 @@ tune()
 import numpy as np  # noqa: E402
 from mpi4py import MPI  # noqa: E402
 
+from disttrain.comm import failures  # noqa: E402
 from disttrain.comm.communicator import Communicator, group_name  # noqa: E402
 from disttrain.comm.gathers.base import AllGather  # noqa: E402
 from disttrain.comm.gathers.ways import all_gather  # noqa: E402
@@ -84,27 +87,80 @@ class Ranks(Communicator):
         name: str = "",
     ) -> None:  # fmt: skip
         self.name = name
-        self._topology = Topology(comm.Dup(), node)
-        self._comm, self._node = self._topology.comm, self._topology.node
+        self.library = library()
+        self.host = socket.gethostname()
+        self.survives = above is None and failures.can_survive()
+        self.lost: list[str] = []
+        self._settle_on(Topology(comm.Dup(), node), above)
+        self._threads = above.blas_threads if above else self._cores_each()
+        self.watch = Watch(self.rank, self.host, self._board, name, above.watch if above else None)
+        self.watch.survives = self.survives
+
+    def _settle_on(self, topology: Topology, above: Ranks | None = None) -> None:
+        """Take the ranks of `topology` as those of this communicator. Collective."""
+        self._topology = topology
+        self._comm, self._node = topology.comm, topology.node
         self.rank, self.size = self._comm.rank, self._comm.size
         # The launcher's variable for the local rank may number the ranks of a node otherwise.
         self.local_rank, self.local_size = self._node.rank, self._node.size
         self.host_rank = above.host_rank if above else self.local_rank
         self.host_size = above.host_size if above else self.local_size
-        self.host = socket.gethostname()
-        self.hosts = sorted(set(self._comm.allgather(self.host)))
-        self.library = library()
-        self._threads = above.blas_threads if above else self._cores_each()
-        board = self.node_array((self.local_size,), BOARD)
-        board[self.local_rank] = (self.rank, 0, 0.0, 0.0, 0.0, b"starting")
+        self.members = self._comm.allgather((MPI.COMM_WORLD.rank, self.host))
+        self.hosts = sorted({host for _, host in self.members})
+        board = self._board = self.node_array((self.local_size,), BOARD)
+        board[self.local_rank] = (self.rank, os.getpid(), 0.0, 0.0, 0.0, b"starting")
         self._node.Barrier()
-        self.watch = Watch(self.rank, self.host, board, name, above.watch if above else None)
 
     def _cores_each(self) -> int:
         """Return the cores of this rank: those it may use, divided by the ranks that may too."""
         mine = cores()
         sharing = [others for others in self._node.allgather(mine) if others & mine]
         return max(1, len(mine) // len(sharing))
+
+    def is_loss(self, error: BaseException) -> bool:
+        return self.survives and failures.is_loss(error, self._comm)
+
+    def survive(self, work: Callable[[], T], mend: Callable[[list[str]], None] | None = None) -> T:
+        lost: list[str] = []
+        while self.survives:
+            try:
+                if lost and mend:
+                    mend(lost)
+                lost = []
+                value = work()
+                # On all ranks with the same outcome: they leave together, or do it again together.
+                self._comm.Agree(1)
+                return value
+            except BaseException as error:
+                if not failures.is_loss(error, self._comm):
+                    raise
+                lost += self._go_on_without()
+        return work()
+
+    def _go_on_without(self) -> list[str]:
+        """Become the communicator of the ranks that are left; return a sentence for each lost one.
+
+        Collective over them. One that dies meanwhile is left out by another turn.
+        """
+        before = {member: self._phase_of(member) for member in self.members}
+        self.phase("going on without lost ranks")
+        failures.survivors_of(self._topology, self._settle_on)
+        self.watch.regroup(self.rank, self._board)
+        self.inside = ""
+        lost = [
+            f"rank {rank} on {host} died{phase}"
+            for (rank, host), phase in before.items()
+            if (rank, host) not in self.members
+        ]
+        self.lost += lost
+        return lost
+
+    def _phase_of(self, member: tuple[int, str]) -> str:
+        """Return in which phase a rank of this node is, as part of a sentence; "" for others."""
+        for row in self._board:
+            if self.members[int(row["rank"])] == member:
+                return f" in '{row['phase'].decode()}'"
+        return ""
 
     def split(self, colour: int) -> Communicator:
         part = self._comm.Split(colour, self.rank)
@@ -113,8 +169,12 @@ class Ranks(Communicator):
         finally:
             part.Free()
 
+    def leave(self) -> None:
+        with contextlib.suppress(MPI.Exception):
+            self._comm.Barrier()
+
     def close(self) -> None:
-        """End the watch, free the windows in the order of their making, then communicators."""
+        """End the watch and free the communicators."""
         self.closed = True
         self.watch.close()
         self._topology.close()
@@ -129,23 +189,28 @@ class Ranks(Communicator):
         """Bytes that are free where shared windows live, with some left for MPI itself."""
         return self._topology.memory.room
 
-    def share(self, value: T | None = None) -> T:
+    def share(self, value: T | None = None, source: int = 0) -> T:
         self.refuse_inside()
-        return self._comm.bcast(value)  # type: ignore[no-any-return]
+        if not self.survives:
+            return self._comm.bcast(value, source)  # type: ignore[no-any-return]
+        found = self._comm.bcast(failures.framed(value) if self.rank == source else None, source)
+        return failures.unframed(found)  # type: ignore[no-any-return]
 
     def collect(self, value: T) -> list[T]:
         self.refuse_inside()
-        return self._comm.allgather(value)
+        if not self.survives:
+            return self._comm.allgather(value)
+        return [failures.unframed(found) for found in self._comm.allgather(failures.framed(value))]
 
     def gather(self, value: T) -> list[T]:
         self.refuse_inside()
         return self._comm.gather(value) or []
 
-    def broadcast(self, array: np.ndarray[Any, Any]) -> None:
+    def broadcast(self, array: np.ndarray[Any, Any], source: int = 0) -> None:
         self.refuse_inside()
         raw = array.reshape(-1).view(np.uint8)
         for low in range(0, len(raw), LARGEST):
-            self._comm.Bcast(raw[low : low + LARGEST])
+            self._comm.Bcast(raw[low : low + LARGEST], source)
 
     def pass_on(self, out: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> None:
         after, before = (self.rank + 1) % self.size, (self.rank - 1) % self.size
@@ -158,14 +223,11 @@ class Ranks(Communicator):
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         try:
             return self._topology.memory.array(shape, np.dtype(dtype))
-        except MPI.Exception as error:
+        except OSError as error:
             raise UsageError(
                 f"{self.host} grants no shared memory for an array of shape {shape} ({error}): "
                 'make room in /dev/shm, or use data.memory = "stream"'
             ) from None
-
-    def free_node_array(self, array: np.ndarray[Any, Any]) -> None:
-        self._topology.memory.free(array)
 
     def summation(self, length: int, dtype: Any, header: int, way: str = "auto") -> Sum:
         try:

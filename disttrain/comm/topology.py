@@ -24,6 +24,12 @@ class Topology:
         self._peers: MPI.Comm | None = None
 
     @property
+    def communicators(self) -> list[MPI.Comm]:
+        """All that were made, the widest first."""
+        made = [self.comm, self.node, self._peers]
+        return [comm for comm in made if comm is not None]
+
+    @property
     def one_node(self) -> bool:
         """True where all ranks share memory."""
         return self.node.size == self.comm.size
@@ -40,7 +46,7 @@ class Topology:
         return bool(self.comm.allreduce(length < self.memory.room, MPI.LAND))
 
     def close(self) -> None:
-        """Free windows, then communicators, the widest last. Collective."""
+        """Free the communicators, the widest last. Collective."""
         self.memory.close()
         if self._peers is not None:
             self._peers.Free()

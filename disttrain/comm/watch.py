@@ -68,6 +68,8 @@ class Watch:
         self._closed = threading.Event()
         # Called with each phase that begins; for faults that are injected.
         self.entered: Callable[[str], None] | None = None
+        # Whether the others go on where this process ends.
+        self.survives = False
         self.enter("starting")
 
     @property
@@ -99,6 +101,15 @@ class Watch:
             if STATUS in os.environ:
                 # No signs after the end, even where the process then waits for others in MPI.
                 atexit.register(withdraw_life, self._host)
+
+    def regroup(self, rank: int, board: np.ndarray[Any, Any]) -> None:
+        """Go on with another number and the board of the ranks that are left."""
+        self._stopped.clear()
+        place = int(np.flatnonzero(board["rank"] == rank)[0])
+        row = board[place : place + 1]
+        self._rank, self._row, self._board = rank, row, board
+        self._row_phase, self._row_since = row["phase"], row["since"]
+        self.enter(self._phase)
 
     @contextmanager
     def armed(self, seconds: float) -> Iterator[None]:

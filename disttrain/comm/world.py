@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import math
 import os
 import signal
@@ -146,6 +147,9 @@ def _connected(job: Launched) -> Communicator:
     comm = Ranks(world())
     if comm.size > 1:
         _end_all_on_error(comm)
+        # The watch of another rank asks for it where this one seems stuck, also inside C.
+        with suppress(AttributeError, ValueError, OSError, RuntimeError):
+            faulthandler.register(signal.SIGUSR2, all_threads=False)
     return comm
 
 

@@ -24,6 +24,8 @@ ANSWER = 10.0
 # Seconds that ranks look for each other, more where many start on each core, as long as they do
 # without this launcher at most: one that does not come is on a host that stands still.
 CONNECT, EACH, LONGEST = 60, 5, 300
+# The first version of Open MPI whose jobs can go on without a rank that died.
+FAULT_TOLERANT = 5
 CURE = "load your site's MPI module, or pip install 'disttrain[mpi]'"
 
 
@@ -41,11 +43,13 @@ class Launcher:
         program: Sequence[str],
         folders: tuple[str, str] = ("", ""),
         cluster: Sequence[str] | None = None,
+        survives: bool = False,
     ) -> list[str]:
         """Return the command line that starts `program` on `ranks` ranks.
 
         `folders` are for MPI's own files and shared memory, "" for its usual ones; `cluster` are
-        the options for other hosts, None for this one alone.
+        the options for other hosts, None for this one alone. Where the job
+        `survives`, it goes on without a rank that died.
         """
         options = ["-n", str(ranks)]
         if self.kind == "openmpi":
@@ -57,9 +61,17 @@ class Launcher:
             # A rank that waits yields its core: else each barrier would take a time slice of the
             # scheduler where there are other programs, or more ranks than cores.
             options += ["--mca", "mpi_yield_when_idle", "1"]
+            if survives:
+                # At its end MPI would wait for the dead too.
+                options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
             if self.version >= 5:
                 options += _folder_options(*folders)
         return [self.path, *options, *program]
+
+    @property
+    def can_survive(self) -> bool:
+        """True where this MPI lets a job go on without a rank that died."""
+        return self.kind == "openmpi" and self.version >= FAULT_TOLERANT
 
     def _here(self, ranks: int) -> list[str]:
         """Return the options for this host alone, also inside a scheduler's job."""

@@ -59,16 +59,18 @@ def supervise(
     kind: Kind,
     restarts: int = 0,
     cluster: Cluster | None = None,
+    survives: bool = False,
 ) -> int:
     """Run `program` on `ranks` ranks and return its exit code: documented, or 130.
 
     `program` is `[python, "-m", "disttrain", command, *arguments]`, a "training" or another
     "command", or any "program" of the user's. It runs on this host, or on the hosts of `cluster`.
     One that lost ranks is started again up to `restarts` times, a training with `--resume`, on the
-    hosts that answer. Raises LostRanks where it
+    hosts that answer. Where it `survives`, the job itself goes on without a rank that died. Raises
+    LostRanks where it
     stays lost, Preempted where it was stopped before it began, UsageError where it can't be.
     """
-    launch = Launch(launcher, list(program), watched, kind, cluster)
+    launch = Launch(launcher, list(program), watched, kind, cluster, survives)
     try:
         ending = launch.attempt(ranks)
         for number in range(1, restarts + 1):
@@ -91,7 +93,9 @@ class Launch:
         watched: bool,
         kind: Kind,
         cluster: Cluster | None,
+        survives: bool,
     ) -> None:
+        self._survives = survives
         self._launcher, self._program = launcher, program
         self._watched, self._cluster, self._kind = watched, cluster, kind
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
@@ -145,6 +149,7 @@ class Launch:
             self._program,
             leftovers.folders(self._id, self._base),
             self._cluster.options(self._id, environment) if self._cluster else None,
+            self._survives and ranks > 1,
         )
         starting = STARTING + seconds_in(CONNECT_SECONDS, CONNECTING, environment)
         return run(command, environment, self.asked, lambda job: Watchdog(

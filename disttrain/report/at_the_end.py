@@ -7,7 +7,7 @@ from typing import Any
 
 from disttrain.report.figure import require
 from disttrain.report.pictures import draw_all
-from disttrain.runs.folder import place_of_lock
+from disttrain.runs.lock import place_of_lock
 from disttrain.training import Callback, Run
 
 __all__ = ["Pictures"]

@@ -38,12 +38,8 @@ PAUSE = 1.0
 def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> Iterator[None]:
     """Keep this rank's journal in the run folder for the body: its start, its error, its end.
 
-    `early` are the lines that were printed before the journal could be opened. Its beginning is
-    collective: no rank creates the folder again if it was moved meanwhile.
+    `early` are the lines that were printed before the journal could be opened.
     """
-    with comm.together("opening the run folder"):
-        if comm.is_root:
-            folder.refuse_lost()
     with journal.kept_in(folder.path, comm.rank):
         try:
             journal.note("start", **facts(comm))

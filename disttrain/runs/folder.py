@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -20,17 +19,17 @@ from disttrain.errors import CheckpointError, UsageError
 from disttrain.runs import replaced
 from disttrain.runs.layers import LayerFolder
 from disttrain.runs.lines import append, line
+from disttrain.runs.lock import LOCK, place_of_lock
 from disttrain.written import FINISHED, summary_of, text_of, why
 
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["RunFolder", "place_of_lock"]
+__all__ = ["RunFolder"]
 
 # What `plot = true` and `disttrain plot` draw.
 PICTURES = ("curves", "confusion", "weights", "regions", "growth", "hidden", "features",
             "reconstructions", "filters", "maps")  # fmt: skip
-LOCK = ".lock"
 # The lock file says which step was saved last, in so many bytes.
 SAVED, NOTHING = "saved step {:<20}\n", "saved no step yet"
 
@@ -98,6 +97,23 @@ class RunFolder:
             ) from None
         # It may have been moved between opening and locking.
         self.refuse_lost()
+
+    def take_over(self, overwrite: bool) -> None:
+        """Lock the folder in place of a rank that died in it; with `overwrite` go on replacing."""
+        self._take_lock()
+        aside = self.run_file.with_name(self.run_file.name + replaced.ENDING)
+        self._replaces = overwrite and not aside.exists()
+
+    def go_on(self, run: Run) -> None:
+        """Write metrics and digests as they are at the present state: some may be there twice."""
+        self._write(self.metrics, "".join(line(report) for report in run.state.history))
+        self._write(self.digests, "".join(line(record) for record in run.state.digests))
+        self.begun = self._first = True
+
+    @property
+    def is_locked(self) -> bool:
+        """True where this process has the lock."""
+        return self._lock is not None
 
     def refuse_to_replace(self) -> None:
         """Raise UsageError where the folder holds a run."""
@@ -267,23 +283,6 @@ class RunFolder:
     def _write(self, path: Path, text: str) -> None:
         self.refuse_lost()
         write_atomically(path, text.encode())
-
-
-def place_of_lock(folder: Path) -> tuple[int, int] | None:
-    """Return device and inode of the lock file, which are different for each folder.
-
-    None where there is no lock any more; raises CheckpointError where the folder can't be reached.
-    """
-    try:
-        found = os.stat(folder / LOCK)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return None
-        raise CheckpointError(
-            f"run folder {folder} can't be reached any more ({error.strerror}): nothing more is "
-            "written; --resume goes on from the newest checkpoint"
-        ) from None
-    return found.st_dev, found.st_ino
 
 
 def _remove(path: Path) -> None:

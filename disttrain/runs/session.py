@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from disttrain import journal
 from disttrain.advice.activity import equal_units, why_equal
-from disttrain.advice.diagnosis import diagnose
-from disttrain.advice.guessing import Guess, guess
-from disttrain.advice.scale import odd_scales
-from disttrain.advice.separability import perceptron_says
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset
-from disttrain.errors import CheckpointError, failure_noted, raised_everywhere, sentence_of
+from disttrain.errors import raised_everywhere
 from disttrain.model import Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.runs.adaptation import Best, adapt, best_of
 from disttrain.runs.chronicle import Chronicle, chronicled, note_ready, teller
+from disttrain.runs.ending import finish, mark
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.resumption import Start, look_back
-from disttrain.runs.summary import status_of, summarize
 from disttrain.training.build import build_run
 from disttrain.training.callbacks import Callback
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics
 from disttrain.training.pretraining import pretrain
+from disttrain.training.recovery import go_on_with_fewer
 from disttrain.training.run import Run
-from disttrain.training.trainer import diverged, fit
+from disttrain.training.stage import Place
+from disttrain.training.trainer import fit
 
 __all__ = ["train"]
 
@@ -43,7 +40,9 @@ def train(
     output: Path,
     comm: Communicator,
     *,
-    resume: bool = False, overwrite: bool = False, accept_changes: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    accept_changes: bool = False,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[Callback] = (),
@@ -51,74 +50,153 @@ def train(
     preemption: Preemption | None = None,
     injection: Injection | None = None,
     dataset: Dataset | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    standby: Callable[[], Sequence[Callback]] | None = None,
+) -> dict[str, Any]:
     """Train `settings` in the run folder `output` and return its summary. Collective.
 
     With `resume` it goes on from the newest whole checkpoint there, with `accept_changes` also to
     another result. `dataset` are the data of the settings where they are open already. Raises what
     `fit` raises, after the summary says so and the state is saved.
+
+    Rank 0 alone has `callbacks`. One that becomes rank 0 because others died gets those that
+    `standby` makes, or its own `callbacks`.
     """
-    chronicle, start, folder = Chronicle(), Start(), RunFolder(output)
-    callbacks = [chronicle, *callbacks] if comm.is_root else []
-    say, warn = teller(callbacks), teller(callbacks, grave=True)
+    build = partial(build_run, layers=layers, loss=loss, preemption=preemption, metrics=metrics,
+                    injection=injection, dataset=dataset)  # fmt: skip
+    other = layers, loss.kind if loss else None
+    session = Session(settings, output, comm, (resume, overwrite, accept_changes), build, other)
+    session.standby = standby or (lambda: callbacks)
+    session.promote(callbacks)
     try:
-        with comm.together("opening the run folder"):
-            if comm.is_root:
-                folder.claim(resume, overwrite)
-            if comm.is_root and resume:
-                start = look_back(folder, settings, say, accept_changes, warn)
-                start.refuse_another(output, layers, loss.kind if loss else settings.model.loss)
-        settings = start.settings or settings
-        done, recorded, settings = comm.share((start.done, start.arithmetic, settings))
+        done = comm.survive(session.open, session.reopen)
         if done:
-            return _say_done(done, output, say)
-        build = partial(build_run, settings, comm, layers=layers, loss=loss, callbacks=callbacks,
-                        preemption=preemption, metrics=metrics, recorded=recorded,
-                        injection=injection, dataset=dataset)  # fmt: skip
-        restore = partial(_begin, folder=folder, start=start, accept=accept_changes, warn=warn)
-        with chronicled(folder, comm, chronicle.early):
-            run, summary = _to_the_end(settings, folder, comm, build, restore)
-            with contextlib.closing(run):
-                _tell_the_end(run, summary)
+            session.say(f"the run in {output} is finished ({done['status']}): nothing to do")
+            return done
+        with chronicled(session.folder, comm, session.chronicle.early):
+            run, summary = comm.survive(session.to_the_end, session.mend)
+            run.close()
             return summary
     finally:
-        _stop(folder, callbacks)
+        session.folder.release()
+        for callback in session.callbacks:
+            callback.on_stop()
 
 
-def _say_done(done: dict[str, Any], output: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    say(f"the run in {output} is finished ({done['status']}): nothing to do")
-    return done
+class Session:
+    """A training under way on this rank: what `train` was given, and how far it has come.
 
+    Its methods are collective. Where the ranks go on without one that died, `open` and `to_the_end`
+    are called again, after `reopen` or `mend`.
+    """
 
-def _stop(folder: RunFolder, callbacks: Sequence[Callback]) -> None:
-    folder.release()
-    for callback in callbacks:
-        callback.on_stop()
+    def __init__(
+        self, settings: Settings, output: Path, comm: Communicator, how: tuple[bool, bool, bool],
+        build: Callable[..., Run], own: tuple[Sequence[Layer] | None, str | None],
+    ) -> None:  # fmt: skip
+        self.settings, self.comm, self._build, self._own = settings, comm, build, own
+        self._resume, self._overwrite, self._accept = how
+        self.folder, self._start, self._begun = RunFolder(output), Start(), time.time()
+        self.chronicle, self.callbacks = Chronicle(), list[Callback]()
+        self.standby: Callable[[], Sequence[Callback]] = list
+        self.say, self._warn = teller(self.callbacks), teller(self.callbacks, grave=True)
+        self._run: Run | None = None
+        self._told = False
 
+    def promote(self, callbacks: Sequence[Callback] | None = None) -> None:
+        """Give rank 0 its callbacks, where it has none yet."""
+        if self.comm.is_root and not self.callbacks:
+            own = self.standby() if callbacks is None else callbacks
+            self.callbacks += [self.chronicle, *own]
 
-def _to_the_end(
-    settings: Settings,
-    folder: RunFolder,
-    comm: Communicator,
-    build: Callable[[], Run],
-    restore: Callable[[Run], None],
-) -> tuple[Run, dict[str, Any]]:
-    """Build, restore, fit, score; return the run and its summary, which is written. Collective."""
-    begin, run, digest = time.time(), None, None
-    try:
-        with within_limits(settings, comm):
-            run = build()
-            restore(run)
-            pretrain(run, folder)
-            fit(run, folder)
-            digest = run.digest()
-            return run, _finish(run, folder, begin, digest)
-    except BaseException as error:
-        if comm.is_root:
-            _mark(run, comm, folder, begin, error, digest)
-        if run and raised_everywhere(error):
-            run.close()
-        raise
+    def open(self) -> dict[str, Any] | None:
+        """Lock the folder, look back for a checkpoint; return the summary of a finished run."""
+        comm, folder = self.comm, self.folder
+        with comm.together("opening the run folder"):
+            if comm.is_root and not folder.is_locked:
+                folder.claim(self._resume, self._overwrite)
+                self._look_back()
+            folder.refuse_lost()
+        start = self._start
+        self.settings = start.settings or self.settings
+        done, recorded, self.settings = comm.share((start.done, start.arithmetic, self.settings))
+        self._build = partial(self._build, recorded=recorded)
+        return done
+
+    def reopen(self, lost: list[str]) -> None:
+        """Go on with `open` on the ranks that are left."""
+        self.promote()
+        self._tell_of(lost)
+
+    def _look_back(self) -> None:
+        layers, loss = self._own
+        if self._resume:
+            self._start = look_back(self.folder, self.settings, self.say, self._accept, self._warn)
+            loss = loss or self.settings.model.loss
+            self._start.refuse_another(self.folder.path, layers, loss)
+
+    def to_the_end(self) -> tuple[Run, dict[str, Any]]:
+        """Build, restore, fit, score; return the run and its summary, which is written."""
+        run, summary = self._run, None
+        try:
+            with within_limits(self.settings, self.comm):
+                if run is None:
+                    run = self._build(self.settings, self.comm, callbacks=self.callbacks)
+                    _begin(run, self.folder, self._start, self._accept, self._warn)
+                    pretrain(run, self.folder)
+                    # From here on it goes on where it is.
+                    self._run = run
+                if run.stage.place < Place.SCORING:
+                    fit(run, self.folder)
+                    run.stage.digest, run.stage.place = run.digest(), Place.SCORING
+                summary = finish(run, self.folder, self._begun)
+                self._tell_the_end(run, summary)
+                return run, summary
+        except BaseException as error:
+            if self.comm.is_loss(error):
+                raise
+            if self.comm.is_root and summary is None:
+                mark(run, self.comm, self.folder, self._begun, error)
+            if run and raised_everywhere(error):
+                run.close()
+            raise
+
+    def mend(self, lost: list[str]) -> None:
+        """Go on with the run on the ranks that are left, or build it again where it had not begun.
+
+        The lowest of them becomes rank 0, and takes over the folder and what people are told.
+        """
+        comm, begin = self.comm, time.perf_counter()
+        self.promote()
+        if not all(comm.collect(self._run is not None)):
+            self._run = None
+        with comm.together("opening the run folder"):
+            if comm.is_root and not self.folder.is_locked:
+                self.folder.take_over(self._overwrite)
+                if self._run is None:
+                    self._look_back()
+        if self._run is not None:
+            run = self._run
+            go_on_with_fewer(run)
+            run.callbacks = self.callbacks if comm.is_root else ()
+            run.state.faults += [line for line in lost if line not in run.state.faults]
+            with comm.together("opening the run folder"):
+                if comm.is_root:
+                    self.folder.go_on(run)
+        self._tell_of(lost, time.perf_counter() - begin)
+
+    def _tell_of(self, lost: list[str], seconds: float = 0.0) -> None:
+        step = self._run.state.step if self._run else 0
+        ranks = "1 rank goes" if self.comm.size == 1 else f"{self.comm.size} ranks go"
+        journal.note("recovered", lost=lost, ranks=self.comm.size, step=step, seconds=seconds)
+        if self.comm.is_root:
+            for line in lost:
+                self._warn(f"{line}; {ranks} on after step {step}")
+
+    def _tell_the_end(self, run: Run, summary: dict[str, Any]) -> None:
+        with self.comm.together("callback"), self.comm.alone_in("a callback"):
+            for callback in () if self._told else run.callbacks:
+                callback.on_end(run, summary)
+            self._told = True
 
 
 def _begin(
@@ -152,67 +230,3 @@ def _begin(
         for callback in run.callbacks:
             callback.on_start(run)
     note_ready(run)
-
-
-def _tell_the_end(run: Run, summary: dict[str, Any]) -> None:
-    with run.comm.together("callback"), run.comm.alone_in("a callback"):
-        for callback in run.callbacks:
-            callback.on_end(run, summary)
-
-
-def _finish(run: Run, folder: RunFolder, begin: float, digest: str) -> dict[str, Any]:
-    """Score the best weights, write the summary and return it. Collective."""
-    run.use_best()
-    scores: dict[str, Any] = _scores(run, "best weights")
-    if run.optimizer.average:
-        with run.optimizer.average.in_place():
-            scores["average"] = _scores(run, "running average")
-    status = "stopped-early" if run.state.stopped_early else "completed"
-    summary = summarize(run, run.comm, begin, status, digest) | scores
-    with run.comm.together("saving"):
-        if run.comm.is_root:
-            summary["diagnosis"] = _diagnosis(run)
-            folder.end(summary)
-    return run.comm.share(summary)
-
-
-def _scores(run: Run, of: str) -> dict[str, Any]:
-    """Return the score of each split that was held out, by name. Collective."""
-    scores: dict[str, Any] = {}
-    for name in ("validation", "test"):
-        if name in run.dataset.splits:
-            score = run.score(run.dataset.splits[name], f"scoring the {name} split")
-            if not math.isfinite(score.loss):
-                raise diverged(run, f"the {name} loss of the {of} is {score.loss}", run.state.step)
-            scores[name] = score.facts()
-    return scores
-
-
-def _diagnosis(run: Run) -> list[str]:
-    """Return what the run says about its settings (rank 0, which reads some rows for it)."""
-    split = "validation" if "validation" in run.dataset.splits else "train"
-    guessed: Guess | None = guess(run.dataset, split, run.loss.kind)
-    if run.settings.training.class_weights:
-        # Right answers of rare classes are bought with wrong ones of the most frequent.
-        guessed = None
-    found = diagnose(run.state.history, run.settings, guessed, odd_scales(run))
-    return [*perceptron_says(run), *found]
-
-
-def _mark(
-    run: Run | None, comm: Communicator, folder: RunFolder, begin: float, error: BaseException,
-    digest: str | None,
-) -> None:  # fmt: skip
-    """Write down how the run ended (rank 0); not over another run, which was not touched.
-
-    `digest` is that of a training that is done.
-    """
-    with contextlib.suppress(CheckpointError):
-        if not folder.begun and folder.holds_a_run():
-            return
-    digest = digest or (run.digest() if run else None)
-    summary = summarize(run, comm, begin, status_of(error), digest)
-    summary["failures"].append(sentence_of(failure_noted(error) or error))
-    # Where this fails too, the error that is being raised is the better one to show.
-    with contextlib.suppress(CheckpointError):
-        folder.end(summary)

@@ -14,6 +14,7 @@ import numpy as np
 
 from disttrain import journal
 from disttrain.comm import Communicator
+from disttrain.environment import launched
 from disttrain.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Injection:
     """
 
     def __init__(self, faults: Sequence[Fault], comm: Communicator) -> None:
-        self._waiting = [fault for fault in faults if fault.rank == comm.rank]
+        job = launched()
+        rank = job.rank if job else comm.rank
+        self._waiting = [fault for fault in faults if fault.rank == rank]
         self._step, self._busy = -1, False
         if self._waiting:
             comm.watch.entered = self.entered

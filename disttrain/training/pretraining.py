@@ -59,7 +59,6 @@ def pretrain(run: Run, keeper: Keeper | None = None) -> None:
             layer = stage.built(rows, own)
             fit(layer, own)
             take(run, place, layer)
-            layer.work.reducer.close()
         run.state.pretraining += [reported(number, facts) for facts in layer.state.history]
 
 
@@ -94,7 +93,6 @@ def below(run: Run, place: int) -> Iterator[Rows]:
             outputs = network.device.get(network.predict(inputs, place))
             array[samples[0] : samples[-1] + 1] = outputs.reshape(len(samples), width)
     yield ArrayRows(array)
-    comm.free_node_array(array)
 
 
 class Stage:

@@ -28,6 +28,7 @@ from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.recorded import Recordings
 from disttrain.training.schedules import learning_rate
+from disttrain.training.stage import Place, Stage
 from disttrain.training.work import Work
 
 __all__ = ["Run"]
@@ -55,6 +56,7 @@ class Run(Predictor):
     best: np.ndarray | None = None
     injection: Injection | None = None
     data_digest: str | None = None
+    stage: Stage = field(default_factory=Stage)
 
     def __repr__(self) -> str:
         return (
@@ -87,11 +89,16 @@ class Run(Predictor):
         return self.is_over or self.state.step % interval.steps(self.steps_per_epoch) == 0
 
     def next_stop(self) -> int:
-        """Return the step before which nothing is validated or saved."""
-        here, ends = self.state.step, [self.total_steps]
+        """Return the step before which nothing is validated or saved.
+
+        That is the present one where this is still to be done after it.
+        """
+        if self.is_over:
+            return self.state.step
+        here, ends = self.state.step + (self.stage.place == Place.SAVED), [self.total_steps]
         for interval in (self.settings.validation, self.settings.checkpoint):
             steps = interval.steps(self.steps_per_epoch)
-            ends.append(here // steps * steps + steps)
+            ends.append(-(-here // steps) * steps)
         return min(ends)
 
     def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
@@ -210,6 +217,9 @@ class Run(Predictor):
                     self.best = np.zeros(network.layout.length, network.dtype)
                     network.tensors_into(best.parameters, self.best)
         self.state = comm.share(self.state)
+        if comm.survives:
+            self.best = comm.share(self.best)
+        self.stage = Stage()
         self.work.ledger.forget()
         self.optimizer.checksum_read = 0
         for vector in self.optimizer.vectors.values():
@@ -219,8 +229,7 @@ class Run(Predictor):
         self.compare_replicas()
 
     def close(self) -> None:
-        """Free shared memory; the run can't be used any more. Collective."""
-        self.work.close()
+        """Give the shared rows of the data back; the run can't be used any more."""
         self.dataset.close(self.comm)
 
     def about(self) -> dict[str, Any]:

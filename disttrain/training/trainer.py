@@ -17,6 +17,7 @@ from disttrain.training.limits import within_limits
 from disttrain.training.measures import falls
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
+from disttrain.training.stage import Place
 from disttrain.training.together import compute_together
 from disttrain.training.weighing import weighed
 
@@ -34,15 +35,29 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
         raise UsageError("the settings ask for pre-training: call pretrain(run) before fit(run)")
     with within_limits(run.settings, run.comm, run.threads):
         begin(run, keeper)
-        while not run.is_over:
-            asked = train_stretch(run)
-            improved = run.is_due(run.settings.validation) and close_interval(run, keeper)
-            run.work.audit.keep(run.state)
-            if asked or improved or run.is_due(run.settings.checkpoint):
-                keeper.save(run, improved)
-            if asked and not run.is_over:
+        while not (run.is_over and run.stage.place >= Place.SAVED):
+            if run.stage.asked and run.stage.place == Place.SAVED:
                 done = f"step {run.state.step} of {run.total_steps}"
                 raise Preempted(f"asked to stop after {done}: {keeper.on_stop}")
+            go_on(run, keeper)
+
+
+def go_on(run: Run, keeper: Keeper) -> None:
+    """Do what comes next: steps up to a validation or checkpoint, and what is due there.
+
+    A rank that takes over from a lost one begins at any of these places.
+    """
+    stage = run.stage
+    if stage.place in (Place.STEPPED, Place.SAVED):
+        stage.asked = train_stretch(run)
+        stage.place = Place.AUDITED
+    if stage.place == Place.AUDITED:
+        stage.improved = run.is_due(run.settings.validation) and close_interval(run, keeper)
+        stage.place, stage.before = Place.CLOSED, None
+    run.work.audit.keep(run.state)
+    if stage.asked or stage.improved or run.is_due(run.settings.checkpoint):
+        keeper.save(run, stage.improved)
+    stage.place = Place.SAVED
 
 
 def begin(run: Run, keeper: Keeper) -> None:
@@ -51,6 +66,9 @@ def begin(run: Run, keeper: Keeper) -> None:
     with run.comm.together("opening the run folder"):
         if run.comm.is_root and not run.state.digests:
             add_digest(run, keeper)
+    if run.comm.survives:
+        # Any rank can become rank 0.
+        run.state.digests = run.comm.share(run.state.digests)
     run.work.audit.keep(run.state)
 
 
@@ -72,6 +90,7 @@ def train_stretch(run: Run) -> bool:
         if audit.passes(run.state):
             break
         ledger.forget()
+        run.stage.place = Place.SAVED
         warn(run, run.state.faults[-1])
     if divergence:
         raise divergence
@@ -87,6 +106,7 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         seconds = time.perf_counter() - begin
         divisor = run.work.batches.divisor(run.state.step)
         run.state.add(totals.loss, totals.correct, totals.samples, seconds, divisor)
+        run.stage.place = Place.STEPPED
         if run.state.step % run.steps_per_epoch == 0:
             run.work.ledger.close_epoch(run.state)
         if run.settings.training.epsilon and is_flat(run, rate, divisor):
@@ -105,9 +125,9 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     sums = run.work.begin_step(step)
     try:
         call_back(run, step)
+        comm.phase("reading a batch")
         if run.injection:
             run.injection.at_step(run, step)
-        comm.phase("reading a batch")
         if recording:
             recording.prepare(step, rate)
         else:
@@ -213,6 +233,8 @@ def diverged(run: Run, what: str, step: int) -> Divergence:
 def close_interval(run: Run, keeper: Keeper) -> bool:
     """Validate, report, decide about stopping early; return True where this is the best so far."""
     state, comm, settings = run.state, run.comm, run.settings
+    if comm.survives:
+        run.stage.before = state.copy()
     score = run.validate()
     report = Report(
         step=state.step,
@@ -237,15 +259,19 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
     improved = state.close_interval(report, judged.patience, judged.best, falling)
     if isinstance(run.loss, Perceptron) and separates(run):
         state.stop("separated")
-    if improved and comm.is_root:
+    if improved and (comm.is_root or comm.survives):
         run.best = run.host_values()
     with comm.together("callback"):
         with comm.alone_in("a callback"):
-            for callback in run.callbacks:
+            for callback in run.callbacks if run.stage.told < state.step else ():
                 callback.on_interval(run, report)
+        run.stage.told = state.step
         if comm.is_root:
             add_digest(run, keeper)
             keeper.add_metrics(state.history[-1])
+    if comm.survives:
+        last = comm.share(state.digests[-1])
+        state.digests += [] if comm.is_root else [last]
     return improved
 
 

@@ -54,12 +54,6 @@ class Work:
             self.batch_sums.begin(self.batches.rows(step))
         return self.batch_sums
 
-    def close(self) -> None:
-        """Give shared memory back. Collective."""
-        self.reducer.close()
-        if self.batch_sums:
-            self.batch_sums.close()
-
 
 def divide(
     model: Predictor, train: Split, optimizer: Optimizer, arithmetic: Arithmetic | None

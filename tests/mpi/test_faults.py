@@ -41,7 +41,7 @@ PLACES = [
 def by_launch(shell, fault, *arguments, ranks=RANKS, timeout=SOON):
     """Run a training through `disttrain launch`, with `fault`."""
     return shell.run(
-        "launch", "-n", ranks, *TRAIN, *arguments,
+        "launch", "-n", ranks, "--fault-tolerance", "off", *TRAIN, *arguments,
         module="tests.mpi.driver", env={"FAULT": fault}, timeout=timeout,
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ def kill_one(shell, ranks, chance, options):
     """Go on with a run on `ranks` ranks and kill one of them; return the launcher's exit code."""
     before = saved(shell)
     process = shell.start(
-        "launch", "-n", ranks, *TRAIN, *options,
+        "launch", "-n", ranks, "--fault-tolerance", "off", *TRAIN, *options,
         module="tests.mpi.driver", env={"PACE": "0.002"},
     )  # fmt: skip
     over = lambda: process.poll() is not None  # noqa: E731

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.timeout(90)
 def launch(shell, fault, restarts, *arguments, ranks=2):
     """Train on this host with restarts; each attempt meets the fault anew."""
     return shell.run(
-        "launch", "-n", ranks, "--restarts", restarts, "train", "run.toml", "--output", "out",
+        "launch", "-n", ranks, "--restarts", restarts, "--fault-tolerance", "off",
+        "train", "run.toml", "--output", "out",
         *arguments, module="tests.mpi.driver", env={"FAULT": fault}, timeout=80,
     )  # fmt: skip
 
@@ -36,7 +37,8 @@ def test_a_training_goes_on_until_it_is_done(shell):
 def test_a_lock_that_outlives_its_host_is_waited_for(shell):
     """A file server keeps it for a while; without the wait the restart ends with code 2."""
     process = shell.start(
-        "launch", "-n", 2, "--restarts", 2, "train", "run.toml", "--output", "out",
+        "launch", "-n", 2, "--restarts", 2, "--fault-tolerance", "off",
+        "train", "run.toml", "--output", "out",
         module="tests.mpi.driver", env={"FAULT": "KILL at forward on 1"},
     )  # fmt: skip
     assert any("restart 1 of 2 in 1 s" in line for line in iter(process.stderr.readline, ""))
@@ -82,7 +84,8 @@ def test_what_would_recur_is_not_repeated(shell, fault, arguments, code):
 
 def test_asked_to_stop_while_waiting_to_start_again(shell):
     process = shell.start(
-        "launch", "-n", 2, "--restarts", 9, "train", "run.toml", "--output", "out",
+        "launch", "-n", 2, "--restarts", 9, "--fault-tolerance", "off",
+        "train", "run.toml", "--output", "out",
         module="tests.mpi.driver", env={"FAULT": "KILL at configuration on 1"},
     )  # fmt: skip
     lines = iter(process.stderr.readline, "")

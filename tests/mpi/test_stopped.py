@@ -23,7 +23,7 @@ SOON = 60
 def started(shell, *options):
     """Start a training on two ranks and return its process once it has saved something."""
     process = shell.start(
-        "launch", "-n", 2, *TRAIN, *LONG, *options,
+        "launch", "-n", 2, "--fault-tolerance", "off", *TRAIN, *LONG, *options,
         module="tests.mpi.driver", env=SECONDS | {"PACE": "0.01"},
     )  # fmt: skip
     assert wait_for(lambda: list(shell.folder.glob("out/checkpoints/step-*.h5")), SOON)
@@ -73,7 +73,8 @@ def test_a_stopped_rank_is_named_with_what_it_did(shell, rank):
 
 def test_a_restart_gets_over_a_stopped_rank(shell):
     result = shell.run(
-        "launch", "-n", 2, "--restarts", 1, *TRAIN, "--set", "training.epochs=2",
+        "launch", "-n", 2, "--restarts", 1, "--fault-tolerance", "off", *TRAIN,
+        "--set", "training.epochs=2",
         module="tests.mpi.driver", env=SECONDS | {"FAULT": "STOP at forward on 1"}, timeout=SOON,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -108,7 +109,8 @@ def test_a_stopped_launch_ends_as_if_asked_to_stop(shell):
 def test_a_slow_rank_is_no_stopped_one(shell):
     """It takes three times as long for a step as a stopped one is borne with."""
     result = shell.run(
-        "launch", "-n", 2, *TRAIN, "--set", "training.epochs=1", "--set", "training.batch_size=75",
+        "launch", "-n", 2, "--fault-tolerance", "off", *TRAIN,
+        "--set", "training.epochs=1", "--set", "training.batch_size=75",
         module="tests.mpi.driver", env=SECONDS | {"PACE": "6"}, timeout=SOON,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -172,7 +174,7 @@ def test_the_next_launch_removes_what_a_dead_one_left(shell):
 )
 def test_asked_to_stop_at_once(shell, after):
     """From the moment at which Python begins with this program, however early that is."""
-    process = shell.start("launch", "-n", 2, *TRAIN, *LONG)
+    process = shell.start("launch", "-n", 2, "--fault-tolerance", "off", *TRAIN, *LONG)
     listens = lambda: int(re.search(  # noqa: E731
         r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())[1], 16
     ) & 1 << signal.SIGTERM - 1  # fmt: skip
@@ -187,7 +189,7 @@ def test_asked_to_stop_at_once(shell, after):
 
 def test_a_time_that_is_none(shell):
     shell.environment["DISTTRAIN_STOPPED_SECONDS"] = "soon"
-    result = shell.run("launch", "-n", 2, *TRAIN)
+    result = shell.run("launch", "-n", 2, "--fault-tolerance", "off", *TRAIN)
     assert result.returncode == 2
     assert "DISTTRAIN_STOPPED_SECONDS=soon is no time: give seconds" in spoken(result)[0]
 
@@ -200,5 +202,7 @@ def test_too_little_shared_memory_is_named_before_the_job(shell):
     inside = ["unshare", "-rm", "sh", "-c"]
     if subprocess.run([*inside, SMALL.replace("exec", ":"), "sh"], check=False).returncode:
         pytest.skip("no namespaces here")
-    result = shell.run("launch", "-n", 2, *TRAIN, prefix=[*inside, SMALL, "sh"])
+    result = shell.run(
+        "launch", "-n", 2, "--fault-tolerance", "off", *TRAIN, prefix=[*inside, SMALL, "sh"]
+    )
     assert sentence(result, 2).startswith("no place for MPI's files: /dev/shm: 4 MB are free")

@@ -29,9 +29,6 @@ class AllGather(ABC):
         belong to no rank and stay as they are.
         """
 
-    def close(self) -> None:  # noqa: B027 - most kinds hold nothing
-        """Give back the memory of the arrays. Collective."""
-
 
 class AloneGather(AllGather):
     """The arrays of one rank."""

@@ -23,26 +23,21 @@ class WindowGather(AllGather):
     def __init__(
         self, memory: SharedMemory, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]
     ) -> None:
-        self._memory, self.arrays = memory, []
+        self.arrays = []
         lengths = [_bytes(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-        self._window = memory.array((sum(lengths),), np.dtype("u1"))
+        window = memory.array((sum(lengths),), np.dtype("u1"))
         begin = 0
         for shape, dtype, length in zip(shapes, dtypes, lengths, strict=True):
             used = int(np.prod(shape)) * dtype.itemsize
-            self.arrays.append(self._window[begin : begin + used].view(dtype).reshape(shape))
+            self.arrays.append(window[begin : begin + used].view(dtype).reshape(shape))
             begin += length
         if memory.node.rank == 0:
-            self._window[:] = 0
+            window[:] = 0
         self.barrier = Barrier(memory)
 
     def complete(self, edges: Sequence[Sequence[int]]) -> None:
         """Wait until all have written."""
         self.barrier.wait()
-
-    def close(self) -> None:
-        """Free the window. Collective."""
-        self.barrier.close()
-        self._memory.free(self._window)
 
 
 class MessageGather(AllGather):

@@ -43,9 +43,6 @@ class Sum(ABC):
     def finish(self) -> None:
         """Complete the sum: the only place of a step where ranks wait for each other."""
 
-    def close(self) -> None:  # noqa: B027 - most ways hold nothing
-        """Give back what the sum holds. Collective."""
-
 
 class NoSum(Sum):
     """The sum over one rank."""
@@ -77,9 +74,6 @@ class LeafSum(ABC):
     @abstractmethod
     def finish(self, leaves: int) -> None:
         """Complete the sum of a batch of `leaves` leaves: all ranks wait for each other."""
-
-    def close(self) -> None:  # noqa: B027 - most ways hold nothing
-        """Give back what the sum holds. Collective."""
 
 
 class AloneLeaves(LeafSum):

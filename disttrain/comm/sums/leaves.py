@@ -53,11 +53,10 @@ class WindowLeaves(_Completed):
     ) -> None:  # fmt: skip
         super().__init__(held, width)
         self.way = "tree+window"
-        self._memory, node = memory, memory.node
+        node = memory.node
         padded, edges = pages_of(length, dtype, node.size)
         rows = memory.array((node.size * width + 1, padded), dtype)
         self.headers = memory.array((node.size, header), np.dtype("f8"))
-        self._arrays = (rows, self.headers)
         mine = slice(node.rank * width, (node.rank + 1) * width)
         rows[mine], self.headers[node.rank] = 0, 0
         self.rows, self.messages = rows[:-1], rows[mine, :length]
@@ -75,12 +74,6 @@ class WindowLeaves(_Completed):
         self._complete(leaves, self.rows, *self.slice)
         np.add.reduce(self.headers, axis=0, out=self.total_header)
         self.barrier.wait()
-
-    def close(self) -> None:
-        """Free the window. Collective."""
-        self.barrier.close()
-        for array in self._arrays:
-            self._memory.free(array)
 
 
 class MessageLeaves(_Completed):

@@ -39,11 +39,10 @@ class Window(Sum):
         header: int,
         across: Callable[[Vector, Vector], Sum] | None,
     ) -> None:
-        self._memory, node = memory, memory.node
+        node = memory.node
         padded, edges = pages_of(length, dtype, node.size)
         rows = memory.array((node.size + 1, padded), dtype)
         headers = memory.array((node.size, header), np.dtype("f8"))
-        self._arrays = (rows, headers)
         rows[node.rank + 1] = 0
         headers[node.rank] = 0
         self.messages, self.headers = rows[1:, :length], headers
@@ -53,12 +52,6 @@ class Window(Sum):
         self._across = across(self.total[low:high], self.total_header) if across else None
         self.way = f"window+{self._across.way}" if self._across else "window"
         self.barrier = Barrier(memory)
-
-    def close(self) -> None:
-        """Free the window. Collective over the node."""
-        self.barrier.close()
-        for array in self._arrays:
-            self._memory.free(array)
 
     def finish(self) -> None:
         """Wait for all messages, add this rank's slice of them, wait for all slices."""

@@ -102,6 +102,3 @@ class Reducer(ABC):
 
         A rank that failed takes part like all others: with zeros, and `failures = 1`.
         """
-
-    def close(self) -> None:  # noqa: B027 - some hold nothing
-        """Give shared memory back. Collective."""

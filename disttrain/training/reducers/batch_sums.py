@@ -56,8 +56,3 @@ class BatchSums:
         while self._round < len(self._gathers):
             width = self._gathers[self._round].arrays[0].shape[1]
             self.sum([np.zeros(width)] * self._edges[-1])
-
-    def close(self) -> None:
-        """Give shared memory back. Collective."""
-        for gather in self._gathers:
-            gather.close()

@@ -99,7 +99,3 @@ class LeafReducer(Reducer):
         self.sum.finish(leaves)
         self._back.arrive()
         return self.tally.read(self.sum.total_header)
-
-    def close(self) -> None:
-        """Give shared memory back. Collective."""
-        self.sum.close()

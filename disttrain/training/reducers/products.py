@@ -164,9 +164,3 @@ class ProductReducer(Reducer):
                     multiply(product, gradients, inputs, self.totals, first, end)
                 if last:
                     np.add.reduce(gradients, axis=0, out=self.bias(product))
-
-    def close(self) -> None:
-        """Give shared memory back. Collective."""
-        if self.rows is not None:
-            self.rows.close()
-        self.sums.close()

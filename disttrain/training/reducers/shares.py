@@ -83,10 +83,6 @@ class ShareReducer(Reducer):
         self._back.arrive()
         return self.tally.read(self.sum.total_header)
 
-    def close(self) -> None:
-        """Give shared memory back. Collective."""
-        self.sum.close()
-
 
 def buckets(layout: Layout, least: int) -> list[int]:
     """Return where the buckets end: after layers, once `least` elements have come together."""

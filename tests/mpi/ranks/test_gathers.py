@@ -22,8 +22,6 @@ def make(request, comm, monkeypatch):
 
     yield gather
     comm.barrier()
-    for one in made:
-        one.close()
 
 
 def fill(comm, array, edges, number):

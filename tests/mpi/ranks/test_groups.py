@@ -97,7 +97,6 @@ def test_groups_add_and_gather_at_once_and_by_themselves(comm):
             total.finish()
             assert (total.total == sum(peers) + turn * len(peers)).all()
             assert total.total_header[0] == len(peers)
-        total.close()
     rows = group.all_gather([(len(peers), 3)], ["f8"])
     rows.arrays[0][group.rank] = comm.rank
     rows.complete([range(len(peers) + 1)])

@@ -1,0 +1,94 @@
+"""Ranks that die in a job that goes on: MPI's user-level failure mitigation (ULFM), Open MPI 5."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from mpi4py import MPI
+
+from disttrain.comm.topology import Topology
+from disttrain.errors import raised_everywhere
+
+__all__ = ["can_survive", "framed", "is_loss", "survivors_of", "unframed"]
+
+# What Open MPI sets in ranks that were started by `mpirun --with-ft ulfm`.
+ENABLED = "OMPI_MCA_mpi_ft_enable"
+# Seconds in which all ranks of a host hear of a death.
+HEARD = 2.0
+LOSSES = ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED")
+
+
+def can_survive() -> bool:
+    """Return True where this job's MPI goes on without a rank that died."""
+    asked = os.environ.get(ENABLED, "").lower() in ("1", "true")
+    return asked and hasattr(MPI, LOSSES[0]) and MPI.COMM_WORLD.size > 1
+
+
+def is_loss(error: BaseException, comm: MPI.Comm) -> bool:
+    """Return True where `error` is due to a rank that died: MPI says so, or what it brought.
+
+    A collective call in which a rank dies can end without an error and with another one's bytes, or
+    none. So an error that this rank alone has is one of these where a rank has died, which may be
+    heard of a moment later.
+    """
+    if isinstance(error, MPI.Exception):
+        return error.Get_error_class() in [getattr(MPI, name) for name in LOSSES]
+    if raised_everywhere(error) or not isinstance(error, Exception):
+        return False
+    end = time.monotonic() + HEARD
+    while time.monotonic() < end:
+        with contextlib.suppress(MPI.Exception):
+            comm.Iprobe()
+        if comm.Is_revoked() or comm.Get_failed().size:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class Garbled(Exception):
+    """What came from other ranks is not what they sent."""
+
+
+def framed(value: Any) -> tuple[int, bytes]:
+    """Return `value` as bytes, with their checksum."""
+    content: bytes = MPI.pickle.dumps(value)
+    return zlib.crc32(content), content
+
+
+def unframed(frame: Any) -> Any:
+    """Return the value in a frame; raises Garbled where it is not what was sent."""
+    if not isinstance(frame, tuple) or len(frame) != 2 or zlib.crc32(frame[1]) != frame[0]:
+        raise Garbled("bytes of another message arrived: a rank died, or memory is faulty")
+    return MPI.pickle.loads(frame[1])
+
+
+def survivors_of(topology: Topology, settle: Callable[[Topology], None]) -> None:
+    """Call `settle` with the topology of the ranks that are left, until all of them have done it.
+
+    Revoking ends every call on the old communicators that still waits, on all ranks. What was made
+    of these is not given back: that would be collective over the dead rank too.
+    """
+    comm = topology.comm
+    for old in topology.communicators:
+        with contextlib.suppress(MPI.Exception):
+            old.Revoke()
+    while True:
+        found: Topology | None = None
+        comm, settled = comm.Shrink(), True
+        try:
+            settle(found := Topology(comm))
+        except Exception as error:
+            if not is_loss(error, comm):
+                raise
+            settled = False
+            for new in found.communicators if found else (comm,):
+                new.Revoke()
+        # An agreement has the same outcome on all ranks, also where one dies in it.
+        with contextlib.suppress(MPI.Exception):
+            if comm.Agree(int(settled)):
+                return

@@ -1,0 +1,65 @@
+"""Going on with a run on fewer ranks: what depends on the ranks is made again, the rest goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from disttrain.arrays import checksum
+from disttrain.data import batch_sizes
+from disttrain.training.exact.threads import steady_threads
+from disttrain.training.run import Run
+from disttrain.training.stage import Place
+from disttrain.training.work import divide
+
+__all__ = ["go_on_with_fewer"]
+
+
+def go_on_with_fewer(run: Run) -> None:
+    """Bring all ranks to the state of the one that is furthest, and divide the work again.
+
+    Collective over the ranks that are left. Each has a whole replica, and none is more than a step
+    behind: a step ends only when all have taken part in its sum. Data, settings, weights and slots
+    stay where they are; the ledger is what it must be after so many steps.
+    """
+    agree_on_state(run)
+    train = run.dataset.splits["train"]
+    run.work = divide(run, train, run.optimizer, run.arithmetic)
+    run.__dict__.pop("recordings", None)
+    if run.arithmetic:
+        sizes = batch_sizes(train.count, run.settings.training.batch_size)
+        division = run.work.batches.division
+        run.threads = steady_threads(run, sizes, run.dataset, division, run.arithmetic)
+    run.state.used, run.state.used_count = run.work.ledger.up_to(run.state.step)
+
+
+def agree_on_state(run: Run) -> None:
+    """Give the ranks that are behind the state of the one that is furthest. Collective."""
+    comm, stage, told = run.comm, run.stage, run.stage.told
+    if stage.place == Place.AUDITED and stage.before is not None:
+        # The end of an interval is done again as a whole.
+        run.state, stage.before = stage.before, None
+    places = comm.collect((run.state.step, stage.place))
+    source = places.index(max(places))
+    behind = places[comm.rank] != places[source]
+    found = comm.share((run.state, stage), source)
+    if len(set(places)) > 1:
+        copy_replica(run, source, behind)
+    # Only now: where a rank dies before, all this is done again from where the ranks stood.
+    run.state, run.stage = found
+    run.stage.told = told
+
+
+def copy_replica(run: Run, source: int, behind: bool) -> None:
+    """Give the ranks that are `behind` the weights and slots of rank `source`. Collective."""
+    comm, device, optimizer = run.comm, run.network.device, run.optimizer
+    copies = [np.array(device.get(vector)) for vector in optimizer.vectors.values()]
+    for host in copies:
+        comm.broadcast(host, source)
+    best, read = comm.share((run.best, optimizer.checksum_read), source)
+    sums = comm.collect([checksum(host) for host in copies])
+    if any(other != sums[source] for other in sums):
+        raise RuntimeError("weights arrived as others than they were sent")
+    if behind:
+        for vector, host in zip(optimizer.vectors.values(), copies, strict=True):
+            device.put(host, vector)
+        run.best, optimizer.checksum_read = best, read

@@ -1,0 +1,86 @@
+"""A rank that dies, at any moment, costs a moment: the others go on, to the bits of no death."""
+
+import pytest
+
+from tests.mpi.soak import SOON, TRAIN, TRAINING, found, soak
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def wanted(shell):
+    """What one undisturbed rank gets."""
+    shell.run_file(TRAINING)
+    assert shell.run("train", "run.toml", "--output", "whole", "-q").returncode == 0
+    return found(shell, "whole")
+
+
+CASES = [
+    # Ranks, and the faults; the last number is that of the ranks that are left.
+    (2, ["kill:rank=0,step=50"], 1),
+    (4, ["kill:rank=0,step=20", "kill:rank=2,step=20"], 2),
+    (3, ["kill:rank=1,phase=going on without", "kill:rank=2,step=60"], 1),
+    (3, ["kill:rank=0,phase=saving,step=30"], 2),
+    (3, ["kill:rank=0,phase=waiting after callback,step=30"], 2),
+    (3, ["kill:rank=1,phase=validation"], 2),
+    (3, ["kill:rank=0,phase=opening the run folder"], 2),
+    (3, ["kill:rank=1,phase=reading data"], 2),
+    (3, ["kill:rank=0,phase=waiting after restoring"], 2),
+    (3, ["kill:rank=0,phase=scoring the test"], 2),
+    (2, ["kill:rank=0,phase=waiting after saving,step=245"], 1),
+    (4, ["kill:rank=0,step=9", "kill:rank=1,step=10", "kill:rank=2,step=11"], 1),
+]
+FAST = (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "faults", "left"),
+    [pytest.param(*case, marks=[] if number in FAST else pytest.mark.long)
+     for number, case in enumerate(CASES)],
+)  # fmt: skip
+def test_a_kill_changes_nothing(shell, wanted, ranks, faults, left):
+    options = [f"--inject={fault}" for fault in faults]
+    result = shell.run("launch", "-n", ranks, *TRAIN, "--output", "out", *options, timeout=SOON)
+    assert result.returncode == 0, result.stderr
+    assert found(shell, "out") == wanted
+    summary = shell.summary("out")
+    assert summary["ranks"] == left
+    assert not shell.left_running()
+    early = any("opening" in f or "reading data" in f or "restoring" in f for f in faults)
+    assert len(summary["failures"]) == (0 if early else ranks - left)
+    assert result.stderr.count(" died") == ranks - left, result.stderr
+
+
+def test_the_new_rank_0_holds_the_folder_and_prints_the_rest(shell, wanted):
+    result = shell.run(
+        "launch", "-n", 2, "train", "run.toml", "--output", "out",
+        "--inject", "kill:rank=0,step=100", timeout=SOON,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "rank 0 on" in result.stdout
+    assert "1 rank goes on after step 100" in result.stdout
+    assert "completed after 25 epochs" in result.stdout
+    assert shell.run("verify", "out").returncode == 0
+    again = shell.run("train", "run.toml", "--output", "out", "--resume")
+    assert "nothing to do" in again.stdout
+
+
+def test_ten_kills_at_random_moments(shell):
+    assert soak(shell, 6, 7)["kills"] >= 6
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_sixty_kills_at_random_moments(shell):
+    assert soak(shell, 60, 8)["kills"] >= 60
+
+
+def test_where_it_is_off_or_cannot_be_a_dead_rank_ends_the_job(shell):
+    result = shell.run(
+        "launch", "-n", 2, "--fault-tolerance", "off", "train", "run.toml",
+        "--inject", "kill:rank=1,step=3", timeout=SOON,
+    )  # fmt: skip
+    assert result.returncode == 5
+    said = shell.run("launch", "-n", 2, "--fault-tolerance", "on", "check", "run.toml")
+    assert said.returncode == 2
+    assert "is for train" in said.stderr

@@ -49,6 +49,9 @@ def command(
     nodes: Nodes = 1,
     cpus: Annotated[int, typer.Option(min=1, help="Cores for each rank.")] = 1,
     gpus: Annotated[bool, typer.Option("--gpus", help="A GPU for each rank.")] = False,
+    gpu_type: Annotated[
+        str, typer.Option(metavar="NAME", help="GPUs of this kind, as in a100; implies --gpus.")
+    ] = "",
     time: Time = "01:00:00",
     memory: Memory = "",
     partition: Partition = "",
@@ -62,7 +65,8 @@ def command(
     title, wants_gpu = _asked_by(run_file)
     site = Site(
         str(run_file), title, ranks or nodes, nodes, time, program or _this(), cpus,
-        gpus or wants_gpu, memory=memory, partition=partition, account=account,
+        gpus or wants_gpu or gpu_type != "", memory=memory, partition=partition, account=account,
+        gpu_type=gpu_type,
     )  # fmt: skip
     if output and output.exists() and run_file.exists() and output.samefile(run_file):
         raise UsageError(f"--output {output} is the run file itself: choose another name")

@@ -23,6 +23,8 @@ FILES = {
     "kubeflow-trainer": ("kubeflow-trainer.yaml", "trainjob.yaml"),
     "hosts": ("hosts.txt", "hosts"),
 }
+# Where a kind of GPU is asked for in one way at all sites.
+TYPED = ("slurm", "slurm-srun", "lsf")
 GRACE_SECONDS = 120
 # As schedulers take it: 90 (minutes), 30:00, 01:30:00, 1-12 (a day and 12 hours), 1-12:00:00.
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::([0-5]\d))?(?::([0-5]\d))?")
@@ -39,7 +41,8 @@ class Site:
 
     `ranks` on `nodes`, each with `cpus` cores and, with `gpus`, a GPU of its own; `time` as in
     "01:30:00", "90" (minutes) or "1-12:00:00"; `memory` of a node as in "64G"; `partition` is what
-    other schedulers call a queue, `account` what they call a project. `program` is the command
+    other schedulers call a queue, `account` what they call a project; `gpu_type` is
+    the site's word for a kind of GPU, as in "a100". `program` is the command
     `disttrain` as all nodes find it. `grace` is how many seconds before the end of its time a
     training is asked to save.
     """
@@ -56,6 +59,7 @@ class Site:
     memory: str = ""
     partition: str = ""
     account: str = ""
+    gpu_type: str = ""
 
     def values(self, script: str) -> dict[str, str]:
         """Return what stands in for each placeholder. Raises UsageError for what can't be."""
@@ -64,9 +68,12 @@ class Site:
                 f"--ranks {self.ranks} can't be divided among --nodes {self.nodes}: give a "
                 f"multiple, as in --ranks {-(-self.ranks // self.nodes) * self.nodes}"
             )
-        for word in (self.run_file, self.program, script, self.partition, self.account):
+        words = (self.run_file, self.program, script, self.partition, self.account, self.gpu_type)
+        for word in words:
             if word and not PLAIN.fullmatch(word):
                 raise UsageError(f"{word!r} can't stand in a batch script: rename it")
+        kind = f"{self.gpu_type}:" if self.gpu_type else ""
+        model = f":gmodel={self.gpu_type}" if self.gpu_type else ""
         each, seconds = self.ranks // self.nodes, self._seconds()
         lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
         return {
@@ -89,10 +96,10 @@ class Site:
             "minutes": str(-(-seconds // 60)),
             "host_lines": lines,
             # A daemon of mpirun is one task of Slurm's, and starts all ranks of its node.
-            "slurm_gpus_per_node": f"#SBATCH --gpus-per-node={each}" if self.gpus else "",
-            "slurm_gpus": "#SBATCH --gpus-per-task=1" if self.gpus else "",
+            "slurm_gpus_per_node": f"#SBATCH --gpus-per-node={kind}{each}" if self.gpus else "",
+            "slurm_gpus": f"#SBATCH --gpus-per-task={kind}1" if self.gpus else "",
             "pbs_gpus": f":ngpus={each}" if self.gpus else "",
-            "lsf_gpus": '#BSUB -gpu "num=1/task"' if self.gpus else "",
+            "lsf_gpus": f'#BSUB -gpu "num=1/task{model}"' if self.gpus else "",
             "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
             "flux_gpus": "#FLUX: --gpus-per-slot=1" if self.gpus else "",
             "flux_gpus_each": " --gpus-per-task=1" if self.gpus else "",
@@ -163,6 +170,11 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
         raise UsageError(
             "--cpus is not for gridengine, where a slot is a rank: choose a parallel environment "
             "whose slots have as many cores"
+        )
+    if site.gpu_type and template not in TYPED:
+        raise UsageError(
+            f"--gpu-type is for {', '.join(TYPED)}: for {template} sites have words of their "
+            "own, to be added to the script"
         )
     file, usual = FILES[template]
     values = site.values(script or usual)

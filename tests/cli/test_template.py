@@ -77,6 +77,11 @@ def test_the_gpus_of_a_node_are_there_for_all_its_ranks(shell):
     size = ("run.toml", "--nodes", 2, "--ranks", 8, "--gpus")
     assert "#SBATCH --gpus-per-node=4" in shell.run("template", "slurm", *size).stdout
     assert "#SBATCH --gpus-per-task=1" in shell.run("template", "slurm-srun", *size).stdout
+    typed = ("run.toml", "--nodes", 2, "--ranks", 8, "--gpu-type", "a100")
+    assert "#SBATCH --gpus-per-node=a100:4" in shell.run("template", "slurm", *typed).stdout
+    assert "#SBATCH --gpus-per-task=a100:1" in shell.run("template", "slurm-srun", *typed).stdout
+    assert '"num=1/task:gmodel=a100"' in shell.run("template", "lsf", *typed).stdout
+    assert "words of their own" in sentence(shell.run("template", "pbs", *typed), 2)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,10 @@ def page_of_study(folder: Path) -> Page:
     metric = str(study.get("metric", "score"))
     falls = "loss" in metric
     order = sorted(done, key=lambda c: c["score"] if falls else -c["score"])
-    best = order[0] if order else {}
+    # A pruned candidate can have a score above that of the best one that came to its end.
+    told = study.get("best")
+    best = told if isinstance(told, dict) else order[0] if order else {}
+    order.sort(key=lambda c: c != best)
     facts = [
         ("status", str(study.get("status", "–"))), ("candidates", str(len(candidates))),
         ("with a score", str(len(done))), (f"best {metric}", number(best.get("score"))),

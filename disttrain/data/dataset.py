@@ -12,9 +12,10 @@ from disttrain.comm import Communicator
 from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.format import UNLABELLED, WEIGHTS, check_weights
+from disttrain.data.labelled import REST, Chosen, label, unlabelled_rows
 from disttrain.data.source import JoinedRows, PickedRows, Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
-from disttrain.errors import DataError, RunFileError, UsageError
+from disttrain.errors import DataError, UsageError
 from disttrain.memory import free_memory
 
 __all__ = ["Dataset", "Split", "open_dataset", "open_whole"]
@@ -124,10 +125,10 @@ def open_dataset(
             kept, aside = set_aside(targets["train"], settings.validation_fraction, own)
             if len(aside) and len(kept):
                 rows |= {"train": ("train", kept), "validation": ("train", aside)}
-        rest = _label(rows, targets, settings, seed)
+        rest = label(rows, targets, settings, seed)
         rows = _wanted(rows, only, file)
         if without:
-            rows |= _without(file, rest, settings.unlabelled)
+            rows |= unlabelled_rows(file, rest, settings.unlabelled)
     return _read(file, targets, names, rows, settings, comm)
 
 
@@ -145,50 +146,6 @@ def open_whole(
         rows = _wanted(rows, only, file)
         targets = {name: _targets(file, name) for name in rows}
     return _read(file, targets, file.class_names, rows, settings, comm)
-
-
-Chosen = dict[str, tuple[str, np.ndarray]]
-"""Split → the file's split that it is made of, and the rows of that."""
-
-
-def _label(rows: Chosen, targets: dict[str, np.ndarray], settings: Data, seed: int) -> np.ndarray:
-    """Leave only `data.labelled` of the training rows in `rows`, stratified; return the others."""
-    none, wanted = np.empty(0, np.int64), settings.labelled
-    if wanted is None or "train" not in rows:
-        return none
-    split, numbers = rows["train"]
-    own = targets[split][numbers]
-    least = len(np.unique(own)) if own.ndim == 1 else 1
-    if not least <= wanted <= len(own):
-        raise RunFileError(
-            f"data.labelled = {wanted:,}, but {settings.path} has {len(own):,} training rows"
-            + (f" of {least} classes" if own.ndim == 1 else "")
-            + f": give a number from {least} to {len(own)}"
-        )
-    part = (len(own) - wanted) / len(own)
-    kept, rest = set_aside(own, part, seed, "labelled rows")
-    rows["train"] = split, numbers[kept]
-    return np.asarray(numbers[rest])
-
-
-# What the parts of the rows without targets are called while they are read.
-REST = "rest"
-
-
-def _without(file: DataFile, rest: np.ndarray, most: int | None) -> Chosen:
-    """Return the rows to be used without targets, at most so many: the training's, the file's."""
-    own = np.arange(file.unlabelled.rows if file.unlabelled else 0)
-    if most is not None:
-        if most > len(rest) + len(own):
-            raise RunFileError(
-                f"data.unlabelled = {most:,}, but {file.path} has {len(rest) + len(own):,} rows to "
-                "be used without targets: give less, or leave it out"
-            )
-        # The rows of a file are in random order, so these are drawn at random.
-        rest = rest[:most]
-        own = own[: most - len(rest)]
-    found = {REST: ("train", rest), UNLABELLED: (UNLABELLED, own)}
-    return {name: (split, numbers) for name, (split, numbers) in found.items() if len(numbers)}
 
 
 def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:

@@ -72,8 +72,6 @@ class Site:
         for word in words:
             if word and not PLAIN.fullmatch(word):
                 raise UsageError(f"{word!r} can't stand in a batch script: rename it")
-        kind = f"{self.gpu_type}:" if self.gpu_type else ""
-        model = f":gmodel={self.gpu_type}" if self.gpu_type else ""
         each, seconds = self.ranks // self.nodes, self._seconds()
         lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
         return {
@@ -95,6 +93,14 @@ class Site:
             "seconds": str(seconds - self.grace),
             "minutes": str(-(-seconds // 60)),
             "host_lines": lines,
+            **self._gpus(each), **self._memory(each), **self._shares(),
+        }  # fmt: skip
+
+    def _gpus(self, each: int) -> dict[str, str]:
+        """Return what asks for a GPU for each rank."""
+        kind = f"{self.gpu_type}:" if self.gpu_type else ""
+        model = f":gmodel={self.gpu_type}" if self.gpu_type else ""
+        return {
             # A daemon of mpirun is one task of Slurm's, and starts all ranks of its node.
             "slurm_gpus_per_node": f"#SBATCH --gpus-per-node={kind}{each}" if self.gpus else "",
             "slurm_gpus": f"#SBATCH --gpus-per-task={kind}1" if self.gpus else "",
@@ -105,8 +111,7 @@ class Site:
             "flux_gpus_each": " --gpus-per-task=1" if self.gpus else "",
             "image": "disttrain-gpu" if self.gpus else "disttrain",
             "kubernetes_gpus": f", nvidia.com/gpu: {each}" if self.gpus else "",
-            **self._memory(each), **self._shares(),
-        }  # fmt: skip
+        }
 
     def _memory(self, each: int) -> dict[str, str]:
         """Return what states the memory of a node; Grid Engine counts that of a slot."""

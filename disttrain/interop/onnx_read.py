@@ -22,8 +22,7 @@ from disttrain.interop.onnx_segments import Affine, Node, activation_of, affine_
 __all__ = ["read_onnx"]
 
 PRODUCTS = ("Gemm", "MatMul")
-# A mean of one value is that value.
-ENDS = ("Softmax", "LogSoftmax", "ArgMax", "Mean")
+ENDS = ("Softmax", "LogSoftmax", "ArgMax", "Identity")
 READ = "read are chains of Gemm or MatMul, activations, and arithmetic before and behind them"
 
 
@@ -108,7 +107,8 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
     if isinstance(before, Node):
         raise graph.refused(before)
     softmax = any(node.kind == "Softmax" for node in between[-1])
-    between[-1] = [node for node in between[-1] if node.kind not in ENDS]
+    while between[-1] and between[-1][-1].kind in ENDS:
+        between[-1].pop()
     layers = [
         _layer(graph, product, nodes)
         for product, nodes in zip(products[:-1], between[1:-1], strict=True)

@@ -34,7 +34,13 @@ def onnx_model(trained: Trained, prepared: bool = False) -> bytes:
     members = trained.members if isinstance(trained, Ensemble) else [trained]
     found = [_predicted(graph, rows, member) for member in members]
     name = "probabilities" if isinstance(trained.loss, Softmax) else "outputs"
-    graph.add("Mean", *found, to=name)
+    total = found[0]
+    for value in found[1:]:
+        total = graph.add("Add", total, value)
+    if len(found) > 1:
+        # onnxruntime has no mean of float64.
+        total = graph.add("Mul", total, graph.constant(np.array(1 / len(found), dtype)))
+    graph.add("Identity", total, to=name)
     graph.output(name, dtype, ["rows", trained.network.outputs])
     return graph.model(trained.settings.name, _facts(trained))
 

@@ -148,7 +148,7 @@ def test_early_stopping_and_mistakes() -> None:
 def test_nothing_is_loaded_that_was_not_asked_for_and_what_is_missing_is_named() -> None:
     code = (
         "import sys, disttrain; disttrain.train; "
-        "assert not {'sklearn', 'onnx', 'safetensors', 'disttrain.interop'} & set(sys.modules); "
+        "assert not {'sklearn', 'onnx', 'safetensors', 'tensorboardX'} & set(sys.modules); "
         "sys.modules['sklearn'] = None\n"
         "try: disttrain.DistributedMLPClassifier\n"
         "except disttrain.UsageError as error: print(error)"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from disttrain.arrays import Cpu, Device, choose
 from disttrain.comm import Communicator
-from disttrain.config import Settings
+from disttrain.config import Rbm, Settings
 from disttrain.data import (
     Dataset,
     TargetScale,
@@ -96,7 +98,7 @@ def prepared(
     device = choose_together(settings, comm, callbacks)
     dataset = dataset or open_training_data(settings, comm)
     settings = fitted(settings, dataset)
-    normalization = measure(settings.data.normalize, dataset.every_row, comm)
+    normalization = measure(_scale(settings, dataset), dataset.every_row, comm)
     with comm.together("building the network"):
         if layers is None:
             layers = list(stacked(settings))
@@ -111,6 +113,14 @@ def prepared(
         if augment := settings.data.augment:
             model.feed.augmentation = Augmentation(augment, dataset.shape, settings.seed)
     return model, dataset
+
+
+def _scale(settings: Settings, dataset: Dataset) -> str:
+    """Return how inputs are normalized: for an RBM, "auto" is numbers between 0 and 1."""
+    kind: str = settings.data.normalize
+    if kind != "auto" or not isinstance(settings.pretraining, Rbm):
+        return kind
+    return "none" if dataset.every_row.dtype == np.uint8 else "range"
 
 
 def with_mode(settings: Settings, arithmetic: Arithmetic | None) -> Settings:

@@ -112,10 +112,18 @@ def test_training_begins_with_what_was_learned(build: Callable[..., Run]) -> Non
     assert again.digest() == learned
 
 
+def test_numbers_are_brought_to_between_0_and_1_for_an_rbm(build: Callable[..., Run]) -> None:
+    run = build(*RBM, "data.normalize=auto")
+    assert run.normalization.kind == "range"
+    assert build(*RBM, "data.normalize=auto", "pretraining.kind=denoising").normalization.kind == (
+        "standardize"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (["data.normalize=auto"], "needs inputs between 0 and 1"),
+        (["data.normalize=standardize"], "needs inputs between 0 and 1"),
         (["model.layers.1.activation=relu"], 'layer 2 has activation = "relu"'),
         (["model.layers=[{units=3}]"], "there are none"),
         (["model.from=elsewhere"], "leave one of them out"),

@@ -22,10 +22,10 @@ Place = Callable[[int, int], str]
 """(Row, column) of a table → the words for it: file, line and name of the column."""
 
 
-def class_of(text: str) -> str:
-    """Return the name of the class that a cell stands for: "3.0" is 3."""
+def class_of(text: str, decimal: str = ".") -> str:
+    """Return the name of the class that a cell stands for: "3.0" is 3, with a comma "3,0"."""
     try:
-        value = float(text)
+        value = float(text if decimal == "." else text.replace(".", "?").replace(decimal, "."))
     except ValueError:
         return text
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else text

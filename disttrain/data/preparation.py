@@ -271,5 +271,5 @@ class Preparation:
         return found
 
     def _class(self, text: str) -> int:
-        found = self._numbers.get(text, self._numbers.get(class_of(text), -2))
+        found = self._numbers.get(text, self._numbers.get(class_of(text, self.decimal), -2))
         return -1 if found < 0 and text in NA else found

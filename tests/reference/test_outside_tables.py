@@ -81,10 +81,10 @@ def frame_of(bunch: Any) -> pandas.DataFrame:
     return frame.assign(target=bunch.target if names is None else names[bunch.target])
 
 
-def close(ours: list[float], theirs: list[float]) -> bool:
-    """Tell whether two means differ by less than the deviations over seeds, or three hundredths."""
+def as_good(ours: list[float], theirs: list[float]) -> bool:
+    """Tell whether our mean is not below by more than the deviations, or three hundredths."""
     spread = 2 * (np.std(ours) + np.std(theirs))
-    return bool(abs(np.mean(ours) - np.mean(theirs)) <= max(spread, 0.03))
+    return bool(np.mean(ours) >= np.mean(theirs) - max(spread, 0.03))
 
 
 @pytest.mark.long
@@ -141,7 +141,7 @@ def test_a_table_is_learned_as_well_as_by_scikit_learn(
             named = np.array(model.taught.called)[predicted.argmax(axis=1)]
             ours.append(float((named == y_test.to_numpy()).mean()))
         theirs.append(network.fit(X, y).score(X_test, y_test))
-    assert close(ours, theirs), (ours, theirs)
+    assert as_good(ours, theirs), (ours, theirs)
 
 
 @pytest.mark.long
@@ -172,4 +172,4 @@ def test_a_folder_of_digits_is_learned_as_well_as_by_scikit_learn(tmp_path: Path
         )
         network.fit(flat[places[0]], labels[places[0]])
         theirs.append(network.score(flat[places[1]], labels[places[1]]))
-    assert close(ours, theirs), (ours, theirs)
+    assert as_good(ours, theirs), (ours, theirs)

@@ -212,7 +212,7 @@ def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tupl
     elif not (np.isfinite(values) & (values == np.floor(values))).all():
         return ()
     else:
-        names = sorted({class_of(text) for text in counts}, key=float)
+        names = sorted({class_of(text, found.decimal) for text in counts}, key=float)
         each = found.rows / len(names)
         small = values.min() >= 0 and values.max() < CLASSES_BELOW
         years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES

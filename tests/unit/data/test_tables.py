@@ -732,3 +732,12 @@ def test_a_workbook_is_said_to_be_one(tmp_path):
         archive.writestr("xl/workbook.xml", "<workbook/>")
     with pytest.raises(DataError, match=r"workbook of Excel.*as CSV"):
         import_table(tmp_path / "a.xlsx")
+
+
+def test_classes_with_a_decimal_comma_are_the_numbers_that_they_say(table):
+    path = table("a;kind\n1,5;1,0\n2,5;2,0\n0,5;1,0\n")
+    imported = import_table(path, Options(decimal=","))
+    assert imported.preparation.classes == ("1", "2")
+    np.testing.assert_array_equal(imported.splits["train"][1], [0, 1, 0])
+    other = table("kind;a\n2;1,5\n1,0;0,5\n", "other.csv")
+    np.testing.assert_array_equal(read_table(other, imported.preparation)[1], [1, 0])

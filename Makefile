@@ -73,7 +73,8 @@ bench: $(STAMP)
 
 # The site, in site/: links that lead nowhere are errors.
 docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m mkdocs build --strict
 
 wheel: $(STAMP)

@@ -31,10 +31,10 @@ class Blas(NamedTuple):
 
 
 def blas() -> Blas:
-    """Return the BLAS of this process as it is now."""
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            version, kernel = library.get("version"), library.get("architecture")
-            threads = int(library.get("num_threads") or 1)
-            return Blas(library["internal_api"], version or "", kernel or "", threads)
+    """Return NumPy's BLAS as it is now; other packages bring libraries of their own."""
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    for library in [one for one in found if "numpy" in one["filepath"]] or found[:1]:
+        version, kernel = library.get("version"), library.get("architecture")
+        threads = int(library.get("num_threads") or 1)
+        return Blas(library["internal_api"], version or "", kernel or "", threads)
     return Blas()

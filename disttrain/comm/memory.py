@@ -9,6 +9,8 @@ import tempfile
 import numpy as np
 from mpi4py import MPI
 
+from disttrain.environment import MARK
+
 __all__ = ["PAGE", "SharedMemory"]
 
 # Bytes: arrays, and the ranks' parts of an array, begin at a page of their own.
@@ -22,7 +24,7 @@ class SharedMemory:
     """The arrays that the ranks of `node` share, each until no rank uses it any more.
 
     No window of MPI: these can't be given back where a rank has died. A file has a name only until
-    all ranks have opened it; so nothing is left behind, however they end.
+    all ranks have opened it; what a kill in between leaves is removed by the next launch.
     """
 
     def __init__(self, node: MPI.Comm) -> None:
@@ -63,8 +65,9 @@ class SharedMemory:
 
     @property
     def place(self) -> str:
-        """The folder for the files."""
-        return PLACE if os.path.isdir(PLACE) else tempfile.gettempdir()
+        """The folder for the files: the launch's own one, which is removed with it."""
+        own = os.path.join(PLACE, f"disttrain-{os.environ.get(MARK, '')[:12]}")
+        return next((p for p in (own, PLACE) if os.path.isdir(p)), tempfile.gettempdir())
 
     def close(self) -> None:
         """Free the communicator of the node. Collective."""

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ __all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "why_no_p
 MARK = "DISTTRAIN_LAUNCH"
 SHARED_MEMORY = "/dev/shm"
 NAME = re.compile("disttrain-[0-9a-f]{12}")
+# What a rank of plain mpirun shares with others, while it has a name: its process is in it.
+FILE = re.compile(r"disttrain-([0-9]+)-\w+")
+# Seconds after which such a file is one that a killed rank has left.
+SHORT = 60.0
 # Seconds after which an empty folder can't be that of a launch that is just starting.
 OLD = 3600.0
 # Seconds to wait for killed processes to end.
@@ -73,16 +78,19 @@ def check_room(needed: int) -> None:
 
 
 def remove_stale(base: str) -> None:
-    """Remove folders of launches of this user that were killed before they could.
+    """Remove what launches and ranks of this user have left that were killed before they could.
 
-    Only one that has files in it, and no process here: it had daemons or ranks, and they are gone.
-    An empty one may be of a launch that begins; an hour later it is of none.
+    Of folders only one that has files in it, and no process here: it had daemons or ranks, and
+    they are gone. An empty one may be of a launch that begins; an hour later it is of none.
     """
     for place in (base, SHARED_MEMORY):
         with contextlib.suppress(OSError):
             for name in os.listdir(place):
-                if NAME.fullmatch(name) and _is_stale(os.path.join(place, name)):
-                    shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+                path = os.path.join(place, name)
+                if NAME.fullmatch(name) and _is_stale(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif (file := FILE.fullmatch(name)) and _is_left(path, int(file[1])):
+                    os.unlink(path)
 
 
 def _is_stale(folder: str) -> bool:
@@ -94,6 +102,12 @@ def _is_stale(folder: str) -> bool:
         return False
     # Looked up after its files: the process that made them existed before them.
     return not marked(os.path.basename(folder).partition("-")[2])
+
+
+def _is_left(file: str, pid: int) -> bool:
+    found = os.lstat(file)
+    mine = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+    return mine and time.time() - found.st_mtime > SHORT and not os.path.exists(f"/proc/{pid}")
 
 
 def clean(mark: str, base: str) -> None:

@@ -100,4 +100,4 @@ def test_asked_to_stop_while_waiting_to_start_again(shell):
 def test_only_a_training_can_be_restarted(shell):
     result = shell.run("launch", "-n", 2, "--restarts", 1, "check", "run.toml")
     assert result.returncode == 2
-    assert "--restarts is for train" in result.stderr
+    assert "--restarts is for what can go on" in result.stderr

@@ -53,6 +53,20 @@ def test_the_mark_is_the_same_everywhere():
     assert leftovers.MARK == MARK
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_shared_memory_of_a_killed_rank_goes_and_that_of_a_living_one_stays(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    files = [tmp_path / f"disttrain-{pid}-a_b1" for pid in (gone.pid, os.getpid())]
+    files += [tmp_path / f"disttrain-{gone.pid}-new", tmp_path / f"disttrain-{gone.pid}.txt"]
+    for file in files:
+        file.write_bytes(b"")
+        if file.name != files[2].name:
+            os.utime(file, (0, 0))
+    leftovers.remove_stale(str(tmp_path))
+    assert [file.exists() for file in files] == [False, True, True, True]
+
+
 # An agent in place of ssh: AGENT HOST COMMAND, on this machine, whatever the host.
 HERE = 'sh -c "shift; eval \\"\\$*\\"" agent'
 

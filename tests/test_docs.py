@@ -37,6 +37,7 @@ TOPICS = (
     "Pre-training",
     "Choosing hyperparameters",
     "Cross-validation",
+    "Ensembles",
 )
 """The rows of the table that the course follows, in its order."""
 

@@ -163,7 +163,7 @@ def test_the_number_of_ranks_in_other_words(shell, words):
         (("-n", 2, "plot", "out"), "plot is not for several ranks: start it alone"),
         (("-n", 2, "trian", "run.toml"), "'trian' is no program here: is train meant?"),
         (("--hosts", "n1,n2", "--nproc-per-node", 2, "env"), "--hosts n1:4,n2:4"),
-        (("--restarts", 2, "env"), "--restarts is for train"),
+        (("--restarts", 2, "env"), "--restarts is for what can go on"),
     ],
 )
 def test_what_is_not_understood_is_answered_with_the_right_form(shell, words, said):

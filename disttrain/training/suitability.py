@@ -53,12 +53,19 @@ def refuse_what_does_not_fit(settings: Settings) -> None:
 def doubts(settings: Settings) -> list[str]:
     """Return what in the settings can be trained but is likely a slip, a sentence each."""
     kind, rate = settings.optimizer.kind, settings.schedule.learning_rate
+    found = []
     if kind in ("adam", "adamw") and rate >= LARGE_FOR_ADAM:
-        return [
+        found.append(
             f"schedule.learning_rate = {rate:g} is large for optimizer.kind = {kind!r}, whose rate "
             "is about the length of a step: 0.001 is usual"
-        ]
-    return []
+        )
+    dense = [layer for layer in settings.model.layers if layer.kind == "dense"]
+    if any("activation" not in layer.model_fields_set for layer in dense[:-1]):
+        found.append(
+            "a hidden layer has no activation, so it can learn no more than the layer behind it "
+            'alone: give it one, as in { units = 32, activation = "relu" }'
+        )
+    return found
 
 
 def refuse_cut_batches(settings: Settings, division: Division, sizes: Sequence[int]) -> None:

@@ -34,6 +34,13 @@ def test_a_large_rate_for_adam_is_a_warning(shell):
         assert "weights, gradients, first moment, second moment" in result.stdout
 
 
+def test_a_hidden_layer_without_activation_is_a_warning(shell):
+    for layers, warned in (("[8,3]", True), ('[{units=8,activation="identity"},3]', False)):
+        result = shell.run("check", "run.toml", *STANDARD, "--set", f"model.layers={layers}")
+        assert result.returncode == 0, result.stderr
+        assert ("warning: a hidden layer has no activation" in result.stdout) is warned
+
+
 def test_everything_in_one_object_on_two_ranks(shell):
     found = []
     for launch in ((), LAUNCH):

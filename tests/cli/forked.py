@@ -25,8 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # What commands import beside the package itself.
 LIBRARIES = ("matplotlib.backends.backend_agg", "pandas", "PIL.Image", "pyarrow.parquet")
-# What runs the command, starts MPI, needs a GPU, or is no Python module.
-OTHERS = ("disttrain.__main__", "disttrain.comm.", "disttrain.arrays.gpu", "disttrain.arrays._")
+# What runs the command, starts MPI, needs a GPU, brings other programs' libraries (with a BLAS of
+# their own), or is no Python module.
+OTHERS = ("disttrain.__main__", "disttrain.comm.", "disttrain.arrays.gpu", "disttrain.arrays._",
+          "disttrain.interop.")  # fmt: skip
 # The doctor looks at the process that it is.
 ITSELF = ("doctor", "env")
 # Libraries read these while they are imported.

@@ -52,10 +52,12 @@ class Outcome:
 
 
 def warm() -> None:
-    """Import all of the package once, so that no fork has to."""
+    """Import the package once, but for the owners of optional libraries, so that no fork has to."""
     for module in pkgutil.walk_packages(disttrain.__path__, "disttrain."):
+        if "gpu" in module.name or module.name.startswith("disttrain.interop."):
+            continue
         # Names that begin with _ are C libraries, which are no modules of Python.
-        if "gpu" not in module.name and not module.name.rpartition(".")[2].startswith("_"):
+        if not module.name.rpartition(".")[2].startswith("_"):
             importlib.import_module(module.name)
 
 

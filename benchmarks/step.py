@@ -158,24 +158,27 @@ def measure(
         ways["ranks"] = way("ranks", "shared")
         ways["ranks fast"] = way("ranks", "fast")
         ways["ranks floor"] = way("ranks", "floor")
-    seconds = medians(ways, rounds, target)
+    row = ratios(medians(ways, rounds, target))
+    say(f"{case}: step/floor {row['step/floor']:.2f}")
+    return {"case": case} | row
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, Any]:
+    """Return the medians of the sides in milliseconds, and what the table says of them."""
     step, floor = seconds["step"], seconds["floor"]
-    row: dict[str, Any] = {"case": case, **{k: s * 1e3 for k, s in seconds.items()}}
-    row["step/floor"] = step / floor
-    for name in ("torch", "fused"):
-        if name in seconds:
-            row[f"{name}/step"] = seconds[name] / step
     if "threads" in seconds:
         seconds["threads"] = min(seconds["threads"], seconds["threads fused"])
-        row["threads/step"] = seconds["threads"] / step
-    if "ranks" in seconds:
-        ranks = seconds["ranks"]
+    row: dict[str, Any] = {side: each * 1e3 for side, each in seconds.items()}
+    row["step/floor"] = step / floor
+    for side in ("torch", "fused", "threads"):
+        if side in seconds:
+            row[f"{side}/step"] = seconds[side] / step
+    if ranks := seconds.get("ranks"):
         row["exact/fast"] = ranks / seconds["ranks fast"]
-        for name in ("ddp", "threads"):
-            if name in seconds:
-                row[f"{name}/ranks"] = seconds[name] / ranks
-        row["speed-up"], row["ceiling"] = step / seconds["ranks"], floor / seconds["ranks floor"]
-    say(f"{case}: step/floor {row['step/floor']:.2f}")
+        for side in ("ddp", "threads"):
+            if side in seconds:
+                row[f"{side}/ranks"] = seconds[side] / ranks
+        row["speed-up"], row["ceiling"] = step / ranks, floor / seconds["ranks floor"]
     return row
 
 

@@ -381,7 +381,7 @@ INLINE void LANED(taps)(const int R, const int J, const int NV, const T *x, int6
     case J:                                                                                        \
         if (J > MOST) break;                                                                       \
         if (nv == 1 && pair) LANED(taps)(2, J <= MOST / 2 ? J : 1, 1, GIVEN);                      \
-        else if (nv == 1) LANED(taps)(1, J <= MOST ? J : 1, 1, GIVEN);                                             \
+        else if (nv == 1) LANED(taps)(1, J <= MOST ? J : 1, 1, GIVEN);                             \
         else if (J <= TALL) LANED(taps)(1, J <= TALL ? J : 1, 2, GIVEN);                           \
         break;
 

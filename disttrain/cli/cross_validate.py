@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from disttrain.cli.options import AsJson, Quiet, RunFile, Set, Verbose, listen, print_json, say
+from disttrain.cli.options import (
+    AsJson,
+    GoOn,
+    Quiet,
+    RanksEach,
+    RunFile,
+    Set,
+    Verbose,
+    listen,
+    print_json,
+    teller,
+)
 
 __all__ = ["command"]
 
@@ -24,14 +34,12 @@ Over = Annotated[
         "another key: all pairs.",
     ),
 ]  # fmt: skip
-RanksEach = Annotated[int, typer.Option("--ranks-each", min=1, help="Ranks that train a fold.")]
 Final = Annotated[
     bool, typer.Option("--final", help="Then train the best settings on all training rows.")
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The folder [default: runs/<name>-folds].")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
 
 
 def command(
@@ -43,7 +51,7 @@ def command(
     ranks_each: RanksEach = 1,
     final: Final = False,
     output: Output = None,
-    resume: Resume = False,
+    resume: GoOn = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -63,7 +71,7 @@ def command(
     named = output or Path("runs") / f"{name}-folds"
     folder = named.absolute()
 
-    tell = partial(say, as_json=as_json) if not quiet else _nothing
+    tell = teller(quiet, as_json)
     found = cross_validate(plan, folder, comm, resume=resume, say=tell)
     if comm.is_root:
         for line in _lines(found, named, final):
@@ -76,10 +84,6 @@ def command(
             tell(f"trained on all training rows: {named / 'final'}")
     if as_json and comm.is_root:
         print_json(found | {"output": str(folder)})
-
-
-def _nothing(line: str) -> None:
-    pass
 
 
 def _over(given: list[str]) -> dict[str, list[Any]]:

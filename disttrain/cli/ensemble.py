@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from disttrain.cli.columns import columns
-from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, say
+from disttrain.cli.options import (
+    AsJson,
+    GoOn,
+    Quiet,
+    RanksEach,
+    Set,
+    Verbose,
+    listen,
+    print_json,
+    teller,
+)
 
 if TYPE_CHECKING:
     from disttrain.config import Settings
@@ -40,8 +49,6 @@ Output = Annotated[
         help="Its folder [default: runs/<name>-ensemble; `ensemble` in a STUDY or a RUN].",
     ),
 ]  # fmt: skip
-RanksEach = Annotated[int, typer.Option(min=1, help="Ranks that train a member together.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on: trained members stay as they are.")]
 On = Annotated[str | None, typer.Option(help="Score on this split [default: test].")]
 
 
@@ -54,7 +61,7 @@ def command(
     output: Output = None,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     ranks_each: RanksEach = 1,
-    resume: Resume = False,
+    resume: GoOn = False,
     split: On = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -65,7 +72,7 @@ def command(
     from disttrain.selection import ensemble
 
     comm = connect()
-    tell: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: say(line, as_json))
+    tell = teller(quiet, as_json)
     with comm.together("configuration"):
         listen(quiet, verbose)
         asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}

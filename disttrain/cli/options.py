@@ -6,6 +6,8 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -16,7 +18,9 @@ from disttrain.shown import shown
 __all__ = [
     "AsJson",
     "Checkpoint",
+    "GoOn",
     "Quiet",
+    "RanksEach",
     "RunFile",
     "Set",
     "Verbose",
@@ -24,6 +28,7 @@ __all__ = [
     "print_json",
     "put",
     "say",
+    "teller",
 ]
 
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
@@ -43,6 +48,9 @@ Quiet = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print what each rank does, on standard error.")
 ]
+# Of commands that train several networks.
+GoOn = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
+RanksEach = Annotated[int, typer.Option(min=1, help="Ranks that train one network together.")]
 
 
 def listen(quiet: bool = False, verbose: bool = False) -> None:
@@ -69,6 +77,11 @@ def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
 def say(line: str, as_json: bool = False) -> None:
     """Print a line for people: on standard error where standard output is for a program."""
     _print(shown(line), sys.stderr if as_json else sys.stdout)
+
+
+def teller(quiet: bool, as_json: bool) -> Callable[[str], None]:
+    """Return `say` for these options of a command; with `quiet` it prints nothing."""
+    return (lambda line: None) if quiet else partial(say, as_json=as_json)
 
 
 def put(text: str) -> None:

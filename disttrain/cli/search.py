@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disttrain.cli.options import AsJson, Quiet, Verbose, listen, print_json, say
+from disttrain.cli.options import AsJson, GoOn, Quiet, Verbose, listen, print_json, teller
 
 __all__ = ["command"]
 
@@ -15,13 +15,12 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The study's folder [default: runs/<study>].")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
 
 
 def command(
     study_file: StudyFile,
     output: Output = None,
-    resume: Resume = False,
+    resume: GoOn = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -37,15 +36,12 @@ def command(
         study = config.read_study(study_file)
     named = output or Path("runs") / study_file.stem
     folder = named.absolute()
-    told = search(
-        study, folder, comm, resume=resume,
-        say=(lambda line: None) if quiet else (lambda line: say(line, as_json)),
-    )  # fmt: skip
+    tell = teller(quiet, as_json)
+    told = search(study, folder, comm, resume=resume, say=tell)
     if not comm.is_root:
         return
-    if not quiet:
-        for line in [*_best(told, named), *_pictures(told, folder), f"study in {named}"]:
-            say(line, as_json)
+    for line in [*_best(told, named), *_pictures(told, folder), f"study in {named}"]:
+        tell(line)
     if as_json:
         print_json(told | {"output": str(folder)})
 

@@ -9,9 +9,6 @@ from disttrain.environment import crowded
 
 __all__ = ["tune"]
 
-# Open MPI without InfiniBand prints an error for each shared window while it tries its UCX
-# component, which a window inside a node never uses.
-ALWAYS = {"OMPI_MCA_osc": "^ucx"}
 # MPICH's collectives in shared memory wait without yielding the core: with 3 ranks on 2 cores a
 # barrier takes 11 ms, and 0.1 to 1 ms by messages. With a core for each rank they are the fastest,
 # 1 microsecond.
@@ -23,6 +20,5 @@ CROWDED = {
 
 def tune(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set these variables in `environment`; called before MPI is imported."""
-    chosen = ALWAYS | (CROWDED if crowded(environment) else {})
-    for variable, value in chosen.items():
+    for variable, value in (CROWDED if crowded(environment) else {}).items():
         environment.setdefault(variable, value)

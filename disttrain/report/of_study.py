@@ -11,6 +11,7 @@ from typing import Any
 from disttrain.errors import CheckpointError
 from disttrain.report.figure import BAD, GOOD, INK, blank, color_of, legend_below, plain
 from disttrain.report.page import Page, Panels, Picture, Section, Table, Text, drawn
+from disttrain.report.study import against
 from disttrain.shown import shown
 from disttrain.written import json_of, text_of, why
 
@@ -99,24 +100,9 @@ def _against(key: str, done: list[dict[str, Any]], best: dict[str, Any], metric:
     """Draw the score of all candidates against one hyperparameter."""
     figure = blank(4.4, 3.3)
     ax = figure.subplots()
-    given = [c for c in done if key in settings_of(c)]
-    values = [settings_of(c)[key] for c in given]
-    numeric = all(map(is_number, values))
-    if not numeric:
-        names = list(dict.fromkeys(map(_value, values)))
-        values = [names.index(_value(value)) for value in values]
-        ax.set_xticks(range(len(names)), [plain(name[:24]) for name in names])
-    elif min(values, default=0) > 0 and max(values) >= 20 * min(values):
-        ax.set_xscale("log")
-    for stage in dict.fromkeys(str(c.get("stage", "")) for c in given):
-        mine = [n for n, c in enumerate(given) if str(c.get("stage", "")) == stage]
-        ax.plot([values[n] for n in mine], [given[n]["score"] for n in mine], "o", alpha=0.7,
-                color=color_of(int(stage) if stage.isdecimal() else 0), markersize=5)  # fmt: skip
-    if best in given:
-        ax.plot(values[given.index(best)], best["score"], "*", color=BAD, markersize=14)
-    ax.set_xlabel(plain(shown(key, 60)))
+    rows = [candidate | {"settings": settings_of(candidate)} for candidate in done]
+    against(ax, key, rows, rows[done.index(best)] if best in done else None)
     ax.set_ylabel(plain(shown(metric, 60)).replace("_", " "))
-    ax.grid(alpha=0.3)
     return drawn(figure, f"{metric} against {key}")
 
 

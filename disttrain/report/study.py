@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from disttrain.report.figure import INK, blank, color_of, legend_below, plain
+from disttrain.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "figure"]
+__all__ = ["NAME", "against", "figure"]
 
 NAME = "scores.png"
 COLUMNS = 4
@@ -24,26 +27,32 @@ def figure(study: dict[str, Any]) -> Figure:
     drawn = blank(3.6 * across, 3.2 * down + 0.4, study["metric"].replace("_", " "))
     panels = drawn.subplots(down, across, squeeze=False, sharey=True).flat
     for ax, key in zip(panels, keys, strict=False):
-        _panel(ax, key, rows, study["best"])
+        against(ax, key, rows, study["best"])
     for ax in list(panels)[len(keys) :]:
         ax.set_visible(False)
     legend_below(drawn)
     return drawn
 
 
-def _panel(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any] | None) -> None:
-    values = [row["settings"][key] for row in rows]
-    numbers = all(type(value) in (int, float) for value in values)
-    names = [] if numbers else sorted({str(value) for value in values})
-    for stage in sorted({row["stage"] for row in rows}):
-        here = [row for row in rows if row["stage"] == stage]
+def against(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any] | None) -> None:
+    """Draw the scores of candidates against one key, by stage, with the best one marked.
+
+    A key whose values are not all numbers has a place for each value; numbers that are positive and
+    far apart have a logarithmic axis. Candidates without the key are left out.
+    """
+    given = [row for row in rows if key in row["settings"]]
+    values = [row["settings"][key] for row in given]
+    numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    names = [] if numbers else sorted({_text(value) for value in values})
+    for place, stage in enumerate(sorted({str(row.get("stage", "")) for row in given}, key=_order)):
+        here = [row for row in given if str(row.get("stage", "")) == stage]
         x = [_place(row["settings"][key], names) for row in here]
-        ax.plot(x, [row["score"] for row in here], "o", color=color_of(stage - 1),
-                label=f"stage {stage}", alpha=0.8)  # fmt: skip
-    if best:
+        ax.plot(x, [row["score"] for row in here], "o", color=color_of(place), alpha=0.8,
+                label=f"stage {plain(shown(stage, 20))}")  # fmt: skip
+    if best and key in best["settings"]:
         x_best = _place(best["settings"][key], names)
         ax.plot([x_best], [best["score"]], "o", ms=12, mfc="none", color=INK, label="best")
-    ax.set_xlabel(plain(key))
+    ax.set_xlabel(plain(shown(key, 60)))
     ax.grid(alpha=0.3)
     if numbers and values and min(values) > 0 and max(values) > 30 * min(values):
         ax.set_xscale("log")
@@ -51,5 +60,13 @@ def _panel(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any] 
         ax.set_xticks(range(len(names)), [plain(name) for name in names])
 
 
+def _order(stage: str) -> tuple[int, str]:
+    return (int(stage) if stage.isdecimal() else 0, stage)
+
+
+def _text(value: Any) -> str:
+    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 24)
+
+
 def _place(value: Any, names: list[str]) -> float:
-    return names.index(str(value)) if names else float(value)
+    return names.index(_text(value)) if names else float(value)

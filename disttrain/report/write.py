@@ -36,6 +36,8 @@ def write_report(
     is missing or the disk refuses.
     """
     template()
+    if len(paths) == 1 and not os.path.lexists(paths[0]):
+        raise CheckpointError(f"{paths[0]} does not exist: give a folder that holds a run or study")
     folders = [path if path.is_dir() else path.parent for path in paths]
     if len(folders) == 1:
         page, place = _of_one(folders[0]), folders[0]

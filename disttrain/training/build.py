@@ -23,7 +23,6 @@ from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, decide
-from disttrain.training.exact.threads import steady_threads
 from disttrain.training.fitted import fitted
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
@@ -66,19 +65,15 @@ def build_run(
     """
     with within_limits(settings, comm):
         model, dataset = prepared(settings, comm, layers, loss, callbacks, dataset)
-        train = dataset.splits["train"]
         optimizer = Optimizer(model.network, settings.optimizer, settings.model.average)
-        sizes = batch_sizes(train.count, model.settings.training.batch_size)
+        sizes = batch_sizes(dataset.splits["train"].count, model.settings.training.batch_size)
         arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
         model.settings = settings = with_mode(model.settings, arithmetic)
     with within_limits(settings, comm):
-        work, threads = divide(model, train, optimizer, arithmetic), None
-        if arithmetic:
-            threads = steady_threads(model, sizes, dataset, work.batches.division, arithmetic)
         return Run(
             settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
-            work=work, threads=threads,
+            work=divide(model, dataset, optimizer, arithmetic),
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
             metrics=named_together(metrics, settings, dataset, comm), injection=injection,
         )  # fmt: skip

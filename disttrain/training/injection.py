@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import signal
 import time
@@ -78,8 +79,15 @@ class Injection:
     def __init__(self, faults: Sequence[Fault], comm: Communicator) -> None:
         job = launched()
         rank = job.rank if job else comm.rank
+        # As many as were started, also where some have died before this.
+        size = max(job.size if job else 1, comm.size)
         self._waiting = [fault for fault in faults if fault.rank == rank]
         self._step, self._busy = -1, False
+        beyond = [fault.rank for fault in faults if fault.rank >= size]
+        if beyond and comm.is_root:
+            # Not refused: a job that is started again without a lost host has fewer ranks.
+            said = f"no fault happens on rank {beyond[0]}: ranks count from 0 to {size - 1}"
+            journal.note(said, logging.WARNING)
         if self._waiting:
             comm.watch.entered = self.entered
 

@@ -28,7 +28,6 @@ from disttrain.model import Rbm as RbmLayer
 from disttrain.training.callbacks import Callback
 from disttrain.training.evaluation import samples_of
 from disttrain.training.exact.arithmetic import Arithmetic, decide
-from disttrain.training.exact.threads import steady_threads
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
@@ -139,13 +138,11 @@ class Stage:
         optimizer = Optimizer(model.network, settings.optimizer)
         sizes = batch_sizes(rows.count, settings.training.batch_size)
         arithmetic = decide(model, sizes, 0, rows.inputs, comm, recorded)
-        work, threads = divide(model, split, optimizer, arithmetic), None
-        if arithmetic:
-            threads = steady_threads(model, sizes, dataset, work.batches.division, arithmetic)
         return Run(
             settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
-            work=work, threads=threads, preemption=run.preemption, data_digest=run.data_fingerprint,
+            work=divide(model, dataset, optimizer, arithmetic), preemption=run.preemption,
+            data_digest=run.data_fingerprint,
             callbacks=[Told(run, self._number)] if comm.is_root else (),
         )  # fmt: skip
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from disttrain.arrays import checksum
-from disttrain.data import batch_sizes
-from disttrain.training.exact.threads import steady_threads
 from disttrain.training.run import Run
 from disttrain.training.stage import Place
 from disttrain.training.work import divide
@@ -22,13 +20,8 @@ def go_on_with_fewer(run: Run) -> None:
     stay where they are; the ledger is what it must be after so many steps.
     """
     agree_on_state(run)
-    train = run.dataset.splits["train"]
-    run.work = divide(run, train, run.optimizer, run.arithmetic)
+    run.work = divide(run, run.dataset, run.optimizer, run.arithmetic)
     run.__dict__.pop("recordings", None)
-    if run.arithmetic:
-        sizes = batch_sizes(train.count, run.settings.training.batch_size)
-        division = run.work.batches.division
-        run.threads = steady_threads(run, sizes, run.dataset, division, run.arithmetic)
     run.state.used, run.state.used_count = run.work.ledger.up_to(run.state.step)
 
 

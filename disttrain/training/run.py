@@ -39,7 +39,7 @@ class Run(Predictor):
     """A model, the data it is trained on, and how far the training is.
 
     Only `comm` and `work` depend on the ranks. `arithmetic` is that of an exact run, None in fast
-    mode; `threads` are its BLAS threads on this rank. `best` is rank 0's copy of the best weights:
+    mode. `best` is rank 0's copy of the best weights:
     those with the least validation loss, or by what `validation.best` names. `metrics` are a user's
     own, by name.
     """
@@ -48,7 +48,6 @@ class Run(Predictor):
     optimizer: Optimizer
     work: Work
     arithmetic: Arithmetic | None = None
-    threads: int | None = None
     callbacks: Sequence[Callback] = ()
     metrics: Metrics = field(default_factory=dict)
     preemption: Preemption = field(default_factory=Preemption)
@@ -63,6 +62,11 @@ class Run(Predictor):
             f"<Run {self.settings.name}: {self.network.widths}, {self.loss.kind}, step "
             f"{self.state.step} of {self.total_steps}, ranks: {self.comm.size}>"
         )
+
+    @property
+    def threads(self) -> int | None:
+        """BLAS threads of an exact run on this rank; None in fast mode."""
+        return self.work.threads
 
     @property
     def steps_per_epoch(self) -> int:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from disttrain.data import (
     Batches,
     BlockShuffle,
+    Dataset,
     Division,
     Leaves,
     Shares,
-    Split,
     batch_sizes,
 )
 from disttrain.training.exact.arithmetic import Arithmetic
+from disttrain.training.exact.threads import steady_threads
 from disttrain.training.integrity.audit import Audit
 from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
@@ -38,7 +39,8 @@ class Work:
 
     `batches` are the global batches with this rank's part of them, `reducer` adds gradients over
     ranks, `ledger` counts the samples used, `audit` compares the replicas; `batch_sums` is for
-    layers that need sums over the global batch.
+    layers that need sums over the global batch; `threads` are the BLAS threads of an exact run on
+    this rank.
     """
 
     batches: Batches
@@ -46,6 +48,7 @@ class Work:
     ledger: Ledger
     audit: Audit
     batch_sums: BatchSums | None = None
+    threads: int | None = None
 
     def begin_step(self, step: int) -> BatchSums | None:
         """Forget a step that was not completed; return what adds sums over the batch, if any."""
@@ -56,13 +59,14 @@ class Work:
 
 
 def divide(
-    model: Predictor, train: Split, optimizer: Optimizer, arithmetic: Arithmetic | None
+    model: Predictor, dataset: Dataset, optimizer: Optimizer, arithmetic: Arithmetic | None
 ) -> Work:
     """Return the work for the ranks of `model.comm`; `arithmetic` is None in fast mode. Collective.
 
     Every batch has the same samples whatever the ranks, and in exact mode the sums the same bits.
     """
     settings, comm, size = model.settings, model.comm, model.settings.training.batch_size
+    train, threads = dataset.splits["train"], None
     order = BlockShuffle(train.count, settings.seed, settings.data.block_rows)
     sizes = batch_sizes(train.count, size)
     division, reducer = reducing(model, sizes, arithmetic)
@@ -75,7 +79,9 @@ def divide(
         with comm.together("building the network"):
             refuse_cut_batches(settings, division, sizes)
         sums = BatchSums(comm, division, sizes[0], model.network.asked)
-    return Work(batches, reducer, Ledger(comm, batches), audit, sums)
+    if arithmetic:
+        threads = steady_threads(model, sizes, dataset, division, arithmetic)
+    return Work(batches, reducer, Ledger(comm, batches), audit, sums, threads)
 
 
 def reducing(

@@ -194,6 +194,8 @@ def test_all_texts_from_outside_are_escaped(runs: Any, tmp_path: Path) -> None:
 def test_what_can_not_be_reported(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no run, study, folds or ensemble"):
         write_report([tmp_path])
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        write_report([tmp_path / "nowhere"])
     with pytest.raises(CheckpointError, match="none of these folders"):
         write_report([tmp_path, tmp_path], say=lambda line: None)
     (tmp_path / "study.json").write_text("[")

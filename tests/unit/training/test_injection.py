@@ -56,6 +56,12 @@ def test_a_flipped_bit_changes_the_result(settings):
     assert whole.digest() != flipped.digest()
 
 
+def test_a_rank_that_is_not_there_is_told(caplog):
+    with caplog.at_level("WARNING"):
+        Injection([parse_fault("kill:rank=1,step=0")], connect())
+    assert "no fault happens on rank 1" in caplog.text
+
+
 def test_a_phase(settings):
     with pytest.raises(CheckpointError, match="No space left"):
         run_with(settings, "disk-full:phase=reading,step=4")

@@ -167,9 +167,19 @@ def run() -> int:
 def _end(error: BaseException, details: str) -> None:
     """Print one sentence (and, for a bug, where it happened) and exit; end all ranks if need be."""
     from disttrain.comm.world import connected
-    from disttrain.errors import exit_code_of, failure_noted, raised_everywhere, sentence_of
+    from disttrain.errors import (
+        LostRanks,
+        exit_code_of,
+        failure_noted,
+        raised_everywhere,
+        sentence_of,
+    )
 
-    comm, failure, code = connected(), failure_noted(error), exit_code_of(error)
+    comm = connected()
+    if comm and comm.is_loss(error):
+        # A command that does not go on without a rank, under an MPI that would.
+        error, details = LostRanks("another rank died; --resume goes on"), ""
+    failure, code = failure_noted(error), exit_code_of(error)
     alone = comm is None or comm.size == 1
     if alone and isinstance(error, KeyboardInterrupt):
         sys.exit(INTERRUPTED)

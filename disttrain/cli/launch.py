@@ -94,21 +94,22 @@ def command(
         check_here(cluster, python, interface)
     size = ranks or (cluster.slots if cluster else 1)
     watched = _is_watched("--json" in arguments)
-    survives = _survives(fault_tolerance, launcher, kind, cluster)
+    trains = kind == "training" and "train" in program[3:4]
+    survives = _survives(fault_tolerance, launcher, trains, cluster)
     raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster, survives))
 
 
-def _survives(asked: str, launcher: Launcher, kind: str, cluster: Cluster | None) -> bool:
+def _survives(asked: str, launcher: Launcher, trains: bool, cluster: Cluster | None) -> bool:
     """Return True where the job is to go on without a rank that died."""
     if asked == "on" and not launcher.can_survive:
         raise UsageError(
             f"--fault-tolerance on needs Open MPI 5 and {launcher.path} is another: pip install "
             "'disttrain[mpi]', or use --restarts"
         )
-    if asked == "on" and kind != "training":
+    if asked == "on" and not trains:
         raise UsageError("--fault-tolerance on is for train: other commands end with a dead rank")
     # Over several hosts it must be asked for: a host that dies ends the job all the same.
-    auto = launcher.can_survive and kind == "training" and cluster is None
+    auto = launcher.can_survive and trains and cluster is None
     return asked == "on" or (asked == "auto" and auto)
 
 

@@ -125,8 +125,10 @@ def fit_of(sums: list[tuple[Any, ...]], targets: np.ndarray, feed: Feed) -> dict
     unit = feed.scale.deviation if feed.scale else np.ones(targets.shape[1])
     squares = np.sum([part[2] for part in sums], axis=0) * np.square(unit)
     absolute = math.fsum(np.sum([part[3] for part in sums], axis=0) * unit)
-    spread = np.square(targets - targets.mean(axis=0)).sum(axis=0)
-    r2 = {"r2": float(np.mean(1 - squares / spread))} if (spread > 0).all() else {}
+    # A score that is not finite ends the run with a sentence; numpy need not warn too.
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = np.square(targets - targets.mean(axis=0)).sum(axis=0)
+        r2 = {"r2": float(np.mean(1 - squares / spread))} if (spread > 0).all() else {}
     return r2 | {"mean_absolute_error": absolute / targets.size}
 
 

@@ -204,6 +204,45 @@ def test_a_rank_that_leaves_in_mid_run(shell, how, rank):
     check_lost(shell, by_launch(shell, f"{how} at forward on {rank}", timeout=15))
 
 
+STUDY = """
+run = "run.toml"
+[[stages]]
+candidates = 2
+epochs = 2
+[space]
+"schedule.learning_rate" = { low = 0.01, high = 0.1 }
+"""
+
+
+def test_a_rank_that_dies_in_a_search_ends_it_and_the_search_goes_on(shell):
+    (shell.folder / "study.toml").write_text(STUDY)
+    command = ("launch", "-n", 2, "search", "study.toml", "--output", "out", "-q")
+    result = shell.run(
+        *command, module="tests.mpi.driver", env={"FAULT": "os._exit0 at forward on 1"},
+        timeout=SOON,
+    )  # fmt: skip
+    assert result.returncode == 5, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not shell.left_running()
+    assert shell.run(*command, "--resume").returncode == 0
+
+
+def test_a_rank_that_dies_under_plain_mpirun_with_ulfm_is_no_bug(shell):
+    (shell.folder / "study.toml").write_text(STUDY)
+    launcher = find_launcher()
+    if not launcher.can_survive:
+        pytest.skip("needs Open MPI 5")
+    shell.environment |= launcher.environment(2)
+    result = shell.run(
+        "search", "study.toml", "--output", "out", "-q",
+        prefix=launcher.command(2, [], survives=True),
+        module="tests.mpi.driver", env={"FAULT": "os._exit0 at forward on 1"}, timeout=SOON,
+    )  # fmt: skip
+    assert "rank 0 failed in" in result.stderr
+    assert "another rank died; --resume goes on" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_crash_in_c_says_where_python_was(shell):
     result = by_launch(shell, "SEGV at forward on 1", timeout=15)
     check_lost(shell, result)

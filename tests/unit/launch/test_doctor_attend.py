@@ -13,6 +13,8 @@ from tests.cli.shell import wait_for
 SCRIPT = """
 import os, signal, sys, time
 from disttrain.launch.doctor.attend import attend
+# As the doctor does: a request that comes before this process can answer waits.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 tell = attend(float(sys.argv[1]), lambda how: print("SAID", how, flush=True))
 if tell is None:
     print("END", flush=True)

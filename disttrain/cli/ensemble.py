@@ -23,7 +23,7 @@ from disttrain.cli.options import (
 if TYPE_CHECKING:
     from disttrain.config import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "members_of"]
 
 
 Source = Annotated[
@@ -88,7 +88,7 @@ def command(
             files = ensemble.found(source, kind, top or checkpoints or 1)
     facts = ensemble.combine(files, folder, comm, kind=kind, split=split)
     if comm.is_root:
-        for line in [*_table(facts), f"{'ensemble:':12}{folder}"]:
+        for line in [*members_of(facts), f"{'ensemble:':12}{folder}"]:
             tell(line)
     if comm.is_root and as_json:
         print_json(facts | {"output": str(folder)})
@@ -111,19 +111,22 @@ def _asked(source: Path, asked: dict[str, Any], changes: list[str]) -> tuple[str
     return kinds[0], None
 
 
-def _table(facts: dict[str, Any]) -> list[str]:
+def members_of(facts: dict[str, Any]) -> list[str]:
     """Return members and ensemble as a table, and the gain."""
     called = "the average" if facts["average"] else "ensemble"
     rows = [(row["path"], row) for row in facts["members"]] + [(called, facts["ensemble"])]
-    head = (f"{facts['split']} split", "loss", "accuracy")
-    lines = [
-        (name, f"{row['loss']:.5g}", "-" if row["accuracy"] is None
-         else f"{100 * row['accuracy']:.2f} %")
-        for name, row in rows
-    ]  # fmt: skip
+    measure = "R²" if "r2" in facts["ensemble"] else "accuracy"
+    lines = [(name, f"{row['loss']:.5g}", _measure(row)) for name, row in rows]
+    head = (f"{facts['split']} split", "loss", measure)
     gain = facts["gain"]
     points = "" if gain["accuracy"] is None else f", accuracy {100 * gain['accuracy']:+.2f} points"
     return [
         *columns([head, *lines]),
         f"against the best member: loss {-gain['loss']:+.5g}{points}",
     ]
+
+
+def _measure(row: dict[str, Any]) -> str:
+    if "r2" in row:
+        return f"{row['r2']:.4f}"
+    return "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %"

@@ -79,7 +79,7 @@ def _show(scores: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(scores if len(scores) > 1 else scores[0])
     elif len(scores) > 1:
-        for line in columns([HEAD, *map(_row, scores)]):
+        for line in columns(_table(scores)):
             say(line)
     else:
         (score,) = scores
@@ -129,14 +129,24 @@ def _scored(
 
 
 OF_NUMBERS = ("r2", "mean_absolute_error")
-HEAD = ("", "step", "split", "rows", "loss", "accuracy")
+HEAD = ("", "step", "split", "rows", "loss")
 
 
-def _row(score: dict[str, Any]) -> list[str]:
-    """Return one line of the table of several networks."""
-    loss = f"{score['loss']:.6g}"
-    named = (score["file"], str(score["step"]), score["split"], f"{score['rows']:,}", loss)
-    return [*named, "-" if score["accuracy"] is None else _percent(score)]
+def _table(scores: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a line for each of several networks, with the measures that any of them has."""
+    shown = {"accuracy": "accuracy", "r2": "R²", "mean_absolute_error": "mean absolute error"}
+    of_any = [key for key in shown if any(score.get(key) is not None for score in scores)]
+    lines = [[*HEAD, *(shown[key] for key in of_any)]]
+    for score in scores:
+        named = (score["file"], str(score["step"]), score["split"], f"{score['rows']:,}")
+        lines.append([*named, f"{score['loss']:.6g}", *(_cell(score, key) for key in of_any)])
+    return lines
+
+
+def _cell(score: dict[str, Any], key: str) -> str:
+    if (value := score.get(key)) is None:
+        return "-"
+    return _percent(score) if key == "accuracy" else f"{value:.4g}"
 
 
 def _of_classes(score: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`disttrain inspect`: what a checkpoint, a run folder or a data file holds."""
+"""`disttrain inspect`: what a checkpoint, a run folder, a data file or a study holds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from disttrain.cli.inspect_several import lines_of, outcome_in
 from disttrain.cli.options import AsJson, print_json, say
 
 __all__ = ["command"]
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, a run folder or a data file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint, a run folder, a data file, or the folder of an ensemble, a study "
+            "or a cross-validation."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print what a file holds."""
@@ -22,11 +29,13 @@ def command(
 
     comm = connect()
     with comm.together("inspecting"):
-        facts = _data(file) if _is_data(file) else _checkpoint(file)
+        several = outcome_in(file)
+        facts = several or (_data(file) if _is_data(file) else _checkpoint(file))
+    tell = lines_of if several else _of_data if "splits" in facts else _of_checkpoint
     if comm.is_root and as_json:
         print_json(facts)
     elif comm.is_root:
-        for line in (_of_data if "splits" in facts else _of_checkpoint)(facts):
+        for line in tell(facts):
             say(line)
 
 

@@ -156,6 +156,25 @@ def test_predict_writes_a_row_for_each_sample(trained):
     assert (trained.folder / "found.csv").read_text() == printed.stdout
 
 
+def test_inspect_tells_of_an_ensemble_a_study_and_folds(trained):
+    (trained.folder / "study.toml").write_text(
+        'run = "run.toml"\n[[stages]]\nkind = "grid"\nepochs = 1\n'
+        '[space]\n"training.batch_size" = { choices = [10, 20] }\n'
+    )
+    for words, told in (
+        (("ensemble", "out", "--checkpoints", "2", "--output", "e"), "members"),
+        (("search", "study.toml", "--output", "s"), "candidates: 2 completed"),
+        (("cross-validate", "run.toml", "--folds", "2", "--output", "f"), "as in the run file"),
+    ):
+        assert trained.run(*words).returncode == 0
+        folder = words[-1]
+        printed = trained.run("inspect", folder)
+        assert printed.returncode == 0
+        assert told in printed.stdout
+        facts = json.loads(trained.run("inspect", folder, "--json").stdout)
+        assert facts | json.loads(Path(trained.folder / facts["path"]).read_text()) == facts
+
+
 def test_inspect_and_check_read_everything(trained):
     assert "digest" in trained.run("inspect", "out").stdout
     assert "rows" in trained.run("inspect", "blobs.h5").stdout

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from disttrain.errors import LauncherError
 
@@ -30,6 +32,7 @@ __all__ = [
     "leave_sign",
     "leave_status",
     "prepare_blas",
+    "processor_name",
     "seconds_in",
     "threads_are_ours",
     "withdraw_life",
@@ -131,6 +134,15 @@ def cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def processor_name() -> str:
+    """Return what the processor is called, as in "Intel(R) Xeon(R) Processor"."""
+    with contextlib.suppress(OSError):
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if found := re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE):
+            return found[1]
+    return os.uname().machine
 
 
 def _local_size(environment: Mapping[str, str], unknown: int = 1) -> int:

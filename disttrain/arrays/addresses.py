@@ -8,7 +8,8 @@ import importlib.util
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
+
+from disttrain.arrays.blas import loaded
 
 __all__ = ["blas_function", "compiled_form", "loop_function", "replay_functions"]
 
@@ -67,10 +68,8 @@ def compiled_form() -> tuple[list[str], list[int]]:
 @functools.cache
 def blas_function(name: str) -> tuple[int, int] | None:
     """Return the address of a BLAS function of numpy's and whether its numbers have 64 bits."""
-    paths = [found["filepath"] for found in threadpool_info() if found["user_api"] == "blas"]
-    # Other packages bring a BLAS of their own.
-    for path in [path for path in paths if "numpy" in path] or paths[:1]:
-        library = ctypes.CDLL(path)
+    for found in loaded():
+        library = ctypes.CDLL(found["filepath"])
         for form, wide in NAMES.items():
             function = getattr(library, form.format(name), None)
             if function is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np  # noqa: F401 - loads the BLAS that is asked
 from threadpoolctl import threadpool_info
 
-__all__ = ["Blas", "blas"]
+__all__ = ["Blas", "blas", "loaded"]
 
 
 class Blas(NamedTuple):
@@ -30,10 +30,18 @@ class Blas(NamedTuple):
         return "unknown" if self == Blas() else f"{self.kernels}, {self.threads} threads"
 
 
-def blas() -> Blas:
-    """Return NumPy's BLAS as it is now; other packages bring libraries of their own."""
+def loaded() -> list[dict[str, Any]]:
+    """Return what threadpoolctl says of NumPy's BLAS; other packages bring libraries of their own.
+
+    Where none is NumPy's it is the one that was loaded first, if any.
+    """
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    for library in [one for one in found if "numpy" in one["filepath"]] or found[:1]:
+    return [one for one in found if "numpy" in one["filepath"]] or found[:1]
+
+
+def blas() -> Blas:
+    """Return NumPy's BLAS as it is now."""
+    for library in loaded():
         version, kernel = library.get("version"), library.get("architecture")
         threads = int(library.get("num_threads") or 1)
         return Blas(library["internal_api"], version or "", kernel or "", threads)

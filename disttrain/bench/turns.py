@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from disttrain.comm import Communicator
+from disttrain.environment import cores, processor_name
 
 __all__ = ["in_turns", "machine"]
 
@@ -54,11 +53,4 @@ def _calls(comm: Communicator, way: Callable[[], object], seconds: float) -> int
 
 def machine() -> str:
     """Return the processor, the cores of this process, and the load of the minute before."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, load {os.getloadavg()[0]:.1f} before"
+    return f"{processor_name()}, {len(cores())} cores, load {os.getloadavg()[0]:.1f} before"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from disttrain.comm.memory import SharedMemory
+from disttrain.environment import cores
 
 __all__ = ["Barrier"]
 
@@ -48,7 +48,7 @@ class Barrier:
         if self._node.rank == 0:
             self._array[:] = 0
         self._node.Barrier()
-        spins = self._node.size <= len(set().union(*self._node.allgather(_cores())))
+        spins = self._node.size <= len(set().union(*self._node.allgather(cores())))
         self._state = _State(self._array.ctypes.data, self._node.size, spins, 0, 0)
         self.function = ctypes.cast(self._wait, ctypes.c_void_p).value or 0
         self.state = ctypes.addressof(self._state)
@@ -64,13 +64,6 @@ class Barrier:
     def progress(self) -> None:
         """Let MPI send what this rank still has to send: it does so only when it is called."""
         self._node.Iprobe()
-
-
-def _cores() -> set[int]:
-    """Return the cores that this process may use; a launcher may have given it one alone."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 def _library() -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from disttrain.arrays.blas import blas
-from disttrain.environment import THREADS, cores, threads_are_ours
+from disttrain.environment import THREADS, cores, processor_name, threads_are_ours
 from disttrain.launch.doctor.facts import Machine, Processor
 
 __all__ = ["machine", "processor"]
@@ -32,7 +31,7 @@ def processor(training_threads: int, environment: Mapping[str, str] = os.environ
     """Return cores and BLAS; `training_threads` is what a training takes unless the user says."""
     found, ours = blas(), threads_are_ours()
     return Processor(
-        model=_model(),
+        model=processor_name(),
         cores=tuple(sorted(cores())),
         machine_cores=os.cpu_count() or 1,
         quota=quota(),
@@ -41,14 +40,6 @@ def processor(training_threads: int, environment: Mapping[str, str] = os.environ
         threads=training_threads if ours else found.threads,
         threads_asked="" if ours else environment.get(THREADS, ""),
     )
-
-
-def _model() -> str:
-    with suppress(OSError):
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-        if found:
-            return found[1]
-    return os.uname().machine
 
 
 def quota(groups: Path = Path("/sys/fs/cgroup")) -> float | None:

@@ -12,7 +12,7 @@ from disttrain.errors import LostRanks, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Agent, Trouble
 from disttrain.launch.hosts import Host, is_here, listed, total
-from disttrain.launch.network import interfaces, routes, tcp_options
+from disttrain.launch.interfaces import interfaces, routes, tcp_options
 
 __all__ = ["Cluster", "sentence_on"]
 

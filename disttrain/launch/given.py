@@ -10,7 +10,7 @@ import sys
 from disttrain.errors import UsageError
 from disttrain.launch.cluster import Cluster
 from disttrain.launch.hosts import any_here
-from disttrain.launch.network import check_chosen, interfaces
+from disttrain.launch.interfaces import check_chosen, interfaces
 
 __all__ = ["check_agent", "check_here"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disttrain.errors import UsageError
-from disttrain.launch.network import address_of
+from disttrain.launch.interfaces import address_of
 
 __all__ = ["Host", "any_here", "fitted", "is_here", "parse_hosts", "read_hostfile", "total"]
 

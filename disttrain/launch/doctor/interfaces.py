@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from disttrain.launch.network import Interface, interfaces
+from disttrain.launch.interfaces import Interface, interfaces
 
 __all__ = ["Interface", "Network", "network"]
 

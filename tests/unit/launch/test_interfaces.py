@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from disttrain.errors import UsageError
-from disttrain.launch import network
+from disttrain.launch import interfaces as module
 from disttrain.launch.hosts import is_here
-from disttrain.launch.network import Interface, check_chosen, interfaces, routes, tcp_options
+from disttrain.launch.interfaces import Interface, check_chosen, interfaces, routes, tcp_options
 
 LO = Interface("lo", "127.0.0.0", "127.0.0.0/8")
 ETH = Interface("eth0", "10.1.0.0", "10.1.0.0/16")
@@ -53,7 +53,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
         raise OSError
 
     monkeypatch.setattr(socket, "gethostbyname", never)
-    monkeypatch.setattr(network, "LOOKUP", 0.01)
+    monkeypatch.setattr(module, "LOOKUP", 0.01)
     assert not is_here("silent.invalid")
     assert routes(["silent.invalid"]) == {}
     assert asked == ["silent.invalid"]

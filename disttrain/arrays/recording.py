@@ -107,8 +107,8 @@ class Program:
         places = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
         self._calls.append((CODES[name], places, list(sizes), list(numbers)))
 
-    def replay(self, block: Block, at: int = 0) -> int:
-        """Do the calls from number `at` on; return how many are done: all, or where it ended."""
+    def replay(self, block: Block, at: int = 0, end: int | None = None) -> int:
+        """Do calls `at..end-1`; return how many are done: all, or where it came back."""
         if self._array is None:
             self._array = np.zeros(len(self._calls), CALL)
             for row, (code, places, sizes, numbers) in zip(self._array, self._calls, strict=True):
@@ -117,7 +117,7 @@ class Program:
                 row["n"][: len(sizes)] = sizes
                 row["x"][: len(numbers)] = numbers
             self._at = self._array.ctypes.data
-        done: int = self._run(self._at, at, len(self._calls), ctypes.byref(block))
+        done: int = self._run(self._at, at, end or len(self._calls), ctypes.byref(block))
         return done
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from disttrain.cli.hints import IMPORTERS
-from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json
+from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, say
 from disttrain.cli.own import Layers, Own, own_layers
 from disttrain.environment import launched
 from disttrain.preemption import ASKED
@@ -59,6 +59,14 @@ Loggers = Annotated[
     ),
 ]
 
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write what each rank did when: a timeline for Perfetto or chrome://tracing.",
+    ),
+]
+
 
 def command(
     run_file: Run,
@@ -70,6 +78,7 @@ def command(
     layers: Layers = None,
     inject: Inject = [],  # noqa: B006 - as above
     logger: Loggers = [],  # noqa: B006 - as above
+    trace: Trace = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -77,6 +86,7 @@ def command(
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
     from disttrain.comm import connect
     from disttrain.runs import train
+    from disttrain.runs.traced import traced
     from disttrain.training.injection import Injection, parse_fault
 
     comm = connect()
@@ -93,12 +103,15 @@ def command(
             return settings, folder, own, injection, callbacks
 
     settings, folder, own, injection, callbacks = comm.survive(configured)
-    summary = train(
-        settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
-        accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
-        injection=injection, callbacks=callbacks,
-        standby=partial(_callbacks, settings, folder, comm, quiet, as_json),
-    )  # fmt: skip
+    with traced(trace, comm):
+        summary = train(
+            settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
+            accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
+            injection=injection, callbacks=callbacks,
+            standby=partial(_callbacks, settings, folder, comm, quiet, as_json),
+        )  # fmt: skip
+    if trace and comm.is_root and not quiet:
+        say(f"{'timeline:':12}{trace} (opens in ui.perfetto.dev)", as_json)
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
 

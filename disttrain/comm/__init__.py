@@ -5,6 +5,7 @@ from disttrain.comm.gathers.base import AllGather
 from disttrain.comm.groups import Outcome, in_groups
 from disttrain.comm.sums.base import LeafSum, Sum
 from disttrain.comm.sums.tree import folding, subtrees
+from disttrain.comm.timeline import Timeline
 from disttrain.comm.world import connect, connected
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LeafSum",
     "Outcome",
     "Sum",
+    "Timeline",
     "connect",
     "connected",
     "folding",

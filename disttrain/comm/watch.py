@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from disttrain import journal
+from disttrain.comm.timeline import Timeline
 from disttrain.environment import STATUS, leave_life, leave_status, withdraw_life
 from disttrain.errors import LostRanks
 from disttrain.stopped import bearable, is_stopped
@@ -68,6 +69,8 @@ class Watch:
         self._closed = threading.Event()
         # Called with each phase that begins; for faults that are injected.
         self.entered: Callable[[str], None] | None = None
+        # Of `train --trace`.
+        self.timeline: Timeline | None = None
         # Whether the others go on where this process ends.
         self.survives = False
         self.enter("starting")
@@ -88,6 +91,8 @@ class Watch:
         self._row_since[0] = now
         if self._above is not None:
             self._above.enter(phase)
+        if self.timeline is not None:
+            self.timeline.enter(phase)
         if self.entered is not None:
             self.entered(phase)
 

@@ -123,6 +123,8 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     """
     comm, error, recording = run.comm, None, run.recordings.of(step)
     sums = run.work.begin_step(step)
+    if comm.watch.timeline:
+        comm.watch.timeline.step = step + 1
     try:
         call_back(run, step)
         comm.phase("reading a batch")

@@ -114,6 +114,18 @@ def test_json_is_one_object_and_nothing_else(trained, launch, command):
     assert isinstance(json.loads(result.stdout), dict)
 
 
+def test_a_timeline_is_written(shell):
+    trace = ("train", "run.toml", "--overwrite", "--trace")
+    result = shell.run(*trace, "new/t.json")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "timeline:   new/t.json (opens in ui.perfetto.dev)"
+    events = json.loads((shell.folder / "new/t.json").read_text())["traceEvents"]
+    assert {"reading", "compute", "checkpoint"} <= {e["name"] for e in events}
+    before = (shell.folder / "run.toml").read_text()
+    assert "this file is there and is no timeline" in sentence(shell.run(*trace, "run.toml"), 2)
+    assert (shell.folder / "run.toml").read_text() == before
+
+
 def test_json_of_a_failure_is_no_object(shell):
     result = shell.run("train", "missing.toml", "--json")
     assert sentence(result, 2)

@@ -118,10 +118,12 @@ class Recording:
     def _note(self, pieces: Any) -> None:
         """Note the whole step."""
         run, program, notes = self._run, self._program, self._notes
+        notes.part("reading", "reading a batch")
         inputs, targets = self._note_reading()
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
         for piece in pieces:
+            notes.part("compute", "forward")
             part = slice(piece.low - self._low, piece.high - self._low)
             outputs, backs = note_forward(
                 program, run.network, inputs[part], notes.open(piece), self._keys
@@ -131,12 +133,14 @@ class Recording:
             )
             classes = targets[part] if targets.dtype == np.int64 else None
             program.tally_right(outputs, classes, notes.header, losses_in_header)
+            notes.part("compute", "backward")
             note_backward(backs, gradient())
             notes.add(piece, losses)
         program.end_header(notes.header, losses_in_header + 3)
         notes.sum(self._rows)
         program.check(notes.total, losses_in_header)
         self._updates = run.settings.optimizer.clip_norm is None
+        notes.part("compute", "update")
         if self._updates:
             note_update(program, run)
 
@@ -204,18 +208,33 @@ class Recording:
         run, block = self._run, self._block
         optimizer, program = run.optimizer, self._program
         block.stop, block.checksum = stop, optimizer.checksum_read
-        done = program.replay(block)
+        done = self._go_on(0)
         while (stop_here := self._notes.stops.get(done)) is not None:
             if run.comm.watch.current != stop_here.phase:
                 run.comm.phase(stop_here.phase)
             stop_here.action()
-            done = program.replay(block, done + (not stop_here.again))
+            done = self._go_on(done + (not stop_here.again))
         optimizer.checksum_read = block.checksum
         totals: Totals = run.work.reducer.tally.read(self._notes.total)
         if done == program.length and not self._updates:
             with np.errstate(over="ignore", invalid="ignore"):
                 optimizer.step(run.work.reducer.totals, self._rate, totals.samples, self._t)
         return totals
+
+    def _go_on(self, at: int) -> int:
+        """Replay from call `at` on, for a timeline part by part; return what `replay` returns."""
+        timeline = self._run.comm.watch.timeline
+        if timeline is None:
+            return self._program.replay(self._block, at)
+        parts = self._notes.parts
+        ends = [begin for begin, *_ in parts[1:]] + [self._program.length]
+        for (_, word, phase), end in zip(parts, ends, strict=True):
+            if at < end:
+                timeline.begin(word, phase)
+                at = self._program.replay(self._block, at, end)
+                if at < end:
+                    break
+        return at
 
 
 def note_update(program: Program, run: Run) -> None:

@@ -40,6 +40,8 @@ class Notes(ABC):
 
     header: Array
     total: Array
+    # For a timeline: from which call on the time counts as what, and the phase of that.
+    parts: list[tuple[int, str, str]]
 
     def __init__(self, program: Program, reducer: Any) -> None:
         self._program, self._reducer = program, reducer
@@ -48,14 +50,21 @@ class Notes(ABC):
         if finish and finish.__qualname__ != f"{kind.__name__}.finish":
             raise NotRecordable("somebody replaced the sum over ranks")
         self.stops: dict[int, Stop] = {}
+        self.parts = []
+
+    def part(self, word: str, phase: str) -> None:
+        """Begin another part of the step: the calls that are noted from here on."""
+        self.parts.append((self._program.length, word, phase))
 
     def wait(self, barrier: Any, phase: str) -> None:
         """Note that all ranks of the node wait for each other."""
+        self.part("waiting", phase)
         if barrier.function:
             at = self._program.wait(barrier.function, barrier.state)
             self.stops[at] = Stop(phase, barrier.progress, True)
         else:
             self.stops[self._program.pause()] = Stop(phase, barrier.wait, False)
+        self.part("sum", "sum of gradients")
 
     def call(self, function: Callable[[], None], phase: str) -> None:
         """Note a call from Python, of `function`."""
@@ -192,6 +201,7 @@ class ProductNotes(Notes):
         if reducer.rows is not None:
             edges = [reducer.division.edges(rows)] * len(reducer.rows.arrays)
             self._gather(reducer.rows, edges, ROWS)
+            self.part("compute", "gradients")
             self._multiply_owned(rows)
         self._program.copy(reducer.header, self.header)
         self._gather(reducer.sums, [reducer.cuts, range(len(reducer.headers) + 1)], SUM)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from disttrain.cli.options import AsJson, print_json, say
+from disttrain.cli.options import AsJson, Float64, print_json, say
 
 __all__ = ["command"]
 
@@ -26,6 +26,10 @@ def command(
         bool,
         typer.Option(help="ONNX: take the numbers that a table's cells became, not the cells."),
     ] = False,
+    average: Annotated[
+        bool, typer.Option(help="The running average of the weights (model.average), not these.")
+    ] = False,
+    float64: Float64 = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network for other programs: ONNX (whole) or safetensors (its weights).
@@ -33,15 +37,12 @@ def command(
     The ONNX model takes rows as the data file has them: normalization is inside.
     """
     from disttrain.comm import connect
-    from disttrain.errors import UsageError
     from disttrain.interop.exchange import export
-    from disttrain.runs.ensembled import Ensemble, load_model
+    from disttrain.runs.ensembled import load_model
 
     comm = connect()
-    trained = load_model(run, comm)
+    trained = load_model(run, comm, averaged=average, float64=float64)
     with comm.together("exporting"):
-        if isinstance(trained, Ensemble):
-            raise UsageError(f"{run} is an ensemble, which is exported member by member")
         facts = export(trained, file, prepared) if comm.is_root else {}
     if comm.is_root and as_json:
         print_json(facts)

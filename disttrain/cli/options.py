@@ -48,6 +48,9 @@ Quiet = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print what each rank does, on standard error.")
 ]
+Float64 = Annotated[
+    bool, typer.Option("--float64", help="Compute in float64, whatever it was trained in.")
+]
 # Of commands that train several networks.
 GoOn = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
 RanksEach = Annotated[int, typer.Option(min=1, help="Ranks that train one network together.")]

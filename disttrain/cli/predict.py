@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import AsJson, Checkpoint, Verbose, listen, print_json, put, say
+from disttrain.cli.options import AsJson, Checkpoint, Float64, Verbose, listen, print_json, put, say
 from disttrain.cli.own import Layers, own_layers
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def command(
         Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
     ] = None,
     layers: Layers = None,
+    float64: Float64 = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -54,7 +55,7 @@ def command(
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")
         own = own_layers(layers)
-    trained = load_model(file, comm, own.layers, own.loss)
+    trained = load_model(file, comm, own.layers, own.loss, float64=float64)
     found = trained.samples(str(inputs), split, labelled=False)
     outputs = trained.predict_split(found.split)
     with comm.together("writing predictions"):

@@ -32,6 +32,8 @@ def export(trained: Trained, path: Path, prepared: bool = False) -> dict[str, An
         about = f"{widths}, {loss}, ONNX opset {OPSET}"
     elif prepared:
         raise UsageError("--prepared is for ONNX: safetensors hold weights alone")
+    elif trained.network.dtype != trained.snapshot.settings(trained.path).model.dtype:
+        raise UsageError("--float64 is for ONNX: safetensors hold the weights as they are")
     elif isinstance(trained, Ensemble):
         raise UsageError("safetensors hold one network: export its members, or to ONNX")
     else:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from disttrain.arrays.cpu_kernels import CUBE, LEAK, ROOT
+from disttrain.arrays.windows import Window
 from disttrain.interop.onnx_graph import Graph
 from disttrain.model import Dense, Dropout, Layer
 from disttrain.model.layers import (
@@ -59,16 +60,41 @@ def _on_images(graph: Graph, value: str, at: Place, kind: str, *more: str, **opt
     return graph.add("Transpose", graph.add(kind, first, *more, **options), perm=[0, 2, 3, 1])
 
 
+def _windows(graph: Graph, value: str, window: Window, ends: list[int]) -> str:
+    """Return the numbers that lie in each window, (rows, windows, places in it, channels)."""
+    (height, width, channels), top, left = window.image, *window.before
+    pads = np.array([0, top, left, 0, 0, *ends, 0])
+    value = graph.add("Pad", _shaped(graph, value, window.image), graph.constant(pads))
+    wide = width + left + ends[1]
+    value = _shaped(graph, value, ((height + top + ends[0]) * wide, channels))
+    rows, columns = (
+        np.arange(count)[:, None] * stride + np.arange(size)
+        for count, stride, size in zip(window.out, window.stride, window.size, strict=True)
+    )
+    at = rows[:, None, :, None] * wide + columns[None, :, None, :]
+    at = at.reshape(window.out[0] * window.out[1], -1)
+    return graph.add("Gather", value, graph.constant(at.astype("i8")), axis=1)
+
+
 def _conv(graph: Graph, value: str, layer: Any, at: Place) -> str:
     window = window_on(at.shape, layer.size, layer.stride, layer.padding)
     ends = [
-        max(0, (out - 1) * stride + size - side - before)
-        for out, stride, size, side, before in zip(
-            window.out, window.stride, window.size, window.image[:2], window.before, strict=True
+        max(0, covered - side - before)
+        for covered, side, before in zip(
+            window.covered, window.image[:2], window.before, strict=True
         )
     ]
-    weight = at.constant(graph, "weight", at.tensors["weight"].transpose(3, 2, 0, 1))
     bias = [at.constant(graph, "bias")] if layer.bias else []
+    if at.dtype == np.float64:
+        # onnxruntime has no convolution of float64.
+        own = at.tensors["weight"]
+        each = own.size // layer.filters
+        rows = _shaped(graph, _windows(graph, value, window, ends), (math.prod(window.out), each))
+        made = graph.add("MatMul", rows, at.constant(graph, "weight", own.reshape(each, -1)))
+        made = graph.add("Add", made, *bias) if bias else made
+        made = _shaped(graph, made, (*window.out, layer.filters))
+        return ACTIVATIONS[layer.activation](graph, made, at.dtype)
+    weight = at.constant(graph, "weight", at.tensors["weight"].transpose(3, 2, 0, 1))
     made = _on_images(graph, value, at, "Conv", weight, *bias, kernel_shape=list(window.size),
                       strides=list(window.stride), pads=[*window.before, *ends])  # fmt: skip
     return ACTIVATIONS[layer.activation](graph, made, at.dtype)
@@ -76,6 +102,11 @@ def _conv(graph: Graph, value: str, layer: Any, at: Place) -> str:
 
 def _pool(graph: Graph, value: str, layer: Any, at: Place) -> str:
     window = window_on(at.shape, layer.size, layer.stride or layer.size, "valid", "windows")
+    if at.dtype == np.float64 and not layer.largest:
+        # Nor a mean of windows.
+        rows = _windows(graph, value, window, [0, 0])
+        means = graph.add("ReduceMean", rows, axes=[2], keepdims=0)
+        return _shaped(graph, means, (*window.out, window.image[2]))
     kind = "MaxPool" if layer.largest else "AveragePool"
     return _on_images(graph, value, at, kind, kernel_shape=list(window.size),
                       strides=list(window.stride))  # fmt: skip

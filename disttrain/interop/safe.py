@@ -34,8 +34,10 @@ def safe_tensors(trained: Trained) -> bytes:
     Weights lie as PyTorch has them, (outputs, inputs). Raises UsageError where PyTorch has no
     module for a layer.
     """
-    library, snapshot = _library(), trained.snapshot
-    modules, names = sequential(trained.network)
+    library, snapshot, network = _library(), trained.snapshot, trained.network
+    # Those of the network: the running average where that was loaded.
+    parameters = network.tensors(network.values)
+    modules, names = sequential(network)
     facts = {
         "step": snapshot.step,
         "epoch": snapshot.epoch,
@@ -45,16 +47,14 @@ def safe_tensors(trained: Trained) -> bytes:
             for key, value in snapshot.normalization.items()
         },
         "state": {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
-        "tensors": {
-            key: [*tensor, snapshot.parameters[key].shape] for key, tensor in names.items()
-        },
+        "tensors": {key: [*tensor, parameters[key].shape] for key, tensor in names.items()},
     }
     metadata = {
         "format": "pt",
         "sequential": f"torch.nn.Sequential({', '.join(modules)})",
         OURS: json.dumps(facts),
     }
-    tensors = {names[key].name: names[key].out(t) for key, t in snapshot.parameters.items()}
+    tensors = {names[key].name: names[key].out(t) for key, t in parameters.items()}
     content: bytes = library.save(tensors, metadata)
     return content
 

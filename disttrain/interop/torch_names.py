@@ -111,13 +111,8 @@ class _Stack:
 
     def _conv(self, name: str, layer: Any, shape: Shape) -> None:
         window = window_on(shape, layer.size, layer.stride, layer.padding)
-        after = [
-            (out - 1) * stride + size - side - before
-            for out, stride, size, side, before in zip(
-                window.out, window.stride, window.size, window.image[:2], window.before, strict=True
-            )
-        ]
-        if any(end > begin for end, begin in zip(after, window.before, strict=True)):
+        sides = zip(window.covered, window.image[:2], window.before, strict=True)
+        if any(covered - side > 2 * before for covered, side, before in sides):
             raise UsageError(
                 f"{name} pads one row or column more below and on the right, which torch.nn.Conv2d "
                 "does not: export to ONNX"
@@ -127,9 +122,9 @@ class _Stack:
                     (3, 2, 0, 1))  # fmt: skip
         if layer.bias:
             self.tensor(f"{name}/bias", "bias", (layer.filters,))
-        sides = f"{window.size}, {window.stride}, {window.before}"
+        windows = f"{window.size}, {window.stride}, {window.before}"
         self.modules.append(
-            f"Conv2d({channels}, {layer.filters}, {sides}{'' if layer.bias else ', bias=False'})"
+            f"Conv2d({channels}, {layer.filters}, {windows}{'' if layer.bias else ', bias=False'})"
         )
         self.image = True
         self._activation(name, layer.activation)

@@ -137,7 +137,7 @@ class Mean(Network):
         return mean.astype(self.dtype)
 
 
-def load_ensemble(path: Path, comm: Communicator) -> Trained:
+def load_ensemble(path: Path, comm: Communicator, float64: bool = False) -> Trained:
     """Return the ensemble of an `ensemble.json`, or of the folder that holds one. Collective.
 
     Raises CheckpointError, on all ranks, where that file or a member is missing or damaged, or a
@@ -150,7 +150,7 @@ def load_ensemble(path: Path, comm: Communicator) -> Trained:
     facts = comm.share(facts)
     members = []
     for member in facts["members"]:
-        found = load_trained(_file(path, member), comm, averaged=facts["average"])
+        found = load_trained(_file(path, member), comm, averaged=facts["average"], float64=float64)
         with comm.together("loading the ensemble"):
             if found.snapshot.digest != member["digest"]:
                 raise CheckpointError(_changed(path, member))
@@ -164,15 +164,25 @@ def load_model(
     comm: Communicator,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
+    *,
+    averaged: bool = False,
+    float64: bool = False,
 ) -> Trained:
-    """Return what a path holds: a checkpoint, a run's best one, or an ensemble. Collective."""
+    """Return what a path holds: a checkpoint, a run's best one, or an ensemble. Collective.
+
+    `averaged` and `float64` are as in `load_trained`; an ensemble says itself which weights it has.
+    """
     place, found = Path(path), False
     with comm.together("loading the checkpoint"):
         if comm.is_root:
             found = is_ensemble(place)
+            if found and averaged:
+                raise UsageError(
+                    f"{path} is an ensemble, made with or without --average: it can't be chosen now"
+                )
     if comm.share(found):
-        return load_ensemble(place, comm)
-    return load_trained(path, comm, layers, loss)
+        return load_ensemble(place, comm, float64)
+    return load_trained(path, comm, layers, loss, averaged=averaged, float64=float64)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -185,10 +185,12 @@ def load_trained(
     loss: Loss | None = None,
     *,
     averaged: bool = False,
+    float64: bool = False,
 ) -> Trained:
     """Return the network in a checkpoint, or the best one of a run folder. Collective.
 
-    It has the running average of the parameters instead of them where it is to be `averaged`.
+    It has the running average of the parameters instead of them where it is to be `averaged`, and
+    computes in float64, whatever it was trained in, where that is said.
     Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
     by a script with a loss or layers of its own, which must then be given here too.
     """
@@ -197,6 +199,8 @@ def load_trained(
         snapshot = load(file)
         settings = snapshot.settings(file)
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]})
+        if float64:
+            settings = settings.replace(model={"dtype": "float64"})
         # A network that was trained on a GPU can be used anywhere.
         kind = "cpu" if settings.device.kind == "cpu" else "auto"
         device = choose(kind, comm.host_rank)
@@ -217,6 +221,8 @@ def load_trained(
         if averaged and not snapshot.average:
             raise CheckpointError(f"{file} has no running average: it needs model.average")
         weights = snapshot.average if averaged else snapshot.parameters
+        if float64:
+            weights = {name: tensor.astype(np.float64) for name, tensor in weights.items()}
         model.network.load(weights, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,

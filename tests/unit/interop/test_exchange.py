@@ -26,8 +26,8 @@ ACTIVATIONS = [
 ]  # fmt: skip
 
 
-def load(path: Path) -> Trained:
-    return load_trained(path, Alone())
+def load(path: Path, **options: bool) -> Trained:
+    return load_trained(path, Alone(), **options)
 
 
 def session(path: Path) -> Any:
@@ -293,6 +293,9 @@ def test_layers_for_images_go_out(
     want = trained.predict(pixels)
     export(trained, tmp_path / "m.onnx")
     np.testing.assert_allclose(ran(tmp_path / "m.onnx", pixels), want, atol=1e-6)
+    exact = load(tmp_path / "run", float64=True)
+    export(exact, tmp_path / "e.onnx")
+    np.testing.assert_allclose(ran(tmp_path / "e.onnx", pixels), exact.predict(pixels), atol=1e-13)
     with pytest.raises(UsageError, match="read are chains of Gemm"):
         adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
     if layers == POOLED:
@@ -329,3 +332,36 @@ def test_an_ensemble_goes_out_as_the_mean_of_its_members(
     np.testing.assert_allclose(ran(tmp_path / "m.onnx", inputs), want, atol=1e-6)
     with pytest.raises(UsageError, match="safetensors hold one network"):
         export(ensemble, tmp_path / "m.safetensors")
+
+
+def test_the_running_average_and_float64_go_out_as_they_are_asked_for(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    from disttrain.runs.ensembled import ensemble_of, load_model
+
+    go(settings("model.average=0.9", "data.normalize=standardize"))
+    inputs, _ = blobs(50, 3)
+    plain = load(tmp_path / "run").predict(inputs)
+    for name in ("m.onnx", "m.safetensors"):
+        averaged = load_model(tmp_path / "run", Alone(), averaged=True)
+        want = averaged.predict(inputs)
+        assert want is not None
+        assert np.abs(want - plain).max() > 1e-4
+        export(averaged, tmp_path / name)
+        back = adopted(tmp_path / name, tmp_path / "back.h5")
+        np.testing.assert_allclose(back.predict(inputs), want, atol=1e-6)
+    exact = load(tmp_path / "run", float64=True)
+    want = exact.predict(inputs)
+    assert want is not None
+    assert want.dtype == np.float64
+    np.testing.assert_allclose(want, plain, atol=1e-6)
+    averaged = load(tmp_path / "run", averaged=True, float64=True)
+    for model in (exact, ensemble_of([exact, averaged], tmp_path / "ensemble.json")):
+        export(model, tmp_path / "e.onnx")
+        found = ran(tmp_path / "e.onnx", inputs)
+        np.testing.assert_allclose(found, model.predict(inputs), atol=1e-14)
+    with pytest.raises(UsageError, match="--float64 is for ONNX"):
+        export(exact, tmp_path / "e.safetensors")
+    go(settings(), "without")
+    with pytest.raises(CheckpointError, match=r"needs model\.average"):
+        load_model(tmp_path / "without", Alone(), averaged=True)

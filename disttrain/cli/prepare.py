@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import print_json, say
+from disttrain.cli.moving import moving
+from disttrain.cli.options import Quiet, print_json, say
 from disttrain.errors import UsageError
+from disttrain.shown import shown
 
 if TYPE_CHECKING:
     from disttrain.data.importers import Imported
-    from disttrain.data.writer import Progress
 
 __all__ = [
     "AsJson",
@@ -75,13 +76,14 @@ def mnist(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """MNIST: 60000 + 10000 digits, from data/mnist, a folder, or downloaded."""
     from disttrain.data.importers.mnist import import_mnist
 
-    with reading(out):
+    with reading(out, quiet=quiet):
         imported = import_mnist(source)
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)
 
 
 @app.command()
@@ -98,6 +100,7 @@ def idx(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """IDX files, MNIST's format: a folder of them, or each by its option."""
     from disttrain.data.importers.idx import find_files, import_idx
@@ -111,9 +114,9 @@ def idx(
     if not folder and len(files) < len(given):
         raise UsageError("prepare idx needs images and labels: --train-images with --train-labels")
     inputs = [path for pair in files.values() for path in pair]
-    with reading(out, *inputs):
+    with reading(out, *inputs, quiet=quiet):
         imported = import_idx(find_files(folder[0]) if folder else files, regression=regression)
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)
 
 
 @app.command()
@@ -128,18 +131,19 @@ def npz(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Numpy arrays: inputs and targets, or x_train, y_train, x_test, y_test."""
     from disttrain.data.importers.arrays import import_npy, import_npz
     from disttrain.data.importers.holdout import hold_out
 
-    with reading(out, source, *([targets] if targets else [])):
+    with reading(out, source, *([targets] if targets else []), quiet=quiet):
         if targets is None:
             imported = import_npz(source, regression=regression)
         else:
             imported = import_npy(source, targets, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)
 
 
 @app.command()
@@ -164,18 +168,19 @@ def images(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Images in a folder per class; folders train and test are kept apart."""
     from disttrain.data.importers.holdout import hold_out
     from disttrain.data.importers.images import import_images
 
     shape = _height_and_width(size)
-    with reading(out, *([labels] if labels else [])):
+    with reading(out, *([labels] if labels else []), quiet=quiet):
         imported = import_images(
             source, size=shape, grey=grey, colour=colour, labels=labels, room=existing(out)
         )
         imported = hold_out(imported, test_fraction, seed, existing(out))
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)
 
 
 def _height_and_width(size: str | None) -> tuple[int, int] | None:
@@ -188,26 +193,23 @@ def _height_and_width(size: str | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def reading(out: Path, *sources: Path) -> Iterator[Callable[[int], None]]:
+def reading(
+    out: Path, *sources: Path, quiet: bool = False
+) -> Iterator[Callable[[Path, int, float], None]]:
     """Refuse a bad OUT before time is spent on reading, and show that reading goes on.
 
-    What it gives is to be called with the number of rows that were read.
+    What it gives is to be called with a file, and the number of rows and the part of it that were
+    read.
     """
-    from rich.console import Console
-
     from disttrain.data.writer import check_replaceable
 
     if any(path.exists() and out.exists() and os.path.samefile(path, out) for path in sources):
         raise UsageError(f"{out} is also a file to read: name another OUT")
     check_replaceable(out)
-    for pipe in filter(Path.is_fifo, sources):
+    for pipe in [] if quiet else filter(Path.is_fifo, sources):
         say(f"waiting for another program to write to the pipe {pipe}", as_json=True)
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda rows: None
-        return
-    with console.status("reading") as status:
-        yield lambda rows: status.update(f"reading: {rows:,} rows")
+    with moving(quiet) as told:
+        yield lambda path, rows, part: told(f"reading {shown(path.name)}: {rows:,} rows", part)
 
 
 def existing(out: Path) -> Path:
@@ -216,8 +218,9 @@ def existing(out: Path) -> Path:
 
 
 def write(
-    out: Path, imported: Imported, seed: int, as_json: bool, unlabelled: Path | None = None
-) -> None:
+    out: Path, imported: Imported, seed: int, as_json: bool, unlabelled: Path | None = None,
+    quiet: bool = False,
+) -> None:  # fmt: skip
     """Write the data file, with rows of another file that have no targets; say what is in it."""
     from disttrain.data.importers import counted_from_zero
     from disttrain.data.others.unlabelled import unlabelled_rows
@@ -226,31 +229,17 @@ def write(
     imported = counted_from_zero(imported)
     if unlabelled is not None:
         imported = replace(imported, unlabelled=unlabelled_rows(unlabelled, imported))
-    with _progress_bar() as progress:
+    with moving(quiet) as told:
         write_data_file(
             out, imported.splits, imported.classes, preparation=imported.preparation,
             weights=imported.weights, unlabelled=imported.unlabelled, seed=seed,
-            progress=progress,
+            progress=lambda done, total: told(f"writing {shown(out.name)}", done / total),
         )  # fmt: skip
     facts = _facts(out, imported, seed)
     if as_json:
         print_json(facts)
-    for line in (_sentence(facts), *imported.notes):
+    for line in () if quiet else (_sentence(facts), *imported.notes):
         say(line, as_json)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Bar(console=console, transient=True) as bar:
-        task = bar.add_task("writing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _facts(out: Path, imported: Imported, seed: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from disttrain.cli.options import Quiet
 from disttrain.cli.prepare import (
     AsJson,
     Out,
@@ -47,6 +48,7 @@ def hdf5(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """HDF5 of any layout (PyTables, pandas, MATLAB 7.3): name the data sets."""
     from disttrain.data.importers.hdf5 import import_hdf5
@@ -57,7 +59,7 @@ def hdf5(
     named = {"train": (inputs, targets)}
     if test_inputs:
         named["test"] = (test_inputs, test_targets)
-    with reading(out, source):
+    with reading(out, source, quiet=quiet):
         imported = import_hdf5(source, named, transposed=transposed, regression=regression)
         imported = hold_out(imported, test_fraction, seed)
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disttrain.cli.options import Quiet
 from disttrain.cli.prepare import AsJson, Out, Seed, TestFraction, reading, write
 from disttrain.errors import UsageError
 
@@ -49,13 +50,14 @@ def _small(name: str) -> Callable[..., None]:
         test_fraction: TestFraction = 0.2,
         seed: Seed = 0,
         as_json: AsJson = False,
+        quiet: Quiet = False,
     ) -> None:
         """Write the set that ships under this name."""
         from disttrain.data.importers.small import import_small
 
-        with reading(out):
+        with reading(out, quiet=quiet):
             made = import_small(name, source)
-        _write_made(out, made, test_fraction, seed, as_json)
+        _write_made(out, made, test_fraction, seed, as_json, quiet)
 
     return command
 
@@ -73,12 +75,13 @@ def xor(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Exclusive or: clusters at the corners of a square, or the four corners."""
     if exact and not (rows is None and noise is None and test_fraction == 0):
         raise UsageError("--exact is four points: leave --rows, --noise and --test-fraction out")
     rows, noise = 400 if rows is None else rows, 0.15 if noise is None else noise
-    _generate("xor", out, rows, noise, test_fraction, seed, as_json, exact=exact)
+    _generate("xor", out, rows, noise, test_fraction, seed, as_json, quiet, exact=exact)
 
 
 @app.command()
@@ -89,9 +92,10 @@ def moons(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Two half circles that reach into one another."""
-    _generate("moons", out, rows, noise, test_fraction, seed, as_json)
+    _generate("moons", out, rows, noise, test_fraction, seed, as_json, quiet)
 
 
 @app.command()
@@ -102,9 +106,10 @@ def spirals(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """The two-spirals problem of 1988: 97 points on each."""
-    _generate("spirals", out, rows, noise, test_fraction, seed, as_json)
+    _generate("spirals", out, rows, noise, test_fraction, seed, as_json, quiet)
 
 
 @app.command()
@@ -116,9 +121,10 @@ def blobs(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Round clusters on a circle, neighbours 4 apart."""
-    _generate("blobs", out, rows, noise, test_fraction, seed, as_json, classes=classes)
+    _generate("blobs", out, rows, noise, test_fraction, seed, as_json, quiet, classes=classes)
 
 
 @app.command()
@@ -132,9 +138,10 @@ def line(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Two classes that a line separates; with --noise not quite."""
-    _generate("line", out, rows, noise, test_fraction, seed, as_json, margin=margin)
+    _generate("line", out, rows, noise, test_fraction, seed, as_json, quiet, margin=margin)
 
 
 @app.command()
@@ -150,10 +157,11 @@ def curve(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Regression: a function of one variable."""
     _generate(
-        "curve", out, rows, noise, test_fraction, seed, as_json,
+        "curve", out, rows, noise, test_fraction, seed, as_json, quiet,
         function=function, low=low, high=high,
     )  # fmt: skip
 
@@ -168,24 +176,27 @@ def fish(
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Salmon and sea bass, by length in metres and weight in grams."""
-    _generate("fish", out, rows, noise, test_fraction, seed, as_json)
+    _generate("fish", out, rows, noise, test_fraction, seed, as_json, quiet)
 
 
 def _generate(
     name: str, out: Path, rows: int, noise: float, test_fraction: float, seed: int, as_json: bool,
-    **others: Any,
+    quiet: bool, **others: Any,
 ) -> None:  # fmt: skip
     """Draw the set by the function of that name, and write it."""
     from disttrain.data.importers import generated
 
-    with reading(out):
+    with reading(out, quiet=quiet):
         made = getattr(generated, name)(rows, noise, seed, **others)
-    _write_made(out, made, test_fraction, seed, as_json)
+    _write_made(out, made, test_fraction, seed, as_json, quiet)
 
 
-def _write_made(out: Path, made: Imported, test_fraction: float, seed: int, as_json: bool) -> None:
+def _write_made(
+    out: Path, made: Imported, test_fraction: float, seed: int, as_json: bool, quiet: bool
+) -> None:
     from disttrain.data.importers.holdout import hold_out
 
-    write(out, hold_out(made, test_fraction, seed), seed, as_json)
+    write(out, hold_out(made, test_fraction, seed), seed, as_json, quiet=quiet)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from disttrain.cli.options import Quiet
 from disttrain.cli.prepare import (
     AsJson,
     Out,
@@ -106,6 +107,7 @@ def table(
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """A table: one row per sample, with or without a header."""
     from disttrain.data.importers.holdout import hold_out
@@ -121,12 +123,12 @@ def table(
         raise UsageError("--like says all of how a table is read: leave the other options out")
     others = {"validation": validation, "test": test}
     given = {split: path for split, path in others.items() if path is not None}
-    with reading(out, source, *given.values(), *([like] if like else [])) as read:
+    with reading(out, source, *given.values(), *([like] if like else []), quiet=quiet) as read:
         imported = import_table(
             source, options, others=given, like=_preparation_of(like), room=existing(out), read=read
         )
         imported = hold_out(imported, test_fraction, seed, existing(out))
-    write(out, imported, seed, as_json, unlabelled)
+    write(out, imported, seed, as_json, unlabelled, quiet)
 
 
 app.command("csv")(table)

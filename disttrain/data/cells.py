@@ -33,6 +33,10 @@ def class_of(text: str, decimal: str = ".") -> str:
 
 def as_texts(cells: pandas.Series) -> list[str]:
     """Return cells as text without blanks around it, "" where they are missing."""
+    if str(cells.dtype) in ("str", "string"):
+        codes, different = cells.factorize()  # -1, the last one, where a cell is missing
+        texts = [*(text.strip() for text in different), ""]
+        return [texts[code] for code in codes.tolist()]
     missing = cells.isna().to_numpy()
     values = cells.to_numpy(dtype=object)
     return ["" if gone else str(cell).strip() for cell, gone in zip(values, missing, strict=True)]

@@ -244,7 +244,8 @@ class Preparation:
             self._numbers.update({name: code for code, name in enumerate(self.classes)})
         (number,) = numbers
         texts = as_texts(table[number])
-        found = np.array([self._class(text) for text in texts], dtype=np.int64)
+        classes = {text: self._class(text) for text in set(texts)}
+        found = np.array([classes[text] for text in texts], dtype=np.int64)
         for row in np.flatnonzero(found < -1).tolist():
             some = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
             raise DataError(

@@ -30,6 +30,7 @@ from disttrain.data.format import (
     check_unlabelled,
     check_weights,
 )
+from disttrain.data.importers.spool import released
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import add_record
 from disttrain.disk import sync_directory
@@ -216,6 +217,7 @@ def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[i
         stop = start + rows
         block = array[start:stop] if order is None else array[order[start:stop]]
         file.write(np.ascontiguousarray(block, dtype=dtype).data)
+        released(array)
         yield block.nbytes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from disttrain.cli import moving
 from disttrain.cli.prepare import app
 from disttrain.data import read_facts
 from disttrain.errors import DataError, UsageError
@@ -317,3 +318,15 @@ def test_names_outside_the_character_set_of_the_terminal(tmp_path, out):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert rb"2 classes (\xe4, \u65e5\u672c)" in done.stdout
+
+
+def test_quiet_says_nothing_and_lines_tell_how_far_it_is(table, out, monkeypatch):
+    monkeypatch.setattr(moving, "EVERY", 0.0)
+    told = run("csv", table, out)
+    assert "reading table.csv: 20 rows, 100%" in told.stderr
+    assert "writing data.h5, 100%" in told.stderr
+    assert "reading" not in told.stdout
+    quiet = run("csv", table, out, "--quiet")
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert json.loads(run("csv", table, out, "-q", "--json").stdout)["rows"] == {"train": 20}
+    assert run("xor", out, "--quiet").output == ""

@@ -77,5 +77,5 @@ def inputs_of_frame(
 
     Raises DataError for what that does not have.
     """
-    found = rows_of(FrameTable(frame, called), preparation, None, [], None, labelled=False)
+    found = rows_of(FrameTable(frame, called), preparation, None, [], labelled=False)
     return found.inputs, found.gaps

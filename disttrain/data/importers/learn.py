@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from disttrain.data.cells import NA, as_numbers, class_of, number_in
 from disttrain.data.dates import date_format, date_parts, days_of
-from disttrain.data.format import Array
 from disttrain.data.importers.columns import Options, find_targets, inputs_among, weights_among
+from disttrain.data.importers.spool import Spool, released
 from disttrain.data.importers.survey import MOST_TEXTS, Survey, survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import MISSING, Column, Preparation
@@ -35,17 +36,21 @@ FEW_CATEGORIES, MOST_CATEGORIES = 50, 1000
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 RARE = 5
+MEDIAN_CELLS = 4 << 20
+"""Of columns whose medians are found at once."""
+
 FEW_CODES, ROWS_OF_TEXT = 10, 5
 """Codes such as 4, f, r: so few different cells, of which each text comes so often."""
 
 
 def learn(
-    table: Table, options: Options, targets: list[int] | None = None
+    table: Table, options: Options, targets: list[int] | None = None, room: Path | None = None
 ) -> tuple[Preparation, list[str]]:
     """Return how `table` is prepared, and notes of what was decided.
 
     `targets` are the numbers of the target columns, found out where they are not given; there may
-    be none. Raises DataError, UsageError.
+    be none. What doesn't fit the memory lies in a file in the folder `room` for a while. Raises
+    DataError, UsageError.
     """
     if targets is None:
         targets = find_targets(table, options)
@@ -69,7 +74,7 @@ def learn(
         weights=options.weights or "",
     )  # fmt: skip
     if options.missing == "median":
-        made = _with_medians(table, made, found)
+        made = _with_medians(table, made, found, room)
     if options.pixels:
         return replace(made, dtype="uint8"), notes
     lossy = found.needs_float64()
@@ -234,19 +239,22 @@ def _quantity(text: str, decimal: str) -> float:
     return np.nan if text.lower() in ("true", "false") else number_in(text, decimal)
 
 
-def _with_medians(table: Table, made: Preparation, found: Survey) -> Preparation:
+def _with_medians(table: Table, made: Preparation, found: Survey, room: Path | None) -> Preparation:
     """Return `made` with the medians of its columns of numbers as what fills gaps."""
     places = {c.name: table.names.index(c.name) for c in made.columns if c.kind == "number"}
     numbers = [number for number in places.values() if found.missing(number)]
     if not numbers:
         return made
-    parts: list[list[Array]] = [[] for _ in numbers]
+    spool = Spool((len(numbers),), np.dtype("f8"), room)
     for block in table.blocks(list(found.texts)):
-        for part, number in zip(parts, numbers, strict=True):
-            part.append(as_numbers(block[number], number, table.place, made.decimal))
-    medians = {
-        table.names[number]: float(np.nanmedian(np.concatenate(part)))
-        for number, part in zip(numbers, parts, strict=True)
-    }
+        parts = [as_numbers(block[n], n, table.place, made.decimal) for n in numbers]
+        spool.append(np.stack(parts, axis=1))
+    rows = spool.rows()
+    step = max(1, MEDIAN_CELLS // len(rows))
+    medians: dict[str, float] = {}
+    for low in range(0, len(numbers), step):
+        some = np.nanmedian(rows[:, low : low + step], axis=0).tolist()
+        released(rows)
+        medians |= dict(zip([table.names[n] for n in numbers[low : low + step]], some, strict=True))
     columns = (replace(c, fill=medians[c.name]) if c.name in medians else c for c in made.columns)
     return replace(made, columns=tuple(columns))

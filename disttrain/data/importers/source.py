@@ -11,14 +11,17 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from disttrain.errors import DataError
 
-__all__ = ["RATIO", "SMALL", "kept", "open_source", "reading"]
+__all__ = ["RATIO", "SMALL", "Read", "kept", "open_source", "reading"]
+
+Read = Callable[[Path, int, float], None]
+"""Called with a file, and how many rows and what part of it (0 to 1) were read in this pass."""
 
 # What the first bytes of a packed file are, by the way of packing.
 MAGICS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\x03\x04": "zip"}
@@ -27,19 +30,21 @@ MAGICS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\x03\x0
 RATIO, SMALL = 200, 1 << 20
 # An xz file says how much memory its reading needs; those of `xz -9` need 65 MiB.
 XZ_MEMORY = 256 << 20
+RAW_BYTES = 1 << 18
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[BinaryIO]:
+def open_source(path: Path, told: Callable[[float], None] | None = None) -> Iterator[BinaryIO]:
     """Open `path` for reading bytes, unpacked where its first bytes say gzip, bzip2, xz or zip.
 
-    A zip file must hold one file. Raises DataError, also for errors met later, inside the `with`
+    A zip file must hold one file. `told` is called with the part of the file (0 to 1) that was
+    read. Raises DataError, also for errors met later, inside the `with`
     block.
     """
     with reading(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise DataError(f"{path} is a pipe or a device: give a file")
-        with path.open("rb") as raw:
+        with io.BufferedReader(_Told(path, told), RAW_BYTES) as raw:
             start = raw.read(max(map(len, MAGICS)))
             raw.seek(0)
             way = next((way for magic, way in MAGICS.items() if start.startswith(magic)), None)
@@ -96,6 +101,21 @@ def _only_member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:
     if members[0].flag_bits & 1:
         raise DataError(f"{path} is locked with a password: unzip it first")
     return archive.open(members[0])
+
+
+class _Told(io.FileIO):
+    """A file that tells how far it was read."""
+
+    def __init__(self, path: Path, told: Callable[[float], None] | None) -> None:
+        super().__init__(path)
+        self._told, self._size = told, max(1, os.fstat(self.fileno()).st_size)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` as far as possible; return the number of bytes."""
+        count = super().readinto(buffer)
+        if self._told is not None:
+            self._told(self.tell() / self._size)
+        return count
 
 
 class Bounded(io.RawIOBase):

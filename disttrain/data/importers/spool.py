@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,10 @@ import numpy as np
 from disttrain.data.format import Array
 from disttrain.errors import DataError
 
-__all__ = ["Spool", "taken"]
+__all__ = ["Spool", "released", "taken"]
 
 BLOCK_BYTES = 8 << 20
-IN_MEMORY = 256 << 20
+IN_MEMORY = 64 << 20
 """Bytes of rows that stay in memory."""
 
 
@@ -69,7 +70,15 @@ def taken(array: Array, rows: Array, folder: Path | None = None) -> Array:
     spool = Spool(array.shape[1:], array.dtype, folder)
     for block in _blocks(array, rows):
         spool.append(block)
+        released(array)
     return spool.rows()
+
+
+def released(array: Array) -> None:
+    """Let go of the memory through which an array that lies in a file was read; it stays valid."""
+    mapped: mmap.mmap | None = getattr(array, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _blocks(array: Array, rows: Array) -> Iterator[Array]:

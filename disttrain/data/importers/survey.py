@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -109,18 +110,18 @@ def _values(
     for number in set(range(block.shape[1])) - set(plain):
         cells = as_texts(block[number])
         filled[:, number] = list(map(bool, cells))
+        different = Counter(cells)
         if number not in texts:
-            values[:, number] = [
-                number_in(cell, found.decimal) if cell else np.nan for cell in cells
-            ]
+            meant = {cell: number_in(cell, found.decimal) for cell in different if cell}
+            values[:, number] = [meant.get(cell, np.nan) for cell in cells]
             odd = filled[:, number] & np.isnan(values[:, number])
             if not odd.any():
                 continue
             found.odd.setdefault(number, found.rows + int(np.argmax(odd)))
         counts = found.texts.setdefault(number, {})
-        for cell in cells:
+        for cell, count in different.items():
             if cell and (cell in counts or len(counts) <= MOST_TEXTS):
-                counts[cell] = counts.get(cell, 0) + 1
+                counts[cell] = counts.get(cell, 0) + count
     return values, filled
 
 

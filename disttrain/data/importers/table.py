@@ -1,4 +1,4 @@
-"""Tables of other programs, read block by block: text by pandas, Parquet by pyarrow."""
+"""Tables of other programs, read block by block: text by pandas here, others in parquet.py."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from disttrain.data.cells import NA, plain_cells
+from disttrain.data.cells import NA
 from disttrain.data.importers.dialect import BLANKS, HEAD_BYTES, Dialect, sniff, words_of
-from disttrain.data.importers.source import RATIO, SMALL, open_source, reading
-from disttrain.errors import DataError, DisttrainError, UsageError
+from disttrain.data.importers.parquet import ParquetTable
+from disttrain.data.importers.source import Read, open_source
+from disttrain.errors import DataError, DisttrainError
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Table", "open_table"]
 
-BLOCK_CELLS, MOST_ROWS = 8 << 20, 1 << 16
+BLOCK_CELLS, MOST_ROWS = 4 << 20, 1 << 16
 """Cells of a table, and rows, read at once: each column of a block costs time of its own."""
 
 MOST_COLUMNS = 1 << 18
@@ -47,11 +48,18 @@ class Table(Protocol):
         """Return the words for a cell: file, line or row, and column."""
 
 
-def open_table(path: Path, target: str | None, decimal: str, na: Sequence[str]) -> Table:
+def open_table(
+    path: Path, target: str | None, decimal: str, na: Sequence[str], read: Read | None = None
+) -> Table:
     """Open the table at `path`; `target` is the column that was asked for. Raises DataError."""
+    read = read or (lambda path, rows, part: None)
     with open_source(path) as stream:
         parquet = stream.read(len(PARQUET)) == PARQUET
-    table = ParquetTable(path) if parquet else TextTable(path, target, decimal, na)
+    table: Table = (
+        ParquetTable(path, BLOCK_CELLS, MOST_ROWS, read)
+        if parquet
+        else TextTable(path, target, decimal, na, read)
+    )
     if len(table.names) > MOST_COLUMNS:
         raise DataError(f"{path} has {len(table.names)} columns: at most {MOST_COLUMNS} are read")
     return table
@@ -60,8 +68,10 @@ def open_table(path: Path, target: str | None, decimal: str, na: Sequence[str]) 
 class TextTable:
     """A table of text, compressed or not; lines and blanks as in `Dialect`."""
 
-    def __init__(self, path: Path, target: str | None, decimal: str, na: Sequence[str]) -> None:
-        self.path, self._decimal, self._na = path, decimal, tuple(na)
+    def __init__(
+        self, path: Path, target: str | None, decimal: str, na: Sequence[str], read: Read
+    ) -> None:
+        self.path, self._decimal, self._na, self._read = path, decimal, tuple(na), read
         self._dialect: Dialect = sniff(path, target, decimal)
         self.names = self._dialect.names
         self._whole = False
@@ -74,7 +84,12 @@ class TextTable:
 
         columns = range(len(self.names))
         missing = {n: ["", *self._na] if n in classes else [*NA, *self._na] for n in columns}
-        with open_source(self.path) as stream, self._sentences(), warnings.catch_warnings():
+        rows, part = 0, [0.0]
+
+        def told(now: float) -> None:
+            part[0] = now
+
+        with open_source(self.path, told) as stream, self._sentences(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
             lines = io.BufferedReader(_Lines(stream, self.path))
             for block in pandas.read_csv(
@@ -89,7 +104,10 @@ class TextTable:
                     not self._whole and block[columns[-1]].isna().any()
                 ):
                     self._refuse_widths()
-                yield block
+                # As a copy it has an array for each type, not one for each column.
+                yield block.copy()
+                rows += len(block)
+                self._read(self.path, rows, part[0])
 
     def place(self, row: int, column: int) -> str:
         """Return the words for a cell. Reads the file up to there."""
@@ -166,80 +184,3 @@ class _Lines(io.RawIOBase):
                 f"{self._path} has a line of over {HEAD_BYTES >> 20} MiB, which no table has"
             )
         return len(content)
-
-
-class ParquetTable:
-    """A Parquet file, its columns of numbers, truth values and text."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._sentences():
-            file = _pyarrow().ParquetFile(path)
-            self.names: list[str] = _index_first(file.schema_arrow)
-            cells = file.metadata.num_rows * len(self.names)
-            nested = any(kind.num_fields for kind in file.schema_arrow.types)
-        if nested:
-            raise DataError(f"{path} has columns of lists or records: make a column of each value")
-        if not cells:
-            raise DataError(f"{path} has no rows or no columns: a table needs at least one")
-        if cells > max(SMALL, RATIO * path.stat().st_size):
-            raise DataError(
-                f"{path} holds {cells} cells, more than {RATIO} times its size: write it again "
-                "without compression if you trust it"
-            )
-
-    def blocks(
-        self, texts: Collection[int] = (), classes: Collection[int] = ()
-    ) -> Iterator[pandas.DataFrame]:
-        """Yield blocks of rows; each column has its type, whatever is asked for."""
-        start = 0
-        with self._sentences():
-            batches = (
-                _pyarrow()
-                .ParquetFile(self.path)
-                .iter_batches(_rows_at_once(len(self.names)), use_threads=False)
-            )
-        while True:
-            with self._sentences():
-                batch = next(batches, None)
-                if batch is None:
-                    return
-                block = batch.select(self.names).to_pandas(ignore_metadata=True)
-            block = plain_cells(block)
-            block.index = range(start, start + len(block))
-            start += len(block)
-            yield block
-
-    def place(self, row: int, column: int) -> str:
-        """Return the words for a cell."""
-        return f"{self.path}, row {row}, column '{self.names[column]:.60}'"
-
-    @contextmanager
-    def _sentences(self) -> Iterator[None]:
-        try:
-            with reading(self.path):
-                yield
-        except DisttrainError:
-            raise
-        # pyarrow reports damage by errors of many classes.
-        except Exception as error:
-            said = re.sub(r"\s+", " ", str(error))
-            raise DataError(f"{self.path} is a damaged Parquet file ({said:.200})") from error
-
-
-def _index_first(schema: Any) -> list[str]:
-    """Return the names of columns, those of pandas' index first, as in its tables of text."""
-    names = list(schema.names)
-    index = (schema.pandas_metadata or {}).get("index_columns", [])
-    first = [name for name in index if isinstance(name, str) and name in names]
-    return first + [name for name in names if name not in first]
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UsageError(
-            "reading Parquet needs pyarrow, which is not installed: pip install 'disttrain[tables]'"
-        ) from error
-    return pyarrow.parquet

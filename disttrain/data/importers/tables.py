@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +14,13 @@ from disttrain.data.format import Array, check_splits, check_weights
 from disttrain.data.importers import Imported
 from disttrain.data.importers.columns import Options
 from disttrain.data.importers.learn import learn
-from disttrain.data.importers.source import kept
+from disttrain.data.importers.source import Read, kept
 from disttrain.data.importers.spool import Spool
 from disttrain.data.importers.table import Table, open_table
 from disttrain.data.preparation import Preparation
 from disttrain.errors import DataError
 
-__all__ = ["Options", "Read", "TableRows", "import_table", "read_table", "rows_of"]
-
-Read = Callable[[int], None]
-"""Called with the number of rows that were read of a table."""
+__all__ = ["Options", "TableRows", "import_table", "read_table", "rows_of"]
 
 
 def import_table(
@@ -46,14 +43,14 @@ def import_table(
     notes: list[str] = []
     with kept(path) as source:
         wanted = options.target if like is None else ",".join(like.targets)
-        table = open_table(source, wanted, options.decimal, options.na)
+        table = open_table(source, wanted, options.decimal, options.na, read)
         split = "train" if like is None else "test"
         if like is None:
-            like, notes = learn(table, options)
-        found = {split: rows_of(table, like, room, notes, read)}
+            like, notes = learn(table, options, room=room)
+        found = {split: rows_of(table, like, room, notes)}
     for split, other in (others or {}).items():
         with kept(other) as source:
-            found[split] = rows_of(_opened(source, like), like, room, notes, read)
+            found[split] = rows_of(_opened(source, like, read), like, room, notes)
     pairs = {name: (rows.inputs, rows.targets) for name, rows in found.items()}
     splits = _with_small_targets(pairs)
     check_splits(splits, path)
@@ -77,15 +74,13 @@ def read_table(
     Columns are matched by name, classes too; without `labelled` there need be no targets, and none
     are returned (rows, 0). Raises DataError for what the training table does not have.
     """
-    found = rows_of(
-        _opened(path, preparation), preparation, room, notes if notes is not None else [], read,
-        labelled,
-    )  # fmt: skip
+    table = _opened(path, preparation, read)
+    found = rows_of(table, preparation, room, notes if notes is not None else [], labelled)
     return found.inputs, found.targets
 
 
-def _opened(path: Path, known: Preparation) -> Table:
-    return open_table(path, ",".join(known.targets), known.decimal, known.na)
+def _opened(path: Path, known: Preparation, read: Read | None) -> Table:
+    return open_table(path, ",".join(known.targets), known.decimal, known.na, read)
 
 
 class TableRows(NamedTuple):
@@ -99,7 +94,7 @@ class TableRows(NamedTuple):
 
 def rows_of(
     table: Table, preparation: Preparation, room: Path | None, notes: list[str],
-    read: Read | None, labelled: bool = True,
+    labelled: bool = True,
 ) -> TableRows:  # fmt: skip
     """Return the rows of a table. Rows with gaps are left out where the training left them out.
 
@@ -133,8 +128,6 @@ def rows_of(
         if weighted:
             weights.append(preparation.weights_of(block, column, place)[good])
         start += len(block)
-        if read is not None:
-            read(start)
     if not spool.count:
         raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
     empty = np.concatenate([np.empty(0, np.int64), *gaps])

@@ -12,7 +12,7 @@ from pathlib import Path
 from disttrain.comm import Communicator
 from disttrain.config import Data
 from disttrain.data.importers.images import SUFFIXES
-from disttrain.data.importers.source import reading
+from disttrain.data.importers.source import Read, reading
 from disttrain.data.others.arrays import from_npy, from_npz
 from disttrain.data.others.base import Other, Wanted
 from disttrain.data.others.data_file import from_data_file, split_of
@@ -25,7 +25,7 @@ __all__ = ["Other", "Wanted", "is_hdf5", "open_other", "split_of"]
 
 HDF5, NPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
 
-Reader = Callable[[Path, Taught, Wanted, Callable[[int], None]], Other]
+Reader = Callable[[Path, Taught, Wanted, Read], Other]
 
 
 def open_other(
@@ -45,7 +45,7 @@ def open_other(
     if read is None:
         return from_data_file(path, taught, settings, comm, wanted)
     with comm.together("reading data"):
-        return read(Path(path), taught, wanted, lambda rows: comm.phase("reading data"))
+        return read(Path(path), taught, wanted, lambda *so_far: comm.phase("reading data"))
 
 
 def is_hdf5(path: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from disttrain.data.dataset import Split
 from disttrain.data.importers.arrays import open_npz, read_npy
 from disttrain.data.importers.checks import checked_targets
+from disttrain.data.importers.source import Read
 from disttrain.data.others.base import Other, Wanted, chosen, joined, refuse_split
 from disttrain.data.taught import Taught
 from disttrain.errors import UsageError
@@ -17,7 +17,7 @@ from disttrain.errors import UsageError
 __all__ = ["from_npy", "from_npz"]
 
 
-def from_npy(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int], None]) -> Other:
+def from_npy(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
     """Return the rows of an array, which has no targets."""
     refuse_split(path, wanted.split)
     if wanted.labelled:
@@ -27,7 +27,7 @@ def from_npy(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int], N
     return Other(split, range(rows.count))
 
 
-def from_npz(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int], None]) -> Other:
+def from_npz(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
     """Return the samples of an .npz: the inputs of each split, and the targets if wanted."""
     splits = {}
     with open_npz(path, wanted.labelled) as (file, names):

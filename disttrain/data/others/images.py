@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from disttrain.data.importers.images import (
     size_of,
 )
 from disttrain.data.importers.labels import labelled_files
-from disttrain.data.importers.source import reading
+from disttrain.data.importers.source import Read, reading
 from disttrain.data.others.base import Other, Wanted, chosen
 from disttrain.data.source import Rows
 from disttrain.data.taught import Taught
@@ -44,7 +44,7 @@ class ImageRows(Rows):
         return found, np.arange(len(samples))
 
 
-def from_images(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int], None]) -> Other:
+def from_images(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
     """Return the images of a folder in the order of their names, by which they are called."""
     looks = _looks_of(taught)
     taught.normalization.refuse_other_type(np.dtype(np.uint8))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from disttrain.data.dataset import Split
 from disttrain.data.importers.columns import Options, find_targets
-from disttrain.data.importers.source import kept
+from disttrain.data.importers.source import Read, kept
 from disttrain.data.importers.table import Table, open_table
 from disttrain.data.importers.tables import rows_of
 from disttrain.data.others.base import Other, Wanted, refuse_split
@@ -20,14 +19,14 @@ from disttrain.errors import DataError
 __all__ = ["from_table"]
 
 
-def from_table(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int], None]) -> Other:
+def from_table(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
     """Return the rows of a table in their order; without targets none is left out."""
     refuse_split(path, wanted.split)
     known, notes = taught.preparation, list[str]()
     with kept(path) as source:
         target = ",".join(known.targets) if known else None
         decimal, na = (known.decimal, known.na) if known else (".", ())
-        table = open_table(source, target, decimal, na)
+        table = open_table(source, target, decimal, na, read)
         if known is None:
             known = _by_place(table, taught, wanted.labelled)
             notes.append(
@@ -35,7 +34,7 @@ def from_table(path: Path, taught: Taught, wanted: Wanted, read: Callable[[int],
                 "taken in their order"
             )
         notes += _passed_over(table, known, wanted.labelled)
-        found = rows_of(table, known, None, notes, read, wanted.labelled)
+        found = rows_of(table, known, None, notes, wanted.labelled)
     rows = taught.rows_of(found.inputs)
     rows.gaps = found.gaps
     targets = found.targets if wanted.labelled else np.zeros(rows.count, np.int64)

@@ -191,6 +191,7 @@ class RunFolder:
             _remove(stray)
         if self._replaces:
             replaced.set_aside(self._files(), self.run_file)
+            self._replaces = False
         if chain is None and self._lock is not None:
             os.ftruncate(self._lock, os.pwrite(self._lock, NOTHING.encode(), 0))
             os.fdatasync(self._lock)

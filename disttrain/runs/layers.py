@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.checkpoint import Snapshot, image, newest_whole, save_newest
+from disttrain.checkpoint import Snapshot, all_checkpoints, image, newest_whole, save_newest
 from disttrain.config import Settings
 from disttrain.errors import DataError, RunFileError
 from disttrain.runs.changes import changes, is_free
@@ -14,7 +15,20 @@ if TYPE_CHECKING:
     from disttrain.runs.folder import RunFolder
     from disttrain.training.run import Run
 
-__all__ = ["LayerFolder"]
+__all__ = ["LayerFolder", "saved_layers"]
+
+
+def place_of(folder: Path, number: int) -> Path:
+    """Return where a run folder has the states of the `number`-th hidden layer."""
+    return folder / f"pretraining-{number}"
+
+
+def saved_layers(folder: Path) -> int:
+    """Return how many hidden layers, from the first on, have a saved state in a run folder."""
+    number = 0
+    while all_checkpoints(place_of(folder, number + 1)):
+        number += 1
+    return number
 
 
 class LayerFolder:
@@ -23,7 +37,7 @@ class LayerFolder:
     def __init__(self, folder: RunFolder, number: int) -> None:
         self._folder, self._number = folder, number
         self.on_stop = folder.on_stop
-        self.path = folder.path / f"pretraining-{number}"
+        self.path = place_of(folder.path, number)
 
     def save(self, run: Run, improved: bool) -> None:
         """Save the state of the layer's run. Collective."""

@@ -22,6 +22,7 @@ from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunF
 from disttrain.model import Layer
 from disttrain.runs.changes import changes, is_free
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.layers import saved_layers
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.fitted import as_begun
 from disttrain.training.integrity import chain
@@ -92,7 +93,11 @@ def look_back(
         if done is not None and settings.training.epochs <= done["epochs"]:
             return Start(done)
         refuse_lost_work(folder, found, done)
-        say("no checkpoint was saved yet to resume from: starting from the beginning")
+        layer = saved_layers(folder.path) if settings.pretraining else 0
+        say(
+            f"going on with the pre-training of layer {layer}" if layer
+            else "no checkpoint was saved yet to resume from: starting from the beginning"
+        )  # fmt: skip
         return Start()
     records = records_up_to(folder, found, warn)
     settings = as_begun(settings, snapshot.settings(found.path))

@@ -100,7 +100,8 @@ class Session:
         self.standby: Callable[[], Sequence[Callback]] = list
         self.say, self._warn = teller(self.callbacks), teller(self.callbacks, grave=True)
         self._run: Run | None = None
-        self._told = False
+        self._lost = list[str]()
+        self._writes = self._told = False
 
     def promote(self, callbacks: Sequence[Callback] | None = None) -> None:
         """Give rank 0 its callbacks, where it has none yet."""
@@ -124,6 +125,7 @@ class Session:
 
     def reopen(self, lost: list[str]) -> None:
         """Go on with `open` on the ranks that are left."""
+        self._lost += lost
         self.promote()
         self._tell_of(lost)
 
@@ -142,9 +144,11 @@ class Session:
                 if run is None:
                     run = self._build(self.settings, self.comm, callbacks=self.callbacks)
                     _begin(run, self.folder, self._start, self._accept, self._warn)
+                    self._writes = True
                     pretrain(run, self.folder)
                     # From here on it goes on where it is.
                     self._run = run
+                    self._note_lost(run)
                 if run.stage.place < Place.SCORING:
                     fit(run, self.folder)
                     run.stage.digest, run.stage.place = run.digest(), Place.SCORING
@@ -166,31 +170,38 @@ class Session:
         The lowest of them becomes rank 0, and takes over the folder and what people are told.
         """
         comm, begin = self.comm, time.perf_counter()
+        self._lost += lost
         self.promote()
         if not all(comm.collect(self._run is not None)):
             self._run = None
         with comm.together("opening the run folder"):
             if comm.is_root and not self.folder.is_locked:
-                self.folder.take_over(self._overwrite)
+                self.folder.take_over(self._overwrite and not self._writes)
                 if self._run is None:
                     self._look_back()
         if self._run is not None:
             run = self._run
             go_on_with_fewer(run)
             run.callbacks = self.callbacks if comm.is_root else ()
-            run.state.faults += [line for line in lost if line not in run.state.faults]
+            self._note_lost(run)
             with comm.together("opening the run folder"):
                 if comm.is_root:
                     self.folder.go_on(run)
         self._tell_of(lost, time.perf_counter() - begin)
 
+    def _note_lost(self, run: Run) -> None:
+        """Let the state say which ranks died, also before the first step."""
+        run.state.faults += [line for line in self._lost if line not in run.state.faults]
+
     def _tell_of(self, lost: list[str], seconds: float = 0.0) -> None:
         step = self._run.state.step if self._run else 0
+        begins = self._writes and self._run is None
+        where = "with the pre-training" if begins else f"after step {step}"
         ranks = "1 rank goes" if self.comm.size == 1 else f"{self.comm.size} ranks go"
         journal.note("recovered", lost=lost, ranks=self.comm.size, step=step, seconds=seconds)
         if self.comm.is_root:
             for line in lost:
-                self._warn(f"{line}; {ranks} on after step {step}")
+                self._warn(f"{line}; {ranks} on {where}")
 
     def _tell_the_end(self, run: Run, summary: dict[str, Any]) -> None:
         with self.comm.together("callback"), self.comm.alone_in("a callback"):

@@ -26,7 +26,10 @@ __all__ = ["KINDS", "Fault", "Injection", "parse_fault"]
 # What a fault does: all but the last two can happen in any phase, these to the weights at a step.
 KINDS = ("kill", "stop", "slow", "raise", "disk-full", "nan", "bitflip")
 OF_WEIGHTS = KINDS[-2:]
-FORM = "write KIND:rank=R,step=S or KIND:rank=R,phase=NAME, as in kill:rank=2,step=50"
+FORM = (
+    "write KIND:rank=R,step=S or KIND:rank=R,phase=NAME, as in kill:rank=2,step=50; layer=L is "
+    "for the pre-training of hidden layer L"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Fault:
     """What happens to `rank`: `kind` at the beginning of update `step` (the first is 0), or where
     it enters `phase` for the first time, from `step` on.
 
-    "slow" takes `seconds` at each of these times, all others happen once.
+    "slow" takes `seconds` at each of these times, all others happen once. `step` counts the updates
+    of the pre-training of the `layer`-th hidden layer; layer 0 is the training itself.
     """
 
     kind: str
@@ -42,6 +46,7 @@ class Fault:
     step: int | None = None
     phase: str = ""
     seconds: float = 0.1
+    layer: int = 0
 
 
 def parse_fault(text: str) -> Fault:
@@ -52,7 +57,7 @@ def parse_fault(text: str) -> Fault:
         meant = f"; is {near[0]} meant?" if near else ""
         raise UsageError(f"--inject {text}: the kinds are {', '.join(KINDS)}{meant}")
     given: dict[str, Any] = {}
-    kinds = {"rank": int, "step": int, "phase": str, "seconds": float}
+    kinds = {"rank": int, "step": int, "phase": str, "seconds": float, "layer": int}
     for pair in rest.split(",") if rest else ():
         key, _, value = pair.partition("=")
         try:
@@ -65,7 +70,7 @@ def parse_fault(text: str) -> Fault:
     if not (at_step or given.get("phase")) or (kind in OF_WEIGHTS and not at_step):
         raise UsageError(f"--inject {text}: {FORM}")
     if any(given.get(field.name, 0) < 0 for field in fields(Fault) if field.name in
-           ("rank", "step", "seconds")):  # fmt: skip
+           ("rank", "step", "seconds", "layer")):  # fmt: skip
         raise UsageError(f"--inject {text}: numbers count from 0; {FORM}")
     return Fault(kind, **given)
 
@@ -82,7 +87,7 @@ class Injection:
         # As many as were started, also where some have died before this.
         size = max(job.size if job else 1, comm.size)
         self._waiting = [fault for fault in faults if fault.rank == rank]
-        self._step, self._busy = -1, False
+        self._step, self._layer = -1, 0
         beyond = [fault.rank for fault in faults if fault.rank >= size]
         if beyond and comm.is_root:
             # Not refused: a job that is started again without a lost host has fewer ranks.
@@ -94,14 +99,17 @@ class Injection:
     def entered(self, phase: str) -> None:
         """Do what is to happen in `phase`."""
         for fault in [f for f in self._waiting if f.phase and phase.startswith(f.phase)]:
-            if fault.step is None or fault.step <= self._step:
+            anywhere = fault.step is None and not fault.layer
+            begin = -1 if fault.step is None else fault.step
+            if anywhere or (fault.layer == self._layer and begin <= self._step):
                 self._happen(fault, None)
 
     def at_step(self, run: Run, step: int) -> None:
         """Do what is to happen where the gradients of `step` are to be computed."""
-        self._step = step
-        for fault in [f for f in self._waiting if not f.phase and f.step is not None]:
-            if fault.step == step or (fault.kind == "slow" and fault.step <= step):  # type: ignore[operator]
+        self._step, self._layer = step, run.pretrains
+        for fault in [f for f in self._waiting if not f.phase and f.layer == self._layer]:
+            begin = fault.step or 0
+            if begin == step or (fault.kind == "slow" and begin <= step):
                 self._happen(fault, run)
 
     def _happen(self, fault: Fault, run: Run | None) -> None:

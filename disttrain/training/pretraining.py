@@ -142,7 +142,8 @@ class Stage:
             settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
             work=divide(model, dataset, optimizer, arithmetic), preemption=run.preemption,
-            data_digest=run.data_fingerprint,
+            data_digest=run.data_fingerprint, injection=run.injection,
+            pretrains=self._number,
             callbacks=[Told(run, self._number)] if comm.is_root else (),
         )  # fmt: skip
 

@@ -41,7 +41,7 @@ class Run(Predictor):
     Only `comm` and `work` depend on the ranks. `arithmetic` is that of an exact run, None in fast
     mode. `best` is rank 0's copy of the best weights:
     those with the least validation loss, or by what `validation.best` names. `metrics` are a user's
-    own, by name.
+    own, by name. `pretrains` is the number of the hidden layer whose pre-training this is, else 0.
     """
 
     dataset: Dataset
@@ -56,6 +56,7 @@ class Run(Predictor):
     injection: Injection | None = None
     data_digest: str | None = None
     stage: Stage = field(default_factory=Stage)
+    pretrains: int = 0
 
     def __repr__(self) -> str:
         return (
@@ -87,6 +88,11 @@ class Run(Predictor):
     def is_over(self) -> bool:
         """True after the last step, and where the run has stopped early."""
         return self.state.stopped_early or self.state.step >= self.total_steps
+
+    @property
+    def of_layer(self) -> str:
+        """What messages say behind a step: whose pre-training this is, "" where it is none."""
+        return f" of the pre-training of layer {self.pretrains}" if self.pretrains else ""
 
     def is_due(self, interval: Interval) -> bool:
         """Return True where the run is over, or stands at the end of such an interval."""

@@ -37,7 +37,7 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
         begin(run, keeper)
         while not (run.is_over and run.stage.place >= Place.SAVED):
             if run.stage.asked and run.stage.place == Place.SAVED:
-                done = f"step {run.state.step} of {run.total_steps}"
+                done = f"step {run.state.step} of {run.total_steps}{run.of_layer}"
                 raise Preempted(f"asked to stop after {done}: {keeper.on_stop}")
             go_on(run, keeper)
 
@@ -147,7 +147,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         rows = run.work.batches.rows(step)
         totals = run.work.reducer.sum_gradients(rows, error is not None, stop)
     if totals.failures:
-        comm.settle(f"{phase} (step {step})", error)
+        comm.settle(f"{phase} (step {step}{run.of_layer})", error)
     if not math.isfinite(totals.loss):
         raise diverged(run, f"the loss is {totals.loss}", step)
     if not recording:
@@ -219,7 +219,7 @@ def separates(run: Run) -> bool:
 
 def diverged(run: Run, what: str, step: int) -> Divergence:
     """Return the error for numbers that are not finite, with the advice."""
-    where = f"{what} at step {step} (epoch {step / run.steps_per_epoch:.2f})"
+    where = f"{what} at step {step}{run.of_layer} (epoch {step / run.steps_per_epoch:.2f})"
     sizes = "the inputs" if run.dataset.classes else "inputs and targets"
     if step == 0:
         return Divergence(
@@ -227,8 +227,9 @@ def diverged(run: Run, what: str, step: int) -> Divergence:
             "prepare them in another unit"
         )
     rate = run.settings.schedule.learning_rate
+    key = "pretraining" if run.pretrains else "schedule"
     return Divergence(
-        f"{where}: take a smaller schedule.learning_rate than {rate:g}, or normalize {sizes}"
+        f"{where}: take a smaller {key}.learning_rate than {rate:g}, or normalize {sizes}"
     )
 
 

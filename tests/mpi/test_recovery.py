@@ -4,6 +4,13 @@ import pytest
 
 from tests.mpi.soak import SOON, TRAIN, TRAINING, found, soak
 
+DEEP = TRAINING.replace("{ units = 3 }", '{ units = 8, activation = "tanh" }, { units = 3 }')
+PRETRAINING = """
+[pretraining]
+kind = "autoencoder"
+epochs = 2
+batch_size = 20
+"""
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -46,9 +53,23 @@ def test_a_kill_changes_nothing(shell, wanted, ranks, faults, left):
     summary = shell.summary("out")
     assert summary["ranks"] == left
     assert not shell.left_running()
-    early = any("opening" in f or "reading data" in f or "restoring" in f for f in faults)
-    assert len(summary["failures"]) == (0 if early else ranks - left)
+    assert len(summary["failures"]) == ranks - left
     assert result.stderr.count(" died") == ranks - left, result.stderr
+
+
+def test_a_kill_of_rank_0_in_the_pre_training_repeats_no_layer_that_is_saved(shell):
+    shell.run_file(DEEP + PRETRAINING)
+    assert shell.run("train", "run.toml", "--output", "out", "-q").returncode == 0
+    wanted = shell.summary("out")["digest"]
+    # The run that is replaced stands in the same folder.
+    result = shell.run("launch", "-n", 3, "train", "run.toml", "--output", "out", "--overwrite",
+                       "--inject", "kill:rank=0,layer=2,step=9", timeout=SOON)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "2 ranks go on with the pre-training" in result.stdout
+    assert result.stdout.count("pre-training of layer 1 (dense1)  epoch   2.00/2") == 1
+    summary = shell.summary("out")
+    assert summary["digest"] == wanted
+    assert [line[:9] for line in summary["failures"]] == ["rank 0 on"]
 
 
 def test_the_new_rank_0_holds_the_folder_and_prints_the_rest(shell, wanted):

@@ -14,6 +14,7 @@ from disttrain.training.injection import Fault, Injection, parse_fault
         ("kill:rank=2,step=50", Fault("kill", 2, 50)),
         ("stop:rank=1,phase=waiting after saving", Fault("stop", 1, None, "waiting after saving")),
         ("slow:step=3,seconds=0.5", Fault("slow", 0, 3, "", 0.5)),
+        ("kill:rank=1,layer=2,step=5", Fault("kill", 1, 5, layer=2)),
         ("disk-full:rank=0", Fault("disk-full", 0, None, "saving")),
     ],
 )
@@ -23,7 +24,8 @@ def test_words(text, fault):
 
 @pytest.mark.parametrize(
     "text",
-    ["kil:rank=1", "kill", "kill:rank=x,step=1", "kill:step=-1", "nan:phase=a", "kill:a=3"],
+    ["kil:rank=1", "kill", "kill:rank=x,step=1", "kill:step=-1", "nan:phase=a", "kill:a=3",
+     "kill:layer=1"],
 )  # fmt: skip
 def test_other_words_are_refused_with_the_form(text):
     with pytest.raises(UsageError, match=f"--inject {text}: "):

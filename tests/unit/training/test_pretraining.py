@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from disttrain.checkpoint import all_checkpoints, load
+from disttrain.comm.alone import Alone
 from disttrain.config import Settings
-from disttrain.errors import DataError, Preempted, RunFileError, UsageError
+from disttrain.errors import DataError, DisttrainError, Preempted, RunFileError, UsageError
 from disttrain.preemption import Preemption
 from disttrain.training import Callback, Run, fit, pretrain
+from disttrain.training.injection import Injection, parse_fault
 
 Make = Callable[..., Settings]
 LAYERS = (
@@ -31,8 +33,10 @@ class Stop(Callback):
     def __init__(self, layer: int, epoch: int) -> None:
         self.preemption = Preemption()
         self._begin, self._epoch = f"pre-training of layer {layer} ", f"epoch   {epoch}.00/"
+        self.said: list[str] = []
 
     def on_message(self, line: str) -> None:
+        self.said.append(line)
         if line.startswith(self._begin) and self._epoch in line:
             self.preemption.signal = "SIGUSR1"
 
@@ -51,14 +55,28 @@ def test_a_run_that_is_stopped_in_it_goes_on_to_the_same_digest(
     whole = go(asked, "whole")
     for layer, epoch in ((1, 1), (2, 1)):
         stop = Stop(layer, epoch)
-        with pytest.raises(Preempted):
+        with pytest.raises(Preempted, match=f"of the pre-training of layer {layer}: "):
             go(asked, callbacks=[stop], preemption=stop.preemption, resume=layer > 1)
+        assert ("going on with the pre-training of layer 1" in stop.said) == (layer > 1)
         assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "preempted"
     # The steps that were asked to stop had begun: the layers are saved in the middle.
     assert load(all_checkpoints(tmp_path / "run/pretraining-2")[-1]).step < 2 * 7
     assert go(asked, resume=True)["digest"] == whole["digest"]
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
     assert go(asked, resume=True) == json.loads((tmp_path / "run/summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("raise", r"\(step 3 of the pre-training of layer 2\): RuntimeError: injected"),
+        ("nan", "at step 3 of the pre-training of layer 2 .* a smaller pretraining.learning_rate"),
+    ],
+)
+def test_a_failure_names_the_layer(build: Callable[..., Run], fault: str, says: str) -> None:
+    faults = [parse_fault(f"{fault}:layer=2,step=3")]
+    with pytest.raises(DisttrainError, match=says):
+        pretrain(build(*NOISE, injection=Injection(faults, Alone())))
 
 
 def test_metrics_have_the_losses_of_each_layer(

@@ -84,12 +84,12 @@ class TextTable:
 
         columns = range(len(self.names))
         missing = {n: ["", *self._na] if n in classes else [*NA, *self._na] for n in columns}
-        rows, part = 0, [0.0]
-
-        def told(now: float) -> None:
-            part[0] = now
-
-        with open_source(self.path, told) as stream, self._sentences(), warnings.catch_warnings():
+        rows, parts = 0, [0.0]
+        with (
+            open_source(self.path, parts.append) as stream,
+            self._sentences(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
             lines = io.BufferedReader(_Lines(stream, self.path))
             for block in pandas.read_csv(
@@ -107,7 +107,8 @@ class TextTable:
                 # As a copy it has an array for each type, not one for each column.
                 yield block.copy()
                 rows += len(block)
-                self._read(self.path, rows, part[0])
+                self._read(self.path, rows, parts[-1])
+                del parts[:-1]
 
     def place(self, row: int, column: int) -> str:
         """Return the words for a cell. Reads the file up to there."""

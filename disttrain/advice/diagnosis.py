@@ -123,7 +123,7 @@ def _creeps(history: History, settings: Settings) -> str | None:
     late, early = sum(done[-half:]), sum(done[:half])
     if losses[-1] <= 0.5 * _begin(history, settings) or late < 0.5 * early:
         return None
-    rate = history[-1]["learning_rate"]
+    rate = max(h["learning_rate"] for h in history)
     return (
         f"the training loss falls very slowly: from {losses[0]:.4g} to {losses[-1]:.4g}, "
         f"{100 * fall:.2g} % in {len(losses)} intervals; the learning rate is too small: try "
@@ -133,7 +133,7 @@ def _creeps(history: History, settings: Settings) -> str | None:
 
 
 def _smaller(history: History) -> str:
-    rate = history[-1]["learning_rate"]
+    rate = max(h["learning_rate"] for h in history)
     return (
         f"try schedule.learning_rate = {rate / 10:.2g}, or find one by `disttrain check RUN.toml "
         "--rates`"

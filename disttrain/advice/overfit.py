@@ -13,7 +13,7 @@ from disttrain.advice.gradient_check import gradient_check
 from disttrain.config import Settings
 from disttrain.data.split import set_aside
 from disttrain.errors import UsageError
-from disttrain.model import Pass, Perceptron, Softmax, Squared
+from disttrain.model import BUILT_IN, Dropout, Pass, Perceptron, Softmax, Squared
 from disttrain.training.evaluation import samples_of
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor, build_predictor
@@ -75,7 +75,10 @@ def calmed(run: Run) -> Predictor:
     settings = without_regularization(run.settings)
     device, shape = run.network.device, run.network.shapes[0]
     loss = Squared() if run.feed.scale else run.loss
-    return build_predictor(settings, run.comm, run.normalization, shape, device, None, loss)
+    # Layers of a user's own stand in no settings.
+    own = any(type(layer) not in BUILT_IN.values() for layer in run.network.layers)
+    layers = [layer for layer in run.network.layers if own and not isinstance(layer, Dropout)]
+    return build_predictor(settings, run.comm, run.normalization, shape, device, layers, loss)
 
 
 def without_regularization(settings: Settings) -> Settings:

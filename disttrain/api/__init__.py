@@ -183,6 +183,11 @@ def _folder(
     output: str | Path | None, comm: Communicator
 ) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
     """Return the run folder, and what removes a temporary one (rank 0). Collective."""
+    if output is not None and not isinstance(output, str | Path):
+        raise UsageError(
+            f"the second argument, the run folder, is {type(output).__name__}: give arrays as "
+            "disttrain.Data(X, y)"
+        )
     if output is not None:
         return Path(output).absolute(), None
     keep = None

@@ -40,7 +40,7 @@ def load(path: str | Path) -> Snapshot:
     path = Path(path)
     if not path.is_file():
         kind = "is not a file" if path.exists() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {kind}: give a .h5 file of a run folder")
+        raise CheckpointError(f"checkpoint {path} {kind}: give a run folder or a .h5 file of one")
     try:
         with path.open("rb") as file:
             record = read_record(file)
@@ -83,6 +83,7 @@ def _refuse_uncommitted(path: Path, file: BinaryIO) -> NoReturn:
             "another one of its run"
         )
     kind = "an HDF5 file, but " if head.startswith(SIGNATURE) else ""
+    kind = "a run file, for `disttrain check`, and " if path.suffix == ".toml" else kind
     raise DamagedCheckpoint(
         f"{path} is {kind}not a checkpoint: give a run folder or a .h5 file of one"
     )

@@ -12,7 +12,7 @@ import typer
 
 from disttrain.cli.described import describe, print_facts
 from disttrain.cli.options import AsJson, RunFile, Set, Verbose, listen, print_json, say
-from disttrain.cli.own import Layers, Own, own_layers
+from disttrain.cli.own import Layers, read_with
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def command(
     ] = False,
 ) -> None:
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
-    from disttrain import config
     from disttrain.advice.scale import odd_scales
     from disttrain.comm import connect
     from disttrain.training import build_run
@@ -79,15 +78,14 @@ def command(
     comm = connect()
     listen(verbose=verbose)
     with comm.together("configuration"):
-        settings, own = config.read(run_file, set_), own_layers(layers)
-        settings = settings.replace(model=own.tables) if own.tables else settings
+        settings, own = read_with(run_file, set_, layers)
         low, high = checked_range(low_high, rates)
-        refuse_both(overfit, own)
     run = build_run(settings, comm, layers=own.layers, loss=own.loss)
     line = begin_together(run)
     facts = describe(run) | {"initial_weights": line, "by_the_data": chosen(settings, run)}
     with comm.together("looking at the data"):
-        facts["warnings"] = doubts(settings) + odd_scales(run) if comm.is_root else []
+        said = doubts(settings, stated=own.layers is None) + odd_scales(run)
+        facts["warnings"] = said if comm.is_root else []
     if comm.is_root and not as_json:
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
     if show:
@@ -108,12 +106,6 @@ def shown(run: Run, folder: Path, as_json: bool) -> str:
             save(augmented.figure(run), path)
             say(str(path), as_json)
     return str(path)
-
-
-def refuse_both(overfit: bool, own: Own) -> None:
-    """Raise UsageError for --overfit with --layers."""
-    if overfit and own.layers:
-        raise UsageError("--overfit builds the network anew from the run file: leave --layers")
 
 
 def begin_together(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from disttrain.cli.options import (
     print_json,
     teller,
 )
+from disttrain.cli.own import Layers, Own, keys_of, read_with
+
+if TYPE_CHECKING:
+    from disttrain.comm import Communicator
 
 __all__ = ["command"]
 
@@ -49,6 +53,7 @@ def command(
     over: Over = [],  # noqa: B006 - typer reads the default, nobody writes to it
     set_: Set = [],  # noqa: B006
     ranks_each: RanksEach = 1,
+    layers: Layers = None,
     final: Final = False,
     output: Output = None,
     resume: GoOn = False,
@@ -57,33 +62,45 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Cross-validate: stratified folds of the training rows, over groups of ranks."""
-    from disttrain import config
     from disttrain.comm import connect
-    from disttrain.preemption import ASKED
-    from disttrain.runs import train
     from disttrain.selection.validation import Plan, cross_validate
 
     comm = connect()
     with comm.together("configuration"):
         listen(quiet, verbose)
-        name = config.read(run_file, set_).name
-        plan = Plan(str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each)
-    named = output or Path("runs") / f"{name}-folds"
+        settings, own = read_with(run_file, set_, layers)
+        plan = Plan(
+            str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each, keys_of(own),
+            own.layers, own.loss,
+        )  # fmt: skip
+    named = output or Path("runs") / f"{settings.name}-folds"
     folder = named.absolute()
 
     tell = teller(quiet, as_json)
     found = cross_validate(plan, folder, comm, resume=resume, say=tell)
     if comm.is_root:
-        for line in _lines(found, named, final):
+        for line in _lines(found, named, final, f" --layers {layers}" if layers else ""):
             tell(line)
     if final and found["best"] is not None:
-        with comm.together("configuration"):
-            settings = config.read(folder / "best.toml")
-        found["final"] = train(settings, folder / "final", comm, resume=True, preemption=ASKED)
+        found["final"] = _train_best(folder, own, comm)
         if comm.is_root:
             tell(f"trained on all training rows: {named / 'final'}")
     if as_json and comm.is_root:
         print_json(found | {"output": str(folder)})
+
+
+def _train_best(folder: Path, own: Own, comm: Communicator) -> dict[str, Any]:
+    """Train the best settings on all training rows; return the summary. Collective."""
+    from disttrain import config
+    from disttrain.preemption import ASKED
+    from disttrain.runs import train
+
+    with comm.together("configuration"):
+        settings = config.read(folder / "best.toml")
+    return train(
+        settings, folder / "final", comm, resume=True, preemption=ASKED, layers=own.layers,
+        loss=own.loss,
+    )  # fmt: skip
 
 
 def _over(given: list[str]) -> dict[str, list[Any]]:
@@ -99,7 +116,7 @@ def _over(given: list[str]) -> dict[str, list[Any]]:
     return over
 
 
-def _lines(found: dict[str, Any], folder: Path, final: bool) -> list[str]:
+def _lines(found: dict[str, Any], folder: Path, final: bool, own: str) -> list[str]:
     lines = []
     for place, row in enumerate(found["settings"]):
         name = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
@@ -111,12 +128,12 @@ def _lines(found: dict[str, Any], folder: Path, final: bool) -> list[str]:
     if gap := found["difference"]:
         larger = "larger" if gap["larger"] else "not larger"
         lines.append(
-            f"the best is ahead of the second by {gap['difference']:.4f}, {larger} than the error "
-            f"of that, {gap['error']:.4f}"
+            f"the best is ahead of the second by {gap['difference']:.4f}, {larger} than the "
+            f"standard error of that difference, {gap['error']:.4f}"
         )
     if found["best"] is not None and not final:
         lines.append(
             "the last step is to train it on all training rows: "
-            f"disttrain train {folder / 'best.toml'}"
+            f"disttrain train {folder / 'best.toml'}{own}"
         )
     return [*lines, f"folds in {folder}"]

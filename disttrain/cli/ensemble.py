@@ -19,6 +19,7 @@ from disttrain.cli.options import (
     print_json,
     teller,
 )
+from disttrain.cli.own import Layers, Own, own_layers, read_with
 
 if TYPE_CHECKING:
     from disttrain.config import Settings
@@ -61,6 +62,7 @@ def command(
     output: Output = None,
     set_: Set = [],  # noqa: B006 - typer reads the default, nobody writes to it
     ranks_each: RanksEach = 1,
+    layers: Layers = None,
     resume: GoOn = False,
     split: On = None,
     as_json: AsJson = False,
@@ -76,17 +78,20 @@ def command(
     with comm.together("configuration"):
         listen(quiet, verbose)
         asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
-        kind, settings = _asked(source, asked, set_)
+        kind, settings, own = _asked(source, asked, set_, layers)
         name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
         folder = (output or Path(name)).absolute()
     if members and settings:
         files = ensemble.train_members(
-            settings, members, folder, comm, ranks_each=ranks_each, resume=resume, say=tell
-        )
+            settings, members, folder, comm, ranks_each=ranks_each, resume=resume, say=tell,
+            layers=own.layers, loss=own.loss,
+        )  # fmt: skip
     else:
         with comm.together("opening the ensemble"):
             files = ensemble.found(source, kind, top or checkpoints or 1)
-    facts = ensemble.combine(files, folder, comm, kind=kind, split=split)
+    facts = ensemble.combine(
+        files, folder, comm, kind=kind, split=split, layers=own.layers, loss=own.loss
+    )
     if comm.is_root:
         for line in [*members_of(facts), f"{'ensemble:':12}{folder}"]:
             tell(line)
@@ -94,21 +99,22 @@ def command(
         print_json(facts | {"output": str(folder)})
 
 
-def _asked(source: Path, asked: dict[str, Any], changes: list[str]) -> tuple[str, Settings | None]:
-    """Return which kind of ensemble is asked for, and the settings of new members."""
-    from disttrain import config
+def _asked(
+    source: Path, asked: dict[str, Any], changes: list[str], layers: str | None
+) -> tuple[str, Settings | None, Own]:
+    """Return the kind of ensemble, the settings of new members, and layers of a user's own."""
     from disttrain.errors import UsageError
 
     kinds = [kind for kind, given in asked.items() if given]
     if len(kinds) != 1:
         raise UsageError("give one of --members N, --top N, --checkpoints N and --average")
     if kinds == ["members"]:
-        return "members", config.read(source, changes)
+        return "members", *read_with(source, changes, layers)
     if changes:
         raise UsageError("--set is for the run file of new members (--members)")
     if not source.is_dir():
         raise UsageError(f"{source} is no folder: --{kinds[0]} takes the folder of a study or run")
-    return kinds[0], None
+    return kinds[0], None, own_layers(layers)
 
 
 def members_of(facts: dict[str, Any]) -> list[str]:

@@ -28,6 +28,11 @@ Data = Annotated[
 ]
 
 
+Top = Annotated[
+    int | None, typer.Option(min=1, help="The k of top-k, 5 by default; with --metrics.")
+]
+
+
 def command(
     files: Annotated[
         list[Path],
@@ -49,7 +54,7 @@ def command(
         bool,
         typer.Option("--metrics", help="Precision, recall and F1 of each class, top-k, ROC AUC."),
     ] = False,
-    top: Annotated[int, typer.Option(min=1, help="The k of top-k.")] = 5,
+    top: Top = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -65,9 +70,11 @@ def command(
         with comm.together("reading the arguments"):
             if labels is not None and data is None:
                 raise UsageError(f"--labels {labels} needs the folder of images: --data FOLDER")
+            if top is not None and not metrics:
+                raise UsageError(f"--top {top} is one of the metrics: add --metrics")
             own = own_layers(layers)
         trained = load_model(file, comm, own.layers, own.loss)
-        scores.append(_scored(trained, (data, split, labels), top if metrics else None))
+        scores.append(_scored(trained, (data, split, labels), (top or 5) if metrics else None))
     if comm.is_root:
         _show(scores, as_json)
 

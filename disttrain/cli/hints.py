@@ -18,7 +18,7 @@ IMPORTERS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".gz": "csv", ".parquet": "parquet",
     ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5",
 }  # fmt: skip
-SETTING = ("train", "check")
+SETTING = ("train", "check", "cross-validate", "ensemble")
 
 
 def hint(error: Any) -> str:
@@ -26,6 +26,11 @@ def hint(error: Any) -> str:
     command = getattr(getattr(error, "ctx", None), "info_name", "")
     if option := getattr(error, "option_name", ""):
         return _key(option) if command in SETTING else _place(option, command)
+    said = str(getattr(error, "message", ""))
+    if "extra argument" in said and command in SETTING and "=" in said:
+        return f"a key of the run file is set by --set {said.rpartition('(')[2].rstrip(').')}"
+    if "extra argument" in said and command == "compare":
+        return "several runs in one table: disttrain evaluate A B C, or disttrain report A B C"
     word = getattr(error, "command_name", "") or _unknown_command(error)
     if command == "prepare" and Path(word).suffix.lower() in IMPORTERS:
         kind = IMPORTERS[Path(word).suffix.lower()]

@@ -13,9 +13,13 @@ import typer
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from disttrain.config import Settings
     from disttrain.model import Layer, Loss
 
-__all__ = ["Layers", "Own", "own_layers"]
+__all__ = ["Layers", "Own", "keys_of", "own_layers", "read_with"]
 
 Layers = Annotated[
     str | None,
@@ -36,6 +40,22 @@ class Own(NamedTuple):
     layers: list[Layer] | None = None
     loss: Loss | None = None
     tables: dict[str, Any] | None = None
+
+
+def read_with(run_file: Path, changes: Sequence[str], named: str | None) -> tuple[Settings, Own]:
+    """Return the settings of a run file, and the layers of a user's own that stand for its own.
+
+    With them the run file needs no `model.layers`. Raises RunFileError and UsageError.
+    """
+    from disttrain import config
+
+    own = own_layers(named)
+    return config.read(run_file, changes, keys_of(own)), own
+
+
+def keys_of(own: Own) -> dict[str, Any]:
+    """Return the keys of a run file that stand for layers of a user's own, and their values."""
+    return {f"model.{key}": value for key, value in (own.tables or {}).items()}
 
 
 def own_layers(named: str | None) -> Own:

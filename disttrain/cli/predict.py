@@ -37,7 +37,8 @@ def command(
         typer.Option(help="One split of it [default: all; test of the data of the training]."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write here, as .csv or .npy [default: CSV, printed].")
+        Path | None,
+        typer.Option("--output", "-o", help="Write here, as .csv or .npy [default: CSV, printed]."),
     ] = None,
     layers: Layers = None,
     float64: Float64 = False,

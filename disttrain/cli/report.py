@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from disttrain.cli.options import AsJson, print_json, say
+from disttrain.cli.own import Layers, own_layers
 
 __all__ = ["command"]
 
@@ -29,6 +30,7 @@ def command(
             help="Write here [default: report.html in PATH; of several runs, beside them].",
         ),
     ] = None,
+    layers: Layers = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html: one page that holds curves, scores, mistakes, pictures and the run file.
@@ -41,7 +43,10 @@ def command(
     comm = connect()
     with comm.together("writing the report"):
         if comm.is_root:
-            written = write_report(paths, output, lambda line: say(line, as_json))
+            own = own_layers(layers)
+            written = write_report(
+                paths, output, lambda line: say(line, as_json), layers=own.layers, loss=own.loss
+            )
             if as_json:
                 print_json({"report": str(written), "bytes": written.stat().st_size})
             else:

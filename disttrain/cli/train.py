@@ -11,7 +11,7 @@ import typer
 
 from disttrain.cli.hints import IMPORTERS
 from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, say
-from disttrain.cli.own import Layers, Own, own_layers
+from disttrain.cli.own import Layers, Own, read_with
 from disttrain.environment import launched
 from disttrain.preemption import ASKED
 
@@ -120,10 +120,7 @@ def _settings(
     path: Path, changes: list[str], layers: str | None, loggers: list[str]
 ) -> tuple[Settings, Own]:
     """Return the settings of a run file, and the layers of a user's own."""
-    from disttrain import config
-
-    settings, own = config.read(path, changes), own_layers(layers)
-    settings = settings.replace(model=own.tables) if own.tables else settings
+    settings, own = read_with(path, changes, layers)
     named = [*settings.logging.loggers, *loggers]
     return settings.replace(logging={"loggers": named}) if loggers else settings, own
 

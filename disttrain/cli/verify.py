@@ -99,6 +99,11 @@ def _verdict(file: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} is not a file: give a checkpoint, a data file or a run folder"
         )
+    if file.suffix == ".toml":
+        raise CheckpointError(
+            f"{file} is a run file, for `disttrain check`: give a checkpoint, a data file or a run "
+            "folder"
+        )
     return verify(file).facts() if is_checkpoint(file) else verify_data(str(file))
 
 

@@ -49,10 +49,13 @@ def _keys(table: type[BaseModel], before: str) -> Iterator[str]:
             yield from _keys(inner, f"{before}{name}.{item}")
 
 
-def suggestion(root: type[BaseModel], key: str, own: Sequence[str]) -> str:
+def suggestion(
+    root: type[BaseModel], key: str, own: Sequence[str], place: Sequence[str] = ()
+) -> str:
     """Return what an unknown key may have meant; "" where none is near.
 
-    It is a word of its `own` table or a whole key of another, all of them where several end so.
+    It is a key of its `own` table, which stands at `place`, or of another, all of them where
+    several end so.
     """
     word, everywhere = ELSEWHERE.get(key.lower().replace("-", "_"), key), homes(root)
     if "." in word:
@@ -60,7 +63,7 @@ def suggestion(root: type[BaseModel], key: str, own: Sequence[str]) -> str:
     here = difflib.get_close_matches(shown(word, 80), own, n=1, cutoff=0.5)
     there = difflib.get_close_matches(shown(word, 80), everywhere, n=1, cutoff=0.7)
     if here and (not there or _likeness(word, here[0]) >= _likeness(word, there[0])):
-        return repr(here[0])
+        return repr(".".join([*place, here[0]]))
     return " or ".join(map(repr, everywhere[there[0]])) if there else ""
 
 

@@ -17,7 +17,7 @@ from disttrain.config.sentence import validated
 from disttrain.config.study import Study
 from disttrain.errors import RunFileError
 from disttrain.shown import quoted
-from disttrain.written import opened, why
+from disttrain.written import opened, run_at, why
 
 __all__ = ["literals", "parse", "read", "read_study", "read_weights", "schema", "to_toml"]
 
@@ -45,7 +45,7 @@ def read(
     Raises RunFileError (exit code 2), one sentence, for a file that can't be read, is not TOML, or
     holds a key or a value that is not allowed.
     """
-    text = _text(path, RUN_FILE_BYTES)
+    text = _text(path, RUN_FILE_BYTES, "run file")
     name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip(".-_")[:200] or "run"
     settings = parse(text, changes, source=f"run file {path}", name=name, values=values)
     beside, source = Path(path).parent, settings.model.from_
@@ -62,7 +62,7 @@ def read_weights(path: str | Path) -> list[GivenLayer] | None:
     Raises RunFileError as `read` does.
     """
     source = f"weights file {path}"
-    table = _table(_text(path, WEIGHTS_BYTES), source, WEIGHTS_BYTES)
+    table = _table(_text(path, WEIGHTS_BYTES, "weights file"), source, WEIGHTS_BYTES)
     return validated(GivenNetwork, table, source).layers if "layers" in table else None
 
 
@@ -72,7 +72,13 @@ def read_study(path: str | Path) -> Study:
     Raises RunFileError as `read` does.
     """
     source = f"study file {path}"
-    study = validated(Study, _table(_text(path, RUN_FILE_BYTES), source), source)
+    table = _table(_text(path, RUN_FILE_BYTES, "study file"), source)
+    if "model" in table and "space" not in table:
+        raise RunFileError(
+            f"{path} is a run file: a study file names it by run = {quoted(str(path))}, beside "
+            "[[stages]] and [space]"
+        )
+    study = validated(Study, table, source)
     return study.model_copy(update={"run": _found(study.run, Path(path).parent)})
 
 
@@ -110,7 +116,7 @@ def schema() -> dict[str, Any]:
     return Settings.model_json_schema()
 
 
-def _text(path: str | Path, most: int) -> str:
+def _text(path: str | Path, most: int, kind: str) -> str:
     try:
         # A pipe that the shell has opened, as in `<(...)`, is allowed.
         is_shells = str(path).startswith("/dev/")
@@ -118,13 +124,18 @@ def _text(path: str | Path, most: int) -> str:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:
         # ValueError: a name with a zero byte in it.
-        raise RunFileError(f"run file {path}: {why(error)}; give a TOML file") from None
+        if isinstance(error, FileNotFoundError):
+            raise RunFileError(f"{kind} {path} does not exist; give a TOML file") from None
+        if run_at(Path(path)):
+            inside = Path(path) / "run.toml"
+            raise RunFileError(f"{path} is the folder of a run; its run file is {inside}") from None
+        raise RunFileError(f"{kind} {path}: {why(error)}; give a TOML file") from None
     if len(content) > most:
-        raise RunFileError(f"run file {path} has over {most >> 10} KiB; give a TOML file")
+        raise RunFileError(f"{kind} {path} has over {most >> 10} KiB; give a TOML file")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise RunFileError(f"run file {path} is not text in UTF-8; give a TOML file") from None
+        raise RunFileError(f"{kind} {path} is not text in UTF-8; give a TOML file") from None
 
 
 def _table(text: str, source: str, most: int = RUN_FILE_BYTES) -> dict[str, Any]:

@@ -7,11 +7,21 @@ network fits into the memory is asked of the host, by `training`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from disttrain.shown import quoted
 
 __all__ = [
+    "ClassWeights",
     "Count",
     "Finite",
     "Fraction",
@@ -41,6 +51,27 @@ Fraction = Annotated[float, Field(ge=0, le=0.999999, allow_inf_nan=False)]
 Part = Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
 # A path, or the name of something in a file.
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+def _class_weights(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Return class weights; classes may be named by whole numbers too."""
+    if isinstance(given, Mapping):
+        given = {str(key) if type(key) is int else key: value for key, value in given.items()}
+    try:
+        return validate(given)
+    except ValidationError:
+        raise ValueError(
+            f'{quoted(given)} are no class weights: give "balanced", a number of at least 0 for '
+            "each class, or a table such as { cat = 2.0 }"
+        ) from None
+
+
+ClassWeights = Annotated[
+    Literal["balanced"]
+    | Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=2**24, strict=False)]
+    | dict[str, NotNegative],
+    WrapValidator(_class_weights),
+]
 
 
 def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:

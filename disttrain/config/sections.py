@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from disttrain.config.kinds import Adam, Cosine, Optimizer, Pretraining, Schedule, Sgd
 from disttrain.config.layers import Layer
 from disttrain.config.section import (
+    ClassWeights,
     Count,
     Fraction,
     NotNegative,
@@ -39,12 +40,6 @@ __all__ = [
     "Training",
     "Validation",
 ]
-
-ClassWeights = (
-    Literal["balanced"]
-    | Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=2**24, strict=False)]
-    | dict[str, NotNegative]
-)
 
 
 class Augment(Section):

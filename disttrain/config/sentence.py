@@ -19,6 +19,15 @@ S = TypeVar("S", bound=BaseModel)
 # So many problems are named besides the first.
 OTHERS = 3
 NO_TABLE = ("model_type", "model_attributes_type")
+# What pydantic says in words of its own.
+WANTED = {
+    "bool_type": "give true or false",
+    "float_type": "give a number",
+    "int_from_float": "give a whole number",
+    "int_type": "give a whole number",
+    "string_type": "give a text",
+    "tuple_type": "give a list",
+}
 
 
 def validated(kind: type[S], table: Mapping[str, Any], source: str) -> S:
@@ -64,7 +73,8 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{key} is {quoted(given)}: input should be a table of keys{layer}"
     if kind == "value_error":
         return f"{key}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
-    says = _limit(problem.get("ctx", {})) or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
+    says = _limit(problem.get("ctx", {})) or WANTED.get(kind)
+    says = says or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
     return f"{key} is {quoted(given)}: {says}"
 
 
@@ -101,6 +111,6 @@ def _unknown(root: type[BaseModel], location: Location) -> str:
     if having:
         kinds = " or ".join(f'"{kind}"' for kind in having)
         return f'{quoted(whole)} is a key of kind = {kinds}, and kind is "{location[-2]}" here'
-    if meant := suggestion(root, key, known := list(table.model_fields)):
+    if meant := suggestion(root, key, known := list(table.model_fields), path[:-1]):
         return f"unknown key {quoted(whole)}; did you mean {meant}?"
     return f"unknown key {quoted(whole)}; known keys: {', '.join(known)}"

@@ -153,7 +153,7 @@ def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:
         return rows
     if only not in rows:
         raise UsageError(
-            f"{file.path} has no split {only!r}: --split takes one of {', '.join(rows)}"
+            f"{file.path} has no split {only!r}: choose one of {', '.join(rows)} (split)"
         )
     return {only: rows[only]}
 

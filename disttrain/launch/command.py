@@ -50,6 +50,8 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
     if found is None:
         near = difflib.get_close_matches(first, PARALLEL, 1)
         meant = f": is {near[0]} meant?" if near else ""
+        if first.endswith(".toml") and os.path.isfile(first):
+            meant = f": is `train {first}` meant?"
         raise UsageError(
             f"launch starts one of {', '.join(PARALLEL)}, or a program, as in `disttrain launch -n "
             f"4 train RUN.toml` or `disttrain launch -n 4 python script.py`; {first!r} is no "

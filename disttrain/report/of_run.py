@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from disttrain.errors import CheckpointError, DataError
+from disttrain.model import Layer, Loss
 from disttrain.report import curves
 from disttrain.report.confusion import matrix
 from disttrain.report.figure import blank, legend_below
@@ -37,9 +38,15 @@ TITLES = {
 }  # fmt: skip
 
 
-def page_of_run(folder: Path) -> Page:
-    """Return the report of the run in a folder. Raises CheckpointError where there is none."""
-    subject, summary = Subject(folder), summary_or_none(folder) or {}
+def page_of_run(
+    folder: Path, layers: Sequence[Layer] | None = None, loss: Loss | None = None
+) -> Page:
+    """Return the report of the run in a folder; `layers` and `loss` are those of a user's own.
+
+    Raises CheckpointError where there is no run.
+    """
+    subject = Subject(folder, layers=layers, loss=loss)
+    summary = summary_or_none(folder) or {}
     sections = [*_outcome(subject, summary), *_curves(subject)]
     try:
         sections += [*_of_classes(subject), *_pictures(subject)]

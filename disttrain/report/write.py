@@ -8,11 +8,13 @@ from pathlib import Path
 
 from disttrain.checkpoint import write_atomically
 from disttrain.errors import CheckpointError, UsageError
+from disttrain.model import Layer, Loss
 from disttrain.report.of_ensemble import page_of_ensemble
 from disttrain.report.of_run import page_of_run
 from disttrain.report.of_runs import page_of_runs
 from disttrain.report.of_study import page_of_folds, page_of_study
 from disttrain.report.page import Page, rendered, template
+from disttrain.written import run_at
 
 __all__ = ["NAME", "write_report"]
 
@@ -22,16 +24,17 @@ KINDS: dict[str, Callable[[Path], Page]] = {
     "study.json": page_of_study,
     "folds.json": page_of_folds,
     "ensemble.json": page_of_ensemble,
-    "run.toml": page_of_run,
 }
 
 
 def write_report(
-    paths: Sequence[Path], output: Path | None = None, say: Callable[[str], None] = print
-) -> Path:
+    paths: Sequence[Path], output: Path | None = None, say: Callable[[str], None] = print,
+    *, layers: Sequence[Layer] | None = None, loss: Loss | None = None,
+) -> Path:  # fmt: skip
     """Write the report of a folder into it, or of several runs beside them; return its path.
 
-    `output` is another file, or a folder; `say` is told of each path that is passed over. Raises
+    `output` is another file, or a folder; `say` is told of each path that is passed over; `layers`
+    and `loss` are those of the user's own that a run was trained with, if any. Raises
     CheckpointError for a path that holds nothing to report, UsageError where jinja2 or matplotlib
     is missing or the disk refuses.
     """
@@ -40,7 +43,7 @@ def write_report(
         raise CheckpointError(f"{paths[0]} does not exist: give a folder that holds a run or study")
     folders = [path if path.is_dir() else path.parent for path in paths]
     if len(folders) == 1:
-        page, place = _of_one(folders[0]), folders[0]
+        page, place = _of_one(folders[0], layers, loss), folders[0]
     else:
         for folder in folders:
             if not os.path.lexists(folder / "run.toml"):
@@ -57,10 +60,12 @@ def write_report(
     return target
 
 
-def _of_one(folder: Path) -> Page:
+def _of_one(folder: Path, layers: Sequence[Layer] | None, loss: Loss | None) -> Page:
     for name, make in KINDS.items():
         if os.path.lexists(folder / name):
             return make(folder)
+    if run_at(folder):
+        return page_of_run(folder, layers, loss)
     raise CheckpointError(
         f"{folder} holds no run, study, folds or ensemble: give the folder that one of `train`, "
         "`search`, `cross-validate` and `ensemble` has written (--output)"

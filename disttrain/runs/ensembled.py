@@ -137,7 +137,13 @@ class Mean(Network):
         return mean.astype(self.dtype)
 
 
-def load_ensemble(path: Path, comm: Communicator, float64: bool = False) -> Trained:
+def load_ensemble(
+    path: Path,
+    comm: Communicator,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
+    float64: bool = False,
+) -> Trained:
     """Return the ensemble of an `ensemble.json`, or of the folder that holds one. Collective.
 
     Raises CheckpointError, on all ranks, where that file or a member is missing or damaged, or a
@@ -150,7 +156,9 @@ def load_ensemble(path: Path, comm: Communicator, float64: bool = False) -> Trai
     facts = comm.share(facts)
     members = []
     for member in facts["members"]:
-        found = load_trained(_file(path, member), comm, averaged=facts["average"], float64=float64)
+        found = load_trained(
+            _file(path, member), comm, layers, loss, averaged=facts["average"], float64=float64
+        )
         with comm.together("loading the ensemble"):
             if found.snapshot.digest != member["digest"]:
                 raise CheckpointError(_changed(path, member))
@@ -181,7 +189,7 @@ def load_model(
                     f"{path} is an ensemble, made with or without --average: it can't be chosen now"
                 )
     if comm.share(found):
-        return load_ensemble(place, comm, float64)
+        return load_ensemble(place, comm, layers, loss, float64)
     return load_trained(path, comm, layers, loss, averaged=averaged, float64=float64)
 
 

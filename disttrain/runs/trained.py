@@ -90,7 +90,9 @@ class Trained(Predictor):
         data, name = self.settings.data, split or "test"
         with self.comm.together("opening data"):
             if path is None and not self.snapshot.state["data"]["samples"]:
-                raise DataError(f"{self.path} was imported, without data: name a file of samples")
+                raise DataError(
+                    f"{self.path} was imported, without data: name a file of samples (--data)"
+                )
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             if path is not None:
                 if labels is not None or not self._is_own(path):

@@ -14,6 +14,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import FILE, ensemble_of
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.training import Job, train_in_groups
@@ -29,7 +30,8 @@ Say = Callable[[str], None]
 
 def train_members(
     settings: Settings, count: int, folder: Path, comm: Communicator, *, ranks_each: int = 1,
-    resume: bool = False, say: Say = print,
+    resume: bool = False, say: Say = print, layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
 ) -> list[Path]:  # fmt: skip
     """Train `count` runs that differ by their seeds; return their checkpoints. Collective.
 
@@ -56,8 +58,9 @@ def train_members(
 
     dataset = open_training_data(shared, comm)
     ended = train_in_groups(
-        comm, jobs, folder, ranks_each=ranks_each, dataset=dataset, tell=partial(_tell, say, count)
-    )
+        comm, jobs, folder, ranks_each=ranks_each, dataset=dataset,
+        tell=partial(_tell, say, count), layers=layers, loss=loss,
+    )  # fmt: skip
     dataset.close(comm)
     whole = [one.number for one in ended if one.value is not None]
     if not whole:
@@ -148,7 +151,7 @@ def averaged_in(run: Path) -> list[Path]:
 
 def combine(
     files: Sequence[Path], folder: Path, comm: Communicator, *, kind: str,
-    split: str | None = None,
+    split: str | None = None, layers: Sequence[Layer] | None = None, loss: Loss | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Score networks and their ensemble, write `ensemble.json` to `folder`; return it. Collective.
 
@@ -156,11 +159,11 @@ def combine(
     beside it. `split` is "test" by default, or where there is none "validation".
     """
     average = kind == "average"
-    members = [load_trained(file, comm) for file in files]
+    members = [load_trained(file, comm, layers, loss) for file in files]
     known = members[0].snapshot.state["data"]["samples"]
     split = split or ("test" if "test" in known else "validation")
     samples = members[0].split(split)
-    whole = load_trained(files[0], comm, averaged=True) if average else None
+    whole = load_trained(files[0], comm, layers, loss, averaged=True) if average else None
     with comm.together("averaging"):
         whole = whole or ensemble_of(members, folder) if len(members) > 1 or average else members[0]
     with within_limits(members[0].settings, comm):

@@ -131,15 +131,17 @@ def _layer(key: str) -> int:
     return int(names[2]) if names[:2] == ["model", "layers"] and names[2:] else -1
 
 
-def settings_of(run_file: str, values: Mapping[str, Any], sets: Sequence[str] = ()) -> Settings:
-    """Return the settings of a run file with these values.
+def settings_of(
+    run_file: str, values: Mapping[str, Any], sets: Sequence[str] = (), own: Mapping[str, Any] = {}
+) -> Settings:
+    """Return the settings of a run file with these values; `own` keys are changed before.
 
     `model.layers.count` is the number of layers: the last hidden one is repeated, or the last
     hidden ones are left out. Values for a layer that is not there count for nothing.
     `model.layers.*.units` are the units of every hidden layer.
     """
     plain = dict(values)
-    base = config.read(run_file, sets)
+    base = config.read(run_file, sets, own)
     layers = [layer.model_dump(exclude_unset=True) for layer in base.model.layers]
     if COUNT in plain:
         hidden, count = layers[:-1], int(plain.pop(COUNT)) - 1
@@ -156,4 +158,4 @@ def settings_of(run_file: str, values: Mapping[str, Any], sets: Sequence[str] = 
             del plain[key]
     if COUNT in values:
         plain = {"model.layers": layers} | plain
-    return config.read(run_file, sets, plain)
+    return config.read(run_file, sets, {**own, **plain})

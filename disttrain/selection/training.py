@@ -11,6 +11,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset
 from disttrain.errors import Preempted
+from disttrain.model import Layer, Loss
 from disttrain.preemption import ASKED, Preemption
 from disttrain.runs import train
 from disttrain.selection.turns import Ended, Turns
@@ -42,6 +43,8 @@ def train_in_groups(
     dataset: Dataset | None = None,
     data_of: Settings | None = None,
     tell: Callable[[Ended], None] | None = None,
+    layers: Sequence[Layer] | None = None,
+    loss: Loss | None = None,
 ) -> list[Ended]:
     """Train each job's settings in its run folder; return how each ended, in order of number.
 
@@ -55,7 +58,8 @@ def train_in_groups(
 
     `dataset` (`open_training_data`) is read once for all; it is used by the runs whose data and
     seed are those of the settings `data_of` (by default the first job's), stays open, and is the
-    caller's to close. `tell` is called on rank 0 when a job has ended, in the order of ending.
+    caller's to close. `layers` and `loss` are those of a user's own, if any. `tell` is called on
+    rank 0 when a job has ended, in the order of ending.
 
     Raises what `Turns.take` raises: Preempted where the ranks were asked to stop.
     """
@@ -68,7 +72,8 @@ def train_in_groups(
         same = _same_data(job.settings, data_of or jobs[0].settings)
         lent = dataset if dataset and same else None
         callbacks = [listener] if comm.is_root else []
-        return _train(group, job, lent.lend() if lent else None, callbacks)
+        given = {"dataset": lent.lend() if lent else None, "layers": layers, "loss": loss}
+        return _train(group, job, given, callbacks)
 
     exact = all(job.settings.reproducibility.mode == "exact" for job in jobs)
     return turns.take(list(by_number), _one, ranks_each=ranks_each, widen=exact)
@@ -108,7 +113,7 @@ def _same_data(one: Settings, other: Settings) -> bool:
 
 
 def _train(
-    group: Communicator, job: Job, dataset: Dataset | None, callbacks: Sequence[Callback]
+    group: Communicator, job: Job, given: dict[str, Any], callbacks: Sequence[Callback]
 ) -> dict[str, Any]:
     """Train one job, or go on with it, up to its end or its pause; return its summary."""
     pause = Pause(job.until)
@@ -116,8 +121,8 @@ def _train(
         return summary
     try:
         return train(
-            job.settings, job.folder, group, resume=True, dataset=dataset, preemption=pause,
-            callbacks=[*callbacks, pause] if group.is_root else [],
+            job.settings, job.folder, group, resume=True, preemption=pause,
+            callbacks=[*callbacks, pause] if group.is_root else [], **given,
         )  # fmt: skip
     except Preempted:
         if not group.share(pause.reached and ASKED.signal is None):

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset, open_dataset
 from disttrain.errors import Divergence, Preempted, UsageError
+from disttrain.model import Layer, Loss
 from disttrain.preemption import ASKED
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.log import Log
@@ -40,6 +41,8 @@ class Plan:
     Networks are trained on all rows of the other folds, for all epochs, and their last weights are
     scored; with `validation.patience` the part `data.validation_fraction` of the other folds' rows
     is set aside to stop by. Rows of the file's splits `validation` and `test` are not used.
+
+    `layers` and `loss` are those of a user's own, `own` the keys that stand for them in run files.
     """
 
     run: str
@@ -48,6 +51,9 @@ class Plan:
     folds: int = 5
     repeats: int = 1
     ranks_each: int = 1
+    own: Mapping[str, Any] = field(default_factory=dict)
+    layers: Sequence[Layer] | None = None
+    loss: Loss | None = None
 
     @cached_property
     def values(self) -> list[dict[str, Any]]:
@@ -60,7 +66,7 @@ class Plan:
         for key in self.over:
             if key.startswith("data.") and key not in OF_USE:
                 raise UsageError(f"--over {key}: all settings are judged on the same rows")
-        return [settings_of(self.run, values, self.sets) for values in self.values]
+        return [settings_of(self.run, values, self.sets, self.own) for values in self.values]
 
     def about(self) -> dict[str, Any]:
         """Return what must be the same for a cross-validation to go on."""
@@ -137,7 +143,9 @@ def _fold(
     rows = folds_of(data.splits["train"].targets, plan.folds, seed, repeat)[fold]
     aside = settings.data.validation_fraction if settings.validation.patience else 0.0
     own = of_fold(data, rows, aside, seed)
-    run = build_run(settings, group, dataset=own, preemption=ASKED)
+    run = build_run(
+        settings, group, dataset=own, preemption=ASKED, layers=plan.layers, loss=plan.loss
+    )
     run.restore(None)
     pretrain(run)
     fit(run)

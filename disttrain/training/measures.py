@@ -22,8 +22,9 @@ OF_CLASSES, OF_NUMBERS = ("loss", "accuracy"), ("loss", "r2", "mean_absolute_err
 FALLING = ("loss", "mean_absolute_error")
 
 
-def by_name(metrics: Metrics | Sequence[Metric]) -> dict[str, Metric]:
+def by_name(metrics: Metrics | Sequence[Metric] | Metric) -> dict[str, Metric]:
     """Return metrics by name: as given, or by the names of the functions. Raises UsageError."""
+    metrics = [metrics] if callable(metrics) else metrics
     named: dict[str, Metric] = (
         dict(metrics)
         if isinstance(metrics, Mapping)

@@ -50,8 +50,11 @@ def refuse_what_does_not_fit(settings: Settings) -> None:
             )
 
 
-def doubts(settings: Settings) -> list[str]:
-    """Return what in the settings can be trained but is likely a slip, a sentence each."""
+def doubts(settings: Settings, stated: bool = True) -> list[str]:
+    """Return what in the settings can be trained but is likely a slip, a sentence each.
+
+    Unless the layers are `stated` there, and not a user's own, nothing is said about them.
+    """
     kind, rate = settings.optimizer.kind, settings.schedule.learning_rate
     found = []
     if kind in ("adam", "adamw") and rate >= LARGE_FOR_ADAM:
@@ -60,7 +63,7 @@ def doubts(settings: Settings) -> list[str]:
             "is about the length of a step: 0.001 is usual"
         )
     dense = [layer for layer in settings.model.layers if layer.kind == "dense"]
-    if any("activation" not in layer.model_fields_set for layer in dense[:-1]):
+    if stated and any("activation" not in layer.model_fields_set for layer in dense[:-1]):
         found.append(
             "a hidden layer has no activation, so it can learn no more than the layer behind it "
             'alone: give it one, as in { units = 32, activation = "relu" }'

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from disttrain.config import Settings, parse, read, schema, to_toml
+from disttrain.config import Settings, parse, read, read_study, schema, to_toml
 from disttrain.errors import RunFileError
 
 SHORTEST = """
@@ -109,9 +109,9 @@ def test_the_run_file_of_the_design_is_read() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
+        ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
         ("trainning.epochs=3", "unknown key 'trainning'; did you mean 'training'?"),
-        ("schedule.learningrate=3", "did you mean 'learning_rate'?"),
+        ("schedule.learningrate=3", "did you mean 'schedule.learning_rate'?"),
         ("epochs=3", "unknown key 'epochs'; did you mean 'training.epochs'?"),
         ("units=3", "did you mean 'model.layers.0.units'?"),
         ("optimizer.learning_rate=3", "did you mean 'schedule.learning_rate'?"),
@@ -119,7 +119,7 @@ def test_the_run_file_of_the_design_is_read() -> None:
         ("lr=3", "did you mean 'schedule.learning_rate'?"),
         ("every_steps=3", "did you mean 'validation.every_steps' or 'checkpoint.every_steps'?"),
         ("optimizer.zzz=3", "known keys: kind, weight_decay, clip_norm, momentum, form"),
-        ("model.layers=[{units=3, activaton='relu'}]", "did you mean 'activation'?"),
+        ("model.layers=[{units=3, activaton='relu'}]", "did you mean 'model.layers.0.activation'?"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
@@ -140,7 +140,7 @@ def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
         ),
         (["optimizer.kind='adam'", "optimizer.form='nesterov'"], 'a key of kind = "sgd"'),
         (["optimizer.beta2=0.9"], 'a key of kind = "adam" or "adamw", and kind is "sgd" here'),
-        (["optimizer.kind='adam'", "optimizer.beta3=0.9"], "did you mean 'beta"),
+        (["optimizer.kind='adam'", "optimizer.beta3=0.9"], "did you mean 'optimizer.beta"),
         (["schedule.kind='cosin'"], "'schedule.kind' is 'cosin'; did you mean 'cosine'?"),
         (["optimizer.kind='rms'"], "'optimizer.kind' is 'rms'; known kinds: sgd, adam, adamw"),
         (["schedule.kind=[]"], "'schedule.kind' is []; known kinds: constant, step"),
@@ -204,7 +204,7 @@ def test_a_run_file_that_was_resolved_before_kinds_had_keys_is_read(kind: str) -
 
 def test_a_misspelled_required_key_is_shown_as_such() -> None:
     text = SHORTEST.replace("path", "pth")
-    assert refused(text=text) == "run file: unknown key 'data.pth'; did you mean 'path'?"
+    assert refused(text=text) == "run file: unknown key 'data.pth'; did you mean 'data.path'?"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_settings_are_changed_by_assignment() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value", "sentence"),
     [
-        ("training", "epochs", "many", r"'epochs' is 'many': input should be a valid integer"),
+        ("training", "epochs", "many", r"'epochs' is 'many': give a whole number"),
         ("training", "epoch", 3, r"unknown key 'epoch'; did you mean 'epochs'\?"),
         ("", "epochs", 3, r"unknown key 'epochs'; did you mean 'training\.epochs'\?"),
         ("", "optimizer", "adm", r"'optimizer\.kind' is 'adm'; did you mean 'adam'\?"),
@@ -518,3 +518,42 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     path = tmp_path / "run.toml"
     path.write_bytes(b"\xef\xbb\xbf" + SHORTEST.replace("\n", "\r\n").encode())
     assert read(path).name == "run"
+
+
+def test_another_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("data.path = 'd.h5'\nmodel.layers = [2]\n")
+    with pytest.raises(RunFileError, match=r"study file .*none\.toml does not exist"):
+        read_study(tmp_path / "none.toml")
+    with pytest.raises(RunFileError, match=r"run\.toml is a run file: a study file names it"):
+        read_study(tmp_path / "run.toml")
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(RunFileError, match=r"is the folder of a run; its run file is .*run\.toml"):
+        read(tmp_path)
+
+
+def test_settings_are_shown_short() -> None:
+    settings = parse("data.path = 'd.h5'\nmodel.layers = [2]\ntraining.epochs = 3\n")
+    assert repr(settings) == (
+        "Settings(data=Data(path='d.h5'), model=Model(layers=(Dense(units=2),)), "
+        "training=Training(epochs=3))"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("{ 0 = 1, cat = 2.5 }", {"0": 1.0, "cat": 2.5}),
+        ("'balanced'", "balanced"),
+        ([1, 2], (1, 2)),
+    ],
+)
+def test_class_weights_have_three_forms(given: object, taken: object) -> None:
+    run = f"data.path='d.h5'\nmodel.layers=[2]\ntraining.class_weights={given}"
+    assert parse(run).training.class_weights == taken
+
+
+@pytest.mark.parametrize("given", ["'uneven'", "[-1.0, 2.0]", "{ cat = 'two' }", "3"])
+def test_other_class_weights_are_refused_in_one_sentence(given: str) -> None:
+    with pytest.raises(RunFileError, match='no class weights: give "balanced", a number') as error:
+        parse(f"data.path='d.h5'\nmodel.layers=[2]\ntraining.class_weights={given}")
+    assert "also wrong" not in str(error.value)

@@ -119,6 +119,31 @@ def test_training_by_a_run_file_and_going_on(
     assert json.loads((folder / "new/summary.json").read_text())["epochs"] == 5
 
 
+def test_every_command_takes_them_and_the_run_file_needs_no_layers(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    text = "data.path = 'data.h5'\ntraining = { epochs = 2, batch_size = 16 }\n"
+    (folder / "bare.toml").write_text(text)
+    own = ("--layers", "mine:build")
+    call("check", "bare.toml", *own, "--overfit", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert [check["ok"] for check in facts["checks"]] == [True] * 4
+    assert facts["warnings"] == [], "nothing is known of the activations of layers of one's own"
+    call("cross-validate", "bare.toml", *own, "--folds", "2", "--final", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["mean"] is not None
+    assert found["final"]["status"] == "completed"
+    call("ensemble", "bare.toml", *own, "--members", "2", "--json")
+    score = json.loads(capsys.readouterr().out)["ensemble"]
+    call("evaluate", "runs/bare-ensemble", *own, "--json")
+    assert json.loads(capsys.readouterr().out)["loss"] == score["loss"]
+    call("report", "out", *own)
+    assert "layers of a script" not in (folder / "out/report.html").read_text()
+    call("report", "out")
+    assert "layers of a script" in (folder / "out/report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("named", "words"),
     [

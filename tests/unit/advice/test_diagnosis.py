@@ -63,6 +63,9 @@ def test_oscillation(settings: Callable[..., Settings]) -> None:
     assert "oscillates: it rose in 3 of the last 6 intervals" in said
     assert "too large: try schedule.learning_rate = 0.01" in said
     assert "check RUN.toml --rates" in said
+    # Where the schedule has made it smaller, the run file's rate is still the one to change.
+    fallen = history([0.9, 0.5, 0.9, 0.4, 0.8, 0.5, 0.9], rates=[0.1 * 0.5**n for n in range(7)])
+    assert "try schedule.learning_rate = 0.01," in only(diagnose(fallen, settings()))
     # Small changes, and those of a loss that is as good as zero, are noise.
     assert "oscillates" not in only(diagnose(history([0.5, 0.51, 0.5, 0.51, 0.5]), settings()))
     tiny = history([0.9, 0.01, 0.005, *[0.004, 0.006] * 6])

@@ -30,7 +30,10 @@ def test_given_weights_are_written_on_the_edges(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("layers = [{ W = [[1, 2]] }]", "'layers.0.b' is missing"),
-        ("layers = [{ W = [[1]], b = [1], activtion = 'tanh' }]", "did you mean 'activation'"),
+        (
+            "layers = [{ W = [[1]], b = [1], activtion = 'tanh' }]",
+            "did you mean 'layers.0.activation'",
+        ),
         ("layers = []", "'layers' is"),
     ],
 )

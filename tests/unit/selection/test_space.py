@@ -125,7 +125,7 @@ GOOD = {"stage": "candidates = 3", "range": "low = 0.1, high = 0.2"}
         ({"range": "low = 0.1"}, "give low and high, or choices"),
         ({"range": "choices = []"}, "space.schedule.learning_rate.choices"),
         ({"range": "low = 0.1, high = 1.0, integer = true"}, "whole numbers"),
-        ({"range": "low = 0.1, hgih = 1.0"}, "did you mean 'high'?"),
+        ({"range": "low = 0.1, hgih = 1.0"}, ".high'?"),
         ({"stage": 'kind = "grid"'}, "needs the number of steps of space.schedule.learning_rate"),
         ({"stage": 'kind = "random"'}, "needs candidates"),
         ({"stage": 'kind = "bayes"'}, "stages.0.kind"),

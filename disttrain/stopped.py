@@ -1,4 +1,4 @@
-"""Processes that a signal has stopped (SIGSTOP, not a debugger), and the limit of time for them.
+"""Processes that stand still, as by SIGSTOP, and the limit of time for them.
 
 Standard library only: ranks, the supervisor and its sentinel look here.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from disttrain.environment import seconds_in
 from disttrain.errors import LauncherError
 
-__all__ = ["VARIABLE", "bearable", "check", "is_stopped"]
+__all__ = ["VARIABLE", "bearable", "catches", "check", "is_stopped"]
 
-# Seconds after which a stopped process ends its job; 0 is never. Where a scheduler suspends a whole
-# job, the process that counts is stopped too, and nothing ends.
+# Seconds after which a process that stands still is given up; 0 is never. Where a scheduler
+# suspends a whole job, the process that counts is stopped too, and nothing ends.
 VARIABLE, USUAL = "DISTTRAIN_STOPPED_SECONDS", 30.0
 
 
@@ -21,7 +21,7 @@ def check() -> None:
 
 
 def bearable() -> float:
-    """Return the seconds after which a stopped process ends its job; infinity: never."""
+    """Return the seconds after which such a process is given up; infinity: never."""
     try:
         return seconds_in(VARIABLE, USUAL)
     except LauncherError:
@@ -36,4 +36,14 @@ def is_stopped(pid: int) -> bool:
             # The name before it may hold anything, brackets too.
             return file.read().rpartition(b")")[2].split()[:1] == [b"T"]
     except OSError:
+        return False
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return True where that process runs, and has a handler for the signal."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            facts = dict(line.split(":", 1) for line in file if ":" in line)
+        return bool(int(facts["SigCgt"], 16) >> number - 1 & 1) and not is_stopped(pid)
+    except (OSError, KeyError, ValueError):
         return False

@@ -21,6 +21,7 @@ from disttrain.cli import (
     cross_validate,
     doctor,
     draw,
+    drill,
     ensemble,
     env,
     evaluate,
@@ -114,6 +115,7 @@ app.command("doctor")(doctor.command)
 app.command("env")(env.command)
 app.add_typer(bench.app, name="bench")
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
+app.command("drill")(drill.command)
 app.command("template")(template.command)
 
 # The exit code of a command that a person interrupted: the shell's for an end by INT.

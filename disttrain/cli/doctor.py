@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,17 +27,25 @@ COURTESY = 5.0
 LOOKING = 0.6
 
 
+Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder to try out.")]
+Limit = Annotated[float, typer.Option("--limit", min=1, help="Seconds after which it gives up.")]
+Clean = Annotated[
+    bool, typer.Option("--clean", help="Only remove what jobs that are gone have left here.")
+]
+
+
 def command(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The run folder to try out.")
-    ] = Path("runs"),
-    limit: Annotated[
-        float, typer.Option("--limit", min=1, help="Seconds after which it gives up.")
-    ] = LIMIT,
+    output: Output = Path("runs"),
+    limit: Limit = LIMIT,
+    clean: Clean = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong here, alone or on all ranks of mpirun; ends with 0 in any case."""
     from disttrain.launch.doctor.attend import attend
+
+    if clean:
+        sweep(as_json)
+        return
 
     job = launched()
     prints = not (job and job.rank)
@@ -67,6 +76,26 @@ def command(
         for finding in judge(facts, JOINING):
             complain(finding)
     tell("done")
+
+
+def sweep(as_json: bool) -> None:
+    """Kill and remove what jobs of this user have left on this host that are gone; say what."""
+    from disttrain.launch import leftovers
+    from disttrain.launch.signs import remove_dead
+
+    base = tempfile.gettempdir()
+    killed, removed = leftovers.sweep(base)
+    for place in {Path(base), Path.cwd()}:
+        removed += remove_dead(place)
+    if as_json:
+        print_json({"killed": killed, "removed": removed})
+        return
+    for pid in killed:
+        say(f"killed process {pid}, a rank whose mpirun is gone")
+    for path in removed:
+        say(f"removed {path}")
+    if not killed and not removed:
+        say("jobs that are gone have left nothing here")
 
 
 def complain(finding: Finding) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
 from disttrain import journal
+from disttrain.comm.standstill import TOLD, WAITING, clock, standstill
 from disttrain.comm.timeline import Timeline
 from disttrain.environment import STATUS, leave_life, leave_status, withdraw_life
 from disttrain.errors import LostRanks
@@ -30,7 +32,6 @@ BOARD = np.dtype([("rank", "i8"), ("pid", "i8"), ("since", "f8"), ("alive", "f8"
 # A waiting rank's deadline is longer: the rank that it waits for shall report first, with the
 # cause, and the launcher shall end all ranks then (Open MPI 4 and MPICH take more than a second).
 PATIENCE, LEAST = 1.25, 3.0
-WAITING = "waiting"
 ENDS = "the run ends here, --resume goes on from the newest checkpoint"
 # Seconds between a node's signs of life; and seconds between two looks of a watch after which this
 # process must have been stopped meanwhile, alone or with the whole job by a scheduler.
@@ -61,10 +62,14 @@ class Watch:
         self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
         self._row["pid"] = os.getpid()
         self._row_phase, self._row_since = self._row["phase"], self._row["since"]
-        self._seconds, self._warned = 0.0, 0.0
+        self._seconds = 0.0
+        # Beginnings of the phases in which there was a warning, this was told, was acted on.
+        self._warned, self._told, self._acted = 0.0, 0.0, 0.0
         # Row of the board → when that rank was first seen as stopped by a signal.
         self._stopped: dict[int, float] = {}
         self._phase, self._since = "starting", time.monotonic()
+        # Phase → its longest time here.
+        self._longest: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         # Called with each phase that begins; for faults that are injected.
@@ -83,8 +88,11 @@ class Watch:
     def enter(self, phase: str) -> None:
         """Set the phase that this rank is in from now on."""
         now = time.monotonic()
-        if now - self._since > journal.SLOW:
-            journal.note("slow phase", phase=self._phase, seconds=round(now - self._since, 3))
+        took = now - self._since
+        if took > self._longest.get(self._phase, 0.0):
+            self._longest[self._phase] = took
+        if took > journal.SLOW:
+            journal.note("slow phase", phase=self._phase, seconds=round(took, 3))
         self._phase, self._since = phase, now
         # Views of their fields: a field of a row takes many times as long to reach.
         self._row_phase[0] = phase.encode()[:64]
@@ -142,8 +150,8 @@ class Watch:
                 return
             self._leave_out(before, time.monotonic())
             self._warn_when_near()
-            if self._seconds and (sentence := self._of_stopped() or self._of_late()):
-                self._end(sentence)
+            if self._seconds:
+                self._act(*(self._of_stopped() or self._of_standstill() or self._of_late()))
 
     def _leave_out(self, before: float, now: float) -> None:
         """Restart the count where so long passed since `before` that this process was stopped."""
@@ -161,6 +169,18 @@ class Watch:
         if now - self._board["sign"].max() >= SIGN:
             self._row["sign"] = now
             leave_life(self._host)
+
+    def _act(self, sentence: str = "", pids: Sequence[int] = ()) -> None:
+        """Kill these processes, where the others can go on without them; else end this one."""
+        if sentence and not (self.survives and 0 < len(pids) < len(self._board)):
+            self._end(f"{sentence}; {ENDS}")
+        if not sentence:
+            return
+        journal.note("rank given up", logging.ERROR, text=sentence, phase=self._phase)
+        print(f"disttrain: {sentence}; the others go on without it", file=sys.stderr, flush=True)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _end(self, sentence: str) -> NoReturn:
         """Print why this process ends, and end it with code 5."""
@@ -182,6 +202,27 @@ class Watch:
             journal.note("deadline near", level, phase=phase, seconds=round(elapsed, 1),
                          deadline=self._seconds)  # fmt: skip
 
+    def _of_standstill(self) -> tuple[str, list[int]] | tuple[()]:
+        """Name the ranks that this one has waited for far longer than usual, and their processes.
+
+        The lowest rank that waits tells it, with all stacks, at a third of the limit; and acts.
+        """
+        since, found = self._since, None
+        # `_of_stopped` reports a stopped rank, with the reason.
+        if self._phase.startswith(WAITING) and not self._stopped and self._acted != since:
+            found = standstill(self._board, since, self._longest)
+        if found is None:
+            return ()
+        sentence = f"{found.sentence(self._of, self._host)}; rank {self._rank} waits for it"
+        if found.seconds > found.limit / TOLD and self._told != since and not self._before(WAITING):
+            self._told = since
+            found.tell(sentence, self._board)
+        # Each next rank only after `LEAST` seconds more.
+        if found.seconds <= found.limit + LEAST * self._before(WAITING):
+            return ()
+        self._acted = since
+        return sentence, [int(row["pid"]) for row in found.rows]
+
     def _is_late(self) -> bool:
         now, waits = time.monotonic(), self._phase.startswith(WAITING)
         limit = self._seconds
@@ -195,33 +236,36 @@ class Watch:
         """Return the rows of the node's ranks that are in no phase of waiting."""
         return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
 
-    def _of_stopped(self) -> str:
-        """Name a rank of this node that has been stopped by a signal for too long; "" for none.
+    def _of_stopped(self) -> tuple[str, list[int]] | tuple[()]:
+        """Name a rank of this node that has been stopped by a signal for too long, if any.
 
         Only a rank that has been in one phase for a while looks: it may wait for the stopped one.
         """
         now, limit = time.monotonic(), min(bearable(), self._seconds)
         if now - self._since < WAITS:
             self._stopped.clear()
-            return ""
+            return ()
         for place, row in enumerate(self._board):
             if not is_stopped(int(row["pid"])):
                 self._stopped.pop(place, None)
             # The first rank reports it; each next one only after `LEAST` seconds more.
             elif now - self._stopped.setdefault(place, now) > limit + LEAST * self._before():
                 rank, pid, phase = int(row["rank"]), int(row["pid"]), row["phase"].decode()
-                return (
+                sentence = (
                     f"rank {rank}{self._of} on {self._host} was stopped by a signal "
                     f"(process {pid}) in '{phase}', {now - self._stopped[place]:.0f} s ago, and "
-                    f"nobody let it go on; {ENDS}"
+                    "nobody let it go on"
                 )
-        return ""
+                return sentence, [pid]
+        return ()
 
-    def _before(self) -> int:
-        """Return how many lower ranks of the node are not stopped and can report it."""
+    def _before(self, phase: str = "") -> int:
+        """Return how many lower ranks of the node, in such a phase, can report what is wrong."""
         mine = int(self._row["rank"][0])
         return sum(
-            int(row["rank"]) < mine and place not in self._stopped
+            int(row["rank"]) < mine
+            and place not in self._stopped
+            and row["phase"].startswith(phase.encode())
             for place, row in enumerate(self._board)
         )
 
@@ -230,18 +274,18 @@ class Watch:
         late = time.monotonic() - max(self._seconds / 2, 1.0)
         return [row for row in self._board if 0 < row["alive"] < late]
 
-    def _of_late(self) -> str:
-        """Name the rank that is stuck, its phase and since when; "" for none."""
+    def _of_late(self) -> tuple[str, list[int]] | tuple[()]:
+        """Name the rank that is past the deadline, its phase and since when, if any."""
         # `_of_stopped` reports a stopped rank, with the reason.
         if self._stopped or not self._is_late():
-            return ""
+            return ()
         rank, phase, since, late = self._rank, self._phase, self._since, ""
+        pids = [os.getpid()] if len(self._busy()) < len(self._board) else []
         if phase.startswith(WAITING) and (busy := self._busy() or self._frozen()):
             rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
-            late = f" (rank {self._rank} waited for it)"
-        elapsed = time.monotonic() - since
-        clock = time.strftime("%H:%M:%S", time.localtime(time.time() - elapsed))
-        return (
-            f"rank {rank}{self._of} on {self._host} has been in '{phase}' since {clock}, "
-            f"{elapsed:.0f} s, past the deadline of {self._seconds:g} s{late}; {ENDS}"
+            late, pids = f" (rank {self._rank} waited for it)", [int(busy[0]["pid"])]
+        sentence = (
+            f"rank {rank}{self._of} on {self._host} has been in '{phase}' since {clock(since)}, "
+            f"{time.monotonic() - since:.0f} s, past the deadline of {self._seconds:g} s{late}"
         )
+        return sentence, pids

@@ -19,7 +19,7 @@ from disttrain.launch.signs import Signs
 from disttrain.launch.watchdog import Watchdog
 from disttrain.preemption import ASKED
 
-__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "judge", "run"]
+__all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "die_with_parent", "judge", "run"]
 
 # Codes that are unambiguous; 1 is also mpirun's for a rank that left early with 0.
 DOCUMENTED = (2, 3, 4, 5, 75)
@@ -133,7 +133,7 @@ def run(
             env=environment,
             # A terminal's Ctrl-C must reach this process alone, which turns it into USR1.
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         relay.start(job)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -200,6 +200,6 @@ def judge(
     )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Let the kernel end mpirun (which then ends the ranks) when this process is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

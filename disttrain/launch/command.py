@@ -19,7 +19,7 @@ PARALLEL = (
 )  # fmt: skip
 # Those that `--resume` lets go on.
 GO_ON = ("train", "search", "cross-validate")
-ALONE = ("prepare", "compare", "plot", "draw", "report", "watch", "launch", "template")
+ALONE = ("prepare", "compare", "plot", "draw", "report", "watch", "launch", "drill", "template")
 PYTHONS = ("python", "python3")
 # How other launchers call the number of ranks.
 NUMBERS = ("-n", "-np", "--np", "--ranks", "--nproc-per-node", "--nproc_per_node")

@@ -17,10 +17,26 @@ import sys
 import time
 from collections.abc import Sequence
 
-__all__ = ["begin", "clean", "folders", "kill", "marked", "parent_of", "why_no_place"]
+__all__ = [
+    "A_RANK",
+    "begin",
+    "clean",
+    "folders",
+    "kill",
+    "marked",
+    "parent_of",
+    "sweep",
+    "why_no_place",
+]
 
 # The variable that all processes of a launch carry; `disttrain.environment` has the same.
 MARK = "DISTTRAIN_LAUNCH"
+# What else is in the environment of a rank of Open MPI, of MPICH.
+A_RANK = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
+# Who takes over a process whose parent has died, where it is not process 1.
+REAPER = "systemd"
+# What is in the names of programs that start ranks.
+LAUNCHERS = ("mpi", "prte", "hydra", "python", "disttrain")
 SHARED_MEMORY = "/dev/shm"
 NAME = re.compile("disttrain-[0-9a-f]{12}")
 # What a rank of plain mpirun shares with others, while it has a name: its process is in it.
@@ -55,7 +71,7 @@ def begin(mark: str, base: str, needed: int = NEEDED) -> None:
     Raises OSError where there can be none: no such place, no room, `needed` bytes of shared memory.
     """
     clean(mark, base)
-    remove_stale(base)
+    sweep(base)
     check_room(needed)
     for folder in filter(None, folders(mark, base)):
         with contextlib.suppress(FileExistsError):
@@ -77,12 +93,20 @@ def check_room(needed: int) -> None:
         raise OSError(errno.ENOSPC, words, SHARED_MEMORY)
 
 
-def remove_stale(base: str) -> None:
-    """Remove what launches and ranks of this user have left that were killed before they could.
+def sweep(base: str) -> tuple[list[int], list[str]]:
+    """Kill and remove what launches and ranks of this user have left that are gone; return both.
 
-    Of folders only one that has files in it, and no process here: it had daemons or ranks, and
-    they are gone. An empty one may be of a launch that begins; an hour later it is of none.
+    Of processes the ranks whose mpirun has died. Of folders only one that has files in it, and no
+    process here: it had daemons or ranks, and they are gone. An empty one may be of a launch that
+    begins; an hour later it is of none.
     """
+    killed, removed = [pid for pid in marked("", A_RANK) if _is_orphan(pid)], []
+    for pid in killed:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + GOING
+    while any(map(parent_of, killed)) and time.monotonic() < end:
+        time.sleep(0.02)
     for place in (base, SHARED_MEMORY):
         with contextlib.suppress(OSError):
             for name in os.listdir(place):
@@ -91,6 +115,22 @@ def remove_stale(base: str) -> None:
                     shutil.rmtree(path, ignore_errors=True)
                 elif (file := FILE.fullmatch(name)) and _is_left(path, int(file[1])):
                     os.unlink(path)
+                else:
+                    continue
+                removed.append(path)
+    return killed, removed
+
+
+def _is_orphan(pid: int) -> bool:
+    """Return True for a rank whose parent has died; in a container mpirun may be process 1."""
+    parent = parent_of(pid)
+    try:
+        with open(f"/proc/{parent}/comm", encoding="utf-8", errors="replace") as file:
+            name = file.read().strip()
+    except OSError:
+        return False
+    starts_ranks = any(word in name for word in LAUNCHERS)
+    return name == REAPER or (parent == 1 and not starts_ranks)
 
 
 def _is_stale(folder: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from disttrain.environment import ALIVE, MET
 
-__all__ = ["FolderOfSigns", "Signs"]
+__all__ = ["FolderOfSigns", "Signs", "remove_dead"]
 
 PREFIX = ".disttrain-"
 
@@ -63,7 +63,7 @@ class FolderOfSigns:
         self.path: Path | None = None
         self._lock = -1
         for place in places:
-            _remove_dead(place)
+            remove_dead(place)
             with contextlib.suppress(OSError):
                 self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
                 self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -79,8 +79,9 @@ class FolderOfSigns:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _remove_dead(place: Path) -> None:
-    """Remove folders of signs in `place` whose launches, of this user, are dead."""
+def remove_dead(place: Path) -> list[str]:
+    """Remove folders in `place` whose launches or drills, of this user, are dead; return them."""
+    removed = []
     for folder in place.glob(f"{PREFIX}*"):
         # Without a lock, or where locks do not work, the launch may be alive: the folder stays.
         with contextlib.suppress(OSError):
@@ -89,5 +90,7 @@ def _remove_dead(place: Path) -> None:
                 if os.fstat(lock).st_uid == os.getuid():
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)
+                    removed.append(str(folder))
             finally:
                 os.close(lock)
+    return removed

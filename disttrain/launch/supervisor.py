@@ -46,8 +46,6 @@ STARTING, CONNECTING, CONNECT_SECONDS = 180.0, 300.0, "DISTTRAIN_CONNECT_SECONDS
 HURRIED = 5.0
 # What precedes the command's own arguments in a program: interpreter, -m, disttrain, train.
 HEAD = 4
-# A rank of Open MPI, of MPICH.
-A_RANK = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
 GOES_ON = "a training goes on from its newest checkpoint with --resume"
 
 
@@ -153,7 +151,7 @@ class Launch:
         )
         starting = STARTING + seconds_in(CONNECT_SECONDS, CONNECTING, environment)
         return run(command, environment, self.asked, lambda job: Watchdog(
-            job, signs, starting, lambda: leftovers.marked(self._id, A_RANK),
+            job, signs, starting, lambda: leftovers.marked(self._id, leftovers.A_RANK),
             elsewhere=self._cluster is not None,
         ))  # fmt: skip
 

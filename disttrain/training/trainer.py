@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from disttrain import journal
 from disttrain.checkpoint.state import Report
 from disttrain.errors import Divergence, Preempted, UsageError
 from disttrain.model import Perceptron
@@ -91,6 +92,7 @@ def train_stretch(run: Run) -> bool:
             break
         ledger.forget()
         run.stage.place = Place.SAVED
+        journal.note("done again", step=run.state.step)
         warn(run, run.state.faults[-1])
     if divergence:
         raise divergence

@@ -96,6 +96,35 @@ def test_sixty_kills_at_random_moments(shell):
     assert soak(shell, 60, 8)["kills"] >= 60
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("slow:rank=1,step=50,seconds=1000", "has been in 'reading a batch' since"),
+        pytest.param("stop:rank=0,step=50", "was stopped by a signal", marks=pytest.mark.long),
+    ],
+)
+def test_a_rank_that_stands_still_is_named_and_left_out(shell, wanted, fault, told):
+    result = shell.run(
+        "launch", "-n", 3, *TRAIN, "--output", "out", "--inject", fault, timeout=100,
+        env={"DISTTRAIN_STOPPED_SECONDS": "2"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert found(shell, "out") == wanted
+    assert shell.summary("out")["ranks"] == 2
+    assert told in result.stderr
+    assert "the others go on without it" in result.stderr
+    assert not shell.left_running()
+
+
+def test_a_rank_ten_times_slower_than_the_others_stays(shell, wanted):
+    slow = ["--inject", "slow:rank=1,step=50,seconds=0.02"]
+    env = {"DISTTRAIN_STOPPED_SECONDS": "2"}
+    result = shell.run("launch", "-n", 2, *TRAIN, "--output", "out", *slow, env=env, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert found(shell, "out") == wanted
+    assert shell.summary("out")["ranks"] == 2
+
+
 def test_where_it_is_off_or_cannot_be_a_dead_rank_ends_the_job(shell):
     result = shell.run(
         "launch", "-n", 2, "--fault-tolerance", "off", "train", "run.toml",

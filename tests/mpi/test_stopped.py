@@ -1,5 +1,6 @@
 """Processes of a launch that a signal stops or kills: the job ends, or goes on, and says why."""
 
+import json
 import os
 import re
 import signal
@@ -167,6 +168,24 @@ def test_the_next_launch_removes_what_a_dead_one_left(shell):
     assert not [folder for folder in (*kept, *alive) if not folder.exists()]
     process.send_signal(signal.SIGTERM)
     assert over(process)[0] == 75
+
+
+def test_the_doctor_removes_what_dead_jobs_left_and_nothing_else(shell):
+    name = f"disttrain-{uuid.uuid4().hex[:12]}"
+    dead = [Path("/dev/shm") / name, shell.folder / "tmp" / name]
+    kept = [shell.folder / "tmp/disttrain-mine", shell.folder / "tmp/prte.1.2"]
+    for folder in dead + kept:
+        folder.mkdir()
+        (folder / "segment").write_bytes(b"x")
+    signs = [shell.folder / place / ".disttrain-dead" for place in ("tmp", ".")]
+    for folder in signs:
+        folder.mkdir()
+        (folder / "lock").touch()
+    found = json.loads(shell.run("doctor", "--clean", "--json").stdout)
+    assert {str(folder) for folder in (*dead, *signs)} <= set(found["removed"])
+    assert not [folder for folder in (*dead, *signs) if folder.exists()]
+    assert not [folder for folder in kept if not folder.exists()]
+    assert not {str(folder) for folder in kept} & set(found["removed"])
 
 
 @pytest.mark.parametrize(

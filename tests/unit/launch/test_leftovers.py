@@ -1,9 +1,13 @@
 """What a launch leaves on a host is removed there, and nothing else."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +67,43 @@ def test_shared_memory_of_a_killed_rank_goes_and_that_of_a_living_one_stays(tmp_
         file.write_bytes(b"")
         if file.name != files[2].name:
             os.utime(file, (0, 0))
-    leftovers.remove_stale(str(tmp_path))
+    leftovers.sweep(str(tmp_path))
     assert [file.exists() for file in files] == [False, True, True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_rank_whose_mpirun_is_gone_is_killed_and_one_with_a_parent_is_not(tmp_path):
+    """A shell is the mpirun: it starts a rank, says which, and waits for it or dies."""
+    mark = f"{leftovers.MARK}={uuid.uuid4().hex}"
+    start = f"env {mark} OMPI_COMM_WORLD_RANK=0 sleep 60 & echo $!; "
+    shells = [
+        subprocess.Popen(["sh", "-c", start + then], stdout=subprocess.PIPE, text=True)
+        for then in ("wait", "exec true")
+    ]
+    kept, orphan = (int(shell.stdout.readline()) for shell in shells)
+    try:
+        shells[1].wait(10)
+        while mark.encode() not in Path(f"/proc/{orphan}/environ").read_bytes():
+            time.sleep(0.01)
+        killed, _ = leftovers.sweep(str(tmp_path))
+        if Path("/proc/1/comm").read_text().strip() not in (
+            "sh",
+            "bash",
+            "init",
+            "tini",
+            "systemd",
+        ):
+            pytest.skip("process 1 may be an mpirun here")
+        assert orphan in killed
+        assert kept not in killed
+        assert shells[0].poll() is None
+    finally:
+        for pid in (kept, orphan):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for shell in shells:
+            shell.wait(10)
+            shell.stdout.close()
 
 
 # An agent in place of ssh: AGENT HOST COMMAND, on this machine, whatever the host.

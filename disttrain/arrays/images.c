@@ -1,4 +1,5 @@
 /* Convolution and pooling of images, one sample after another; called by ctypes and by recordings.
+   Filters of 3 x 3 on at least 16 channels are in winograd.c.
 
    Rows are samples, channels come last. Every output is one chain of multiply-adds in a fixed order, (row,
    column, channel) of its window, and every number of a weight's gradient one over (sample, row,
@@ -117,15 +118,6 @@ INLINE int64_t NAMED(filled)(int64_t channels) {
 #define HIGH(s) most(((s)->oh - 1) * (s)->sh + (s)->kh, (s)->top + (s)->h)
 #define WIDE_(s) most(((s)->ow - 1) * (s)->sw + (s)->kw, (s)->left + (s)->w)
 
-/* How many numbers of scratch memory the functions below need. */
-int64_t NAMED(image_room)(const Shape *s) {
-    int64_t padded = HIGH(s) * WIDE_(s) * s->c + SLACK, out = s->oh * s->ow * s->k + SLACK;
-    int64_t image = s->h * s->w * s->c + SLACK;
-    int64_t around = (s->h + s->kh - 1) * (s->w + s->kw - 1) * s->k + SLACK;
-    int64_t taps = s->kh * s->kw, k = NAMED(filled)(s->k), c = NAMED(filled)(s->c);
-    return padded + out + image + around + 2 * (taps * s->c + 1) * k + taps * s->k * c + 4 * SLACK;
-}
-
 /* Copy an image (h, w, c) into zeros of a padded one whose rows have `wide` pixels. */
 static void NAMED(pad)(const Shape *s, const T *x, T *padded, int64_t wide) {
     int64_t line = s->w * s->c;
@@ -152,9 +144,25 @@ static void NAMED(pack)(const T *w, T *packed, int64_t taps, int64_t c, int64_t 
     }
 }
 
+#include "winograd.c"
+
+/* How many numbers of scratch memory the functions below need. */
+int64_t NAMED(image_room)(const Shape *s) {
+    int64_t padded = HIGH(s) * WIDE_(s) * s->c + SLACK, out = s->oh * s->ow * s->k + SLACK;
+    int64_t image = s->h * s->w * s->c + SLACK;
+    int64_t around = (s->h + s->kh - 1) * (s->w + s->kw - 1) * s->k + SLACK;
+    int64_t taps = s->kh * s->kw, k = NAMED(filled)(s->k), c = NAMED(filled)(s->c);
+    int64_t direct = padded + out + image + around + 2 * (taps * s->c + 1) * k + taps * s->k * c;
+    return most(direct + 4 * SLACK, NAMED(by_tiles)(s) ? NAMED(tiles_room)(s) : 0);
+}
+
 /* p: shape, x, weight, bias or NULL, y, scratch. */
 void NAMED(convolve)(void *const *p) {
     const Shape *s = p[0];
+    if (NAMED(by_tiles)(s)) {
+        NAMED(tiles_forward)(p);
+        return;
+    }
     const T *x = p[1], *bias = p[3];
     T *y = p[4], *padded = p[5];
     int64_t wide = WIDE_(s), outs = s->oh * s->ow * s->k;
@@ -172,6 +180,10 @@ void NAMED(convolve)(void *const *p) {
 /* p: shape, x, y, dy, weight, dweight, dbias or NULL, dx or NULL, scratch. dy stays as it is. */
 void NAMED(convolve_gradient)(void *const *p) {
     const Shape *s = p[0];
+    if (NAMED(by_tiles)(s)) {
+        NAMED(tiles_backward)(p);
+        return;
+    }
     const T *x = p[1], *y = p[2], *dy = p[3];
     T *dx = p[7], *padded = p[8];
     int64_t wide = WIDE_(s), outs = s->oh * s->ow * s->k, taps = s->kh * s->kw;
@@ -467,6 +479,10 @@ static void LANED(spread)(const Shape *s, const T *x, const T *y, const T *dy, T
                     }
             }
 }
+
+#ifndef HALF
+#include "winograd.c"
+#endif
 
 #undef V
 #undef M

@@ -36,7 +36,12 @@ NORMALIZED = """
   {{ kind = "batch-norm" }}, {{ kind = "global-average-pool" }}, {{ kind = "layer-norm" }},
   {{ units = 3 }}
 """
-STACKS = {"plain": PLAIN, "normalized": NORMALIZED}
+TILED = """
+  {{ kind = "conv", filters = 16, size = 3, activation = "relu" }},
+  {{ kind = "conv", filters = 32, size = 3, activation = "relu" }}, {{ kind = "max-pool" }},
+  {{ kind = "conv", filters = 16, size = 3, padding = 2 }}, {{ units = 3 }}
+"""
+STACKS = {"plain": PLAIN, "normalized": NORMALIZED, "tiled": TILED}
 
 
 def images(path):
@@ -80,9 +85,10 @@ def test_any_ranks_have_the_bits_of_one(comm, settings, stack, optimizer):
     run.close()
 
 
+@pytest.mark.parametrize("stack", ["plain", "tiled"])
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_recorded_steps_have_the_bits_of_eager_ones(comm, settings, mode):
-    settings = settings("plain", reproducibility={"mode": mode})
+def test_recorded_steps_have_the_bits_of_eager_ones(comm, settings, mode, stack):
+    settings = settings(stack, reproducibility={"mode": mode})
     recorded = disttrain.build(settings, comm=comm)
     if recorded.recordings.why_not:
         pytest.skip(recorded.recordings.why_not)

@@ -33,6 +33,7 @@ LAYERS: list[tuple[Layer, tuple[int, ...], tuple[int, ...]]] = [
     (Conv(2, 3, stride=3), (7, 8, 2), (3, 3, 2)),
     (Conv(2, 4), (5, 6, 1), (5, 6, 2)),
     (Conv(2, 5, padding=1), (9,), (1, 7, 2)),
+    (Conv(16, 3, activation="relu"), (4, 5, 16), (4, 5, 16)),
     (Conv(2, 1, activation="sigmoid"), (3, 3, 5), (3, 3, 2)),
     (MaxPool(2), (6, 5, 2), (3, 2, 2)),
     (MaxPool(3, 2), (7, 7), (3, 3, 1)),

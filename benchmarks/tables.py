@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,9 +46,8 @@ def main() -> None:
             test = made(folder / "test", asked.rows // 10, 1, asked)
             words += ["--test", str(test), "--weights", "weight", "--missing", asked.missing]
         start = time.perf_counter()
-        subprocess.run([str(Path(sys.executable).with_name(words[0])), *words[1:]], check=True)
+        peak = peak_of([str(Path(sys.executable).with_name(words[0])), *words[1:]])
         took = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(
             json.dumps(
                 {
@@ -56,10 +55,27 @@ def main() -> None:
                     "table_bytes": (folder / "train").stat().st_size,
                     "data_bytes": out.stat().st_size,
                     "seconds": round(took, 1),
-                    "peak_mb": round(peak),
+                    "peak_mb": peak,
                 }
             )
         )
+
+
+def peak_of(words: list[str]) -> int:
+    """Run a command and return the most memory that it held, in MB.
+
+    What getrusage says of it would be that of this process, if that held more before.
+    """
+    peak = 0
+    process = subprocess.Popen(words)
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if found := re.search(r"VmHWM:\s+(\d+)", status):
+            peak = max(peak, int(found[1]) >> 10)
+        time.sleep(0.05)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return peak
 
 
 def made(path: Path, rows: int, seed: int, asked: argparse.Namespace) -> Path:

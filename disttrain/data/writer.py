@@ -30,7 +30,7 @@ from disttrain.data.format import (
     check_unlabelled,
     check_weights,
 )
-from disttrain.data.importers.spool import released
+from disttrain.data.importers.spool import blocks_of
 from disttrain.data.preparation import Preparation
 from disttrain.data.record import add_record
 from disttrain.disk import sync_directory
@@ -212,12 +212,8 @@ def _stored(array: Array) -> np.dtype[Any]:
 def _write_rows(file: BinaryIO, array: Array, order: Array | None) -> Iterator[int]:
     """Write the rows of `array` in `order`, block by block; yield the bytes of each block."""
     dtype = _stored(array)
-    rows = max(1, BLOCK_BYTES // max(1, array.nbytes // len(array)))
-    for start in range(0, len(array), rows):
-        stop = start + rows
-        block = array[start:stop] if order is None else array[order[start:stop]]
+    for block in blocks_of(array, order, BLOCK_BYTES):
         file.write(np.ascontiguousarray(block, dtype=dtype).data)
-        released(array)
         yield block.nbytes
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from disttrain.data.format import Array
 from disttrain.errors import DataError
 
-__all__ = ["Spool", "released", "taken"]
+__all__ = ["Spool", "blocks_of", "released", "taken"]
 
 BLOCK_BYTES = 8 << 20
 IN_MEMORY = 64 << 20
 """Bytes of rows that stay in memory."""
+
+MORE = 8
+"""Times larger are the blocks that are gathered from a file."""
 
 
 class Spool:
@@ -68,10 +71,39 @@ def taken(array: Array, rows: Array, folder: Path | None = None) -> Array:
     if not isinstance(array, np.memmap):
         return np.asarray(array[rows])
     spool = Spool(array.shape[1:], array.dtype, folder)
-    for block in _blocks(array, rows):
+    for block in blocks_of(array, rows, BLOCK_BYTES):
         spool.append(block)
-        released(array)
     return spool.rows()
+
+
+def blocks_of(array: Array, order: Array | None, most: int) -> Iterator[Array]:
+    """Yield the rows of an array in an order (None: their own), in blocks of about `most` bytes.
+
+    Of an array that lies in a file larger blocks are gathered from one part of it after the other,
+    as the system maps far more of a file than the rows that are asked for.
+    """
+    rows = len(array) if order is None else len(order)
+    gathered = order is not None and getattr(array, "_mmap", None) is not None
+    step = max(1, most * (MORE if gathered else 1) // max(1, array[:1].nbytes))
+    for low in range(0, rows, step):
+        if order is None:
+            yield array[low : low + step]
+        else:
+            chosen = order[low : low + step]
+            yield _gathered(array, chosen, step) if gathered else array[chosen]
+        released(array)
+
+
+def _gathered(array: Array, rows: Array, part: int) -> Array:
+    """Return `array[rows]`, taken from `part` neighbouring rows after the other."""
+    made = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    places = np.argsort(rows, kind="stable")
+    rising = rows[places]
+    for low in range(0, len(array), part):
+        here = slice(*np.searchsorted(rising, (low, low + part)))
+        made[places[here]] = array[rising[here]]
+        released(array)
+    return made
 
 
 def released(array: Array) -> None:
@@ -79,9 +111,3 @@ def released(array: Array) -> None:
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
     if mapped is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _blocks(array: Array, rows: Array) -> Iterator[Array]:
-    step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
-    for low in range(0, len(rows), step):
-        yield array[rows[low : low + step]]

@@ -33,11 +33,13 @@ HEADS = {
     "floor": ("floor ms", "{:.3f}"),
     "step": ("step ms", "{:.3f}"),
     "step/floor": ("step/floor", "{:.2f}"),
+    "exact/fast 1": ("exact/fast", "{:.2f}"),
     "torch/step": ("torch/step", "{:.2f}"),
     "fused/step": ("fused/step", "{:.2f}"),
     "threads/step": ("{ranks} threads", "{:.2f}"),
     "ranks": ("{ranks} ranks ms", "{:.3f}"),
     "exact/fast": ("exact/fast", "{:.2f}"),
+    "floors/ranks": ("of floors", "{:.2f}"),
     "ddp/ranks": ("ddp/ranks", "{:.2f}"),
     "threads/ranks": ("thr/ranks", "{:.2f}"),
     "speed-up": ("speed-up", "{:.2f}"),
@@ -49,9 +51,10 @@ step       disttrain.training.trainer.train_step: sampling, reading and normaliz
            batch, forward, loss, accuracy, backward, update; all of it in the time
 torch      torch.nn + torch.optim.SGD(momentum, weight_decay), its batch ready as float32 (no data
            reading in its time); fused: SGD(fused=True)
+exact/fast the step in exact mode over that in fast mode, on one rank, then on {ranks} ranks
 {ranks} threads  one PyTorch process of {ranks} threads (the better one) over our step
 {ranks} ranks ms {ranks} ranks of ours share the same global batch: exact mode, shared products
-exact/fast their time in exact over that in fast mode
+of floors  {ranks} copies of the sgemm calls that never communicate, over our {ranks} ranks
 ddp/ranks  PyTorch's DistributedDataParallel over gloo on {ranks} ranks of one thread (one bucket,
            gradients as views of it, static graph, fused SGD) over our {ranks} ranks
 thr/ranks  one PyTorch process of {ranks} threads over our {ranks} ranks
@@ -125,7 +128,7 @@ def start(options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, Any
             workers["ranks"] = Worker(command, launcher.environment(options.ranks) | ONE_THREAD)
             facts["mpi"] = workers["ranks"].ask()["mpi"]
     words = [Path(w).name if os.path.isabs(w) else w for w in sys.argv[1:]]  # paths tell nothing
-    facts["command"] = shlex.join(["python", "benchmarks/step.py", *words])
+    facts["command"] = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
     facts["date"] = datetime.date.today().isoformat()
     return workers, facts
 
@@ -146,6 +149,7 @@ def measure(
         return lambda steps: request(steps)
 
     ways = {"step": way("ours", "fast"), "floor": way("ours", "floor")}
+    ways["exact"] = way("ours", "shared")
     if "torch" in workers:
         ways["torch"] = way("torch", "torch")
         if facts["fused"]:
@@ -169,7 +173,7 @@ def ratios(seconds: dict[str, float]) -> dict[str, Any]:
     if "threads" in seconds:
         seconds["threads"] = min(seconds["threads"], seconds["threads fused"])
     row: dict[str, Any] = {side: each * 1e3 for side, each in seconds.items()}
-    row["step/floor"] = step / floor
+    row["step/floor"], row["exact/fast 1"] = step / floor, seconds["exact"] / step
     for side in ("torch", "fused", "threads"):
         if side in seconds:
             row[f"{side}/step"] = seconds[side] / step
@@ -179,6 +183,7 @@ def ratios(seconds: dict[str, float]) -> dict[str, Any]:
             if side in seconds:
                 row[f"{side}/ranks"] = seconds[side] / ranks
         row["speed-up"], row["ceiling"] = step / ranks, floor / seconds["ranks floor"]
+        row["floors/ranks"] = seconds["ranks floor"] / ranks
     return row
 
 

@@ -27,26 +27,31 @@ from disttrain.data.writer import write_data_file  # noqa: E402
 from disttrain.training.integrity.chain import record  # noqa: E402
 from disttrain.training.trainer import train_step  # noqa: E402
 
-ROWS = 16384
+ROWS = 65536
 RATE = 1e-3
 
 
 def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Callable[[int], None]:
     """Return a function that does so many training steps, data reading included. Collective.
 
-    `arithmetic` is that of exact mode, or "fast"; or "audit", and the function does so many audits
-    and records of digests instead, as at the end of an interval.
+    `arithmetic` is that of exact mode, or "fast", or "stream" (fast, rows read from the file); or
+    "audit", and the function does so many audits and records of digests instead, as at the end of
+    an interval.
     """
     layers = [{"units": n, "activation": "relu"} for n in widths[1:-1]] + [{"units": widths[-1]}]
     settings = disttrain.Settings.model_validate(
         {
-            "data": {"path": str(path), "validation_fraction": 0.0},
+            "data": {
+                "path": str(path),
+                "validation_fraction": 0.0,
+                "memory": "stream" if arithmetic == "stream" else "auto",
+            },
             "model": {"layers": layers},
             "training": {"batch_size": batch},
             "optimizer": {"momentum": 0.9, "weight_decay": 1e-4},
             "device": {"kind": "cpu"},
             "reproducibility": {"mode": "fast"}
-            if arithmetic in ("fast", "audit")
+            if arithmetic in ("fast", "stream", "audit")
             else {"mode": "exact", "arithmetic": arithmetic},
         }
     )

@@ -1,11 +1,12 @@
-"""How much memory this process can still take. Standard library only."""
+"""How much memory this process can take, and what it gives back. Standard library only."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
-__all__ = ["free_memory"]
+__all__ = ["free_memory", "give_back"]
 
 # Files with the memory limit of a container or a batch job, and its use: cgroup v2, then v1.
 LIMITS = (
@@ -17,6 +18,16 @@ LIMITS = (
 def free_memory() -> float:
     """Return the bytes that are free on this host, for all its processes together."""
     return min([_of_host(), *(limit - used for limit, used in map(_both, LIMITS))])
+
+
+def give_back() -> None:
+    """Give the system the memory that was freed and that the C library keeps for later.
+
+    That is twice the parameters and more after a network is built and its arithmetic probed.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc
+        trim(0)
 
 
 def _of_host() -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from disttrain.cli.hints import IMPORTERS
-from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, say
+from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, teller
 from disttrain.cli.own import Layers, Own, read_with
 from disttrain.environment import launched
 from disttrain.preemption import ASKED
@@ -103,15 +103,13 @@ def command(
             return settings, folder, own, injection, callbacks
 
     settings, folder, own, injection, callbacks = comm.survive(configured)
-    with traced(trace, comm):
+    with traced(trace, comm, teller(quiet, as_json)):
         summary = train(
             settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
             accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
             injection=injection, callbacks=callbacks,
             standby=partial(_callbacks, settings, folder, comm, quiet, as_json),
         )  # fmt: skip
-    if trace and comm.is_root and not quiet:
-        say(f"{'timeline:':12}{trace} (opens in ui.perfetto.dev)", as_json)
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
 

@@ -83,7 +83,9 @@ class Network:
             )  # fmt: skip
 
     def contexts(self, pass_: Pass) -> Iterator[Context]:
-        """Yield what each layer works with in a pass of training."""
+        """Yield what each layer works with in a pass."""
+        if not pass_.training:
+            return iter(self._prediction)
         workspace = self._training.get(pass_.place)
         if workspace is None:
             workspace = self._training[pass_.place] = Workspace(self.device.empty)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,11 +17,14 @@ __all__ = ["traced"]
 
 
 @contextmanager
-def traced(path: Path | None, comm: Communicator) -> Iterator[None]:
+def traced(
+    path: Path | None, comm: Communicator, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[None]:
     """Write what each rank does in the body to `path`; with None there is no timeline. Collective.
 
-    It is also written where the body fails on all ranks. Raises UsageError before the body where
-    the file can't be written, or where another kind of file is in its place.
+    It is also written where the body fails on all ranks. `tell` is told where it is.
+    Raises UsageError before the body where the file can't be written, or where another kind of file
+    is in its place.
     """
     if path is None:
         yield
@@ -32,10 +35,10 @@ def traced(path: Path | None, comm: Communicator) -> Iterator[None]:
     timeline = comm.watch.timeline = Timeline(comm.rank, comm.host)
     try:
         yield
-        save(path, timeline, comm)
+        save(path, timeline, comm, tell)
     except BaseException as error:
         if comm.size == 1 or raised_everywhere(error):
-            save(path, timeline, comm)
+            save(path, timeline, comm, tell)
         raise
     finally:
         comm.watch.timeline = None
@@ -56,7 +59,7 @@ def refuse(path: Path) -> None:
         raise UsageError(f"--trace {path}: it can't be written ({error.strerror})") from None
 
 
-def save(path: Path, timeline: Timeline, comm: Communicator) -> None:
+def save(path: Path, timeline: Timeline, comm: Communicator, tell: Callable[[str], None]) -> None:
     """Write the events of all ranks. Collective.
 
     The training is over and saved: where the file can't be written, that is a warning.
@@ -70,5 +73,6 @@ def save(path: Path, timeline: Timeline, comm: Communicator) -> None:
             try:
                 text = TITLE + "\n" + ",\n".join(events) + "\n]}\n"
                 write_atomically(path, text.encode(), error=UsageError)
+                tell(f"{'timeline:':12}{path} (opens in ui.perfetto.dev)")
             except UsageError as error:
                 journal.note("no timeline", logging.WARNING, text=str(error))

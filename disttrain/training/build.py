@@ -19,6 +19,7 @@ from disttrain.data import (
 )
 from disttrain.data.augmentation import Augmentation
 from disttrain.errors import DataError
+from disttrain.memory import give_back
 from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
@@ -70,13 +71,15 @@ def build_run(
         arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
         model.settings = settings = with_mode(model.settings, arithmetic)
     with within_limits(settings, comm):
-        return Run(
+        run = Run(
             settings, comm, model.network, model.loss, model.normalization, model.feed,
             model.loss_context, dataset=dataset, arithmetic=arithmetic, optimizer=optimizer,
             work=divide(model, dataset, optimizer, arithmetic),
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
             metrics=named_together(metrics, settings, dataset, comm), injection=injection,
         )  # fmt: skip
+    give_back()
+    return run
 
 
 def prepared(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from disttrain.data import Feed, Split
 from disttrain.model import Context, Loss, Network
 from disttrain.training.weighing import counts_of, divisor, weighed
 
-__all__ = ["BLOCK_ROWS", "Score", "correct", "evaluate", "outputs_of"]
+__all__ = ["BLOCK_ROWS", "Score", "correct", "errors", "evaluate", "judged", "outputs_of"]
 
 # A split is evaluated in blocks of this many rows, whatever the ranks: each block's sums are the
 # same wherever they are computed, and they are added in block order.
@@ -59,10 +59,25 @@ def correct(outputs: Array, targets: Array) -> Array | int:
     return (outputs.argmax(axis=1) == targets).sum()
 
 
+def judged(
+    network: Network, loss: Loss, context: Context, feed: Feed, split: Split, samples: np.ndarray
+) -> tuple[Any, ...]:
+    """Return the sum of losses of some samples and how many are right; of numbers also errors."""
+    inputs, targets = feed(split, samples)
+    outputs = network.predict(inputs)
+    weights = None
+    if split.weights is not None:
+        weights = network.device.put(split.weights[samples])
+    part, _ = weighed(*loss.forward(outputs, targets, context), weights)
+    sums = float(np.sum(part)), int(correct(outputs, targets))
+    if targets.dtype.kind == "f" and targets.shape == outputs.shape:
+        return *sums, *errors(network.device.get(outputs - targets))
+    return sums
+
+
 def evaluate(
-    network: Network,
+    judge: Callable[[np.ndarray], tuple[Any, ...]],
     loss: Loss,
-    context: Context,
     feed: Feed,
     split: Split,
     comm: Communicator,
@@ -70,10 +85,11 @@ def evaluate(
     everyone: bool = True,
     unit: float = 1.0,
 ) -> Score:
-    """Return the score of `network` on `split`, by all ranks in shares or by rank 0 alone.
+    """Return the score on `split`, by all ranks in shares or by rank 0 alone.
 
     Collective either way, with the same bits. The loss is that of the training: weighed
-    and smoothed like it; the accuracy counts each sample as 1. `unit` multiplies the loss.
+    and smoothed like it; the accuracy counts each sample as 1. `judge` returns the sums of some
+    samples, as `judged` does; `unit` multiplies the loss.
     """
     workers = comm.size if everyone else 1
     blocks = -(-split.count // BLOCK_ROWS)
@@ -85,15 +101,7 @@ def evaluate(
             last = min(chunk + CHUNK_BLOCKS * workers, blocks)
             for block in range(chunk + comm.rank, last, workers) if comm.rank < workers else ():
                 comm.phase(phase)
-                inputs, targets = feed(split, samples_of(block, split))
-                outputs = network.predict(inputs)
-                weights = None
-                if split.weights is not None:
-                    weights = network.device.put(split.weights[samples_of(block, split)])
-                part, _ = weighed(*loss.forward(outputs, targets, context), weights)
-                sums[block] = float(np.sum(part)), int(correct(outputs, targets))
-                if targets.dtype.kind == "f" and targets.shape == outputs.shape:
-                    sums[block] += errors(network.device.get(outputs - targets))
+                sums[block] = judge(samples_of(block, split))
         for part_sums in comm.collect(sums):
             everything.update(part_sums)
     return score_of([everything[b] for b in sorted(everything)], split, loss, feed, unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from disttrain.model import (
     Squared,
 )
 from disttrain.model.losses import SquaredInUnits, built_in
-from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, outputs_of
+from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, judged, outputs_of
 
 __all__ = ["Predictor", "build_predictor", "layer_from", "stacked"]
 
@@ -55,9 +56,13 @@ class Predictor:
         """Return loss and accuracy on a split. Collective."""
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             return evaluate(
-                self.network, self.loss, self.loss_context, self.feed, split, self.comm, phase,
+                partial(self.judged, split), self.loss, self.feed, split, self.comm, phase,
                 everyone, self.loss_unit,
             )  # fmt: skip
+
+    def judged(self, split: Split, samples: np.ndarray) -> tuple[Any, ...]:
+        """Return the sums of some samples that a score is made of."""
+        return judged(self.network, self.loss, self.loss_context, self.feed, split, samples)
 
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
         """Return the predictions for raw `inputs` (samples first). Collective.

@@ -87,7 +87,9 @@ def dense(
 def dropout(
     program: Program, layer: Dropout, x: Array, ctx: Context, keys: Sequence[str]
 ) -> tuple[Array, Back]:
-    """Note `Dropout.forward` in training."""
+    """Note `Dropout.forward`."""
+    if not ctx.pass_.training:
+        return x, lambda dy: dy
     mask, y = ctx.array("mask", x.shape), ctx.array("output", x.shape)
     program.dropout(
         x, mask, y, ctx.pass_.first_row, layer.limit, keys.index(ctx.name), layer.factor

@@ -12,10 +12,10 @@ from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.arrays.draws import key_of
 from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Program, why_no_recordings
 from disttrain.config import Sgd
-from disttrain.data import PIECE_ROWS, ArrayRows, Feed
-from disttrain.data.source import SharedRows
+from disttrain.data import PIECE_ROWS, Split
 from disttrain.model import BUILT_IN, Conv, Dense, Dropout, Network
 from disttrain.model.layers.pooling import Pool
+from disttrain.training.recorded.judgement import Judgement
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
     LAYERS,
@@ -24,6 +24,7 @@ from disttrain.training.recorded.passes import (
     note_forward,
     note_loss,
 )
+from disttrain.training.recorded.reading import Reading
 from disttrain.training.recorded.sums import NOTES
 from disttrain.training.reducers import Totals
 
@@ -44,6 +45,7 @@ class Recordings:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._found: dict[int, Recording | None] = {}
+        self._judgements: dict[tuple[int, int], Judgement | None] = {}
         self._attributes = instances(run)
         self.why_not = why_not(run)
         if self.why_not:
@@ -60,6 +62,20 @@ class Recordings:
             except NotRecordable:
                 self._found[rows] = None
         return self._found[rows]
+
+    def judgement(self, split: Split, rows: int) -> Judgement | None:
+        """Return the recorded sums of `rows` samples of a split; None: they are done eagerly."""
+        of_the_run = any(split is each for each in self._run.dataset.splits.values())
+        eager = self.why_not or split.weights is not None or not of_the_run
+        if eager or replaced(self._attributes):
+            return None
+        key = id(split), rows
+        if key not in self._judgements:
+            try:
+                self._judgements[key] = Judgement(self._run, split, rows)
+            except NotRecordable:
+                self._judgements[key] = None
+        return self._judgements[key]
 
 
 def why_not(run: Run) -> str:
@@ -119,7 +135,8 @@ class Recording:
         """Note the whole step."""
         run, program, notes = self._run, self._program, self._notes
         notes.part("reading", "reading a batch")
-        inputs, targets = self._note_reading()
+        self._reading = Reading(program, run, run.dataset.splits["train"], self._high - self._low)
+        inputs, targets = self._reading.inputs, self._reading.targets
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
         for piece in pieces:
@@ -144,53 +161,12 @@ class Recording:
         if self._updates:
             note_update(program, run)
 
-    def _note_reading(self) -> tuple[Array, Array]:
-        """Note how the samples become inputs and targets, as far as C does it; return these."""
-        run, rows = self._run, self._high - self._low
-        split, dtype = run.dataset.splits["train"], np.dtype(run.network.dtype)
-        source, targets = split.rows, split.targets
-        if targets.dtype not in (np.int64, np.float64) or not targets.flags.c_contiguous:
-            raise NotRecordable("the targets have a type or an order that is not recorded")
-        if run.feed.scale:
-            targets = run.feed.scale.apply(targets)
-        shape = run.network.shapes[0]
-        scale, shift = run.normalization.factors(dtype)
-        self._feed: Feed | None = None
-        inputs, stored = np.empty((rows, source.inputs), dtype), None
-        if (
-            type(source) in (ArrayRows, SharedRows)
-            and source.dtype == np.uint8
-            and run.normalization.pixels
-            and scale.dtype == dtype
-            and run.feed.augmentation is None
-        ):
-            stored, _ = source.locate(np.empty(0, np.int64))
-        if stored is not None and stored.flags.c_contiguous:
-            self._program.gather(stored, scale, shift, inputs)
-        else:
-            self._feed = Feed(run.normalization, (source.inputs,), run.network.dtype,
-                              run.network.device)  # fmt: skip
-            self._feed.augmentation = run.feed.augmentation
-        self._inputs = inputs
-        if run.feed.reconstructs:
-            return inputs.reshape(rows, *shape), inputs
-        kind = np.int64 if targets.dtype == np.int64 else dtype
-        taken = np.empty((rows, *targets.shape[1:]), kind)
-        self._program.take(targets, taken)
-        return inputs.reshape(rows, *shape), taken
-
     def prepare(self, step: int, rate: float) -> None:
         """Set what changes from step to step: samples, rate, keys; read what C does not read."""
         run, block = self._run, self._block
-        self._samples = samples = run.work.batches.samples(step, self._low, self._high)
+        samples = run.work.batches.samples(step, self._low, self._high)
         run.work.ledger.use(samples)
-        if self._feed is not None:
-            # An overflow is reported once, by the check of the loss.
-            with np.errstate(over="ignore", invalid="ignore"):
-                epoch = step // run.steps_per_epoch
-                inputs, _ = self._feed(run.dataset.splits["train"], samples, epoch)
-            np.copyto(self._inputs, inputs)
-        block.samples = samples.__array_interface__["data"][0]
+        self._reading.prepare(block, samples, step // run.steps_per_epoch)
         if self._keys:
             seed = run.network.seed
             keys = b"".join(key_of(seed, f"dropout {name}", step) for name in self._keys)

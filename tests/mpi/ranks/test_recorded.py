@@ -21,9 +21,10 @@ def trained(settings, comm, eager):
     totals = [train_step(run, step, 0.001) for step in range(7)]
     vectors = [vector.tobytes() for vector in run.optimizer.vectors.values()]
     run.compare_replicas()
+    score = run.score(run.dataset.splits["train"], "scoring")
     recorded = sum(run.recordings.of(step) is not None for step in range(7))
     run.close()
-    return totals, vectors, recorded
+    return totals, (vectors, score, score.metrics), recorded
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))

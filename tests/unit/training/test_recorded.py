@@ -84,8 +84,11 @@ def trained(settings: dict[str, Any], eager: bool) -> tuple[Any, ...]:
     totals = [train_step(run, step, 0.001) for step in range(7)]
     recorded = [run.recordings.of(step) is not None for step in range(7)]
     run.state.step = 7
+    score = run.score(run.dataset.splits["train"], "scoring")
+    judged = run.recordings.judgement(run.dataset.splits["train"], ROWS) is not None
     vectors = [vector.tobytes() for vector in run.optimizer.vectors.values()]
-    return totals, vectors, run.optimizer.checksum_read, sum(recorded)
+    left = vectors, run.optimizer.checksum_read, score, score.metrics
+    return totals, left, sum(recorded), judged
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))
@@ -94,14 +97,15 @@ def test_replays_have_the_bits_of_eager_steps(
     write_data: Callable[..., str], mode: dict[str, Any], optimizer: dict[str, Any]
 ) -> None:
     draw = np.random.default_rng(OPTIMIZERS.index(optimizer) * 10 + MODES.index(mode))
-    found = 0
+    found = judged = 0
     for _ in range(4):
         settings = given(write_data, draw) | {"optimizer": optimizer, "reproducibility": mode}
         replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
-        assert replayed[:3] == eager[:3], settings
-        assert eager[3] == 0
-        found += replayed[3]
+        assert replayed[:2] == eager[:2], settings
+        assert eager[2:] == (0, False)
+        found, judged = found + replayed[2], judged + replayed[3]
     assert found
+    assert judged
 
 
 def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None:
@@ -113,8 +117,9 @@ def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None
     settings["model"]["loss"] = "squared"
     assert type(made(settings).loss) is SquaredInUnits
     replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
-    assert replayed[:3] == eager[:3]
-    assert replayed[3] > 0
+    assert replayed[:2] == eager[:2]
+    assert replayed[2] > 0
+    assert replayed[3]
 
 
 def test_rows_that_do_not_lie_in_one_run(build: Callable[..., Run]) -> None:

@@ -55,6 +55,7 @@ class State:
     why a run stopped early: "patience", "separated" or "gradient". `used` and `used_count` are the
     ledger of the epoch under way, `digests` the chain of digests, `faults` what went wrong and was
     done again, `changes` what resumptions changed, the last time at step `changed_at`.
+    `skipped` counts the batches that were left out, as their loss was not finite.
     `pretraining` holds the reports of the layers that were trained before the first step.
     """
 
@@ -76,6 +77,7 @@ class State:
     faults: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     changed_at: int = 0
+    skipped: int = 0
     pretraining: list[dict[str, Any]] = field(default_factory=list)
 
     def add(

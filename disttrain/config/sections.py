@@ -101,7 +101,8 @@ class Training(Section):
 
     `class_weights` are "balanced", a number for each class, or a table of names or numbers of
     classes; classes that the table leaves out count as 1. With `accumulate` N a batch goes through
-    the network in N passes, for a batch that memory can't hold.
+    the network in N passes, for a batch that memory can't hold. Up to `skip_not_finite` batches
+    whose loss is not finite are left out, without an update.
     """
 
     epochs: Count = 20
@@ -111,6 +112,7 @@ class Training(Section):
     class_weights: ClassWeights | None = None
     label_smoothing: Part = 0.0
     accumulate: Count = 1
+    skip_not_finite: Annotated[int, Field(ge=0, le=10**9)] = 0
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ __all__ = ["FREE", "changes", "flat", "is_free"]
 # What may change between a run and its resumption: none of it changes what a step computes.
 FREE = ("name", "plot", "logging", "training.epochs", "validation.patience", "checkpoint", "device",
         "communication", "data.path", "data.memory", "reproducibility.audit",
-        "validation.on")  # fmt: skip
+        "validation.on", "training.skip_not_finite")  # fmt: skip
 
 
 def is_free(key: str) -> bool:

@@ -14,8 +14,8 @@ from disttrain.comm import Communicator
 from disttrain.errors import CheckpointError, failure_noted, sentence_of
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.summary import status_of, summarize
+from disttrain.training.finite import diverged
 from disttrain.training.run import Run
-from disttrain.training.trainer import diverged
 
 __all__ = ["finish", "mark"]
 

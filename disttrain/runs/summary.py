@@ -53,6 +53,7 @@ def summarize(
         "test": None,
         "digest": digest,
         "failures": list(state.faults) if state else [],
+        "skipped": state.skipped if state else 0,
         "changes": list(state.changes) if state else [],
         "diagnosis": [],
         "environment": environment(run, comm),

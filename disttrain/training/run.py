@@ -244,6 +244,11 @@ class Run(Predictor):
             network.device.put(host, vector)
         self.compare_replicas()
 
+    def warn(self, line: str) -> None:
+        """Pass a line to the callbacks that people must see, even where they asked for silence."""
+        for callback in self.callbacks:
+            callback.on_warning(line)
+
     def close(self) -> None:
         """Give the shared rows of the data back; the run can't be used any more."""
         self.dataset.close(self.comm)

@@ -12,6 +12,7 @@ from disttrain.checkpoint.state import Report
 from disttrain.errors import Divergence, Preempted, UsageError
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
+from disttrain.training.finite import diverged, leave_out, refuse_overflow
 from disttrain.training.integrity.chain import record
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.limits import within_limits
@@ -22,7 +23,7 @@ from disttrain.training.stage import Place
 from disttrain.training.together import compute_together
 from disttrain.training.weighing import weighed
 
-__all__ = ["diverged", "fit", "train_step"]
+__all__ = ["fit", "train_step"]
 
 
 def fit(run: Run, keeper: Keeper | None = None) -> None:
@@ -93,7 +94,7 @@ def train_stretch(run: Run) -> bool:
         ledger.forget()
         run.stage.place = Place.SAVED
         journal.note("done again", step=run.state.step)
-        warn(run, run.state.faults[-1])
+        run.warn(run.state.faults[-1])
     if divergence:
         raise divergence
     refuse_overflow(run)
@@ -106,12 +107,12 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         begin = time.perf_counter()
         totals = train_step(run, run.state.step, rate)
         seconds = time.perf_counter() - begin
-        divisor = run.work.batches.divisor(run.state.step)
+        divisor = run.work.batches.divisor(run.state.step) if totals.samples else 0.0
         run.state.add(totals.loss, totals.correct, totals.samples, seconds, divisor)
         run.stage.place = Place.STEPPED
         if run.state.step % run.steps_per_epoch == 0:
             run.work.ledger.close_epoch(run.state)
-        if run.settings.training.epsilon and is_flat(run, rate, divisor):
+        if divisor and run.settings.training.epsilon and is_flat(run, rate, divisor):
             run.state.stop("gradient")
         if totals.stop or run.state.stopped_early:
             return bool(totals.stop)
@@ -151,7 +152,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
     if totals.failures:
         comm.settle(f"{phase} (step {step}{run.of_layer})", error)
     if not math.isfinite(totals.loss):
-        raise diverged(run, f"the loss is {totals.loss}", step)
+        return leave_out(run, totals, step)
     if not recording:
         comm.phase("update")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -192,19 +193,6 @@ def compute_gradients(run: Run, step: int) -> None:
     comm.phase("backward")
 
 
-def refuse_overflow(run: Run) -> None:
-    """Raise Divergence, on all ranks, where a weight or a slot is not finite. Collective.
-
-    The loss does not show it after the last step, or where a slot divides the step. Rank 0 decides
-    for all, so that a faulty replica can't send the ranks into different branches.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = run.comm.is_root and run.optimizer.finite()
-    if not run.comm.share(finite):
-        what = "the weights or the optimizer's state are no longer finite numbers"
-        raise diverged(run, what, run.state.step)
-
-
 def is_flat(run: Run, rate: float, divisor: float) -> bool:
     """Return True where the last update was as small as `training.epsilon`. Collective.
 
@@ -219,22 +207,6 @@ def separates(run: Run) -> bool:
     return run.score(run.dataset.splits["train"], "looking for mistakes").accuracy == 1
 
 
-def diverged(run: Run, what: str, step: int) -> Divergence:
-    """Return the error for numbers that are not finite, with the advice."""
-    where = f"{what} at step {step}{run.of_layer} (epoch {step / run.steps_per_epoch:.2f})"
-    sizes = "the inputs" if run.dataset.classes else "inputs and targets"
-    if step == 0:
-        return Divergence(
-            f"{where}, before any update, so no learning rate is the cause: normalize {sizes}, or "
-            "prepare them in another unit"
-        )
-    rate = run.settings.schedule.learning_rate
-    key = "pretraining" if run.pretrains else "schedule"
-    return Divergence(
-        f"{where}: take a smaller {key}.learning_rate than {rate:g}, or normalize {sizes}"
-    )
-
-
 def close_interval(run: Run, keeper: Keeper) -> bool:
     """Validate, report, decide about stopping early; return True where this is the best so far."""
     state, comm, settings = run.state, run.comm, run.settings
@@ -245,8 +217,8 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         step=state.step,
         epoch=run.epoch,
         learning_rate=run.rates(state.step - 1, state.step)[0],
-        train_loss=state.loss * run.loss_unit / state.weight,
-        train_accuracy=state.correct / state.samples if run.dataset.classes else None,
+        train_loss=state.loss * run.loss_unit / (state.weight or math.nan),
+        train_accuracy=state.correct / (state.samples or math.nan) if run.dataset.classes else None,
         validation_loss=score.loss if score else None,
         validation_accuracy=score.accuracy if score else None,
         penalty=run.network.penalty(settings.optimizer.weight_decay) * run.loss_unit,
@@ -290,9 +262,3 @@ def add_digest(run: Run, keeper: Keeper) -> None:
                run.work.audit.known_at(state.step))
     )  # fmt: skip
     keeper.add_digest(state.digests[-1])
-
-
-def warn(run: Run, line: str) -> None:
-    """Pass a line to the callbacks that people must see, even where they asked for silence."""
-    for callback in run.callbacks:
-        callback.on_warning(line)

@@ -96,9 +96,9 @@ def _found_here(run: Run, step: int) -> tuple[int, str, str] | None:
             found.append((2 * network.names.index(layer) + 1, f"the weights of {layer}", ""))
     names = ["the inputs", *(f"the outputs of {name}" for name in network.names), "the losses"]
     for part in run.work.batches.parts_of(step) if not found else ():
-        values = [part.inputs, *network.activations(part.inputs)]
-        values.append(run.loss.forward(values[-1], part.targets, run.loss_context)[0])
-        for number, rows in enumerate(values):
+        computed = [part.inputs, *network.activations(part.inputs)]
+        computed.append(run.loss.forward(computed[-1], part.targets, run.loss_context)[0])
+        for number, rows in enumerate(computed):
             bad = ~np.isfinite(_rows(run, rows)).all(axis=1)
             if bad.any():
                 found.append((2 * number, names[number], _named(part.samples[bad])))

@@ -142,6 +142,8 @@ def memory(ranks: int) -> dict[str, float]:
 
 def memory_of_this_rank() -> None:
     """Train in this process, and print the largest figure of all ranks."""
+    import numpy as np
+
     import disttrain
     from disttrain.checkpoint import image
     from disttrain.training.trainer import train_step
@@ -160,7 +162,11 @@ def memory_of_this_rank() -> None:
                 "device": {"kind": "cpu"},
             }))  # fmt: skip
 
-        # What is loaded once, with the data, is not of the network: it is there before.
+        # What is loaded once is not of the network, nor are the BLAS's buffers: they are there
+        # before.
+        many = np.ones((2048, 2048), np.float32)
+        many @ many
+        del many
         small = built([16, 10])
         for step in range(3):
             train_step(small, step, 1e-3)

@@ -7,10 +7,8 @@ arguments and the numbers handed on are those of `gpu_kernels`. `test_gpu.py` ru
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import cpu_kernels
+from tests.gpu.source import loaded
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 if COMPILER is None:
@@ -63,11 +62,6 @@ class Kernel:
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """`gpu_kernels`, with a cupy that makes processor code."""
     folder = tmp_path_factory.mktemp("kernels")
-    cupy: Any = ModuleType("cupy")
-    cupy.sum = np.sum
-    cupy.ElementwiseKernel = lambda inputs, outputs, code, name: Kernel(
-        inputs, outputs, code, name, folder
-    )
 
     def reduction(
         inputs: str, outputs: str, map_: str, reduce: str, after: str, zero: str, name: str
@@ -82,23 +76,9 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 
         return run
 
-    cupy.ReductionKernel = reduction
-    place = importlib.util.find_spec("disttrain.arrays.gpu_kernels")
-    assert place is not None
-    assert place.origin is not None
-    found = importlib.util.spec_from_file_location("kernels_of_the_gpu", place.origin)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    before = sys.modules.get("cupy")
-    sys.modules["cupy"] = cupy
-    try:
-        found.loader.exec_module(module)
-    finally:
-        sys.modules.pop("cupy")
-        if before is not None:
-            sys.modules["cupy"] = before
-    return module
+    return loaded(
+        lambda inputs, outputs, code, name: Kernel(inputs, outputs, code, name, folder), reduction
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""A GPU in one go: is what it computes right, and how fast is a step beside PyTorch's?
+
+    python benchmarks/gpu.py [--minutes 7.5] [--stand-in]
+
+First tests/gpu (kernels and updates against numpy; 1, 2 and 4 ranks on one card; checkpoints moved
+both ways), then steps of S, L and M in turns: ours, PyTorch eager (fused SGD), compiled with
+`reduce-overhead`, and captured in a CUDA graph. A short table stands last; what the minutes did not
+suffice for is left out. `--stand-in` goes the same way without a GPU, on the device that tests use:
+its times say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from step import BATCHES, NETWORKS
+from worker import machine, medians
+
+import disttrain
+from disttrain.data.writer import write_data_file
+from disttrain.training.trainer import train_step
+
+ROOT = Path(__file__).parents[1]
+RATE, ROWS = 1e-3, 65536
+OURS = ("fast", "exact")
+Way = Callable[[int], float]
+
+
+def main() -> None:
+    """Test, measure, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--minutes", type=float, default=7.5, help="all of it, at most")
+    parser.add_argument("--stand-in", action="store_true", help="without a GPU")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    lines = [tested(options.stand_in, until)]
+    if options.stand_in:
+        stand_in()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "rows.h5"
+        draw = np.random.default_rng(0)
+        inputs = draw.integers(0, 256, (ROWS, 784), np.uint8)
+        write_data_file(path, {"train": (inputs, draw.integers(0, 10, ROWS))})
+        for network, widths in NETWORKS.items():
+            for batch in BATCHES:
+                if time.monotonic() < until - 30:
+                    lines.append(measured(f"{network}/{batch}", widths, batch, path, options))
+                    print(lines[-1], file=sys.stderr, flush=True)
+    print(f"\n{machine()}\nms a step, medians of interleaved rounds; float32\n")
+    print("\n".join(lines))
+
+
+def tested(instead: bool, until: float) -> str:
+    """Run the tests of the GPU; return pytest's last line."""
+    files = ["test_stand_in.py", "test_nvrtc.py"] if instead else ["test_gpu.py", "test_nvrtc.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", *(f"tests/gpu/{f}" for f in files)]
+    left = max(10.0, (until - time.monotonic()) / 2)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left,
+                              check=False)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"tests    not done after {left:.0f} s"
+    print(done.stdout[-3000:], file=sys.stderr, flush=True)
+    said = [line for line in done.stdout.splitlines() if line.strip()]
+    failed = [line for line in said if line.startswith("FAILED")]
+    return (
+        f"tests    {'passed' if done.returncode == 0 else f'failed ({done.returncode})'}"
+        + "".join(f"\n         {line}" for line in failed)
+    )
+
+
+def stand_in() -> None:
+    """Let runs have the device of the tests, which needs no GPU."""
+    sys.path.insert(0, str(ROOT))
+    from disttrain.training import build
+    from tests.gpu.stand_in import StandIn
+
+    build.choose = lambda *_: StandIn()  # type: ignore[assignment]
+
+
+def measured(case: str, widths: list[int], batch: int, path: Path, options: Any) -> str:
+    """Return a line of the table."""
+    ways: dict[str, Way] = {}
+    for mode in OURS:
+        ways[mode] = ours(widths, batch, path, mode, options.stand_in)
+    ways |= of_torch(widths, batch)
+    found = medians(ways, 7 if not options.stand_in else 1, 0.05)
+    cells = [f"{name} {1e3 * seconds:.3f}" for name, seconds in found.items()]
+    peers = [seconds for name, seconds in found.items() if name not in OURS]
+    best = f", best of PyTorch over ours {min(peers) / found['fast']:.2f}" if peers else ""
+    return f"{case:8} {', '.join(cells)}{best}"
+
+
+def ours(widths: list[int], batch: int, path: Path, mode: str, instead: bool) -> Way:
+    """Return our steps, reading included."""
+    layers = [{"units": n, "activation": "relu"} for n in widths[1:-1]] + [{"units": widths[-1]}]
+    run = disttrain.build(disttrain.Settings.model_validate({
+        "data": {"path": str(path), "validation_fraction": 0.0},
+        "model": {"layers": layers},
+        "training": {"batch_size": batch},
+        "optimizer": {"momentum": 0.9, "weight_decay": 1e-4},
+        "device": {"kind": "cpu" if instead else "gpu"},
+        "reproducibility": {"mode": mode},
+    }))  # fmt: skip
+    step = 0
+
+    def go(steps: int) -> float:
+        nonlocal step
+        begin = time.perf_counter()
+        for _ in range(steps):
+            # It ends with the header on the host: all kernels before it are done.
+            train_step(run, step, RATE)
+            step += 1
+        run.network.device.get(run.network.values[:1])
+        return (time.perf_counter() - begin) / steps
+
+    return go
+
+
+def of_torch(widths: list[int], batch: int) -> dict[str, Way]:
+    """Return PyTorch's steps, its batch ready on the GPU; nothing where there is no GPU."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+    x = torch.rand(batch, widths[0], device="cuda")
+    y = torch.randint(0, widths[-1], (batch,), device="cuda")
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def made() -> tuple[Any, Any]:
+        parts: list[Any] = []
+        for inputs, units in pairwise(widths):
+            parts += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
+        network = torch.nn.Sequential(*parts[:-1]).cuda()
+        options = {"lr": RATE, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
+        return network, torch.optim.SGD(network.parameters(), **options)
+
+    def stepping(network: Any, optimizer: Any) -> Callable[[], None]:
+        def one() -> None:
+            optimizer.zero_grad(set_to_none=False)
+            loss_of(network(x), y).backward()
+            optimizer.step()
+
+        return one
+
+    def timed(one: Callable[[], None]) -> Way:
+        def go(steps: int) -> float:
+            torch.cuda.synchronize()
+            begin = time.perf_counter()
+            for _ in range(steps):
+                one()
+            torch.cuda.synchronize()
+            return (time.perf_counter() - begin) / steps
+
+        return go
+
+    ways = {"eager": timed(stepping(*made()))}
+    network, optimizer = made()
+    ways["compiled"] = timed(stepping(torch.compile(network, mode="reduce-overhead"), optimizer))
+    one = stepping(*made())
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            one()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        one()
+    ways["graph"] = timed(graph.replay)
+    return ways
+
+
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,22 @@
 """A convolutional network's step beside PyTorch's: one thread, the same shapes, interleaved rounds.
 
-    python benchmarks/conv.py [--network lenet|vgg] [--rounds 15]
+    python benchmarks/conv.py [--network lenet|vgg] [--rounds 15] [--batch 128 32] [--ranks N]
 
-Prints, for batches of 128 and 32, the time of a step of ours (recorded, fast and exact mode) and of
-PyTorch (NCHW and channels_last, SGD with momentum), and the median over rounds of the ratio to the
+Prints, for each batch, the time of a step of ours (recorded, fast and exact mode) and of PyTorch
+(NCHW and channels_last, fused SGD with momentum), and the median over rounds of the ratio to the
 better of PyTorch's two. Thread time, so that other programs count little. Needs torch.
+
+On N ranks of one thread, which share each batch, PyTorch's side is DistributedDataParallel over
+gloo (one bucket, gradients as views of it, static graph), between the same processes; the time is
+that of the slowest rank, by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +31,8 @@ import torch
 
 import disttrain
 from disttrain.data.writer import write_data_file
+from disttrain.environment import launched
+from disttrain.launch import find_launcher
 from disttrain.training.trainer import train_step
 
 CONV = '{{ kind = "conv", filters = {}, size = {}, padding = "{}", activation = "relu" }}'
@@ -83,11 +91,17 @@ def step_of_ours(folder: Path, layers: list[str], batch: int, mode: str) -> Call
     return step
 
 
-def step_of_theirs(modules: list[Any], x: Any, last: bool) -> Callable[[], None]:
+def step_of_theirs(modules: list[Any], x: Any, last: bool, ranks: int) -> Callable[[], None]:
     """Return a function that does a step of PyTorch's."""
     form = torch.channels_last if last else torch.contiguous_format
-    model = torch.nn.Sequential(*modules).to(memory_format=form)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
+    model: Any = torch.nn.Sequential(*modules).to(memory_format=form)
+    if ranks > 1:
+        model = torch.nn.parallel.DistributedDataParallel(
+            model, bucket_cap_mb=100, gradient_as_bucket_view=True, static_graph=True
+        )
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4, fused=True
+    )
     x, y = x.to(memory_format=form), torch.arange(len(x)) % 10
 
     def step() -> None:
@@ -98,12 +112,58 @@ def step_of_theirs(modules: list[Any], x: Any, last: bool) -> Callable[[], None]
     return step
 
 
-def seconds(step: Callable[[], None], times: int) -> float:
-    """Return the thread time of a step."""
-    begin = time.thread_time()
+def seconds(step: Callable[[], None], times: int, comm: Any = None) -> float:
+    """Return the thread time of a step; of several ranks the slowest one's time by the clock."""
+    clock = time.thread_time if comm is None else time.perf_counter
+    if comm is not None:
+        comm.barrier()
+    begin = clock()
     for _ in range(times):
         step()
-    return (time.thread_time() - begin) / times
+    taken = (clock() - begin) / times
+    return taken if comm is None else max(comm.collect(taken))
+
+
+def join(comm: Any) -> None:
+    """Let PyTorch's ranks find each other on this host."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    store = str(Path(tempfile.mkdtemp()) / "store") if comm.is_root else ""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{comm.share(store)}", rank=comm.rank, world_size=comm.size
+    )
+
+
+def measure(options: argparse.Namespace, batch: int, comm: Any) -> list[dict[str, float]]:
+    """Return the times of each side, round by round. Collective."""
+    network = {"lenet": lenet, "vgg": vgg}[options.network]
+    ranks = comm.size if comm else 1
+    shape, layers, _ = network()
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (batch * 10, *shape)).astype("uint8")
+    with tempfile.TemporaryDirectory() as name:
+        classes = np.arange(len(images)) % 10
+        write_data_file(Path(name) / "data.h5", {
+            "train": (images, classes), "validation": (images[:10], classes[:10]),
+        })  # fmt: skip
+        x = torch.rand(batch // ranks, shape[2], shape[0], shape[1])
+        steps = {mode: step_of_ours(Path(name), layers, batch, mode) for mode in ("fast", "exact")}
+        for title, last in (("torch NCHW", False), ("torch channels_last", True)):
+            steps[title] = step_of_theirs(network()[2], x, last, ranks)
+        times = 10 if options.network == "lenet" else 1
+        for step in steps.values():
+            seconds(step, 2, comm)
+        return [{n: seconds(s, times, comm) for n, s in steps.items()}
+                for _ in range(options.rounds)]  # fmt: skip
+
+
+def show(rounds: list[dict[str, float]]) -> None:
+    """Print a table of medians."""
+    best = [min(r["torch NCHW"], r["torch channels_last"]) for r in rounds]
+    for title in rounds[0]:
+        ratio = median(r[title] / b for r, b in zip(rounds, best, strict=True))
+        print(f"  {title:22}{1e3 * median(r[title] for r in rounds):8.2f} ms"
+              f"  over torch's best {ratio:.2f}, {1 / ratio:.2f} times as fast")  # fmt: skip
+    print(f"  exact / fast {median(r['exact'] / r['fast'] for r in rounds):.2f}", flush=True)
 
 
 def main() -> None:
@@ -111,35 +171,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--network", choices=("lenet", "vgg"), default="lenet")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 32])
+    parser.add_argument("--ranks", type=int, default=1)
     options = parser.parse_args()
+    if options.ranks > 1 and launched() is None:
+        launcher = find_launcher()
+        command = launcher.command(options.ranks, [sys.executable, *sys.argv])
+        environment = os.environ | launcher.environment(options.ranks)
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
     torch.set_num_threads(1)
-    network = {"lenet": lenet, "vgg": vgg}[options.network]
-    for batch in (128, 32):
-        shape, layers, _ = network()
-        draw = np.random.default_rng(0)
-        images = draw.integers(0, 256, (batch * 10, *shape)).astype("uint8")
-        with tempfile.TemporaryDirectory() as name:
-            classes = np.arange(len(images)) % 10
-            write_data_file(Path(name) / "data.h5", {
-                "train": (images, classes), "validation": (images[:10], classes[:10]),
-            })  # fmt: skip
-            x = torch.rand(batch, shape[2], shape[0], shape[1])
-            steps = {mode: step_of_ours(Path(name), layers, batch, mode)
-                     for mode in ("fast", "exact")}  # fmt: skip
-            for title, last in (("torch NCHW", False), ("torch channels_last", True)):
-                steps[title] = step_of_theirs(network()[2], x, last)
-            times = 10 if options.network == "lenet" else 1
-            for step in steps.values():
-                seconds(step, 2)
-            rounds = [{n: seconds(s, times) for n, s in steps.items()}
-                      for _ in range(options.rounds)]  # fmt: skip
-        print(f"{options.network}, batch {batch}, one thread, {options.rounds} rounds")
-        for title in steps:
-            best = [min(r["torch NCHW"], r["torch channels_last"]) for r in rounds]
-            ratio = median(r[title] / b for r, b in zip(rounds, best, strict=True))
-            print(f"  {title:22}{1e3 * median(r[title] for r in rounds):8.2f} ms"
-                  f"  over torch's best {ratio:.2f}")  # fmt: skip
-        print(f"  exact / fast {median(r['exact'] / r['fast'] for r in rounds):.2f}")
+    comm = disttrain.connect() if options.ranks > 1 else None
+    if comm:
+        join(comm)
+    for batch in options.batch:
+        rounds = measure(options, batch, comm)
+        if comm is None or comm.is_root:
+            print(f"{options.network}, batch {batch}, {options.ranks} rank(s) of one thread, "
+                  f"{options.rounds} rounds")  # fmt: skip
+            show(rounds)
+    if comm:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from disttrain.arrays.windows import Window
 __all__ = ["Call", "CompiledImages"]
 
 Array = np.ndarray[Any, Any]
-NAMES = ("convolve", "convolve_gradient", "pool", "pool_gradient")
+NAMES = ("pack_filters", "convolve", "convolve_gradient", "pool", "pool_gradient")
+ROOMS = ("image_room", "filters_room")
 TYPES = {"f": "f4", "d": "f8"}
 
 
@@ -50,9 +51,10 @@ def _load() -> dict[tuple[str, str], Any]:
             function = library[f"{name}_{suffix}"]
             function.argtypes, function.restype = [ctypes.c_void_p], None
             functions[name, char] = function
-        room = library[f"image_room_{suffix}"]
-        room.argtypes, room.restype = [ctypes.c_void_p], ctypes.c_int64
-        functions["room", char] = room
+        for name in ROOMS:
+            room = library[f"{name}_{suffix}"]
+            room.argtypes, room.restype = [ctypes.c_void_p], ctypes.c_int64
+            functions[name, char] = room
     return functions
 
 
@@ -76,13 +78,14 @@ class CompiledImages(Images):
     def __init__(self) -> None:
         super().__init__(np)
         self._functions = _load()
-        self._scratch: dict[tuple[bytes, str], Array] = {}
+        self._scratch: dict[tuple[str, bytes, str], Array] = {}
 
     def convolve(
         self, x: Array, weight: Array, bias: Array | None, window: Window, relu: bool, out: Array
     ) -> None:
         """Do what `Images.convolve` does."""
-        call = self.call("convolve", window, out.shape[-1], relu, x, weight, bias, out)
+        packed = self._packed(weight, window, False)
+        call = self.call("convolve", window, out.shape[-1], relu, x, packed, bias, out)
         self._do(call, super().convolve, x, weight, bias, window, relu, out)
 
     def convolve_gradient(
@@ -90,7 +93,8 @@ class CompiledImages(Images):
         dweight: Array, dbias: Array | None, dx: Array | None,
     ) -> None:  # fmt: skip
         """Do what `Images.convolve_gradient` does; `dy` stays as it is."""
-        given = (x, y, dy, weight, dweight, dbias, dx)
+        turned = None if dx is None else self._packed(weight, window, True)
+        given = (x, y, dy, turned, dweight, dbias, dx)
         call = self.call("convolve_gradient", window, dy.shape[-1], relu, *given)
         self._do(call, super().convolve_gradient, x, y, dy, weight, window, relu, *given[4:])
 
@@ -117,18 +121,49 @@ class CompiledImages(Images):
             a.dtype == first.dtype and a.flags.c_contiguous for a in there
         ):
             return None
-        shape = np.array(
-            [len(first), *window.image, *window.size, *window.stride, *window.before, *window.out,
-             filters, flag], np.int64,
-        )  # fmt: skip
-        key = shape[1:-1].tobytes(), char
-        if key not in self._scratch:
-            room = self._functions["room", char](shape.ctypes.data)
-            self._scratch[key] = np.empty(room, first.dtype)
+        shape = self._shape(window, filters, flag, len(first))
+        scratch = self._room("image_room", shape, char)
         places = [0 if a is None else a.ctypes.data for a in arrays]
-        scratch = self._scratch[key]
         addresses = np.array([shape.ctypes.data, *places, scratch.ctypes.data], np.uint64)
         return Call(self._functions[name, char], addresses, [shape, scratch, *there])
+
+    def pack(self, weight: Array, window: Window, turned: bool, own: bool = True) -> Call | None:
+        """Return the call that puts filters in the order in which C reads them.
+
+        They come into the last array that the call holds, its `own` one: `turned` for
+        "convolve_gradient", else for "convolve". None where C can't read them.
+        """
+        char, filters = weight.dtype.char, weight.shape[-1]
+        if char not in TYPES:
+            return None
+        shape = self._shape(window, filters, turned, 0)
+        packed = self._room("filters_room", shape, char)
+        into = np.empty_like(packed) if own else packed
+        return self.call("pack_filters", window, filters, turned, weight, into)
+
+    def _packed(self, weight: Array, window: Window, turned: bool) -> Array:
+        """Return packed filters; these themselves where C can't read them, and `call` says so."""
+        call = self.pack(weight, window, turned, own=False)
+        if call is None:
+            return weight
+        call()
+        return call.held[-1]
+
+    def _room(self, name: str, shape: Array, char: str) -> Array:
+        """Return the scratch memory of a shape."""
+        key = name, shape[1:-1].tobytes(), char
+        if key not in self._scratch:
+            room = self._functions[name, char](shape.ctypes.data)
+            self._scratch[key] = np.empty(room, char)
+        return self._scratch[key]
+
+    @staticmethod
+    def _shape(window: Window, filters: int, flag: bool, rows: int) -> Array:
+        """Return the numbers of a `Shape` of images.c."""
+        return np.array(
+            [rows, *window.image, *window.size, *window.stride, *window.before, *window.out,
+             filters, flag], np.int64,
+        )  # fmt: skip
 
     @staticmethod
     def _do(call: Call | None, otherwise: Callable[..., None], *given: Any) -> None:

@@ -151,12 +151,25 @@ int64_t NAMED(image_room)(const Shape *s) {
     int64_t padded = HIGH(s) * WIDE_(s) * s->c + SLACK, out = s->oh * s->ow * s->k + SLACK;
     int64_t image = s->h * s->w * s->c + SLACK;
     int64_t around = (s->h + s->kh - 1) * (s->w + s->kw - 1) * s->k + SLACK;
-    int64_t taps = s->kh * s->kw, k = NAMED(filled)(s->k), c = NAMED(filled)(s->c);
-    int64_t direct = padded + out + image + around + 2 * (taps * s->c + 1) * k + taps * s->k * c;
+    int64_t direct = padded + out + image + around + (s->kh * s->kw * s->c + 1) * NAMED(filled)(s->k);
     return most(direct + 4 * SLACK, NAMED(by_tiles)(s) ? NAMED(tiles_room)(s) : 0);
 }
 
-/* p: shape, x, weight, bias or NULL, y, scratch. */
+/* How many numbers packed filters have, forwards or turned. */
+int64_t NAMED(filters_room)(const Shape *s) {
+    int64_t most_of = most(s->c * NAMED(filled)(s->k), s->k * NAMED(filled)(s->c));
+    return NAMED(by_tiles)(s) ? 25 * s->c * s->k : s->kh * s->kw * most_of + SLACK;
+}
+
+/* p: shape, weight, packed. Filters as `convolve` reads them; with `flag`, as the gradient of x needs them. */
+void NAMED(pack_filters)(void *const *p) {
+    const Shape *s = p[0];
+    T *to = p[2], *packed = NAMED(by_tiles)(s) ? to + 16 * s->c * s->k : to;
+    NAMED(pack)(p[1], packed, s->kh * s->kw, s->c, s->k, (int)s->flag);
+    if (packed != to) NAMED(filters_in_wide)(packed, s->flag ? s->k : s->c, s->flag ? s->c : s->k, to);
+}
+
+/* p: shape, x, packed filters, bias or NULL, y, scratch. */
 void NAMED(convolve)(void *const *p) {
     const Shape *s = p[0];
     if (NAMED(by_tiles)(s)) {
@@ -166,18 +179,17 @@ void NAMED(convolve)(void *const *p) {
     const T *x = p[1], *bias = p[3];
     T *y = p[4], *padded = p[5];
     int64_t wide = WIDE_(s), outs = s->oh * s->ow * s->k;
-    T *out = padded + HIGH(s) * wide * s->c + SLACK, *packed = out + outs + SLACK;
+    T *out = padded + HIGH(s) * wide * s->c + SLACK;
     memset(padded, 0, (size_t)(HIGH(s) * wide * s->c + SLACK) * sizeof(T));
-    NAMED(pack)(p[2], packed, s->kh * s->kw, s->c, s->k, 0);
     for (int64_t n = 0; n < s->rows; n++, x += s->h * s->w * s->c, y += outs) {
         NAMED(pad)(s, x, padded, wide);
-        BY_LANES(s->k, slide, padded, wide * s->c, s->c, s->sh, s->sw, s->kh, s->kw, packed, bias,
+        BY_LANES(s->k, slide, padded, wide * s->c, s->c, s->sh, s->sw, s->kh, s->kw, p[2], bias,
                  (int)s->flag, out, s->oh, s->ow, s->k, 0, INT64_MAX);
         memcpy(y, out, (size_t)outs * sizeof(T));
     }
 }
 
-/* p: shape, x, y, dy, weight, dweight, dbias or NULL, dx or NULL, scratch. dy stays as it is. */
+/* p: shape, x, y, dy, turned filters or NULL, dweight, dbias or NULL, dx or NULL, scratch. dy stays as it is. */
 void NAMED(convolve_gradient)(void *const *p) {
     const Shape *s = p[0];
     if (NAMED(by_tiles)(s)) {
@@ -190,9 +202,8 @@ void NAMED(convolve_gradient)(void *const *p) {
     int64_t k = NAMED(filled)(s->k), broad = s->w + s->kw - 1, tall = s->h + s->kh - 1;
     T *g = padded + HIGH(s) * wide * s->c + SLACK, *image = g + outs + SLACK;
     T *around = image + s->h * s->w * s->c + SLACK, *sums = around + tall * broad * s->k + SLACK;
-    T *turned = sums + (taps * s->c + 1) * k + SLACK, *bias = sums + taps * s->c * k;
-    memset(padded, 0, (size_t)(turned - padded) * sizeof(T));
-    if (dx) NAMED(pack)(p[4], turned, taps, s->c, s->k, 1);
+    T *bias = sums + taps * s->c * k;
+    memset(padded, 0, (size_t)(bias + k - padded) * sizeof(T));
     /* Rows of `around` that are not all zero; with strides they alternate, and all are taken. */
     int64_t low = s->sh == 1 ? s->kh - 1 - s->top : 0;
     int64_t high = s->sh == 1 ? low + s->oh : INT64_MAX;
@@ -215,7 +226,7 @@ void NAMED(convolve_gradient)(void *const *p) {
                            (size_t)s->k * sizeof(T));
             }
         }
-        BY_LANES(s->c, slide, around, broad * s->k, s->k, 1, 1, s->kh, s->kw, turned, NULL, 0, image,
+        BY_LANES(s->c, slide, around, broad * s->k, s->k, 1, 1, s->kh, s->kw, p[4], NULL, 0, image,
                  s->h, s->w, s->c, low, high);
         memcpy(dx, image, (size_t)(s->h * s->w * s->c) * sizeof(T));
         dx += s->h * s->w * s->c;

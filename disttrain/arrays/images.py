@@ -34,6 +34,10 @@ class Images:
         """Return the call of a function in C; here there is none."""
         return None
 
+    def pack(self, weight: Array, window: Window, turned: bool) -> Any:
+        """Return the call that lays filters out for C; here there is none."""
+        return None
+
     def convolve(
         self, x: Array, weight: Array, bias: Array | None, window: Window, relu: bool, out: Array
     ) -> None:

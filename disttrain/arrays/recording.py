@@ -96,8 +96,8 @@ class Program:
         self._calls: list[tuple[int, list[int], list[int], list[float]]] = []
         self._held: list[Array] = []
         self._array: Array | None = None
-        self._run = replay_functions()[self._dtype.char]
-        self._prefix = "s" if self._dtype.char == "f" else "d"
+        self._run, self._prefix = replay_functions()[self._dtype.char], "sd"[self._dtype == "f8"]
+        self.packed: dict[tuple[int, bool], Array] = {}
 
     def _note(
         self, name: str, arrays: tuple[Array | int, ...], sizes: tuple[int, ...] = (),

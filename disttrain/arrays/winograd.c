@@ -158,19 +158,24 @@ static void LANED(filters_out)(const T *u, int64_t count, T *to) {
 /* Whether filters of this shape are computed here. The same on every processor. */
 static int NAMED(by_tiles)(const Shape *s) {
     return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->c % 16 == 0 && s->k % 16 == 0 &&
-           s->top <= 2 && s->left <= 2 && s->oh >= 4 && s->ow >= 4 && s->oh <= s->h + 2 * s->top - 2 &&
-           s->ow <= s->w + 2 * s->left - 2;
+           s->top <= 2 && s->left <= 2 && s->oh >= 4 && s->ow >= 4 && s->oh == s->h + 2 * s->top - 2 &&
+           s->ow == s->w + 2 * s->left - 2;
 }
 
-/* Numbers of an image with its borders, and of its tiles, as both directions need them at most. */
+/* Tiles from top to bottom and from left to right that cover outputs, and where they are also the
+   gradient's of x, the image. */
+static int64_t NAMED(tall)(const Shape *s) { return (most(s->oh, s->h) + 1) / 2; }
+static int64_t NAMED(broad)(const Shape *s) { return (most(s->ow, s->w) + 1) / 2; }
+
+/* Numbers of scratch memory: images of x and dy with their borders, tiles of both, sums. */
 static int64_t NAMED(tiles_room)(const Shape *s) {
-    int64_t high = most(s->oh, s->h) + 6, wide = most(s->ow, s->w) + 6, c = most(s->c, s->k);
-    return 2 * (high * wide * c + 16 * PLANE(c, wide)) + 41 * s->c * s->k + 3 * SLACK;
+    int64_t tw = NAMED(broad)(s), pixels = (2 * NAMED(tall)(s) + 2) * (2 * tw + 2);
+    return pixels * (s->c + s->k) + 16 * (2 * PLANE(s->c, tw) + 2 * PLANE(s->k, tw) + s->c * s->k);
 }
 
 /* Images (h, w, c) that are made of tiles one by one. */
 typedef struct {
-    int64_t h, w, c, top, left, high, wide, now;
+    int64_t h, w, c, top, left, wide, now;
     const T *x, *y; /* where y is not above 0, x counts as 0; y may be NULL */
     T *padded;
 } NAMED(Source);
@@ -178,8 +183,8 @@ typedef struct {
 /* `tall` x `broad` are the numbers of tiles. */
 static NAMED(Source) NAMED(source)(int64_t h, int64_t w, int64_t c, int64_t top, int64_t left,
                                    int64_t tall, int64_t broad, const T *x, const T *y, T *padded) {
-    NAMED(Source) made = {h, w, c, top, left, 2 * tall + 2, 2 * broad + 2, -1, x, y, padded};
-    memset(padded, 0, (size_t)(made.high * made.wide * c) * sizeof(T));
+    NAMED(Source) made = {h, w, c, top, left, 2 * broad + 2, -1, x, y, padded};
+    memset(padded, 0, (size_t)((2 * tall + 2) * made.wide * c) * sizeof(T));
     return made;
 }
 
@@ -199,70 +204,68 @@ static const T *NAMED(tile_row)(NAMED(Source) *s, int64_t number, int64_t per) {
     return s->padded + 2 * (number % per) * s->wide * s->c;
 }
 
-/* Outputs (rows, oh, ow, k) of images (c) with filters (c, k) that `filters_in` has made. */
-static void NAMED(convolve_tiles)(NAMED(Source) *from, int64_t rows, const T *filters, const T *bias,
-                                  int relu, T *out, int64_t oh, int64_t ow, int64_t k, T *v) {
-    int64_t per = (oh + 1) / 2, tw = (ow + 1) / 2, c = from->c, strip = most(1, TILES / tw);
-    int64_t plane = PLANE(c, tw), beyond = PLANE(k, tw), line = from->wide * c;
-    T *m = v + 16 * plane;
-    for (int64_t row = 0, end; row < rows * per; row = end) {
-        end = least(row + strip, rows * per);
-        for (int64_t r = row; r < end; r++)
-            WIDELY(tiles_in)(NAMED(tile_row)(from, r, per), line, c, tw, v + (r - row) * tw * c, plane);
-        for (int p = 0; p < 16; p++)
-            WIDELY(slide)(v + p * plane, 0, c, 1, 1, 1, 1, filters + p * c * k, NULL, 0,
-                          m + p * beyond, 1, (end - row) * tw, k, 0, INT64_MAX);
-        for (int64_t r = row; r < end; r++)
-            WIDELY(tiles_out)(m + (r - row) * tw * k, beyond, tw, bias, relu,
-                              out + (r / per * oh + r % per * 2) * ow * k, ow, k, r % per * 2 + 1 < oh);
+/* Outputs (h, w, k) of `rows` rows of tiles from row `first` on, whose planes v (c) are; m has room for theirs. */
+static void NAMED(multiply_tiles)(const T *v, int64_t first, int64_t rows, int64_t per, int64_t tw,
+                                  int64_t c, const T *filters, const T *bias, int relu, T *out,
+                                  int64_t h, int64_t w, int64_t k, T *m) {
+    int64_t plane = PLANE(c, tw), beyond = PLANE(k, tw), used = least(tw, (w + 1) / 2);
+    for (int p = 0; p < 16; p++)
+        WIDELY(slide)(v + p * plane, 0, c, 1, 1, 1, 1, filters + p * c * k, NULL, 0, m + p * beyond,
+                      1, rows * tw, k, 0, INT64_MAX);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t n = (first + r) / per, i = (first + r) % per * 2;
+        if (i < h)
+            WIDELY(tiles_out)(m + r * tw * k, beyond, used, bias, relu, out + (n * h + i) * w * k, w, k,
+                              i + 1 < h);
     }
 }
 
 /* What `convolve` does. */
 static void NAMED(tiles_forward)(void *const *p) {
     const Shape *s = p[0];
-    T *filters = p[5], *packed = filters + 16 * s->c * s->k, *padded = packed + 9 * s->c * s->k;
-    int64_t tall = (s->oh + 1) / 2, broad = (s->ow + 1) / 2;
-    T *v = padded + (2 * tall + 2) * (2 * broad + 2) * s->c;
-    NAMED(Source) x = NAMED(source)(s->h, s->w, s->c, s->top, s->left, tall, broad, p[1], NULL, padded);
-    NAMED(pack)(p[2], packed, 9, s->c, s->k, 0);
-    WIDELY(filters_in)(packed, s->c, s->k, filters);
-    NAMED(convolve_tiles)(&x, s->rows, filters, p[3], (int)s->flag, p[4], s->oh, s->ow, s->k, v);
+    int64_t per = (s->oh + 1) / 2, tw = (s->ow + 1) / 2, c = s->c, strip = most(1, TILES / tw);
+    T *padded = p[5], *v = padded + (2 * per + 2) * (2 * tw + 2) * c, *m = v + 16 * PLANE(c, tw);
+    NAMED(Source) x = NAMED(source)(s->h, s->w, c, s->top, s->left, per, tw, p[1], NULL, padded);
+    for (int64_t row = 0, end; row < s->rows * per; row = end) {
+        end = least(row + strip, s->rows * per);
+        for (int64_t r = row; r < end; r++)
+            WIDELY(tiles_in)(NAMED(tile_row)(&x, r, per), x.wide * c, c, tw, v + (r - row) * tw * c,
+                             PLANE(c, tw));
+        NAMED(multiply_tiles)(v, row, end - row, per, tw, c, p[2], p[3], (int)s->flag, p[4], s->oh, s->ow,
+                              s->k, m);
+    }
 }
 
 /* What `convolve_gradient` does. */
 static void NAMED(tiles_backward)(void *const *p) {
     const Shape *s = p[0];
-    int64_t c = s->c, k = s->k, per = (s->oh + 1) / 2, tw = (s->ow + 1) / 2, strip = most(1, TILES / tw);
-    int64_t tall = most(per, (s->h + 1) / 2) + 1, broad = most(tw, (s->w + 1) / 2) + 1;
-    int64_t plane = PLANE(c, tw), beyond = PLANE(k, tw), around = (2 * tall + 2) * (2 * broad + 2);
-    T *sums = p[8], *packed = sums + 16 * c * k, *xs = packed + 9 * c * k, *gs = xs + around * c;
-    T *v = gs + around * k, *m = v + 16 * plane, *dbias = p[6], *filters = sums;
-    NAMED(Source) x = NAMED(source)(s->h, s->w, c, s->top, s->left, tall, broad, p[1], NULL, xs);
-    NAMED(Source) g = NAMED(source)(s->oh, s->ow, k, 2 - s->top, 2 - s->left, tall, broad, p[3],
+    int64_t c = s->c, k = s->k, per = NAMED(tall)(s), tw = NAMED(broad)(s), strip = most(1, TILES / tw);
+    int64_t plane = PLANE(c, tw), beyond = PLANE(k, tw), around = (2 * per + 2) * (2 * tw + 2);
+    T *sums = p[8], *xs = sums + 16 * c * k, *gs = xs + around * c, *v = gs + around * k;
+    T *m = v + 16 * plane, *turned = m + 16 * beyond, *dbias = p[6];
+    NAMED(Source) x = NAMED(source)(s->h, s->w, c, s->top, s->left, per, tw, p[1], NULL, xs);
+    NAMED(Source) g = NAMED(source)(s->oh, s->ow, k, 2 - s->top, 2 - s->left, per, tw, p[3],
                                     s->flag ? p[2] : NULL, gs);
     memset(sums, 0, (size_t)(16 * c * k) * sizeof(T));
     if (dbias) memset(dbias, 0, (size_t)k * sizeof(T));
     for (int64_t row = 0, end; row < s->rows * per; row = end) {
         end = least(row + strip, s->rows * per);
         for (int64_t r = row; r < end; r++) {
-            int64_t here = (r - row) * tw;
+            int64_t here = (r - row) * tw, line = g.wide * k;
+            const T *from = NAMED(tile_row)(&g, r, per);
             WIDELY(tiles_in)(NAMED(tile_row)(&x, r, per), x.wide * c, c, tw, v + here * c, plane);
-            WIDELY(tiles_back)(NAMED(tile_row)(&g, r, per) + (g.top * g.wide + g.left) * k, g.wide * k,
-                               k, tw, m + here * k, beyond);
+            WIDELY(tiles_back)(from + g.top * line + g.left * k, line, k, tw, m + here * k, beyond);
+            if (p[7]) WIDELY(tiles_in)(from, line, k, tw, turned + here * k, beyond);
         }
         for (int q = 0; q < 16; q++)
             WIDELY(collect)(v + q * plane, 0, c, 1, 1, 1, 1, m + q * beyond, 1, (end - row) * tw, k,
                             sums + q * c * k, k);
         /* Number (1, 1) of a tile is the sum of its gradients. */
         if (dbias) WIDELY(add_pixels)(m + 5 * beyond, (end - row) * tw, k, dbias);
+        if (p[7])
+            NAMED(multiply_tiles)(turned, row, end - row, per, tw, k, p[4], NULL, 0, p[7], s->h, s->w, c, v);
     }
     WIDELY(filters_out)(sums, c * k, p[5]);
-    if (!p[7]) return;
-    NAMED(pack)(p[4], packed, 9, c, k, 1);
-    WIDELY(filters_in)(packed, k, c, filters);
-    g.now = -1;
-    NAMED(convolve_tiles)(&g, s->rows, filters, NULL, 0, p[7], s->h, s->w, c, v);
 }
 
 #undef WIDELY

@@ -41,14 +41,14 @@ def window_on(
     height, width, channels = image = image_of(shape)
     sizes, strides = _sides(size, height), _sides(stride, height)
     before, out = [], []
-    for side, of, apart in zip((height, width), sizes, strides, strict=True):
+    for axis, (side, of, apart) in enumerate(zip((height, width), sizes, strides, strict=True)):
         if padding == "same":
             count = -(-side // apart)
             first = max((count - 1) * apart + of - side, 0) // 2
         else:
             border = 0 if padding == "valid" else int(padding)
             # A sample of height 1 has no border above it.
-            first = border if of > 1 or side > 1 else 0
+            first = 0 if axis == 0 and side == of == 1 else border
             count = (side + 2 * first - of) // apart + 1
         if count < 1:
             raise UsageError(

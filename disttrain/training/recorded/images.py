@@ -29,7 +29,8 @@ def conv(
     rows = h.reshape(-1, layer.filters)
     plain, relu = layer.activation in ("identity", "relu"), layer.activation == "relu"
     inside = bias if plain else None
-    note(program, ctx, "convolve", window, layer.filters, relu, pixels, weight, inside, h)
+    packed = note_packing(program, ctx, window, weight, turned=False)
+    note(program, ctx, "convolve", window, layer.filters, relu, pixels, packed, inside, h)
     if not plain:
         own = np.zeros(layer.filters, h.dtype) if bias is None else bias
         program.activate(rows, own, layer.activation)
@@ -42,7 +43,8 @@ def conv(
             program.activation_gradient(drows, rows, layer.activation, into)
             dbias = None
         dx = ctx.array("input gradient", pixels.shape) if ctx.needs_input_gradient else None
-        note(program, ctx, "convolve_gradient", window, layer.filters, relu, pixels, h, dh, weight,
+        turned = None if dx is None else note_packing(program, ctx, window, weight, turned=True)
+        note(program, ctx, "convolve_gradient", window, layer.filters, relu, pixels, h, dh, turned,
              ctx.gradients["weight"], dbias, dx)  # fmt: skip
         return None if dx is None else dx.reshape(x.shape)
 
@@ -65,6 +67,20 @@ def pool(
         return dx.reshape(x.shape)
 
     return y.reshape(len(x), *layer.outputs(x.shape[1:])), backward
+
+
+def note_packing(
+    program: Program, ctx: Context, window: Window, weight: Array, turned: bool
+) -> Array:
+    """Note, once a step, that filters are put in the order in which C reads them; return these."""
+    key = weight.ctypes.data, turned
+    if key not in program.packed:
+        call = ctx.device.images.pack(weight, window, turned)
+        if call is None:
+            raise NotRecordable("convolution was not built in C")
+        program.function(call)
+        program.packed[key] = call.held[-1]
+    return program.packed[key]
 
 
 def note(

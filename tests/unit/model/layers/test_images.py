@@ -115,6 +115,11 @@ def test_a_grey_image_is_one_of_one_channel_and_a_series_one_of_height_one() -> 
         np.testing.assert_array_equal(here.predict(x), there.predict(x.reshape(4, *same)))
 
 
+def test_a_number_as_padding_stands_left_and_right_of_a_narrow_image() -> None:
+    assert Conv(2, (3, 1), padding=1).outputs((6, 1)) == (6, 3, 2)
+    assert Conv(2, 3, padding=1).outputs((6,)) == (1, 6, 2)
+
+
 def test_weights_begin_by_their_fan_in() -> None:
     network = Network([Conv(64, 5, activation="relu")], (8, 8, 16), "float64", Cpu(), seed=1)
     weight = network.tensors(network.values)["conv1/weight"]

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 
 __all__ = [
     "FINISHED",
+    "PAUSED",
     "STATUSES",
     "CutOff",
     "intervals_of",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 FINISHED = ("completed", "stopped-early")
+# A candidate that waits for the others of its generation, to go on later.
+PAUSED = "paused"
 STATUSES = (*FINISHED, "preempted", "diverged", "failed")
 # Thousands of tensors in a record of digests; a summary; a run file.
 LINE_BYTES = 4 << 20

@@ -29,13 +29,18 @@ __all__ = ["command", "members_of"]
 
 Source = Annotated[
     Path,
-    typer.Argument(metavar="RUN.toml|STUDY|RUN", help="A run file; the folder of a study or run."),
+    typer.Argument(
+        metavar="RUN.toml|STUDY|FOLDS|RUN", help="A run file; the folder of a study or run."
+    ),
 ]
 Members = Annotated[
     int | None, typer.Option(min=2, max=1000, help="Train so many members from RUN.toml.")
 ]
 Top = Annotated[
-    int | None, typer.Option(min=2, max=1000, help="Take so many of the best of a STUDY.")
+    int | None,
+    typer.Option(
+        min=2, max=1000, help="Take so many of the best of a STUDY; of FOLDS, train them."
+    ),
 ]
 Last = Annotated[
     int | None, typer.Option(min=2, max=1000, help="Take so many last checkpoints of a RUN.")
@@ -81,10 +86,11 @@ def command(
         kind, settings, own = _asked(source, asked, set_, layers)
         name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
         folder = (output or Path(name)).absolute()
-    if members and settings:
-        files = ensemble.train_members(
-            settings, members, folder, comm, ranks_each=ranks_each, resume=resume, say=tell,
-            layers=own.layers, loss=own.loss,
+        new = _new(source, kind, members or top or 1, settings)
+    if new:
+        files = ensemble.train_each(
+            new, folder, comm, ranks_each=ranks_each, resume=resume, say=tell, layers=own.layers,
+            loss=own.loss,
         )  # fmt: skip
     else:
         with comm.together("opening the ensemble"):
@@ -97,6 +103,17 @@ def command(
             tell(line)
     if comm.is_root and as_json:
         print_json(facts | {"output": str(folder)})
+
+
+def _new(source: Path, kind: str, count: int, settings: Settings | None) -> list[Settings]:
+    """Return the settings of the members that are to be trained, if any are."""
+    from disttrain.selection.ensemble import by_seed
+    from disttrain.selection.finals import best_of_folds
+
+    if settings:
+        return by_seed(settings, count)
+    folds = kind == "top" and (source / "folds.json").exists()
+    return best_of_folds(source, count) if folds else []
 
 
 def _asked(

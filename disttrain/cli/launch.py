@@ -144,7 +144,7 @@ def _check(kind: str, arguments: list[str], restarts: int, on_hosts: bool) -> No
     """Raise UsageError for what can't be launched."""
     if restarts and kind == "command":
         raise UsageError(
-            "--restarts is for what can go on (train, search, cross-validate), and "
+            "--restarts is for what can go on (train, search, cross-validate, ensemble), and "
             f"{arguments[0]} can't"
         )
     given = sys.argv[1 : len(sys.argv) - len(arguments)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from disttrain.config.section import Count, Text
 from disttrain.config.table import Section
@@ -28,6 +29,15 @@ class Range(Section):
     integer: bool | None = None
     steps: Annotated[int, Field(ge=2, le=1000)] | None = None
     choices: Annotated[tuple[Any, ...], Field(min_length=1, strict=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_a_key(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError("give { low = ..., high = ... } or { choices = [...] }")
+        if given.get("choices") == []:
+            raise ValueError("choices is empty: give at least one value")
+        return given
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -98,6 +108,19 @@ class Study(Section):
     ranks_each: Annotated[int, Field(ge=1, le=10**6)] = 1
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100, strict=False)]
     space: Annotated[dict[str, Range], Field(min_length=1)]
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _keys_are_quoted(cls, given: Any) -> Any:
+        for key, table in given.items() if isinstance(given, Mapping) else ():
+            names = [key]
+            while isinstance(table, Mapping) and table:
+                inner, table = next(iter(table.items()))
+                names.append(inner)
+            if len(names) > 2:
+                whole = ".".join(names[:-1])
+                raise ValueError(f'put the whole key in quotes: "{whole}" = {{ ... }}')
+        return given
 
     @model_validator(mode="after")
     def _grids_have_steps(self) -> Self:

@@ -18,7 +18,7 @@ PARALLEL = (
     "export", "import", "ensemble", "search", "cross-validate",
 )  # fmt: skip
 # Those that `--resume` lets go on.
-GO_ON = ("train", "search", "cross-validate")
+GO_ON = ("train", "search", "cross-validate", "ensemble")
 ALONE = ("prepare", "compare", "plot", "draw", "report", "watch", "launch", "drill", "template")
 PYTHONS = ("python", "python3")
 # How other launchers call the number of ranks.

@@ -24,18 +24,20 @@ FILES = {
     "train": ("run.toml", "summary.json", ".lock"),
     "search": ("study.jsonl", "study.json", "study.jsonl"),
     "cross-validate": ("folds.jsonl", "folds.json", "folds.jsonl"),
+    "ensemble": ("members", "ensemble.json", ".lock"),
 }
+OF_ENSEMBLES = ("--members", "--top", "--checkpoints", "--split")
 CHECKPOINT = re.compile(r"step-(\d+)\.h5")
 
 
 class RunMark:
-    """The folder of `train ARGUMENTS`, or of a search or cross-validation, watched from now on.
+    """The folder of `train ARGUMENTS`, a search, a cross-validation or an ensemble, from now on.
 
     What stands there already is of an earlier run and says nothing about this one.
     """
 
     def __init__(self, arguments: Sequence[str], command: str = "train") -> None:
-        self.folder = _run_folder(arguments, command)
+        self.folder, self.is_of_one_run = _run_folder(arguments, command), command == "train"
         self._begins, self._ends, self._lock = FILES[command]
         self._run_file = self._signature(self._begins)
         self.renew()
@@ -110,7 +112,7 @@ def _run_folder(arguments: Sequence[str], command: str) -> Path | None:
     parser.add_argument("--output", "-o", type=Path)
     parser.add_argument("--layers")
     parser.add_argument("--inject", action="append")
-    for option in ("--over", "--folds", "--repeats", "--ranks-each"):
+    for option in ("--over", "--folds", "--repeats", "--ranks-each", *OF_ENSEMBLES):
         parser.add_argument(option, action="append")
     parser.add_argument("run_file", nargs="?")
     for flag in ("--resume", "--overwrite", "--json"):
@@ -127,8 +129,12 @@ def _run_folder(arguments: Sequence[str], command: str) -> Path | None:
         runs, file = Path("runs").absolute(), known.run_file or ""
         if command == "search":
             return runs / Path(file).stem
+        if command == "ensemble" and Path(file).is_dir():
+            return Path(file).absolute() / "ensemble"
         name = config.read(file, known.set).name
-        return runs / (name if command == "train" else f"{name}-folds")
+        return runs / (
+            name + {"cross-validate": "-folds", "ensemble": "-ensemble"}.get(command, "")
+        )
     except (argparse.ArgumentError, SystemExit, DisttrainError):
         # The ranks report what is wrong with it.
         return None

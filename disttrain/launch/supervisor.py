@@ -172,6 +172,8 @@ class Launch:
         size = self._fitting(ranks)
         begin = "from the beginning" if step is None else f"after step {step}"
         begin = "again" if self._kind == "program" else begin
+        if resumes and self._mark and not self._mark.is_of_one_run:
+            begin = "go on from what has ended" if size > 1 else "goes on from what has ended"
         _say(
             f"{time.strftime('%H:%M:%S')} restart {number} of {of} in {seconds:g} s: "
             f"{ending.sentence or 'the run ended with code 5'}; "

@@ -37,6 +37,12 @@ def page_of_ensemble(folder: Path) -> Page:
     return Page(f"Ensemble {folder.absolute().name}", f"in {folder}", facts, sections)
 
 
+def _name(path: str) -> str:
+    """Return what tells a member from the others: its folder, or the file of its step."""
+    file = Path(path)
+    return file.parent.name if file.name == "best.h5" else file.stem
+
+
 def _gain(members: list[dict[str, Any]], whole: dict[str, Any]) -> str:
     scores: list[Any] = [m.get("accuracy") for m in members]
     if not is_number(whole.get("accuracy")) or not scores or not all(map(is_number, scores)):
@@ -51,7 +57,7 @@ def _picture(members: list[dict[str, Any]], whole: dict[str, Any], key: str) -> 
     ax.plot([m[key] for m in members], range(len(members)), "o", color=GOOD)
     ax.axvline(whole[key], color=BAD, label="ensemble")
     ax.set_yticks(range(len(members)),
-                  [plain(shown(Path(str(m.get("path"))).name, 40)) for m in members])  # fmt: skip
+                  [plain(shown(_name(str(m.get("path"))), 40)) for m in members])  # fmt: skip
     ax.set_ylim(len(members) - 0.5, -0.5)
     ax.set_xlabel(f"{key}: members (dots), ensemble (line)")
     ax.grid(alpha=0.3, axis="x")

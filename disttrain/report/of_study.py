@@ -11,7 +11,7 @@ from typing import Any
 from disttrain.errors import CheckpointError
 from disttrain.report.figure import BAD, GOOD, INK, blank, color_of, legend_below, plain
 from disttrain.report.page import Page, Panels, Picture, Section, Table, Text, drawn
-from disttrain.report.study import against
+from disttrain.report.study import against, stages_of
 from disttrain.shown import shown
 from disttrain.written import json_of, text_of, why
 
@@ -57,6 +57,10 @@ def page_of_study(folder: Path) -> Page:
     rest = sorted((c for c in candidates if c not in done), key=lambda c: str(c.get("number")))
     head = ["number", "stage", *keys, metric, "seconds", "status", "digest"]
     rows = [_row(c, keys) for c in [*order, *rest][:ROWS]]
+    if any(c.get("failure") for c in candidates):
+        head.append("failure")
+        failures = [str(c.get("failure") or "") for c in [*order, *rest]]
+        rows = [[*row, failure] for row, failure in zip(rows, failures, strict=False)]
     sections.append(Section("Candidates", [Table(head, rows, strong=0 if order else None)],
                             "The best first."))  # fmt: skip
     if (folder / "best.toml").is_file():
@@ -115,11 +119,13 @@ def _stages(done: list[dict[str, Any]], metric: str, falls: bool) -> Picture:
     best: list[float] = []
     for score in scores:
         best.append(score if not best else (min if falls else max)(best[-1], score))
-    for stage in dict.fromkeys(str(c.get("stage", "")) for c in by_number):
+    places = [c["number"] if is_number(c.get("number")) else n for n, c in enumerate(by_number)]
+    for color, stage in enumerate(stages_of(by_number)):
         mine = [n for n, c in enumerate(by_number) if str(c.get("stage", "")) == stage]
-        ax.plot(mine, [scores[n] for n in mine], "o", label=f"stage {plain(shown(stage, 20))}",
-                color=color_of(int(stage) if stage.isdecimal() else 0), markersize=5)  # fmt: skip
-    ax.step(range(len(best)), best, where="post", color=INK, linewidth=1, label="best so far")
+        ax.plot([places[n] for n in mine], [scores[n] for n in mine], "o",
+                label=f"stage {plain(shown(stage, 20))}", color=color_of(color),
+                markersize=5)  # fmt: skip
+    ax.step(places, best, where="post", color=INK, linewidth=1, label="best so far")
     ax.set_xlabel("candidate")
     ax.set_ylabel(plain(shown(metric, 60)).replace("_", " "))
     ax.grid(alpha=0.3)
@@ -146,10 +152,24 @@ def page_of_folds(folder: Path) -> Page:
     sections = [Section("Folds", [Table(head, rows)])]
     if most > 3:
         sections.append(Section("Scores of the folds", [Panels([_folds(names, settings)])]))
-    facts = [(key, str(found[key])) for key in ("status", "metric", "best") if key in found
-             and isinstance(found[key], str | int | float)]  # fmt: skip
+    facts = [(key, str(found[key])) for key in ("status", "metric")
+             if isinstance(found.get(key), str)]  # fmt: skip
+    best = found.get("best")
+    if len(names) > 1 and type(best) is int and 0 <= best < len(names):
+        own = settings_of(settings[best])
+        named = [(f"best {key}", _value(value)) for key, value in own.items()]
+        facts += [*named, *_ahead(found.get("difference"))]
+    facts += [(key, number(found[key])) for key in ("mean", "deviation") if found.get(key)]
     title = f"Cross-validation {folder.absolute().name}"
     return Page(title, f"folds in {folder}", facts, sections)
+
+
+def _ahead(gap: Any) -> list[tuple[str, str]]:
+    """Return by how much the best is ahead of the second, and the error of that."""
+    if not isinstance(gap, dict) or not is_number(gap.get("difference")):
+        return []
+    words = f"{number(gap['difference'], 3)}, error {number(gap.get('error'), 3)}"
+    return [("ahead of the second by", words)]
 
 
 def scores_of(settings: dict[str, Any]) -> list[float]:

@@ -44,15 +44,21 @@ NUMBERS = itertools.count(1)
 # What matplotlib draws in black or in ink has the colour of the page's text, dark or light.
 INKS = re.compile(r"(stroke|fill): #(?:000000|333333)")
 PAPER = re.compile(r"fill: #ffffff")
+# Inches.
+WIDE = 6
 PLACES = re.compile(r'(\bid="|xlink:href="#|url\(#)')
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What matplotlib drew, as SVG; by itself it stands on white paper."""
+    """What matplotlib drew, as SVG; by itself it stands on white paper.
+
+    One that is `wide` can be moved sideways on a phone, so that its texts can be read.
+    """
 
     svg: str
     label: str
+    wide: bool = False
     kind: str = "picture"
 
 
@@ -164,7 +170,7 @@ def drawn(figure: Figure, label: str, paper: bool = False) -> Picture:
     svg = PLACES.sub(rf"\g<1>p{next(NUMBERS)}-", svg)
     if not paper:
         svg = PAPER.sub("fill: none", INKS.sub(r"\g<1>: currentColor", svg))
-    return Picture(svg, label)
+    return Picture(svg, label, figure.get_figwidth() > WIDE)
 
 
 def image(pixels: np.ndarray, scale: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from disttrain.report.figure import INK, blank, color_of, legend_below, plain
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAME", "against", "figure"]
+__all__ = ["NAME", "against", "figure", "stages_of"]
 
 NAME = "scores.png"
 COLUMNS = 4
@@ -44,7 +45,7 @@ def against(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any]
     values = [row["settings"][key] for row in given]
     numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
     names = [] if numbers else sorted({_text(value) for value in values})
-    for place, stage in enumerate(sorted({str(row.get("stage", "")) for row in given}, key=_order)):
+    for place, stage in enumerate(stages_of(rows)):
         here = [row for row in given if str(row.get("stage", "")) == stage]
         x = [_place(row["settings"][key], names) for row in here]
         ax.plot(x, [row["score"] for row in here], "o", color=color_of(place), alpha=0.8,
@@ -60,8 +61,10 @@ def against(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any]
         ax.set_xticks(range(len(names)), [plain(name) for name in names])
 
 
-def _order(stage: str) -> tuple[int, str]:
-    return (int(stage) if stage.isdecimal() else 0, stage)
+def stages_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the stages of candidates in their order, each with the same colour everywhere."""
+    stages = {str(row.get("stage", "")) for row in rows}
+    return sorted(stages, key=lambda stage: (int(stage) if stage.isdecimal() else 0, stage))
 
 
 def _text(value: Any) -> str:

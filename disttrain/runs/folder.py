@@ -17,6 +17,7 @@ from disttrain.config import Settings, to_toml
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.runs import replaced
+from disttrain.runs.held import refuse_another
 from disttrain.runs.layers import LayerFolder
 from disttrain.runs.lines import append, line
 from disttrain.runs.lock import LOCK, place_of_lock
@@ -68,6 +69,7 @@ class RunFolder:
         if resume:
             replaced.put_back(self.run_file)
             return
+        refuse_another(self.path, self.run_file.name)
         if not overwrite:
             self.refuse_to_replace()
         self._replaces = self.holds_a_run()

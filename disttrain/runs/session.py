@@ -240,4 +240,6 @@ def _begin(
     with run.comm.together("callback"), run.comm.alone_in("a callback"):
         for callback in run.callbacks:
             callback.on_start(run)
+    # Asked already, where a saved run goes on: rank 0 alone, as the others tell at a step.
+    run.stage.asked = run.comm.share(snapshot is not None and run.preemption.signal is not None)
     note_ready(run)

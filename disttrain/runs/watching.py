@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from disttrain import config
 from disttrain.errors import CheckpointError, DisttrainError
-from disttrain.written import intervals_of, json_of, records_of, summary_of, text_of
+from disttrain.written import PAUSED, intervals_of, json_of, records_of, summary_of, text_of
 
 __all__ = [
     "OneRun",
@@ -33,7 +33,10 @@ RESULTS = ("study.json", "folds.json", "ensemble.json")
 
 @dataclass(frozen=True)
 class OneRun:
-    """A run as far as it is written: `status` is None while it is under way, or was killed."""
+    """A run as far as it is written: `status` is None while it is under way, or was killed.
+
+    That of a candidate which waits for the others of its generation is "paused".
+    """
 
     folder: Path
     name: str
@@ -46,7 +49,7 @@ class OneRun:
     @property
     def is_over(self) -> bool:
         """True where the run has ended, in whatever way."""
-        return self.status is not None
+        return self.status not in (None, PAUSED)
 
     @property
     def epoch(self) -> float:
@@ -81,7 +84,19 @@ def look(folder: Path) -> OneRun | SeveralRuns:
         raise CheckpointError(
             f"{folder} holds no run and no study: give the folder of a job that has begun"
         )
-    return SeveralRuns(folder, [one(place) for place in places[:RUNS]], told)
+    return SeveralRuns(folder, list(candidates(folder, places[:RUNS], told)), told)
+
+
+def candidates(folder: Path, places: Sequence[Path], told: dict[str, Any]) -> Iterator[OneRun]:
+    """Yield the runs of a folder; how a candidate ended is what its study says of it."""
+    rows = told.get("candidates")
+    known = {row.get("path"): row.get("status") for row in rows or () if isinstance(row, dict)}
+    for place in places:
+        run = one(place)
+        status = known.get(place.relative_to(folder).as_posix())
+        if not isinstance(status, str) and run.status == "preempted":
+            status = PAUSED if told.get("status") == "running" else None
+        yield replace(run, status=status) if isinstance(status, str) else run
 
 
 def one(folder: Path, ranks: dict[int, list[dict[str, Any]]] | None = None) -> OneRun:

@@ -16,6 +16,7 @@ from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import FILE, ensemble_of
+from disttrain.runs.held import refuse_another
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Ended
@@ -23,22 +24,41 @@ from disttrain.training.build import open_training_data
 from disttrain.training.limits import within_limits
 from disttrain.written import FINISHED, json_of, text_of, why
 
-__all__ = ["averaged_in", "best_of_study", "combine", "found", "last_checkpoints", "train_members"]
+__all__ = [
+    "averaged_in",
+    "best_of_study",
+    "by_seed",
+    "combine",
+    "found",
+    "last_checkpoints",
+    "train_each",
+]
 
 Say = Callable[[str], None]
 
 
-def train_members(
-    settings: Settings, count: int, folder: Path, comm: Communicator, *, ranks_each: int = 1,
+def by_seed(settings: Settings, count: int) -> list[Settings]:
+    """Return the settings of `count` members that differ by their seeds.
+
+    The first has the run file's seed, the others the next ones; all set aside the same rows for
+    validation.
+    """
+    first = settings.seed if settings.data.split_seed is None else settings.data.split_seed
+    shared = settings.replace(data={"split_seed": first})
+    return [shared.replace(seed=(settings.seed + n) % (1 << 63)) for n in range(count)]
+
+
+def train_each(
+    members: Sequence[Settings], folder: Path, comm: Communicator, *, ranks_each: int = 1,
     resume: bool = False, say: Say = print, layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Train `count` runs that differ by their seeds; return their checkpoints. Collective.
+    """Train the members of an ensemble; return their checkpoints. Collective.
 
-    The first has the run file's seed, the others the next ones; all set aside the same rows for
-    validation. They stand in `members/` of the folder, and are trained by groups of ranks. With
-    `resume` it goes on: what is finished is not trained again. Raises UsageError for a folder that
-    holds members otherwise, DisttrainError where not one of them came to its end.
+    They stand in `members/` of the folder, and are trained by groups of ranks. With `resume` it
+    goes on: what is finished is not trained again. Raises UsageError for a folder that holds
+    members otherwise, or another command's results; DisttrainError where not one of them came to
+    its end.
     """
     with comm.together("opening the ensemble"):
         if comm.is_root and not resume and any((folder / "members").glob("*")):
@@ -47,19 +67,16 @@ def train_members(
                 "--output"
             )
         if comm.is_root:
+            refuse_another(folder, FILE)
             make_directory(folder)
-    first = settings.seed if settings.data.split_seed is None else settings.data.split_seed
-    shared = settings.replace(data={"split_seed": first})
     jobs = [
-        Job(n, shared.replace(seed=(settings.seed + n - 1) % (1 << 63), name=f"member-{n}"),
-            folder / "members" / f"{n}")
-        for n in range(1, count + 1)
-    ]  # fmt: skip
-
-    dataset = open_training_data(shared, comm)
+        Job(n, settings.replace(name=f"member-{n}"), folder / "members" / f"{n}")
+        for n, settings in enumerate(members, 1)
+    ]
+    dataset = open_training_data(members[0], comm)
     ended = train_in_groups(
         comm, jobs, folder, ranks_each=ranks_each, dataset=dataset,
-        tell=partial(_tell, say, count), layers=layers, loss=loss,
+        tell=partial(_tell, say, len(jobs)), layers=layers, loss=loss,
     )  # fmt: skip
     dataset.close(comm)
     whole = [one.number for one in ended if one.value is not None]
@@ -88,7 +105,7 @@ def found(source: Path, kind: str, count: int) -> list[Path]:
 
 
 def best_of_study(study: Path, top: int) -> list[Path]:
-    """Return the checkpoints of the `top` best candidates of a search or a cross-validation.
+    """Return the checkpoints of the `top` best candidates of a search.
 
     Raises UsageError where there are fewer that came to their end, CheckpointError where the study
     or a checkpoint can't be read.
@@ -159,6 +176,9 @@ def combine(
     beside it. `split` is "test" by default, or where there is none "validation".
     """
     average = kind == "average"
+    with comm.together("opening the ensemble"):
+        if comm.is_root:
+            refuse_another(folder, FILE)
     members = [load_trained(file, comm, layers, loss) for file in files]
     known = members[0].snapshot.state["data"]["samples"]
     split = split or ("test" if "test" in known else "validation")

@@ -14,7 +14,8 @@ from disttrain import config
 from disttrain.comm import Communicator
 from disttrain.config import Settings, Stage, Study
 from disttrain.data import Dataset
-from disttrain.errors import Preempted, UsageError
+from disttrain.errors import Preempted, RunFileError, UsageError
+from disttrain.runs.held import refuse_another
 from disttrain.selection import tpe
 from disttrain.selection.log import Log
 from disttrain.selection.space import Axis, axes_of, grid, random, settings_of, zoomed
@@ -25,6 +26,7 @@ from disttrain.training.build import open_training_data
 __all__ = ["search"]
 
 Say = Callable[[str], None]
+EPOCHS = "training.epochs"
 
 
 def search(
@@ -77,10 +79,18 @@ def check(study: Study) -> None:
     axes = axes_of(study.space)
     if any(stage.kind == "tpe" for stage in study.stages):
         tpe.require()
+    if EPOCHS in study.space and any(stage.epochs or stage.prune for stage in study.stages):
+        raise RunFileError(
+            f'space."{EPOCHS}" of the study file goes without epochs and prune in the stages, '
+            "which say how many epochs a candidate has"
+        )
     usual = {axis.key: axis.ends()[-1] for axis in axes}
     for axis in axes:
         for value in axis.ends():
-            settings_of(study.run, usual | {axis.key: value})
+            try:
+                settings_of(study.run, usual | {axis.key: value})
+            except RunFileError as error:
+                raise RunFileError(f'space."{axis.key}" of the study file: {error}') from None
     for number, stage in enumerate(study.stages, 1):
         points = count_of(stage, axes)
         if stage.candidates is not None and points > stage.candidates:
@@ -106,6 +116,7 @@ def refuse_metric(study: Study, dataset: Dataset) -> None:
 
 def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
     """Return the log of the study in `folder`, which begins there or goes on."""
+    refuse_another(folder, "study.jsonl")
     log = Log(folder / "study.jsonl")
     asked = study.model_dump(exclude={"run"}, mode="json")
     run = config.to_toml(config.read(study.run), stated=True)
@@ -186,9 +197,10 @@ class Search:
                 if table:
                     left = table.left(asked, rung)
             jobs = [
-                Job(number, settings, self._folder / path_of(number), rung)
+                Job(number, settings, self._folder / path_of(number),
+                    rung if rung != rungs[-1] else None)
                 for number, settings in comm.share(left)
-            ]
+            ]  # fmt: skip
             tell = partial(table.end_job, rung=rung) if table else None
             train_in_groups(
                 comm, jobs, self._folder, ranks_each=self._study.ranks_each,

@@ -11,6 +11,7 @@ from typing import Any
 
 from disttrain import config
 from disttrain.config import Range, Settings
+from disttrain.errors import RunFileError
 
 __all__ = ["Axis", "axes_of", "grid", "random", "settings_of", "zoomed"]
 
@@ -145,6 +146,12 @@ def settings_of(
     layers = [layer.model_dump(exclude_unset=True) for layer in base.model.layers]
     if COUNT in plain:
         hidden, count = layers[:-1], int(plain.pop(COUNT)) - 1
+        if count < 0 or (count and not hidden):
+            raise RunFileError(
+                f"{COUNT} = {count + 1}: "
+                + ("the run file has no hidden layer to repeat" if count > 0
+                   else "a network has at least 1 layer")
+            )  # fmt: skip
         filled = hidden + hidden[-1:] * (count - len(hidden))
         layers = [*filled[:count], layers[-1]]
         # Changed below, each by itself.

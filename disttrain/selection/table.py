@@ -17,9 +17,8 @@ from disttrain.config import Settings, Stage, Study
 from disttrain.errors import DisttrainError, Divergence, RunFileError
 from disttrain.selection.log import Log
 from disttrain.selection.space import settings_of
-from disttrain.selection.training import PAUSED
 from disttrain.selection.turns import Ended
-from disttrain.written import FINISHED, json_of, text_of
+from disttrain.written import FINISHED, PAUSED, json_of, text_of
 
 __all__ = ["Table", "path_of"]
 

@@ -16,12 +16,10 @@ from disttrain.preemption import ASKED, Preemption
 from disttrain.runs import train
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import Callback
-from disttrain.written import intervals_of, summary_of
+from disttrain.training.build import is_exact
+from disttrain.written import PAUSED, intervals_of, summary_of
 
-__all__ = ["PAUSED", "Job", "train_in_groups"]
-
-# The status of a run that stands at the epoch `until`, to go on later.
-PAUSED = "paused"
+__all__ = ["Job", "most_ranks", "train_in_groups"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ def train_in_groups(
     """Train each job's settings in its run folder; return how each ended, in order of number.
 
     Collective over `comm`; the list is the same on all ranks. The ranks are divided into groups of
-    `ranks_each`; a group that is done takes the next job. `Ended.value` is the run's summary, as
-    `train` returns it; a run that diverged or failed has none but `failure` and `exit_code`.
+    `ranks_each`, or more (`most_ranks`); a group that is done takes the next job. `Ended.value` is
+    the run's summary, as `train` returns it; a run that diverged or failed has none but `failure`
+    and `exit_code`.
 
     All can be called again after the job was killed, with the same arguments: a run that is
     finished is not trained again, one that was begun goes on from its newest checkpoint. So the
@@ -67,16 +66,34 @@ def train_in_groups(
     turns = Turns(comm, folder, tell)
     listener = Listener(turns)
 
-    def _one(group: Communicator, number: int) -> dict[str, Any]:
-        job = by_number[number]
-        same = _same_data(job.settings, data_of or jobs[0].settings)
-        lent = dataset if dataset and same else None
-        callbacks = [listener] if comm.is_root else []
-        given = {"dataset": lent.lend() if lent else None, "layers": layers, "loss": loss}
-        return _train(group, job, given, callbacks)
+    own = data_of or jobs[0].settings if jobs else None
+    lent = {job.number: _lent(dataset, job.settings, own) for job in jobs}
 
-    exact = all(job.settings.reproducibility.mode == "exact" for job in jobs)
-    return turns.take(list(by_number), _one, ranks_each=ranks_each, widen=exact)
+    def _one(group: Communicator, number: int) -> dict[str, Any]:
+        given = {"dataset": lent[number], "layers": layers, "loss": loss}
+        return _train(group, by_number[number], given, [listener] if comm.is_root else [])
+
+    # What "auto" becomes with a user's own layers or loss is known when a run is built.
+    tried = [(job.settings, None if layers or loss else lent[job.number]) for job in jobs]
+    most = most_ranks(tried, comm, ranks_each)
+    return turns.take(list(by_number), _one, ranks_each=ranks_each, most=most)
+
+
+def most_ranks(
+    tried: Sequence[tuple[Settings, Dataset | None]], comm: Communicator, ranks_each: int
+) -> int:
+    """Return how many ranks a group may have without a change of any bit. Collective.
+
+    That is where all of `tried`, settings and their data, are exact, as far as there are leaves.
+    0 where groups must be as they were asked for, or where no rank would be left over.
+    """
+    filled = comm.size % ranks_each == 0 and comm.size <= len(tried) * ranks_each
+    if filled or not tried:
+        return 0
+    with comm.together("dividing the ranks into groups"):
+        exact = comm.is_root and all(is_exact(settings, dataset) for settings, dataset in tried)
+    leaves = min(settings.reproducibility.leaves for settings, _ in tried)
+    return comm.share(leaves if exact else 0)
 
 
 class Listener(Callback):
@@ -101,15 +118,22 @@ class Pause(Preemption, Callback):
         """The name of what asked the run to stop."""
         return ASKED.signal or (PAUSED if self.reached else None)
 
+    def on_start(self, run: Any) -> None:
+        """Ask at once where the run stands there: it was killed before its summary was written."""
+        self.on_step(run, run.state.step - 1)
+
     def on_step(self, run: Any, step: int) -> None:
         """Ask for the stop before the last step of the epoch."""
         if self._epoch is not None and run.total_steps != self._epoch * run.steps_per_epoch:
             self.reached = step + 1 >= self._epoch * run.steps_per_epoch
 
 
-def _same_data(one: Settings, other: Settings) -> bool:
-    rows = one.seed == other.seed or one.data.split_seed is not None
-    return one.data == other.data and rows
+def _lent(dataset: Dataset | None, settings: Settings, own: Settings | None) -> Dataset | None:
+    """Return the data for a run of the settings, where they are those of its `own`."""
+    if dataset is None or own is None or settings.data != own.data:
+        return None
+    same_rows = settings.seed == own.seed or settings.data.split_seed is not None
+    return dataset.lend() if same_rows else None
 
 
 def _train(

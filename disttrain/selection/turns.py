@@ -71,14 +71,14 @@ class Turns:
         self._told: set[int] = set()
 
     def take(
-        self, numbers: Sequence[int], work: Work, *, ranks_each: int = 1, widen: bool = False
+        self, numbers: Sequence[int], work: Work, *, ranks_each: int = 1, most: int = 0
     ) -> list[Ended]:
         """Call `work(group, number)` once for each of `numbers`; return how each ended, in order.
 
         Collective; the list is the same on all ranks. Each group has `ranks_each` ranks, or all
-        where there are fewer; the ranks left over do nothing. With `widen`, for work whose result
-        does not depend on its ranks, no rank is left over, and where there are fewer jobs than
-        groups the groups are larger.
+        where there are fewer; the ranks left over do nothing. With `most`, for work whose result
+        does not depend on its ranks, they join the groups, up to so many each; where there are
+        fewer jobs than groups the groups are larger too.
 
         A job that fails (`Divergence`, any exception on a group of one rank, one that all ranks of
         a group raise) is an `Ended` with a `failure`, and the others go on. A request to stop, and
@@ -86,9 +86,10 @@ class Turns:
         """
         comm, self._told = self._comm, set()
         groups = min(max(1, comm.size // ranks_each), max(1, len(numbers)))
-        colour = comm.rank // min(ranks_each, comm.size)
-        if widen:
-            colour = comm.rank * groups // comm.size
+        each = min(ranks_each, comm.size)
+        colour, taking = comm.rank // each, min(comm.size, groups * max(most, each))
+        if most and comm.rank < taking:
+            colour = comm.rank * groups // taking
         with comm.together("dividing the ranks into groups"):
             if comm.is_root:
                 make_directory(self._folder)

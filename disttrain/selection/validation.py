@@ -20,9 +20,12 @@ from disttrain.data import Dataset, open_dataset
 from disttrain.errors import Divergence, Preempted, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import ASKED
+from disttrain.runs.held import refuse_another
+from disttrain.selection.finals import final, final_of
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.log import Log
 from disttrain.selection.space import settings_of
+from disttrain.selection.training import most_ranks
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import fit, pretrain
 from disttrain.training.build import build_run
@@ -104,14 +107,17 @@ def cross_validate(
         with comm.together("opening the folds"):
             check(plan, data)
             if comm.is_root:
+                refuse_another(folder, "folds.jsonl")
                 table = Table(plan, folder, bool(data.classes), say)
                 table.begin(resume)
         ended = comm.share(set(table.ended) if table else None)
         left = [number for number in range(plan.count) if number not in ended]
         turns = Turns(comm, folder, table.end_job if table else None)
-        exact = all(settings.reproducibility.mode == "exact" for settings in tried)
         work = partial(_fold, plan, tried, data)
-        turns.take(left, work, ranks_each=plan.ranks_each, widen=exact)
+        known = None if plan.layers or plan.loss else data
+        of_left = [(tried[plan.parts(number)[0]], known) for number in left]
+        most = most_ranks(of_left, comm, plan.ranks_each)
+        turns.take(left, work, ranks_each=plan.ranks_each, most=most)
         with comm.together("writing the folds"):
             if table:
                 table.end(tried)
@@ -244,33 +250,20 @@ class Table:
                 "larger": bool(abs(mean) > error)}  # fmt: skip
 
     def end(self, tried: Sequence[Settings]) -> None:
-        """Write `folds.json`, and the run file of the best settings for all training rows."""
+        """Write `folds.json`, and the run files of all settings for all training rows."""
         found = self.to_json("completed")
-        if found["best"] is not None:
-            settings = final(tried[found["best"]], [fold["epochs"] for fold in found["folds"]])
-            text = config.to_toml(settings, stated=True)
-            write_atomically(self._folder / "best.toml", text.encode())
+        for place, row in enumerate(found["settings"]):
+            if row["mean"] is None:
+                continue
+            settings = final(tried[place], [fold["epochs"] for fold in row["folds"]])
+            text = config.to_toml(settings, stated=True).encode()
+            write_atomically(final_of(self._folder, place), text)
+            if place == found["best"]:
+                write_atomically(self._folder / "best.toml", text)
         write_atomically(
             self._folder / "folds.json",
             json.dumps(found, indent=2, allow_nan=False).encode() + b"\n",
         )
-
-
-def final(settings: Settings, epochs: Sequence[float]) -> Settings:
-    """Return settings that train on all training rows: none is set aside to stop by.
-
-    With patience they train for as many epochs as the folds did on average.
-    """
-    changed = settings.replace(
-        name=f"{settings.name[:190]}-final", data={"validation_fraction": 0.0}
-    )
-    if settings.validation.patience is None:
-        return changed
-    plain = changed.model_dump(exclude_none=True, exclude_unset=True)
-    del plain["validation"]["patience"]
-    mean = max(1, round(math.fsum(epochs) / len(epochs)))
-    plain["training"] = plain.get("training", {}) | {"epochs": mean}
-    return Settings.model_validate(plain)
 
 
 def named(values: Mapping[str, Any]) -> str:

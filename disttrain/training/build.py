@@ -8,6 +8,7 @@ import numpy as np
 
 from disttrain.arrays import Cpu, Device, choose
 from disttrain.comm import Communicator
+from disttrain.comm.alone import Alone
 from disttrain.config import Rbm, Settings
 from disttrain.data import (
     Dataset,
@@ -18,12 +19,12 @@ from disttrain.data import (
     open_dataset,
 )
 from disttrain.data.augmentation import Augmentation
-from disttrain.errors import DataError
+from disttrain.errors import DataError, DisttrainError
 from disttrain.memory import give_back
 from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
-from disttrain.training.exact.arithmetic import Arithmetic, decide
+from disttrain.training.exact.arithmetic import Arithmetic, costs, decide
 from disttrain.training.fitted import fitted
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
@@ -40,7 +41,7 @@ from disttrain.training.suitability import (
 from disttrain.training.weighing import class_weights
 from disttrain.training.work import divide
 
-__all__ = ["build_run", "open_training_data"]
+__all__ = ["build_run", "is_exact", "open_training_data"]
 
 
 def build_run(
@@ -137,6 +138,21 @@ def named_together(
         named = by_name(metrics)
         refuse_unknown(settings.validation.best, dataset.classes, named)
     return named
+
+
+def is_exact(settings: Settings, dataset: Dataset | None) -> bool:
+    """Return True where a run is exact: as asked for, or by what "auto" becomes on these data.
+
+    False too where that can't be told. This rank alone finds it out.
+    """
+    if settings.reproducibility.mode != "auto" or dataset is None:
+        return settings.reproducibility.mode == "exact"
+    try:
+        model, data = prepared(settings, Alone(), None, None, (), dataset.lend())
+    except DisttrainError:
+        return False
+    sizes = batch_sizes(data.splits["train"].count, model.settings.training.batch_size)
+    return not costs(model, sizes, (data.classes, data.outputs))
 
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:

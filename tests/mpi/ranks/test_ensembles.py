@@ -9,7 +9,7 @@ from disttrain.comm.alone import Alone
 from disttrain.errors import Preempted
 from disttrain.preemption import ASKED
 from disttrain.runs.ensembled import load_model
-from disttrain.selection.ensemble import combine, train_members
+from disttrain.selection.ensemble import by_seed, combine, train_each
 from tests.cli.shell import blobs
 
 RUN_FILE = """
@@ -23,7 +23,7 @@ reproducibility.mode = "{mode}"
 
 def averaged(settings, folder, comm, **more):
     """Train three members and average them; return what stands in the file."""
-    files = train_members(settings, 3, folder, comm, say=lambda line: None, **more)
+    files = train_each(by_seed(settings, 3), folder, comm, say=lambda line: None, **more)
     return combine(files, folder, comm, kind="members", split="validation")
 
 

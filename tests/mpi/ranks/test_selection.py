@@ -15,6 +15,7 @@ from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Turns
 from disttrain.selection.validation import Plan, cross_validate
 from disttrain.training.build import open_training_data
+from disttrain.written import intervals_of
 from tests.cli.shell import blobs
 
 pytestmark = pytest.mark.timeout(60)
@@ -81,11 +82,30 @@ def test_a_run_pauses_at_an_epoch_and_goes_on_to_the_same_digest(comm, settings,
     assert all(one.value["validation"]["loss"] > 0 for one in paused)
     # Called again, as after a kill, it stands where it stood.
     assert train_in_groups(comm, jobs, folder)[1].value == paused[1].value
+    # Killed when its checkpoint was written, and before its summary was.
+    if comm.is_root:
+        (jobs[1].folder / "summary.json").unlink()
+    again = train_in_groups(comm, jobs, folder)[1].value
+    for key in ("status", "epochs", "digest", "validation"):
+        assert again[key] == paused[1].value[key]
     whole = train_in_groups(comm, jobs_in(folder / "rungs", settings, until=3)[:3], folder)
     straight = train_in_groups(comm, jobs_in(folder / "straight", settings)[:3], folder)
     for one, other in zip(whole, straight, strict=True):
         assert one.value["status"] == "completed"
         assert one.value["digest"] == other.value["digest"]
+
+
+def test_ranks_left_over_join_a_group_where_that_changes_no_bit(comm, settings, folder):
+    data = open_training_data(settings, comm)
+    for mode, leaves, ranks in (("auto", 8, 4), ("exact", 8, 4), ("exact", 2, 2), ("fast", 8, 1)):
+        chosen = settings.replace(reproducibility={"mode": mode, "leaves": leaves})
+        job = Job(1, chosen, folder / f"{mode}{leaves}")
+        (ended,) = train_in_groups(comm, [job], folder, dataset=data)
+        assert ended.value["ranks"] == min(comm.size, ranks), mode
+        mine = folder / f"{mode}{leaves}-of{comm.rank}"
+        (alone,) = train_in_groups(Alone(), [Job(1, chosen, mine)], mine)
+        assert ended.value["digest"] == alone.value["digest"], mode
+    data.close(comm)
 
 
 def test_jobs_are_taken_once_and_those_that_fail_do_not_end_the_others(comm, folder):
@@ -105,9 +125,11 @@ def test_jobs_are_taken_once_and_those_that_fail_do_not_end_the_others(comm, fol
                 assert one.value["square"] == one.number**2
                 assert one.value["ranks"] == min(ranks_each, comm.size)
     # Two jobs share all ranks where they may.
-    ended = Turns(comm, folder).take([0, 1], work, widen=True)
-    sizes = {comm.size // 2, -(-comm.size // 2)} if comm.size > 1 else {1}
-    assert {one.value["ranks"] for one in ended} <= sizes
+    for most in (8, 1):
+        ended = Turns(comm, folder).take([0, 1], work, most=most)
+        sizes = {max(1, min(n, most)) for n in (comm.size // 2, -(-comm.size // 2))}
+        assert {one.value["ranks"] for one in ended} <= sizes
+    assert Turns(comm, folder).take([0], work, most=3)[0].value["ranks"] == min(comm.size, 3)
 
 
 def test_what_is_no_fault_of_a_job_ends_all(comm, folder):
@@ -200,6 +222,22 @@ def test_a_study_has_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study
         search(study, folder / "cut", comm, say=said.append)
     if comm.is_root:
         assert (folder / "cut/best.toml").read_text() == (folder / "all/best.toml").read_text()
+
+
+@pytest.mark.parametrize("prune", ["halving", "median"])
+def test_candidates_are_compared_at_equal_epochs(comm, study, folder, prune):
+    stage = config.Stage(candidates=6, epochs=4, prune=prune, factor=2)
+    changed = study.model_copy(update={"stages": (stage,)})
+    rows = search(changed, folder / prune, comm, say=lambda line: None)["candidates"]
+    assert sorted(row["epochs"] for row in rows) == [1, 1, 1, 2, 4, 4]
+    first = {
+        row["number"]: next(intervals_of(folder / prune / row["path"] / "metrics.jsonl"))
+        for row in rows
+    }
+    assert {interval["epoch"] for interval in first.values()} == {1.0}
+    scores = [(first[row["number"]]["validation_accuracy"], row["epochs"] == 1) for row in rows]
+    behind = max(score for score, ended in scores if ended)
+    assert behind <= min(score for score, ended in scores if not ended)
 
 
 def test_candidates_that_fail_are_rows_and_a_study_of_them_alone_says_so(comm, study, folder):

@@ -44,6 +44,23 @@ def test_the_mark_counts_whatever_mpirun_says(folder, status, code, mpirun):
     assert ended(folder, mpirun, mark).code == code
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "place"),
+    [
+        ("ensemble", ["run.toml", "--members", "3", "-o", "out"], "out"),
+        ("ensemble", ["run.toml", "--members", "3", "--set", "name=mine"], "runs/mine-ensemble"),
+        ("ensemble", ["study", "--top", "3"], "study/ensemble"),
+        ("search", ["tests/study.toml"], "runs/study"),
+        ("cross-validate", ["run.toml", "--set", "name=mine"], "runs/mine-folds"),
+    ],
+)
+def test_a_mark_is_where_the_command_writes(tmp_path, monkeypatch, command, arguments, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "run.toml").write_text('data.path = "x.h5"\nmodel.layers = [3]\n')
+    assert RunMark(arguments, command).folder == tmp_path / place
+
+
 def test_a_mark_from_before_says_nothing(folder):
     write(folder, "completed")
     mark = RunMark(TRAIN)

@@ -78,6 +78,18 @@ def test_runs_side_by_side(go: Any, settings: Any, tmp_path: Path, capsys: Any) 
     told = {"status": "completed", "best": best, "candidates": []}
     (tmp_path / "study/study.json").write_text(json.dumps(told))
     assert look(tmp_path / "study").is_over
+    # How a candidate ended is what the study says; one that has paused goes on later.
+    summary = tmp_path / "study/candidates/1/summary.json"
+    summary.write_text(summary.read_text().replace('"completed"', '"preempted"'))
+    row = {"path": "candidates/1", "status": "pruned"}
+    for rows, status, over in ((([]), "paused", 0), ([row], "pruned", 1)):
+        (tmp_path / "study/study.json").write_text(
+            json.dumps(told | {"status": "running", "candidates": rows})
+        )
+        text = shown(view := look(tmp_path / "study"))
+        assert status in text
+        assert f"{over} of 2 begun have ended" in text
+        assert len(list(news(view))) == over
     command(tmp_path / "study", once=True)
     out = capsys.readouterr().out
     assert "candidate 2, 0.7500" in out

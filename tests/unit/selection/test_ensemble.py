@@ -20,9 +20,10 @@ from disttrain.runs.trained import load_trained
 from disttrain.selection.ensemble import (
     averaged_in,
     best_of_study,
+    by_seed,
     combine,
     last_checkpoints,
-    train_members,
+    train_each,
 )
 from tests.unit.report.conftest import function
 
@@ -30,7 +31,7 @@ Make = Callable[..., Settings]
 
 
 def members(settings: Settings, folder: Path, count: int = 3, **more: Any) -> list[Path]:
-    return train_members(settings, count, folder, Alone(), say=lambda line: None, **more)
+    return train_each(by_seed(settings, count), folder, Alone(), say=lambda line: None, **more)
 
 
 def test_probabilities_are_averaged(settings: Make, tmp_path: Path) -> None:
@@ -174,16 +175,16 @@ def test_a_member_that_fails_is_left_out(
 
     monkeypatch.setattr(training, "train", bad)
     fail_all = False
-    found = train_members(settings(), 2, tmp_path / "one", Alone(), say=said.append)
+    found = train_each(by_seed(settings(), 2), tmp_path / "one", Alone(), say=said.append)
     assert [path.parent.name for path in found] == ["2"]
     assert "the loss is nan" in said[0]
     assert said[1].startswith("member 2 of 2: loss")
     fail_all = True
     with pytest.raises(DisttrainError, match="no member came to its end; member 1: the loss"):
-        train_members(settings(), 2, tmp_path / "none", Alone(), say=said.append)
+        train_each(by_seed(settings(), 2), tmp_path / "none", Alone(), say=said.append)
 
 
-def test_members_of_other_tasks_are_refused(settings: Make, tmp_path: Path, runs_of: Any) -> None:
+def test_by_seed_other_tasks_are_refused(settings: Make, tmp_path: Path, runs_of: Any) -> None:
     files = [runs_of(settings(), "one"), runs_of(settings("model.loss=squared"), "two")]
     with pytest.raises(CheckpointError, match="not for the same task"):
         combine(files, tmp_path, Alone(), kind="top")

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from disttrain import config
 from disttrain.comm.alone import Alone
 from disttrain.data import open_dataset
 from disttrain.errors import RunFileError, UsageError
+from disttrain.runs import train
+from disttrain.selection.ensemble import combine, train_each
+from disttrain.selection.finals import best_of_folds
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.validation import Plan, cross_validate
 
@@ -84,6 +88,20 @@ def test_the_best_settings_are_named_and_written_for_all_training_rows(run_file,
     assert "validation_fraction = 0.0" in text
     # Rows of each fold: 110 in three parts, twice.
     assert sum(fold["rows"] for fold in good["folds"]) == 220
+    best, second = best_of_folds(tmp_path / "folds", 2)
+    assert best.schedule.learning_rate == 0.1
+    assert second.schedule.learning_rate == 1e-4
+    assert best.data.validation_fraction == second.data.validation_fraction == 0
+    with pytest.raises(UsageError, match="2 settings with a mean"):
+        best_of_folds(tmp_path / "folds", 3)
+    files = train_each([best, second], tmp_path / "both", Alone(), say=said.append)
+    facts = combine(files, tmp_path / "both", Alone(), kind="top")
+    assert [row["path"].split("/")[:2] for row in facts["members"]] == [
+        ["members", "1"],
+        ["members", "2"],
+    ]
+    alone = train(config.read(tmp_path / "folds/best.toml"), tmp_path / "alone", Alone())
+    assert facts["members"][0]["digest"] == alone["digest"]
 
 
 def test_early_stopping_sets_rows_aside_and_the_final_run_needs_none(run_file, tmp_path):

@@ -123,7 +123,7 @@ GOOD = {"stage": "candidates = 3", "range": "low = 0.1, high = 0.2"}
         ({"range": "low = 0.3, high = 0.2"}, "the range is empty"),
         ({"range": 'low = 0, high = 1, scale = "log"'}, "low = 0 has no logarithm"),
         ({"range": "low = 0.1"}, "give low and high, or choices"),
-        ({"range": "choices = []"}, "space.schedule.learning_rate.choices"),
+        ({"range": "choices = []"}, "choices is empty"),
         ({"range": "low = 0.1, high = 1.0, integer = true"}, "whole numbers"),
         ({"range": "low = 0.1, hgih = 1.0"}, ".high'?"),
         ({"stage": 'kind = "grid"'}, "needs the number of steps of space.schedule.learning_rate"),

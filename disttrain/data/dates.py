@@ -27,7 +27,8 @@ MONTH_FIRST = ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%m-%d-%y")
 DAY_FIRST = ("%d/%m/%Y", "%d/%m/%y", "%d-%m-%Y", "%d-%m-%y")
 NAMED = (
     "%d.%m.%Y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d %Y",
-    "%b %d, %Y", "%B %d %Y", "%B %d, %Y", "%b %Y", "%B %Y", "%Y %b", "%Y %B",
+    "%b %d, %Y", "%B %d %Y", "%B %d, %Y", "%b-%d-%Y", "%B-%d-%Y", "%d/%b/%Y", "%d/%b/%y",
+    "%b %Y", "%B %Y", "%b-%Y", "%B-%Y", "%b-%y", "%m/%Y", "%Y %b", "%Y %B", "%Y-%b", "%Y-%B",
 )  # fmt: skip
 
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}

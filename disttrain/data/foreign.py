@@ -22,6 +22,7 @@ import numpy as np
 
 from disttrain.data.format import CLASSES, FORMAT, VERSION
 from disttrain.data.library import Stream, library
+from disttrain.data.matlab import texts_of_matlab
 from disttrain.data.record import names_in
 from disttrain.data.stored import Array, Plain, Refused, Source
 
@@ -141,14 +142,15 @@ class Foreign:
                     f"{path} holds values of varying length, as pandas writes texts",
                     'write them again with to_hdf(format="table")',
                 )
-            return self._array(found, path).all()
+            matlab = texts_of_matlab(found, path)
+            return self._array(found, path).all() if matlab is None else matlab
 
     def listed(self, most: int = 20) -> list[str]:
         """Return the first `most` arrays in the file: path, shape, and type or columns."""
         found: list[str] = []
 
         def add(name: str, node: Any) -> bool | None:
-            if isinstance(node, h5py.Dataset):
+            if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # MATLAB's own
                 columns = f" with columns {', '.join(node.dtype.names)}" if node.dtype.names else ""
                 kind = "" if columns else f" {node.dtype}"
                 found.append(f"/{name} {node.shape}{kind}{columns}")

@@ -92,8 +92,15 @@ def learn(
 def _codes(found: Survey, number: int) -> bool:
     """Tell whether cells, some of which are numbers, are codes of a few kinds and no mistakes."""
     counts = found.texts[number]
-    texts = [count for text, count in counts.items() if np.isnan(number_in(text, found.decimal))]
-    return len(counts) <= FEW_CODES and min(texts) >= ROWS_OF_TEXT
+    texts = [text for text in counts if np.isnan(number_in(text, found.decimal))]
+    if any(_says_nothing(text) for text in texts):
+        return False
+    return len(counts) <= FEW_CODES and min(counts[text] for text in texts) >= ROWS_OF_TEXT
+
+
+def _says_nothing(text: str) -> bool:
+    """Tell whether a cell has neither letters nor digits, as . or ? where a value is missing."""
+    return not any(map(str.isalnum, text))
 
 
 def _column(table: Table, options: Options, found: Survey, number: int, notes: list[str]) -> Column:
@@ -193,14 +200,16 @@ def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tupl
     counts, name = found.texts[number], table.names[number]
     if not counts:
         raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
-    gaps = [text for text in counts if text in NA]
-    values = np.array([_quantity(text, found.decimal) for text in counts if text not in NA])
+    meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
+    values = np.array(list(meant.values()))
+    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant)
+    gaps = [text for text in counts if text in NA or _says_nothing(text)]
     if not np.isnan(values).any() and len(values):
         counts = {text: count for text, count in counts.items() if text not in NA}
     else:
         notes += [
             f"'{text}' is a class of the target: where it says that a class is missing, give "
-            f"--na {text}" for text in gaps
+            f"--na {text}" for text in gaps if len(gaps) < len(counts)
         ]  # fmt: skip
         values = np.array([np.nan])
     if np.isnan(values).any():
@@ -222,16 +231,37 @@ def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tupl
         small = values.min() >= 0 and values.max() < CLASSES_BELOW
         years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
         coded = each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW
-        few = small and (each >= ROWS_OF_CLASS or len(names) <= FEW_CLASSES)
+        counted = values.max() - values.min() < len(names)
+        few = small and (
+            each >= ROWS_OF_CLASS
+            or (len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5))
+        )
         if years or not (coded or few):
             kind = "years" if years else "numbers"
             notes.append(f"the target has {len(names)} different {kind}: a regression")
             return ()
+        if len(names) > FEW_CLASSES:
+            notes.append(
+                f"the {len(names)} different whole numbers of the target are taken for classes: "
+                "--regression takes them for quantities"
+            )
     rare = [text for text in sorted(counts) if counts[text] < RARE]
     if rare:
         some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
         notes.append(f"classes with few rows: {some}{', ...' * (len(rare) > 5)}")
     return tuple(names)
+
+
+def _refuse_odd(where: str, meant: dict[str, float]) -> None:
+    """Raise DataError for a text among quantities, or one such as . or ? among any numbers."""
+    texts = [text for text, value in meant.items() if np.isnan(value)]
+    numbers = [value for value in meant.values() if np.isfinite(value)]
+    broken = any(value != np.floor(value) for value in numbers)
+    if texts and numbers and (broken or (len(texts) == 1 and _says_nothing(texts[0]))):
+        raise DataError(
+            f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
+            f"--na '{texts[0]:.40}' if it says that the target is missing"
+        )
 
 
 def _quantity(text: str, decimal: str) -> float:

@@ -123,3 +123,35 @@ def test_mistakes_are_one_sentence(path, tmp_path):
         f["two"], f["two_names"] = X[:2], ["ant", "bee"]
     with pytest.raises(DataError, match="class 'cow'"):
         read(path, "two", "two_names", ("X", "names"))
+
+
+def matlab_texts(file: h5py.File, name: str, texts: list[str]) -> None:
+    """Write texts as cells of MATLAB are: references to arrays of characters."""
+    kind = np.bytes_(b"char")
+    cells = file.create_dataset(name, (1, len(texts)), h5py.ref_dtype)
+    cells.attrs["MATLAB_class"] = np.bytes_(b"cell")
+    for number, text in enumerate(texts):
+        letters = np.frombuffer(text.encode("utf-16-le"), "<u2")[:, None]
+        own = file.create_dataset(f"#refs#/{name}{number}", data=letters)
+        own.attrs["MATLAB_class"] = kind
+        cells[0, number] = own.ref
+
+
+def test_texts_of_matlab_are_classes(path):
+    with h5py.File(path, "w", userblock_size=512) as f:
+        f["X"] = X.T
+        matlab_texts(f, "species", [f"k{number} ö" for number in Y])
+        letters = np.array([list(f"{text:5}") for text in NAMES]).view("u4").astype("u2")
+        f["kinds"] = letters.reshape(ROWS, 5).T
+        f["kinds"].attrs["MATLAB_class"] = np.bytes_(b"char")
+        f["objects"] = np.array([f["X"].ref] * ROWS, h5py.ref_dtype)[None, :]
+    for name, classes in (("species", ["k0 ö", "k1 ö", "k2 ö"]), ("kinds", ["ant", "bee", "cow"])):
+        imported = read(path, "X", name, transposed=True)
+        np.testing.assert_array_equal(imported.splits["train"][0], X)
+        np.testing.assert_array_equal(imported.splits["train"][1], Y)
+        assert imported.classes == classes
+    with pytest.raises(DataError, match="something else than texts"):
+        read(path, "X", "objects", transposed=True)
+    with pytest.raises(DataError, match=r"it holds /X \(4, 30\) float64") as caught:
+        read(path, "", "")
+    assert "#refs#" not in str(caught.value)

@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import threading
 import zipfile
 
@@ -741,3 +742,42 @@ def test_classes_with_a_decimal_comma_are_the_numbers_that_they_say(table):
     np.testing.assert_array_equal(imported.splits["train"][1], [0, 1, 0])
     other = table("kind;a\n2;1,5\n1,0;0,5\n", "other.csv")
     np.testing.assert_array_equal(read_table(other, imported.preparation)[1], [1, 0])
+
+
+@pytest.mark.parametrize("sign", [".", "?", "-", "*"])
+def test_a_sign_among_numbers_says_that_a_value_is_missing_and_is_no_code(table, sign):
+    rows = "".join(f"{sign if n % 3 else n % 2},{n},{n % 2}\n" for n in range(60))
+    path = table("a,b,label\n" + rows)
+    with pytest.raises(DataError, match="'a'.*" + re.escape(f"'{sign}' is not a number")):
+        import_table(path)
+    inputs, _ = train(path, na=(sign,), missing="mean")
+    assert inputs.shape == (60, 2)
+
+
+def test_a_text_among_quantities_of_the_target_is_a_mistake(table):
+    numbers = [f"{n % 7 + 0.5},{n}" for n in range(40)]
+    for odd in ("unknown", "?"):
+        text = "target,a\n" + "\n".join([*numbers, f"{odd},1", f"{odd},2"])
+        with pytest.raises(DataError, match=re.escape(f"numbers and '{odd}'")):
+            import_table(table(text))
+        path = table(text)
+        assert not import_table(path, Options(na=(odd,), missing="drop")).preparation.classes
+    whole = "target,a\n" + "".join(f"{'?' if n == 5 else n % 3},{n}\n" for n in range(30))
+    with pytest.raises(DataError, match="holds numbers and '\\?'"):
+        import_table(table(whole))
+    assert names(table(whole), na=("?",), missing="drop") == ["0", "1", "2"]
+    signs = import_table(table("a,label\n" + "".join(f"{n},{'+-'[n % 2]}\n" for n in range(30))))
+    assert (signs.preparation.classes, signs.notes) == (("+", "-"), ())
+    digits = "label,a\n" + "".join(f"{'09AZ?'[n % 5]},{n}\n" for n in range(60))
+    assert names(table(digits)) == ["0", "9", "?", "A", "Z"]
+
+
+def test_whole_numbers_of_the_target_that_are_many_or_hardly_come_again(table):
+    many = import_table(table("a,n\n" + "".join(f"{n % 5},{n % 12}\n" for n in range(120))))
+    assert len(many.preparation.classes) == 12
+    assert any("12 different whole numbers" in n and "--regression" in n for n in many.notes)
+    weights = [1257, 1261, 1350, 1575, 1885, 1890, 1257]
+    few = import_table(table("a,grams\n" + "".join(f"{n},{w}\n" for n, w in enumerate(weights))))
+    assert not few.preparation.classes
+    assert any("a regression" in note for note in few.notes)
+    assert names(table("a,kind\n1,1\n2,2\n3,3\n4,1\n")) == ["1", "2", "3"]

@@ -41,6 +41,7 @@ from disttrain.cli import (
     verify,
     watch,
 )
+from disttrain.cli.examples import show_examples
 from disttrain.cli.hints import hint
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import DisttrainError, LauncherError
@@ -76,7 +77,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -85,7 +86,8 @@ app = typer.Typer(
 @app.callback()
 def start(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print it.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=show_version, help="Print the version."),
     ] = False,
 ) -> None:
     """Synchronous data-parallel training of neural networks on MPI clusters."""
@@ -117,6 +119,8 @@ app.add_typer(bench.app, name="bench")
 app.command("launch", context_settings=launch.CONTEXT)(launch.command)
 app.command("drill")(drill.command)
 app.command("template")(template.command)
+
+show_examples(app)
 
 # The exit code of a command that a person interrupted: the shell's for an end by INT.
 INTERRUPTED = 130
@@ -178,6 +182,9 @@ def _end(error: BaseException, details: str) -> None:
     )
 
     comm = connected()
+    if comm is None and isinstance(error, SystemExit):
+        # Typer's, which has completed a word for the shell.
+        sys.exit(error.code)
     if comm and comm.is_loss(error):
         # A command that does not go on without a rank, under an MPI that would.
         error, details = LostRanks("another rank died; --resume goes on"), ""

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="An .onnx or a .safetensors file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An .onnx or a .safetensors file.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The checkpoint to write (.h5).")],
     run: Annotated[
         Path | None,

@@ -13,10 +13,11 @@ from disttrain.cli.options import AsJson, print_json, say
 
 __all__ = ["command"]
 
-Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+RunA = Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")]
+RunB = Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")]
 
 
-def command(run_a: Folder, run_b: Folder, as_json: AsJson = False) -> None:
+def command(run_a: RunA, run_b: RunB, as_json: AsJson = False) -> None:
     """Show what two runs came to, and where and why they part; ends with 0 whatever it finds."""
     from disttrain.comm import connect
     from disttrain.runs import compare_runs

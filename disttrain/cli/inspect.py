@@ -18,8 +18,9 @@ def command(
     file: Annotated[
         Path,
         typer.Argument(
+            metavar="FILE",
             help="A checkpoint, a run folder, a data file, or the folder of an ensemble, a study "
-            "or a cross-validation."
+            "or a cross-validation.",
         ),
     ],
     as_json: AsJson = False,

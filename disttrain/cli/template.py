@@ -37,6 +37,10 @@ Account = Annotated[str, typer.Option("--account", "--project", "-A", help="Whos
 Program = Annotated[
     str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
 ]
+Gres = Annotated[str, typer.Option(help="Slurm: what a node needs, as in gpu:a100:4.")]
+Modules = Annotated[
+    list[str], typer.Option(metavar="NAME", help="Load this module first, as in openmpi/5.0.")
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="A file to write to, not the terminal.")
 ]
@@ -52,6 +56,8 @@ def command(
     gpu_type: Annotated[
         str, typer.Option(metavar="NAME", help="GPUs of this kind, as in a100; implies --gpus.")
     ] = "",
+    gres: Gres = "",
+    module: Modules = [],  # noqa: B006 - typer reads the default, nobody writes to it
     time: Time = "01:00:00",
     memory: Memory = "",
     partition: Partition = "",
@@ -66,7 +72,7 @@ def command(
     site = Site(
         str(run_file), title, ranks or nodes, nodes, time, program or _this(), cpus,
         gpus or wants_gpu or gpu_type != "", memory=memory, partition=partition, account=account,
-        gpu_type=gpu_type,
+        gpu_type=gpu_type, gres=gres, modules=tuple(module),
     )  # fmt: skip
     if output and output.exists() and run_file.exists() and output.samefile(run_file):
         raise UsageError(f"--output {output} is the run file itself: choose another name")

@@ -25,6 +25,7 @@ FILES = {
 }
 # Where a kind of GPU is asked for in one way at all sites.
 TYPED = ("slurm", "slurm-srun", "lsf")
+OF_SLURM = ("slurm_gpus_per_node", "slurm_gpus")
 GRACE_SECONDS = 120
 # As schedulers take it: 90 (minutes), 30:00, 01:30:00, 1-12 (a day and 12 hours), 1-12:00:00.
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::([0-5]\d))?(?::([0-5]\d))?")
@@ -42,7 +43,8 @@ class Site:
     `ranks` on `nodes`, each with `cpus` cores and, with `gpus`, a GPU of its own; `time` as in
     "01:30:00", "90" (minutes) or "1-12:00:00"; `memory` of a node as in "64G"; `partition` is what
     other schedulers call a queue, `account` what they call a project; `gpu_type` is
-    the site's word for a kind of GPU, as in "a100". `program` is the command
+    the site's word for a kind of GPU, as in "a100"; `gres` is what a node needs of Slurm's generic
+    resources, as in "gpu:a100:4"; `modules` are loaded before. `program` is the command
     `disttrain` as all nodes find it. `grace` is how many seconds before the end of its time a
     training is asked to save.
     """
@@ -60,6 +62,8 @@ class Site:
     partition: str = ""
     account: str = ""
     gpu_type: str = ""
+    gres: str = ""
+    modules: tuple[str, ...] = ()
 
     def values(self, script: str) -> dict[str, str]:
         """Return what stands in for each placeholder. Raises UsageError for what can't be."""
@@ -69,7 +73,7 @@ class Site:
                 f"multiple, as in --ranks {-(-self.ranks // self.nodes) * self.nodes}"
             )
         words = (self.run_file, self.program, script, self.partition, self.account, self.gpu_type)
-        for word in words:
+        for word in (*words, self.gres, *self.modules):
             if word and not PLAIN.fullmatch(word):
                 raise UsageError(f"{word!r} can't stand in a batch script: rename it")
         each, seconds = self.ranks // self.nodes, self._seconds()
@@ -93,6 +97,7 @@ class Site:
             "seconds": str(seconds - self.grace),
             "minutes": str(-(-seconds // 60)),
             "host_lines": lines,
+            "modules": f"module load {' '.join(self.modules)}" if self.modules else "",
             **self._gpus(each), **self._memory(each), **self._shares(),
         }  # fmt: skip
 
@@ -104,6 +109,7 @@ class Site:
             # A daemon of mpirun is one task of Slurm's, and starts all ranks of its node.
             "slurm_gpus_per_node": f"#SBATCH --gpus-per-node={kind}{each}" if self.gpus else "",
             "slurm_gpus": f"#SBATCH --gpus-per-task={kind}1" if self.gpus else "",
+            **(dict.fromkeys(OF_SLURM, f"#SBATCH --gres={self.gres}") if self.gres else {}),
             "pbs_gpus": f":ngpus={each}" if self.gpus else "",
             "lsf_gpus": f'#BSUB -gpu "num=1/task{model}"' if self.gpus else "",
             "gridengine_gpus": "#$ -l gpu=1" if self.gpus else "",
@@ -176,6 +182,10 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
             "--cpus is not for gridengine, where a slot is a rank: choose a parallel environment "
             "whose slots have as many cores"
         )
+    if site.modules and not FILES[template][0].endswith(".sh"):
+        raise UsageError(f"--module is for batch scripts, and {template} is none")
+    if site.gres and not template.startswith("slurm"):
+        raise UsageError(f"--gres is Slurm's, and this is for {template}: use --gpus, --gpu-type")
     if site.gpu_type and template not in TYPED:
         raise UsageError(
             f"--gpu-type is for {', '.join(TYPED)}: for {template} sites have words of their "

@@ -70,6 +70,14 @@ def test_a_run_folder_is_as_documented(trained):
     assert trained.summary("again")["digest"] == summary["digest"]
 
 
+@pytest.mark.parametrize(("words", "found"), [("ev", "evaluate"), ("train --res", "--resume")])
+def test_the_shell_completes_words(shell, words, found):
+    line = f"disttrain {words}"
+    asked = {"_DISTTRAIN_COMPLETE": "complete_bash", "COMP_WORDS": line}
+    result = shell.run(env=asked | {"COMP_CWORD": str(line.count(" "))})
+    assert (result.returncode, result.stdout.split(), result.stderr) == (0, [found], "")
+
+
 def test_older_checkpoints_go(shell):
     result = shell.run("train", "run.toml", "--output", "out", "--set", "checkpoint.keep=1")
     assert result.returncode == 0
@@ -313,7 +321,7 @@ def test_a_mistake_in_set(shell, change):
 
 @pytest.mark.parametrize("command", ["train", "check"])
 def test_a_run_file_that_is_none(shell, command):
-    assert "No such file" in sentence(shell.run(command, "missing.toml"), 2)
+    assert "missing.toml does not exist" in sentence(shell.run(command, "missing.toml"), 2)
     assert "it is a folder" in sentence(shell.run(command, "."), 2)
     words = {"train": "blobs.h5 is no run file: name the data file in one", "check": "UTF-8"}
     assert words[command] in sentence(shell.run(command, "blobs.h5"), 2)

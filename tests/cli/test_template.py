@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from disttrain.errors import UsageError
 from disttrain.launch.template import FILES, Site, fill
 from tests.cli.shell import ROOT, sentence
 
@@ -116,6 +117,29 @@ def test_memory_queue_and_account_are_asked_for(name):
     assert not any(words in plain for words in ASKED[name])
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_modules_are_loaded_before_the_training(name):
+    site = Site("run.toml", "run", 8, 2, "90", modules=("openmpi/5.0", "python"))
+    lines = fill(name, site).splitlines()
+    place = lines.index("module load openmpi/5.0 python")
+    assert all(line.startswith(("#", "cd ")) or not line for line in lines[:place])
+    assert not any("module" in line for line in fill(name, Site("r", "r", 8, 2, "9")).splitlines())
+
+
+def test_resources_of_slurm_and_modules_are_refused_where_there_are_none():
+    site = Site("run.toml", "run", 8, 2, "90", gres="gpu:a100:4", gpus=True)
+    for name in ("slurm", "slurm-srun"):
+        text = fill(name, site)
+        assert "#SBATCH --gres=gpu:a100:4" in text
+        assert "--gpus-per" not in text
+    with pytest.raises(UsageError, match="--gres is Slurm's, and this is for pbs"):
+        fill("pbs", site)
+    with pytest.raises(UsageError, match="--module is for batch scripts, and kubernetes is none"):
+        fill("kubernetes", Site("r", "r", 2, 1, "90", modules=("openmpi",)))
+    with pytest.raises(UsageError, match="can't stand in a batch script"):
+        fill("slurm", Site("r", "r", 2, 1, "90", modules=("openmpi; rm",)))
+
+
 def test_a_script_names_the_file_that_it_is_in(shell):
     (shell.folder / "jobs").mkdir()
     shell.run("template", "pbs", "run.toml", "-o", "jobs/mine.pbs")
@@ -132,7 +156,7 @@ def test_a_run_file_for_gpus_asks_for_gpus(shell):
     ("arguments", "words"),
     [
         (("torque",), "no template 'torque': there are slurm, slurm-srun"),
-        (("slurm", "missing.toml"), "run file missing.toml: No such file"),
+        (("slurm", "missing.toml"), "run file missing.toml does not exist"),
         (("slurm", "run.toml", "--ranks", 3, "--nodes", 2), "as in --ranks 4"),
         (("pbs", "run.toml", "--time", "tomorrow"), "write it as HH:MM:SS"),
         (("slurm", "run.toml", "--memory", "64"), "as in 500M, 64G or 1T"),

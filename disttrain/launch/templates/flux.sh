@@ -11,6 +11,7 @@
 # Submit from a folder that all nodes share: flux batch {{script}}
 # For an MPI that Flux can start: Open MPI 5 with PMIx (the shell plugin `pmix`), or MPICH.
 
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

@@ -14,6 +14,7 @@
 #$ -r y
 # Submit from a folder that all nodes share: qsub {{script}}
 
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

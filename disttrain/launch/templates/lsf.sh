@@ -12,6 +12,7 @@
 #BSUB -Q "99"
 # Submit from a folder that all nodes share: bsub < {{script}}
 
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

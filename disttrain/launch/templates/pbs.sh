@@ -8,6 +8,7 @@
 # Submit from a folder that all nodes share: qsub {{script}}
 
 cd "$PBS_O_WORKDIR" || exit 2
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

@@ -17,6 +17,7 @@
 # Submit from a folder that all nodes share: sbatch {{script}}
 # For a Slurm with PMIx (`srun --mpi=list` shows it) and an MPI built for it.
 
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

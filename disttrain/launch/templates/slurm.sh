@@ -18,6 +18,7 @@
 #SBATCH --no-kill
 # Submit from a folder that all nodes share: sbatch {{script}}
 
+{{modules}}
 newest() { local files=({{folder}}/checkpoints/step-*.h5); echo "${files[@]: -1}"; }
 before=$(newest)
 further() { [[ $(newest) != "$before" ]] || ! echo "not queued again: nothing new was saved" >&2; }

@@ -282,7 +282,7 @@ def test_help_needs_no_heavy_import(shell):
 
 
 RUN_FILE_MISTAKES = {
-    "a misspelt key": ("batch_size", "batchsize", "'batch_size'"),
+    "a misspelt key": ("batch_size", "batchsize", "'training.batch_size'"),
     "a misspelt section": ("[training]", "[trainning]", "'training'"),
     "a wrong type": ("epochs = 3", 'epochs = "three"', "training.epochs"),
     "a number out of range": ("epochs = 3", "epochs = 0", "training.epochs"),

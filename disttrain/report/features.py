@@ -21,7 +21,7 @@ NAME = "features.png"
 def why_not(subject: Subject) -> str | None:
     """Return why there is no such picture of this run, or None where there is one."""
     if not learned(subject):
-        return "there was no pre-training"
+        return "no network of units was pre-trained"
     return None if image_shape(subject.sample_shape) else "the samples are no grey images"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from disttrain.checkpoint import newest_whole
 from disttrain.data.augmentation import image_of
-from disttrain.model import Network
+from disttrain.model import Dense, Dropout, Flatten, Network
 from disttrain.model.given import network_of
 from disttrain.report.augmented import pixels
 from disttrain.report.figure import blank
@@ -21,18 +21,24 @@ __all__ = ["NAME", "figure", "learned", "why_not"]
 
 NAME = "reconstructions.png"
 SAMPLES = 10
+SHOWN = (Dense, Dropout, Flatten)
 
 
 def why_not(subject: Subject) -> str | None:
     """Return why there is no such picture of this run, or None where there is one."""
     if not learned(subject):
-        return "there was no pre-training"
+        return "no network of units was pre-trained"
     return None if image_of(subject.sample_shape) else "the samples are no images"
 
 
 def learned(subject: Subject) -> list[tuple[Network, Network]]:
-    """Return the encoder and the decoder of each layer as pre-training left them."""
+    """Return the encoder and the decoder of each layer as pre-training left them.
+
+    None where layers for images stand among them: `filters.png` and `maps.png` show what they see.
+    """
     found: list[tuple[Network, Network]] = []
+    if any(not isinstance(layer, SHOWN) for layer in subject.trained.network.layers):
+        return found
     while (folder := subject.folder / f"pretraining-{len(found) + 1}").is_dir():
         state = newest_whole(folder).snapshot
         if state is None:

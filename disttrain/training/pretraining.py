@@ -23,15 +23,16 @@ from disttrain.config import Denoising, Rbm, Settings
 from disttrain.data import ArrayRows, Feed, Normalization, Split, batch_sizes
 from disttrain.data.source import Rows
 from disttrain.errors import DataError
-from disttrain.model import Dense, Dropout, Layer
+from disttrain.model import Conv, Dense, Dropout, Flatten, Layer
 from disttrain.model import Rbm as RbmLayer
 from disttrain.training.callbacks import Callback
+from disttrain.training.decoder import decoder_of, encoder_of
 from disttrain.training.evaluation import samples_of
 from disttrain.training.exact.arithmetic import Arithmetic, decide
 from disttrain.training.keeper import Keeper, KeepNothing
 from disttrain.training.limits import within_limits
 from disttrain.training.optimizer import Optimizer
-from disttrain.training.predictor import build_predictor
+from disttrain.training.predictor import build_predictor, layer_from
 from disttrain.training.run import Run
 from disttrain.training.trainer import fit
 from disttrain.training.work import divide
@@ -61,6 +62,11 @@ def pretrain(run: Run, keeper: Keeper | None = None) -> None:
         run.state.pretraining += [reported(number, facts) for facts in layer.state.history]
 
 
+def sees_the_data(run: Run, place: int) -> bool:
+    """Return True where nothing below layer number `place` changes the data."""
+    return all(isinstance(layer, Dropout | Flatten) for layer in run.network.layers[:place])
+
+
 @contextmanager
 def below(run: Run, place: int) -> Iterator[Rows]:
     """Give what comes to layer number `place`, for every row: the data, or the outputs below it.
@@ -69,7 +75,7 @@ def below(run: Run, place: int) -> Iterator[Rows]:
     each, always in the same shapes. Collective.
     """
     network, comm, rows = run.network, run.comm, run.dataset.every_row
-    if not any(type(layer) is Dense for layer in network.layers[:place]):
+    if sees_the_data(run, place):
         yield rows
         return
     width, phase = math.prod(network.shapes[place]), "outputs of the layers below"
@@ -99,15 +105,12 @@ class Stage:
 
     def __init__(self, run: Run, number: int, place: int) -> None:
         self._run, self._number, self._place = run, number, place
-        self._first = number == 1
-        layer = run.network.layers[place]
-        assert isinstance(layer, Dense)
-        self._layer = layer
+        self._layer = run.network.layers[place]
 
     def built(self, rows: Rows, keeper: Keeper) -> Run:
         """Return the run that trains the layer on `rows`, as far as it is saved. Collective."""
         run, comm = self._run, self._run.comm
-        settings, snapshot = self._settings(rows.inputs), None
+        settings, snapshot = self._settings(), None
         with comm.together("restoring"):
             if comm.is_root:
                 snapshot = keeper.found(settings, run.data_fingerprint)
@@ -122,8 +125,9 @@ class Stage:
     def _run_on(self, rows: Rows, settings: Settings, recorded: Arithmetic | None) -> Run:
         run, comm = self._run, self._run.comm
         shape, normalization = run.network.shapes[self._place], run.normalization
-        if not self._first:
-            shape, normalization = (rows.inputs,), _as_they_are(rows.inputs)
+        if not sees_the_data(run, self._place):
+            shape = shape if isinstance(self._layer, Conv) else (rows.inputs,)
+            normalization = _as_they_are(rows.inputs)
         split = Split("train", rows, np.zeros(rows.count, np.int64))
         own = replace(run.dataset.file.facts_of("train"), rows=rows.count, shape=shape)
         dataset = replace(
@@ -147,16 +151,15 @@ class Stage:
             callbacks=[Told(run, self._number)] if comm.is_root else (),
         )  # fmt: skip
 
-    def _settings(self, inputs: int) -> Settings:
+    def _settings(self) -> Settings:
         """Return the settings of the layer's own run."""
         run, asked = self._run, self._run.settings.pretraining
         assert asked is not None
         seed = int.from_bytes(key_of(run.settings.seed, "pretraining", self._number)[:8]) >> 1
-        layer = self._layer
-        keys = ("units", "activation", "initializer", "scale", "bias")
-        layers: list[dict[str, Any]] = [{key: getattr(layer, key) for key in keys}]
+        shape = run.network.shapes[self._place]
+        layers = [encoder_of(self._layer, shape)]
         if not isinstance(asked, Rbm):
-            layers.append({"units": inputs, "activation": self._decoding()})
+            layers += decoder_of(self._layer, shape, self._decoding())
         mode = run.settings.reproducibility.mode
         return run.settings.replace(
             seed=seed, pretraining=None, plot=False,
@@ -178,7 +181,7 @@ class Stage:
     def _decoding(self) -> str:
         """Return the activation of the decoder: its outputs are in the range of what comes in."""
         run, place = self._run, self._place
-        if self._first:
+        if self._number == 1:
             return "sigmoid" if run.normalization.in_unit_range else "identity"
         before = run.network.layers[run.network.hidden[self._number - 2]]
         activation = getattr(before, "activation", "")
@@ -189,13 +192,13 @@ class Stage:
         """Yield the layers of the layer's own run."""
         asked, layer = self._run.settings.pretraining, self._layer
         if isinstance(asked, Rbm):
+            assert isinstance(layer, Dense)
             yield RbmLayer(layer.units, layer.initializer, layer.scale)
             return
         if isinstance(asked, Denoising) and asked.corruption:
             yield Dropout(asked.corruption, rescale=False)
         for table in settings.model.layers:
-            yield Dense(**table.model_dump(include={"units", "activation", "initializer", "scale",
-                                                    "bias"}))  # fmt: skip
+            yield layer_from(table)
 
 
 class Told(Callback):

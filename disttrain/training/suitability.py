@@ -12,10 +12,12 @@ from disttrain.comm import Communicator
 from disttrain.config import Dense as DenseTable
 from disttrain.config import Rbm, Settings
 from disttrain.data import PIECE_ROWS, Dataset, Division, in_words
-from disttrain.errors import RunFileError
-from disttrain.model import Dense, Layer, Perceptron, Softmax
+from disttrain.errors import RunFileError, UsageError
+from disttrain.model import Conv, Dense, Layer, Perceptron, Softmax
 from disttrain.model.flat import Layout
+from disttrain.model.layer import Shape
 from disttrain.model.network import shapes_of
+from disttrain.training.decoder import decoder_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 
@@ -132,23 +134,36 @@ def check_pretraining(model: Predictor) -> None:
             "model.from and [pretraining] both say how weights begin: leave one of them out"
         )
     for number, place in enumerate(network.hidden, 1):
-        layer = network.layers[place]
-        if type(layer) is not Dense:
-            raise RunFileError(
-                f"[pretraining] is for dense layers, and layer {number} is {layer.kind}: leave it "
-                "out"
-            )
-        if isinstance(asked, Rbm) and layer.activation != "sigmoid":
-            raise RunFileError(
-                f'pretraining.kind = "rbm" gives units that are on with probability σ(a), and '
-                f'layer {number} has activation = "{layer.activation}": use "sigmoid", or '
-                'kind = "denoising"'
-            )
+        check_layer(network.layers[place], network.shapes[place], number, isinstance(asked, Rbm))
     if isinstance(asked, Rbm) and not model.normalization.in_unit_range:
         raise RunFileError(
             'pretraining.kind = "rbm" needs inputs between 0 and 1: give data.normalize = '
             '"none" for pixels, "range" for other numbers'
         )
+
+
+def check_layer(layer: Layer, shape: Shape, number: int, rbm: bool) -> None:
+    """Raise RunFileError where the `number`-th hidden layer, on inputs of `shape`, can't learn."""
+    if type(layer) not in (Dense, Conv):
+        raise RunFileError(
+            f"[pretraining] is for dense layers and convolutions, and hidden layer {number} is "
+            f"{layer.kind}: leave it out"
+        )
+    if rbm and isinstance(layer, Conv):
+        raise RunFileError(
+            f'pretraining.kind = "rbm" is for dense layers, and hidden layer {number} is a '
+            'convolution: use kind = "denoising"'
+        )
+    if rbm and isinstance(layer, Dense) and layer.activation != "sigmoid":
+        raise RunFileError(
+            f'pretraining.kind = "rbm" gives units that are on with probability σ(a), and '
+            f'layer {number} has activation = "{layer.activation}": use "sigmoid", or '
+            'kind = "denoising"'
+        )
+    try:
+        decoder_of(layer, shape, "identity")
+    except UsageError as error:
+        raise RunFileError(f"[pretraining], hidden layer {number}: {error}") from None
 
 
 def refuse_what_memory_cannot_hold(

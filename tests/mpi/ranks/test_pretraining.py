@@ -1,6 +1,7 @@
 """Pre-training gives the bits of one rank alone on any number of ranks."""
 
 import h5py
+import numpy as np
 import pytest
 
 import disttrain
@@ -41,6 +42,17 @@ def path(comm, made):
     return path
 
 
+def colours(path):
+    pixels = np.random.default_rng(1).integers(0, 256, (140, 8, 6, 3), dtype=np.uint8)
+    with h5py.File(path, "w") as file:
+        file["train/inputs"], file["train/targets"] = pixels, np.arange(140) % 3
+
+
+@pytest.fixture(scope="module")
+def images(comm, made):
+    return made("colours.h5", colours)
+
+
 def trained(settings, comm):
     run = disttrain.build(settings, comm=comm)
     pretrain(run)
@@ -61,6 +73,21 @@ def test_same_bits_as_alone(comm, path, kind, memory):
     assert len(set(map(str, comm.collect(mine)))) == 1
     assert mine == trained(settings, Alone())
     assert mine[0] != mine[1]
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "denoising"])
+def test_convolutions_give_the_bits_of_one_rank(comm, images, kind):
+    settings = disttrain.parse(RUN_FILE.format(path=images, kind=kind)).replace(
+        data={"normalize": "auto", "labelled": None, "augment": {"rotate": 15.0, "crop": 2,
+                                                                 "flip": True}},
+        model={"layers": [
+            {"kind": "conv", "filters": 4, "size": 3, "activation": "tanh"}, {"kind": "max-pool"},
+            {"kind": "conv", "filters": 3, "size": 2, "padding": "valid"}, {"units": 3},
+        ]},
+    )  # fmt: skip
+    mine = trained(settings, comm)
+    assert len(set(map(str, comm.collect(mine)))) == 1
+    assert mine == trained(settings, Alone())
 
 
 def test_fast_mode_pre_trains_in_fast_mode(comm, path):

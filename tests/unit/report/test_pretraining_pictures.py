@@ -51,6 +51,17 @@ def test_what_each_layer_gives_back(
         np.testing.assert_allclose(decoder.predict(h), back, rtol=1e-6)
 
 
+def test_what_convolutions_learned_is_shown_by_their_filters(
+    settings: Callable[..., Settings], go: Callable[..., dict], path: str, tmp_path: Path
+) -> None:
+    go(settings(
+        f"data.path={path}", "pretraining.epochs=1", "training.epochs=1",
+        'model.layers=[{kind="conv",filters=4,size=3},{units=3}]',
+    ))  # fmt: skip
+    drawn = {picture.name for picture in draw_all(tmp_path / "run", tmp_path) if picture.path}
+    assert drawn & NEW == {"filters.png", "maps.png"}
+
+
 def test_filters_and_maps_of_a_convolution(
     settings: Callable[..., Settings], go: Callable[..., dict], path: str, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Pre-training: what each layer learns, what is written of it, where it goes on."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from disttrain.checkpoint import all_checkpoints, load
 from disttrain.comm.alone import Alone
 from disttrain.config import Settings
 from disttrain.errors import DataError, DisttrainError, Preempted, RunFileError, UsageError
+from disttrain.model import Conv
 from disttrain.preemption import Preemption
 from disttrain.training import Callback, Run, fit, pretrain
+from disttrain.training.decoder import decoder_of
 from disttrain.training.injection import Injection, parse_fault
 
 Make = Callable[..., Settings]
@@ -175,3 +178,79 @@ def test_a_run_that_replaces_another_begins_its_layers_anew(
     whole = go(settings(*NOISE), "noise")
     assert go(settings(*NOISE), overwrite=True)["digest"] == whole["digest"]
     assert not list(tmp_path.glob("run/*/*.replaced"))
+
+
+IMAGES = (
+    "data.normalize=none",
+    "pretraining.epochs=2",
+    "pretraining.batch_size=16",
+    'model.layers=[{kind="conv",filters=3,size=3,activation="sigmoid"},{kind="max-pool"},'
+    '{kind="conv",filters=4,size=2,padding="valid",activation="relu"},{units=5,'
+    'activation="relu"},{units=3}]',
+)
+
+
+@pytest.fixture
+def images(write_data: Callable[..., str]) -> tuple[str, ...]:
+    """Settings for a network with convolutions, of data that are written here."""
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 8, 10, 2), dtype=np.uint8)
+    path = write_data("images.h5", train=(pixels, np.arange(90) % 3))
+    return f"data.path={path}", *IMAGES
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "denoising"])
+def test_convolutions_learn_to_give_images_back(
+    build: Callable[..., Run], images: tuple[str, ...], kind: str
+) -> None:
+    run = build(*images, f"pretraining.kind={kind}")
+    before = {k: v.copy() for k, v in run.network.tensors(run.network.values).items()}
+    pretrain(run)
+    after = run.network.tensors(run.network.values)
+    changed = [name for name in after if not np.array_equal(after[name], before[name])]
+    assert {name.partition("/")[0] for name in changed} == {"conv1", "conv3", "dense4"}
+    losses = {layer: [row["train_loss"] for row in run.state.pretraining if row["layer"] == layer]
+              for layer in (1, 2, 3)}  # fmt: skip
+    assert all(second < first for first, second in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "padding"),
+    [((8, 10, 2), 3, "valid"), ((8, 10, 2), (2, 5), "same"), ((8, 10), 4, "same"),
+     ((9, 7, 3), 5, 1), ((12,), 3, "valid"), ((6, 6), 1, "valid")],
+)  # fmt: skip
+def test_the_decoder_of_a_convolution_gives_the_size_back(
+    shape: tuple[int, ...], size: int, padding: str | int
+) -> None:
+    layer = Conv(5, size, 1, padding)
+    table, flat = decoder_of(layer, shape, "sigmoid")
+    assert (table.pop("kind"), flat) == ("conv", {"kind": "flatten"})
+    assert math.prod(Conv(**table).outputs(layer.outputs(shape))) == math.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["pretraining.kind=rbm"], "hidden layer 1 is a convolution: use kind"),
+        (["model.layers.0.stride=2"], "hidden layer 1: no convolution behind it gives images"),
+        (["model.layers.2.padding=3"], "hidden layer 2: no convolution behind it gives images"),
+        (
+            ['model.layers=[{kind="conv",filters=2},{kind="batch-norm"},{units=3}]'],
+            "hidden layer 2 is batch-norm: leave it out",
+        ),
+    ],
+)
+def test_convolutions_that_it_is_not_for(
+    build: Callable[..., Run], images: tuple[str, ...], changes: list[str], says: str
+) -> None:
+    with pytest.raises(RunFileError, match=says):
+        build(*images, *changes)
+
+
+def test_a_layer_behind_a_pool_learns_from_what_the_pool_gives(
+    build: Callable[..., Run], images: tuple[str, ...]
+) -> None:
+    layers = 'model.layers=[{kind="average-pool"},{units=5,activation="sigmoid"},{units=3}]'
+    run = build(*images, layers, "pretraining.kind=rbm", "pretraining.epochs=3")
+    pretrain(run)
+    losses = [row["train_loss"] for row in run.state.pretraining]
+    assert losses == sorted(losses, reverse=True)

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -68,7 +69,8 @@ class Watch:
         # Row of the board → when that rank was first seen as stopped by a signal.
         self._stopped: dict[int, float] = {}
         self._phase, self._since = "starting", time.monotonic()
-        # Phase → its longest time here.
+        # Phase → all seconds in it, its longest time.
+        self.spent: dict[str, float] = defaultdict(float)
         self._longest: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
@@ -89,6 +91,7 @@ class Watch:
         """Set the phase that this rank is in from now on."""
         now = time.monotonic()
         took = now - self._since
+        self.spent[self._phase] += took
         if took > self._longest.get(self._phase, 0.0):
             self._longest[self._phase] = took
         if took > journal.SLOW:

@@ -55,6 +55,7 @@ def summarize(
         "failures": list(state.faults) if state else [],
         "skipped": state.skipped if state else 0,
         "changes": list(state.changes) if state else [],
+        "stragglers": run.work.pace.stragglers() if run else [],
         "diagnosis": [],
         "environment": environment(run, comm),
     }

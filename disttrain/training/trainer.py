@@ -143,6 +143,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
         error = caught
     phase, stop = comm.watch.current, run.preemption.signal is not None
     if recording and not error:
+        comm.phase("forward")
         totals = recording.replay(stop)
     else:
         if sums and error:
@@ -238,8 +239,11 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         state.stop("separated")
     if improved and (comm.is_root or comm.survives):
         run.best = run.host_values()
+    slow = run.work.pace.close_interval()
     with comm.together("callback"):
         with comm.alone_in("a callback"):
+            for line in slow:
+                run.warn(line)
             for callback in run.callbacks if run.stage.told < state.step else ():
                 callback.on_interval(run, report)
         run.stage.told = state.step

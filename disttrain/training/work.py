@@ -19,6 +19,7 @@ from disttrain.training.exact.threads import steady_threads
 from disttrain.training.integrity.audit import Audit
 from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
+from disttrain.training.pace import Pace
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import (
     BatchSums,
@@ -38,15 +39,16 @@ class Work:
     """What depends on the ranks; data, settings, weights and state stand in `Run`.
 
     `batches` are the global batches with this rank's part of them, `reducer` adds gradients over
-    ranks, `ledger` counts the samples used, `audit` compares the replicas; `batch_sums` is for
-    layers that need sums over the global batch; `threads` are the BLAS threads of an exact run on
-    this rank.
+    ranks, `ledger` counts the samples used, `audit` compares the replicas, `pace` finds
+    stragglers; `batch_sums` is for layers that need sums over the global batch; `threads` are the
+    BLAS threads of an exact run on this rank.
     """
 
     batches: Batches
     reducer: Reducer
     ledger: Ledger
     audit: Audit
+    pace: Pace
     batch_sums: BatchSums | None = None
     threads: int | None = None
 
@@ -81,7 +83,7 @@ def divide(
         sums = BatchSums(comm, division, sizes[0], model.network.asked)
     if arithmetic:
         threads = steady_threads(model, sizes, dataset, division, arithmetic)
-    return Work(batches, reducer, Ledger(comm, batches), audit, sums, threads)
+    return Work(batches, reducer, Ledger(comm, batches), audit, Pace(comm), sums, threads)
 
 
 def reducing(

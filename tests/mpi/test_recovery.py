@@ -97,6 +97,30 @@ def test_sixty_kills_at_random_moments(shell):
 
 
 @pytest.mark.parametrize(
+    "fault",
+    ["kill:rank=0,step=50",
+     *(pytest.param(fault, marks=pytest.mark.long) for fault in (
+         "kill:rank=1,phase=waiting for the sums of a layer,step=51",
+         "kill:rank=2,phase=validation", "kill:rank=0,phase=saving,step=30"))],
+)  # fmt: skip
+def test_a_kill_changes_no_running_average(shell, fault):
+    """Those of batch normalization are moved by sums over the global batch in the pass forward."""
+    layers = '[{ units = 12 }, { kind = "batch-norm" }, { units = 3 }]'
+    text = TRAINING.replace("average = 0.9", "").splitlines()
+    place = next(n for n, line in enumerate(text) if line.startswith("layers"))
+    text[place] = f"layers = {layers}"
+    shell.run_file("\n".join(text))
+    assert shell.run("train", "run.toml", "--output", "whole", "-q").returncode == 0
+    result = shell.run(
+        "launch", "-n", 3, *TRAIN, "--output", "out", "--inject", fault, timeout=SOON
+    )
+    assert result.returncode == 0, result.stderr
+    assert found(shell, "out") == found(shell, "whole")
+    assert shell.summary("out")["ranks"] == 2
+    assert " died" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("fault", "told"),
     [
         ("slow:rank=1,step=50,seconds=1000", "has been in 'reading a batch' since"),
@@ -116,13 +140,19 @@ def test_a_rank_that_stands_still_is_named_and_left_out(shell, wanted, fault, to
     assert not shell.left_running()
 
 
-def test_a_rank_ten_times_slower_than_the_others_stays(shell, wanted):
+def test_a_rank_ten_times_slower_than_the_others_stays_and_is_told(shell, wanted):
     slow = ["--inject", "slow:rank=1,step=50,seconds=0.02"]
     env = {"DISTTRAIN_STOPPED_SECONDS": "2"}
     result = shell.run("launch", "-n", 2, *TRAIN, "--output", "out", *slow, env=env, timeout=60)
     assert result.returncode == 0, result.stderr
     assert found(shell, "out") == wanted
     assert shell.summary("out")["ranks"] == 2
+    (straggler,) = shell.summary("out")["stragglers"]
+    assert straggler["rank"] == 1
+    assert straggler["in"] == "reading"
+    assert 0 < straggler["seconds"] <= straggler["of_seconds"]
+    assert "rank 1 holds the others up: of " in result.stderr
+    assert shell.summary("whole")["stragglers"] == []
 
 
 def test_where_it_is_off_or_cannot_be_a_dead_rank_ends_the_job(shell):

@@ -27,32 +27,34 @@ class Pace:
     def __init__(self, comm: Communicator) -> None:
         self._comm = comm
         self._before = self._spent()
-        self._sums: list[Own] = [{} for _ in range(comm.size)]
+        # Of each rank: over all intervals, and since the last comparison.
+        self._sums, self._recent = nothing(comm.size), nothing(comm.size)
         self._in_a_row: dict[int, int] = {}
 
     def _spent(self) -> Own:
         spent = self._comm.watch.spent
         return {kind: sum(spent[p] for p, k in KINDS.items() if k == kind)
-                for kind in ("reading", "computing")}  # fmt: skip
+                for kind in nothing(1)[0]}  # fmt: skip
 
     def close_interval(self) -> list[str]:
         """Compare the interval that ends; return a sentence for each straggler to tell. Collective.
 
-        Each is told once, where it has been one for some intervals.
+        Short ones are compared together. Each rank is told once, where it was slow in some of them.
         """
         now = self._spent()
         own = {kind: now[kind] - self._before[kind] for kind in now}
         self._before = now
-        if self._comm.size == 1:
-            return []
         found = self._comm.collect(own)
-        for sums, part in zip(self._sums, found, strict=True):
-            sums.update({kind: sums.get(kind, 0.0) + part[kind] for kind in part})
-        slow, said = lags(found), []
+        for sums in (self._sums, self._recent):
+            for total, part in zip(sums, found, strict=True):
+                total.update({kind: total[kind] + part[kind] for kind in part})
+        if max(sum(own.values()) for own in self._recent) < LEAST:
+            return []
+        slow, said = lags(self._recent), list[str]()
+        self._recent = nothing(self._comm.size)
         self._in_a_row = {one["rank"]: self._in_a_row.get(one["rank"], 0) + 1 for one in slow}
         for one in slow:
-            journal.note("straggler", printed=True, **{"of" if k == "rank" else k: v
-                                                       for k, v in one.items()})  # fmt: skip
+            journal.note("straggler", printed=True, found=one)
             if self._in_a_row[one["rank"]] == AGAIN:
                 said.append(
                     f"rank {one['rank']} holds the others up: of {one['of_seconds']:.2f} s it took "
@@ -65,6 +67,11 @@ class Pace:
         return lags(self._sums)
 
 
+def nothing(ranks: int) -> list[Own]:
+    """Return no seconds of any kind for each rank."""
+    return [dict.fromkeys(KINDS.values(), 0.0) for _ in range(ranks)]
+
+
 def lags(own: list[Own]) -> list[dict[str, Any]]:
     """Return the ranks whose own work took far longer than the median of the others.
 
@@ -73,7 +80,7 @@ def lags(own: list[Own]) -> list[dict[str, Any]]:
     """
     totals = [sum(one.values()) for one in own]
     whole, found = max(totals), []
-    for rank, total in enumerate(totals):
+    for rank, total in enumerate(totals if len(own) > 1 else ()):
         beyond = total - median(t for other, t in enumerate(totals) if other != rank)
         if whole >= LEAST and beyond > PART * whole:
             rest = [one for other, one in enumerate(own) if other != rank]

@@ -10,6 +10,7 @@ def own(*pairs):
 
 
 def test_nothing_in_a_balanced_run():
+    assert lags(own((0.1, 9.0))) == []
     assert lags(own((0.1, 2.0), (0.2, 2.1), (0.1, 1.9), (0.1, 2.2))) == []
 
 

@@ -1,6 +1,7 @@
 """A convolutional network's step beside PyTorch's: one thread, the same shapes, interleaved rounds.
 
     python benchmarks/conv.py [--network lenet|vgg] [--rounds 15] [--batch 128 32] [--ranks N]
+        [--avx2]
 
 Prints, for each batch, the time of a step of ours (recorded, fast and exact mode) and of PyTorch
 (NCHW and channels_last, fused SGD with momentum), and the median over rounds of the ratio to the
@@ -8,7 +9,7 @@ better of PyTorch's two. Thread time, so that other programs count little. Needs
 
 On N ranks of one thread, which share each batch, PyTorch's side is DistributedDataParallel over
 gloo (one bucket, gradients as views of it, static graph), between the same processes; the time is
-that of the slowest rank, by the clock.
+that of the slowest rank, by the clock. With --avx2 all libraries leave AVX-512 alone.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ from statistics import median
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read when these libraries are loaded.
+os.environ.update(
+    {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell"}
+    if "--avx2" in sys.argv else {}
+)  # fmt: skip
 
 import numpy as np
 import torch
 
 import disttrain
+from disttrain.arrays import Cpu, compiled_images
 from disttrain.data.writer import write_data_file
 from disttrain.environment import launched
 from disttrain.launch import find_launcher
@@ -173,7 +180,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 32])
     parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--avx2", action="store_true")
     options = parser.parse_args()
+    if options.avx2:
+        compiled_images._found = lambda name: compiled_images._library("_images_v3")
+        Cpu.images = compiled_images.CompiledImages()
     if options.ranks > 1 and launched() is None:
         launcher = find_launcher()
         command = launcher.command(options.ranks, [sys.executable, *sys.argv])
@@ -187,7 +198,7 @@ def main() -> None:
         rounds = measure(options, batch, comm)
         if comm is None or comm.is_root:
             print(f"{options.network}, batch {batch}, {options.ranks} rank(s) of one thread, "
-                  f"{options.rounds} rounds")  # fmt: skip
+                  f"{options.rounds} rounds{', AVX2' if options.avx2 else ''}")  # fmt: skip
             show(rounds)
     if comm:
         torch.distributed.destroy_process_group()

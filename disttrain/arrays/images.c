@@ -214,7 +214,7 @@ void NAMED(convolve_gradient)(void *const *p) {
             memcpy(g, dy, (size_t)outs * sizeof(T));
         NAMED(pad)(s, x, padded, wide);
         BY_LANES(s->k, collect, padded, wide * s->c, s->c, s->sh, s->sw, s->kh, s->kw, g, s->oh, s->ow,
-                 s->k, sums, k);
+                 s->k, sums, k, 0);
         BY_LANES(s->k, add_pixels, g, s->oh * s->ow, s->k, bias);
         if (!dx) continue;
         for (int64_t i = 0; i < s->oh; i++) {
@@ -364,18 +364,19 @@ static void LANED(slide)(const T *x, int64_t line, int64_t c, int64_t sh, int64_
 }
 #undef TILE
 
-/* Add to J taps of each of R rows of windows: x times g, over pixels of rows i0..i1-1, in order. */
+/* Add to J taps of each of R rows of windows, or to 0 where they are `fresh`: x times g, over pixels of
+   rows i0..i1-1, in order. */
 INLINE void LANED(taps)(const int R, const int J, const int NV, const T *x, int64_t line,
                         int64_t down, int64_t step, const T *g, int64_t i0, int64_t i1, int64_t ow,
-                        int64_t k, T *sums, int64_t apart, int64_t filled) {
-    V sum[2][MOST][2];
+                        int64_t k, T *sums, int64_t apart, int64_t filled, int fresh) {
+    V sum[2][MOST][2], zero = {0};
 #pragma GCC unroll 2
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 12
         for (int j = 0; j < J; j++)
 #pragma GCC unroll 2
             for (int v = 0; v < NV; v++)
-                sum[r][j][v] = AT(sums + r * apart + j * filled + v * LANES);
+                sum[r][j][v] = fresh ? zero : AT(sums + r * apart + j * filled + v * LANES);
     for (int64_t i = i0; i < i1; i++) {
         const T *a = x + i * down, *b = a + line, *d = g + i * ow * k;
         for (int64_t n = 0; n < ow; n++, a += step, b += step, d += k) {
@@ -399,7 +400,7 @@ INLINE void LANED(taps)(const int R, const int J, const int NV, const T *x, int6
 }
 
 #define GIVEN x + r * line + j, line, sh * line, step, g + first, i, end, ow, k,                   \
-              sums + (r * run + j) * filled + first, run * filled, filled
+              sums + (r * run + j) * filled + first, run * filled, filled, fresh && i == 0
 #define TAPS(J)                                                                                    \
     case J:                                                                                        \
         if (J > MOST) break;                                                                       \
@@ -408,11 +409,11 @@ INLINE void LANED(taps)(const int R, const int J, const int NV, const T *x, int6
         else if (J <= TALL) LANED(taps)(1, J <= TALL ? J : 1, 2, GIVEN);                           \
         break;
 
-/* sums (kh, kw, c, filled) += the gradient of the weights from one image; strips of rows stay in the
-   cache for all taps. */
+/* sums (kh, kw, c, filled) += the gradient of the weights from one image, = it where `fresh`; strips of
+   rows stay in the cache for all taps. */
 static void LANED(collect)(const T *x, int64_t line, int64_t c, int64_t sh, int64_t sw, int64_t kh,
                            int64_t kw, const T *g, int64_t oh, int64_t ow, int64_t k, T *sums,
-                           int64_t filled) {
+                           int64_t filled, int fresh) {
     int64_t run = kw * c, step = sw * c, strip = most(1, least(oh, 128 / ow));
     for (int64_t i = 0, end; i < oh; i = end) {
         end = least(i + strip, oh);

@@ -246,7 +246,7 @@ static void NAMED(tiles_backward)(void *const *p) {
     NAMED(Source) x = NAMED(source)(s->h, s->w, c, s->top, s->left, per, tw, p[1], NULL, xs);
     NAMED(Source) g = NAMED(source)(s->oh, s->ow, k, 2 - s->top, 2 - s->left, per, tw, p[3],
                                     s->flag ? p[2] : NULL, gs);
-    memset(sums, 0, (size_t)(16 * c * k) * sizeof(T));
+    if (!s->rows) memset(sums, 0, (size_t)(16 * c * k) * sizeof(T));
     if (dbias) memset(dbias, 0, (size_t)k * sizeof(T));
     for (int64_t row = 0, end; row < s->rows * per; row = end) {
         end = least(row + strip, s->rows * per);
@@ -259,7 +259,7 @@ static void NAMED(tiles_backward)(void *const *p) {
         }
         for (int q = 0; q < 16; q++)
             WIDELY(collect)(v + q * plane, 0, c, 1, 1, 1, 1, m + q * beyond, 1, (end - row) * tw, k,
-                            sums + q * c * k, k);
+                            sums + q * c * k, k, row == 0);
         /* Number (1, 1) of a tile is the sum of its gradients. */
         if (dbias) WIDELY(add_pixels)(m + 5 * beyond, (end - row) * tw, k, dbias);
         if (p[7])

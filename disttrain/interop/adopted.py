@@ -45,15 +45,15 @@ class Adopted:
         settings, inputs = self.settings, math.prod(self.shape)
         network = Network(list(stacked(settings)), self.shape, settings.model.dtype, Cpu(), 0)
         places = network.tensors(network.values)
-        named = [name for name in network.names if f"{name}/weight" in places]
+        named = list(dict.fromkeys(key.partition("/")[0] for key in places))
         if len(named) != len(self.weights):
             raise UsageError(
                 f"the file holds {len(self.weights)} layers with weights, the layers that are "
                 f"stated are {len(named)}"
             )
         for name, own in zip(named, self.weights, strict=True):
-            for key in ("weight", "bias"):
-                self._copy(f"{name}/{key}", own[key], places[f"{name}/{key}"])
+            for key in sorted(own, reverse=True):
+                self._copy(f"{name}/{key}", own[key], places.get(f"{name}/{key}", np.empty(0)))
         mean = np.zeros(inputs) if self.mean is None else self.mean
         deviation = np.ones(inputs) if self.deviation is None else self.deviation
         save(path, Snapshot(

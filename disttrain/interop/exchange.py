@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from disttrain import config
-from disttrain.checkpoint import load, write_atomically
+from disttrain.checkpoint import write_atomically
+from disttrain.comm.alone import Alone
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop import safe
 from disttrain.interop.adopted import Adopted, settings_for
@@ -15,7 +16,7 @@ from disttrain.interop.onnx_read import read_onnx
 from disttrain.interop.onnx_write import onnx_model
 from disttrain.interop.torch_names import sequential
 from disttrain.runs.ensembled import Ensemble
-from disttrain.runs.trained import Trained
+from disttrain.runs.trained import Trained, load_trained
 
 __all__ = ["adopt", "export"]
 
@@ -51,7 +52,7 @@ def adopt(
 
     `run` or `layers` say what a safetensors file does not; `data` is the data file that the network
     is meant for. Raises CheckpointError for a file that can't be read, UsageError for a network
-    that is no stack of dense layers.
+    that is no stack of disttrain's layers.
     """
     suffix = _suffix(path)
     if out.suffix.lower() not in (".h5", ".hdf5"):
@@ -64,11 +65,10 @@ def adopt(
         read_onnx(path, data).save(out.absolute())
     else:
         _weights(path, out.absolute(), run, layers, loss, data)
-    snapshot = load(out)
-    shapes = [tensor.shape for name, tensor in snapshot.parameters.items() if tensor.ndim == 2]
-    widths = "-".join(map(str, [shapes[0][1], *(shape[0] for shape in shapes)]))
-    return {"path": str(out), "network": widths, "loss": snapshot.state["loss"],
-            "digest": snapshot.digest, "about": f"{widths}, {snapshot.state['loss']}"}  # fmt: skip
+    made = load_trained(out, Alone())
+    widths, loss = made.network.widths, made.loss.kind
+    return {"path": str(out), "network": widths, "loss": loss,
+            "digest": made.snapshot.digest, "about": f"{widths}, {loss}"}  # fmt: skip
 
 
 def _weights(

@@ -1,36 +1,36 @@
-"""An ONNX graph that is a chain of dense layers, as settings and weights.
+"""An ONNX graph that is a chain of layers, as settings and weights.
 
-Read are Gemm, or MatMul and Add, the activations that disttrain has, arithmetic with constants
-before the first layer (the normalization) or behind the last one (the units of the targets), a
-softmax at the end, and what only moves numbers: Flatten, Reshape, Cast, Identity, Dropout.
+Read are Gemm, or MatMul and Add, Conv, pools, the activations that disttrain has, arithmetic with
+constants before the first layer (the normalization), between layers or behind the last one (the
+units of the targets), a softmax at the end, and what only moves numbers: Flatten, Reshape, ...
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from disttrain.data import TargetScale
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.adopted import Adopted, settings_for
+from disttrain.interop.onnx_chain import IMAGES, PRODUCTS, Chain, inputs_of
 from disttrain.interop.onnx_graph import onnx
-from disttrain.interop.onnx_segments import Affine, Node, activation_of, affine_of
+from disttrain.interop.onnx_segments import Affine, Node, affine_of
 
 __all__ = ["read_onnx"]
 
-PRODUCTS = ("Gemm", "MatMul")
 ENDS = ("Softmax", "LogSoftmax", "ArgMax", "Identity")
-READ = "read are chains of Gemm or MatMul, activations, and arithmetic before and behind them"
+READ = "read are chains of Gemm, MatMul, Conv, pools and activations, with arithmetic between"
 
 
 def read_onnx(path: Path, data: str | None = None) -> Adopted:
     """Return the network in an ONNX file; `data` is the data file that it is meant for.
 
     Raises CheckpointError for a file that is missing or damaged, UsageError for a graph that is no
-    chain of dense layers; the sentence names the node.
+    chain of such layers; the sentence names the node.
     """
     library = onnx()
     if not path.is_file():
@@ -44,11 +44,6 @@ def read_onnx(path: Path, data: str | None = None) -> Adopted:
         raise CheckpointError(f"{path} can't be read as ONNX ({reason:.200})") from None
     return _adopted(_Graph(library, model.graph, str(path)), path, data,
                     {prop.key: prop.value for prop in model.metadata_props})  # fmt: skip
-
-
-class _Layer(NamedTuple):
-    table: dict[str, Any]
-    weights: dict[str, np.ndarray]
 
 
 class _Graph:
@@ -78,14 +73,19 @@ class _Graph:
             elif live & set(made.input):
                 live |= set(made.output)
                 given = {n: constants[i] for n, i in enumerate(made.input) if i in constants}
-                self.nodes.append(Node(made.op_type, made.name or made.output[0], given, made))
+                options = {
+                    option.name: library.helper.get_attribute_value(option)
+                    for option in made.attribute
+                }
+                name = made.name or made.output[0]
+                self.nodes.append(Node(made.op_type, name, given, made, options))
 
     def parts(self) -> tuple[list[Node], list[list[Node]]]:
         """Return the products, and the nodes before the first and behind each of them."""
         products: list[Node] = []
         between: list[list[Node]] = [[]]
         for node in self.nodes:
-            if node.kind in PRODUCTS:
+            if node.kind in PRODUCTS + IMAGES:
                 products.append(node)
                 between.append([])
             else:
@@ -109,24 +109,29 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
     softmax = any(node.kind == "Softmax" for node in between[-1])
     while between[-1] and between[-1][-1].kind in ENDS:
         between[-1].pop()
-    layers = [
-        _layer(graph, product, nodes)
-        for product, nodes in zip(products[:-1], between[1:-1], strict=True)
-    ]
-    last, after = _last(graph, products[-1], between[-1])
-    layers.append(last)
-    inputs, outputs = layers[0].weights["weight"].shape[1], last.table["units"]
-    shape = graph.shape if 0 not in graph.shape and np.prod(graph.shape) == inputs else [inputs]
+    chain = Chain(graph.shape, graph.tensors, graph.refused)
+    chain.pass_on(between[0])
+    for product, nodes in zip(products[:-1], between[1:-1], strict=True):
+        chain.take(product, nodes)
+    after = _last(chain, products[-1], between[-1])
+    layers, outputs = chain.layers, chain.axes[0]
+    shape, weight = chain.given, layers[0].weights.get("weight")
+    if weight is not None and weight.ndim == 2 and (0 in shape or np.prod(shape) != len(weight.T)):
+        shape = (weight.shape[1],)
+        chain.given = shape
+    inputs = int(np.prod(shape))
+    if between[0]:
+        other = graph.refused(between[0][-1], "is arithmetic with other numbers than of the inputs")
+        before = Affine(*(inputs_of(chain, number, other) for number in before))
     divisor = 255.0 if graph.dtype == np.uint8 else 1.0
     mean, deviation = _normalization(before, inputs, divisor)
     loss = facts.get("loss", "")
     if loss not in ("softmax", "squared", "perceptron"):
         loss = "softmax" if softmax or "classes" in facts else "squared"
-    settings = settings_for(
-        [layer.table for layer in layers], loss, str(last.weights["weight"].dtype), path, data
-    )
+    dtype = next(iter(layers[-1].weights.values())).dtype
+    settings = settings_for([layer.table for layer in layers], loss, str(dtype), path, data)
     return Adopted(
-        settings, tuple(shape), [layer.weights for layer in layers],
+        settings, shape, [layer.weights for layer in layers if layer.weights],
         _classes(facts, loss, outputs), divisor, mean, deviation, after,
     )  # fmt: skip
 
@@ -141,52 +146,24 @@ def _classes(facts: dict[str, str], loss: str, outputs: int) -> list[str]:
     return [*map(str, names)] or [str(n) for n in range(outputs) if loss == "softmax"]
 
 
-def _layer(graph: _Graph, product: Node, nodes: list[Node]) -> _Layer:
-    weight, bias = _weights(graph, product)
-    start = product.made.output[0]
-    if nodes and nodes[0].kind == "Add" and nodes[0].given:
-        (more,) = nodes[0].given.values()
-        if more.size == len(bias):
-            bias, start, nodes = bias + more.reshape(-1), nodes[0].made.output[0], nodes[1:]
-    found = activation_of(nodes, start, len(bias), weight.dtype, graph.tensors)
-    if found is None:
-        raise graph.refused(nodes[0])
-    table = {"units": len(weight), "activation": found}
-    return _Layer(table, {"weight": np.ascontiguousarray(weight), "bias": bias})
-
-
-def _last(graph: _Graph, product: Node, nodes: list[Node]) -> tuple[_Layer, TargetScale | None]:
-    """Return the last layer, and the scale of the targets that stands behind it."""
+def _last(chain: Chain, product: Node, nodes: list[Node]) -> TargetScale | None:
+    """Take the last layer, and return the scale of the targets that stands behind it."""
+    if product.kind not in ("Gemm", "MatMul"):
+        raise chain.refused(product, "stands last, where a dense layer has to")
     if nodes and nodes[0].kind == "Add" and product.kind == "MatMul":
         bias, nodes = nodes[:1], nodes[1:]
     else:
         bias = []
     after = affine_of(nodes)
     if isinstance(after, Node) or after.plain:
-        return _layer(graph, product, bias + nodes), None
-    layer = _layer(graph, product, bias)
-    units = layer.table["units"]
+        chain.take(product, bias + nodes)
+        return None
+    chain.take(product, bias)
+    units = chain.axes[0]
     wide = [np.broadcast_to(number, units).astype("f8") for number in (after.shift, after.scale)]
     if (wide[1] <= 0).any():
-        raise graph.refused(nodes[-1], "turns an output round")
-    return layer, TargetScale(*wide)
-
-
-def _weights(graph: _Graph, product: Node) -> tuple[np.ndarray, np.ndarray]:
-    given = product.given
-    options = {option.name: option for option in product.made.attribute}
-    turned = "transA" in options and options["transA"].i
-    if 1 not in given or given[1].ndim != 2 or given[1].dtype.kind != "f" or turned:
-        raise graph.refused(product, "is no product with a constant matrix")
-    weight = given[1] if "transB" in options and options["transB"].i else given[1].T
-    weight = weight.astype("f4") if weight.itemsize < 4 else weight
-    if "alpha" in options:
-        weight = weight * weight.dtype.type(options["alpha"].f)
-    bias = np.zeros(len(weight), weight.dtype)
-    if 2 in given:
-        beta = options["beta"].f if "beta" in options else 1.0
-        bias = bias + given[2].reshape(-1).astype(weight.dtype) * weight.dtype.type(beta)
-    return weight, bias
+        raise chain.refused(nodes[-1], "turns an output round")
+    return TargetScale(*wide)
 
 
 def _normalization(

@@ -10,9 +10,10 @@ import numpy as np
 from disttrain.arrays import Cpu
 from disttrain.interop.onnx_graph import onnx
 
-__all__ = ["Affine", "Node", "activation_of", "affine_of"]
+__all__ = ["MOVES", "Affine", "Node", "activation_of", "affine_of"]
 
-MOVES = {"Flatten", "Reshape", "Cast", "Identity", "Dropout", "Squeeze", "Unsqueeze"}
+AXES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
+MOVES = AXES | {"Cast", "Identity", "Dropout"}
 KNOWN = ("identity", "relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "silu", "sign")
 # Where a function of a graph is compared with each activation.
 PROBES = np.concatenate([np.linspace(-6, 6, 49), [-30.0, 30.0]])
@@ -26,6 +27,12 @@ class Node(NamedTuple):
     name: str
     given: dict[int, np.ndarray]
     made: Any
+    options: dict[str, Any]
+
+    @property
+    def output(self) -> str:
+        """The name of the value that it computes."""
+        return str(self.made.output[0])
 
 
 class Affine(NamedTuple):
@@ -49,9 +56,17 @@ class Affine(NamedTuple):
 
 def affine_of(nodes: Sequence[Node]) -> Affine | Node:
     """Return the arithmetic that the nodes do, or the first node that is something else."""
-    found = Affine()
+    found, value = Affine(), ""
     for node in nodes:
+        if value and value not in node.made.input:
+            return node
+        value = node.output
         if node.kind in MOVES:
+            continue
+        if node.kind == "BatchNormalization" and len(node.given) == 4:
+            scale, shift, mean, variance = (node.given[n].astype("f8") for n in range(1, 5))
+            scale = scale / np.sqrt(variance + node.options.get("epsilon", 1e-5))
+            found = found.then("Sub", mean).then("Mul", scale).then("Add", shift)
             continue
         turned = node.kind in ("Sub", "Div") and 0 in node.given
         if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1 or turned:
@@ -69,10 +84,10 @@ def activation_of(
 
     It is known by its values: graphs write one activation in several ways.
     """
-    work = [node for node in nodes if node.kind not in ("Dropout",) or len(nodes) > 1]
+    work = [node for node in nodes if node.kind not in AXES | {"Dropout", "Identity"}]
     if not work:
         return "identity"
-    computed = _computed([node.made for node in work], start, units, dtype, constants)
+    computed = _computed(nodes, start, units, dtype, constants)
     if computed is None:
         return None
     for name in KNOWN:
@@ -84,15 +99,28 @@ def activation_of(
 
 
 def _computed(
-    nodes: Sequence[Any], start: str, units: int, dtype: np.dtype, constants: Sequence[Any]
+    nodes: Sequence[Node], start: str, units: int, dtype: np.dtype, constants: Sequence[Any]
 ) -> np.ndarray | None:
-    """Return what the nodes make of the probes, or None where they can't be computed alone."""
+    """Return what the nodes make of the probes, or None where they can't be computed alone.
+
+    The probes stand for the numbers of an image too: what moves its axes is left out.
+    """
     library = onnx()
     helper, reference = library.helper, __import__("onnx.reference", fromlist=["x"])
     kind = helper.np_dtype_to_tensor_dtype(dtype)
-    end = nodes[-1].output[0]
+    called: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        if node.kind in AXES | {"Dropout", "Identity"}:
+            called[node.output] = called.get(node.made.input[0], node.made.input[0])
+            continue
+        copy = type(node.made)()
+        copy.CopyFrom(node.made)
+        copy.input[:] = [called.get(name, name) for name in copy.input]
+        kept.append(copy)
+    end = kept[-1].output[0]
     graph = helper.make_graph(
-        nodes, "part", [helper.make_tensor_value_info(start, kind, None)],
+        kept, "part", [helper.make_tensor_value_info(start, kind, None)],
         [helper.make_tensor_value_info(end, kind, None)], list(constants),
     )  # fmt: skip
     sets = [helper.make_opsetid("", 20)]

@@ -296,8 +296,13 @@ def test_layers_for_images_go_out(
     exact = load(tmp_path / "run", float64=True)
     export(exact, tmp_path / "e.onnx")
     np.testing.assert_allclose(ran(tmp_path / "e.onnx", pixels), exact.predict(pixels), atol=1e-13)
-    with pytest.raises(UsageError, match="read are chains of Gemm"):
-        adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    if layers == IMAGES:
+        with pytest.raises(UsageError, match=r"\(LayerNormalization\) is no layer"):
+            adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+    else:
+        back = adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+        np.testing.assert_allclose(back.predict(pixels), want, atol=1e-6)
+        assert back.network.kinds == trained.network.kinds
     if layers == POOLED:
         # 4 x 4 filters on 11 columns, "same": one zero more on the right.
         with pytest.raises(UsageError, match="export to ONNX"):
@@ -365,3 +370,70 @@ def test_the_running_average_and_float64_go_out_as_they_are_asked_for(
     go(settings(), "without")
     with pytest.raises(CheckpointError, match=r"needs model\.average"):
         load_model(tmp_path / "without", Alone(), averaged=True)
+
+
+SERIES = """model.layers=[{kind="conv",filters=4,size=3,padding=1,activation="leaky-relu"},
+  {kind="batch-norm"},{kind="max-pool",size=2},{units=3}]"""
+
+
+def test_a_convolution_along_series_comes_back(
+    tmp_path: Path, write_data: Callable[..., str], go: Go, settings: Make
+) -> None:
+    x = np.random.default_rng(0).normal(3, 2, size=(60, 11))
+    path = write_data("s.h5", train=(x, np.arange(60) % 3))
+    go(settings(f"data.path={path}", "data.normalize=standardize", SERIES, "training.epochs=2"))
+    trained = load(tmp_path / "run")
+    want = trained.predict(x)
+    for name in ("m.onnx", "m.safetensors"):
+        export(trained, tmp_path / name)
+        back = adopted(tmp_path / name, tmp_path / "back.h5")
+        np.testing.assert_allclose(back.predict(x), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_convolution_with_its_channels_first_is_read(tmp_path: Path, channels: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    h, random = onnx.helper, np.random.default_rng(3)
+
+    def some(*shape: int) -> np.ndarray:
+        return (0.3 * random.normal(size=shape)).astype("f4")
+
+    constants = {
+        "mean": some(channels, 1, 1), "w1": some(4, channels, 3, 3), "b1": some(4),
+        "scale": some(4), "shift": some(4), "m": some(4), "v": np.abs(some(4)) + 1,
+        "w2": some(5, 4, 3, 2), "w3": some(3, 5 * 2 * 2), "b3": some(3),
+    }  # fmt: skip
+    nodes = [
+        h.make_node("Sub", ["x", "mean"], ["x0"]),
+        h.make_node("Conv", ["x0", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        h.make_node("BatchNormalization", ["c1", "scale", "shift", "m", "v"], ["n1"]),
+        h.make_node("Relu", ["n1"], ["r1"]),
+        h.make_node("Conv", ["r1", "w2"], ["c2"], kernel_shape=[3, 2]),
+        h.make_node("MaxPool", ["c2"], ["p2"], kernel_shape=[2, 2], strides=[2, 2]),
+        h.make_node("Tanh", ["p2"], ["t2"]),
+        h.make_node("Flatten", ["t2"], ["f"]),
+        h.make_node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
+    ]
+    value, kind = h.make_tensor_value_info, onnx.TensorProto.FLOAT
+    graph = h.make_graph(
+        nodes, "g", [value("x", kind, ["n", channels, 12, 11])], [value("y", kind, ["n", 3])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+
+    def written() -> Path:
+        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / "g.onnx")
+        return tmp_path / "g.onnx"
+
+    x = random.normal(size=(7, channels, 12, 11)).astype("f4")
+    want = ran(written(), x)
+    rows = x[:, 0] if channels == 1 else x.transpose(0, 2, 3, 1)
+    back = adopted(written(), tmp_path / "g.h5")
+    np.testing.assert_allclose(back.predict(rows), want, atol=1e-5)
+    assert back.network.kinds == ["conv", "conv", "max-pool", "dense"]
+    nodes[1].attribute.append(h.make_attribute("group", channels))
+    nodes[4].attribute.append(h.make_attribute("dilations", [1, 2]))
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    with pytest.raises(UsageError, match=r"\(Conv\) (has groups|is no convolution)"):
+        adopted(written(), tmp_path / "g.h5")

@@ -1,0 +1,248 @@
+"""The layers of an ONNX graph, one behind the other, as tables of a run file and their weights.
+
+ONNX has an image's channels first, (channels, height, width), disttrain last: `axes` of a chain are
+those that a value has in the graph, and `first` says which of the two orders they are in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from disttrain.errors import UsageError
+from disttrain.interop.onnx_segments import MOVES, Affine, Node, activation_of, affine_of
+from disttrain.model.layers import BatchNorm
+from disttrain.model.layers.images import window_on
+
+__all__ = ["IMAGES", "PRODUCTS", "Chain", "Layer", "inputs_of"]
+
+PRODUCTS = ("Gemm", "MatMul", "Conv")
+IMAGES = ("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+RISING = ("relu", "sigmoid", "tanh", "leaky-relu", "elu", "sign")
+
+
+class Layer(NamedTuple):
+    """A layer's table in a run file, and its tensors by name."""
+
+    table: dict[str, Any]
+    weights: dict[str, np.ndarray]
+
+
+class Chain:
+    """Layers so far; `refused` makes the error for a node."""
+
+    def __init__(
+        self, shape: Sequence[int], constants: Sequence[Any], refused: Callable[..., Exception]
+    ) -> None:
+        self.layers: list[Layer] = []
+        self.axes, self.constants, self.refused = tuple(shape), constants, refused
+        self.given, self.first, self.turned = self.axes, False, False
+
+    def pass_on(self, nodes: Sequence[Node]) -> None:
+        """Follow the axes through nodes that move numbers."""
+        for node in nodes:
+            if node.kind == "Reshape" and 1 in node.given and node.given[1].size == 4:
+                self.axes = tuple(map(int, node.given[1][1:]))
+            elif node.kind == "Transpose":
+                order = list(node.options["perm"])
+                if len(self.axes) != 3 or order != (LAST if self.first else FIRST):
+                    raise self.refused(node, "moves other axes than those of channels")
+                self.axes, self.first = tuple(self.axes[n - 1] for n in order[1:]), not self.first
+
+    def take(self, node: Node, behind: Sequence[Node]) -> None:
+        """Add the layer of a node, with what stands behind it up to the next one."""
+        made = self.made(node)
+        split = self._split if made.weights else self._split_pool
+        found = split(made, node.output, behind)
+        if found is None:
+            other = [n for n in behind if n.kind not in MOVES | {"Add"}] or behind
+            raise self.refused(other[0])
+        self.layers += found
+        self.pass_on(behind)
+
+    def made(self, node: Node) -> Layer:
+        """Return the layer of a node itself, without an activation."""
+        if node.kind in ("Gemm", "MatMul"):
+            weight, bias = self._dense(node)
+            return Layer({"units": len(weight), "activation": "identity"},
+                         {"weight": weight, "bias": bias})  # fmt: skip
+        self._images(node)
+        if node.kind == "Conv":
+            return self._conv(node)
+        if node.kind in ("GlobalAveragePool", "ReduceMean"):
+            if node.kind == "ReduceMean" and _axes(node) != ([2, 3] if self.first else [1, 2]):
+                raise self.refused(node)
+            self.axes, self.first = self.axes[:1] if self.first else self.axes[2:], False
+            return Layer({"kind": "global-average-pool"}, {})
+        return self._pool(node)
+
+    def _images(self, node: Node) -> None:
+        """Refuse values that are no images, and options that no layer has."""
+        if not self.layers and not self.first:
+            # A graph of another program, whose rows have their channels first.
+            self.first = self.turned = node.kind != "ReduceMean" or _axes(node) == [2, 3]
+            if len(self.axes) == 3 and self.first:
+                channels, *sides = self.axes
+                self.given = tuple(sides) if channels == 1 else (*sides, channels)
+        if len(self.axes) != 3 or min(self.axes) < 1:
+            raise self.refused(node, "gets no images of a height and width that the graph states")
+        options, plain = node.options, {"group": 1, "ceil_mode": 0, "count_include_pad": 0}
+        if any(options.get(key, value) not in (value,) for key, value in plain.items()) or any(
+            step != 1 for step in options.get("dilations", [])
+        ):
+            raise self.refused(node, "has groups, dilations or other options that no layer has")
+
+    def _window(self, node: Node, paddings: Sequence[Any]) -> dict[str, Any]:
+        """Return size, stride and padding; the axes become those behind the windows."""
+        options = node.options
+        channels, *sides = self.axes
+        size = [int(side) for side in options.get("kernel_shape", [])]
+        stride = [int(step) for step in options.get("strides", [1, 1])]
+        pads = list(options.get("pads", [0, 0, 0, 0]))
+        auto = options.get("auto_pad", b"NOTSET")
+        for padding in paddings if len(size) == 2 else ():
+            window = window_on((*sides, channels), (size[0], size[1]), (stride[0], stride[1]),
+                               padding)  # fmt: skip
+            ends = [max(0, covered - side - before) for covered, side, before in
+                    zip(window.covered, sides, window.before, strict=True)]  # fmt: skip
+            own = [*window.before, *ends]
+            # A border that no window reaches is none.
+            reached = all(mine == pad or (n > 1 and mine < pad == own[n - 2])
+                          for n, (mine, pad) in enumerate(zip(own, pads, strict=True)))  # fmt: skip
+            if reached if auto in (b"NOTSET", b"") else (auto, padding) in (
+                (b"SAME_UPPER", "same"), (b"VALID", "valid")
+            ):  # fmt: skip
+                self.axes = (channels, *window.out)
+                return {"size": size, "stride": stride, "padding": padding}
+        raise self.refused(node, "has a border that no layer of disttrain's has")
+
+    def _conv(self, node: Node) -> Layer:
+        weight = node.given.get(1)
+        if weight is None or weight.ndim != 4 or weight.shape[1] != self.axes[0]:
+            raise self.refused(node, "is no convolution of images by constant filters")
+        node.options.setdefault("kernel_shape", list(weight.shape[2:]))
+        pads = node.options.get("pads", [0])
+        table = self._window(node, ["valid", "same", int(max(pads))])
+        weight = _floats(weight)
+        bias = _floats(node.given[2]) if 2 in node.given else np.zeros(len(weight), weight.dtype)
+        self.axes = (len(weight), *self.axes[1:])
+        return Layer({"kind": "conv", "filters": len(weight), "activation": "identity", **table},
+                     {"weight": weight.transpose(2, 3, 1, 0), "bias": bias})  # fmt: skip
+
+    def _pool(self, node: Node) -> Layer:
+        table = self._window(node, ["valid"])
+        del table["padding"]
+        kind = "max-pool" if node.kind == "MaxPool" else "average-pool"
+        return Layer({"kind": kind, **table}, {})
+
+    def _dense(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
+        given, options = node.given, node.options
+        if 1 not in given or given[1].ndim != 2 or options.get("transA"):
+            raise self.refused(node, "is no product with a constant matrix")
+        weight = _floats(given[1] if options.get("transB") else given[1].T)
+        weight = weight * weight.dtype.type(options.get("alpha", 1.0))
+        bias = np.zeros(len(weight), weight.dtype)
+        if 2 in given:
+            bias = bias + _floats(given[2]).reshape(-1) * weight.dtype.type(options.get("beta", 1))
+        if self.first:
+            # Its columns are in the order of (channels, height, width).
+            if math.prod(self.axes) != weight.shape[1]:
+                raise self.refused(node, "takes a part of the image")
+            images = weight.reshape(len(weight), *self.axes).transpose(0, 2, 3, 1)
+            weight = images.reshape(len(weight), -1)
+        self.axes, self.first = (len(weight),), False
+        return np.ascontiguousarray(weight), bias
+
+    def _split(self, made: Layer, value: str, nodes: Sequence[Node]) -> list[Layer] | None:
+        """Return the layer with the nodes behind it: arithmetic that becomes a part of its weights,
+        the activation, and arithmetic that becomes a batch normalization of constants."""
+        units, dtype = len(made.weights["bias"]), made.weights["bias"].dtype
+        for until in range(len(nodes), -1, -1):
+            into = affine_of(nodes[:until])
+            if isinstance(into, Node) or not _fits(into, units):
+                continue
+            start = nodes[until - 1].output if until else value
+            for end in range(until, len(nodes) + 1):
+                after = affine_of(nodes[end:])
+                if isinstance(after, Node) or not _fits(after, units):
+                    continue
+                part = nodes[until:end]
+                found = activation_of(part, start, units, dtype, self.constants)
+                if found:
+                    layer = Layer(made.table | {"activation": found}, _scaled(made.weights, into))
+                    return [layer, *_norm(after, units, dtype)]
+        return None
+
+    def _split_pool(self, made: Layer, value: str, nodes: Sequence[Node]) -> list[Layer] | None:
+        """Do the same for a layer without weights: `max f(x) = f(max x)` where `f` rises."""
+        units = self.axes[-1] if not self.first else self.axes[0]
+        before = self.layers[-1] if self.layers else None
+        dtype = next((w.dtype for layer in self.layers for w in layer.weights.values()),
+                     np.dtype("f4"))  # fmt: skip
+        for end in range(len(nodes) + 1):
+            after = affine_of(nodes[end:])
+            if isinstance(after, Node) or not _fits(after, units):
+                continue
+            found = activation_of(nodes[:end], value, units, dtype, self.constants)
+            if found in RISING and before and made.table["kind"] == "max-pool":
+                if before.table.get("activation") != "identity":
+                    return None
+                self.layers[-1] = Layer(before.table | {"activation": found}, before.weights)
+            elif found != "identity":
+                continue
+            return [made, *_norm(after, units, dtype)]
+        return None
+
+
+def inputs_of(chain: Chain, number: Any, refused: Exception) -> Any:
+    """Return a number of each input, or one for all, in disttrain's order of the inputs."""
+    size, inputs = np.size(number), math.prod(chain.given)
+    if size == 1 or (size == inputs and not chain.turned):
+        return number
+    sides = chain.given[:2]
+    channels = inputs // math.prod(sides)
+    if chain.turned and size == channels:
+        return np.tile(number, math.prod(sides))
+    if chain.turned and size == inputs:
+        return np.reshape(number, (channels, -1)).T.reshape(-1)
+    raise refused
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise UsageError(f"the graph has weights of {array.dtype}: export it in float32")
+    return array.astype("f4") if array.itemsize < 4 else array
+
+
+def _fits(affine: Affine, units: int) -> bool:
+    return np.size(affine.scale) in (1, units) and np.size(affine.shift) in (1, units)
+
+
+def _scaled(weights: dict[str, np.ndarray], by: Affine) -> dict[str, np.ndarray]:
+    """Return the weights of a layer that does the arithmetic too."""
+    weight, bias = weights["weight"], weights["bias"]
+    # Filters are the last axis of a convolution's, units the first one of a dense layer's.
+    scale = np.broadcast_to(by.scale, len(bias))
+    whole = weight * (scale if weight.ndim == 4 else scale[:, None])
+    return {"weight": whole.astype(weight.dtype),
+            "bias": (bias * scale + by.shift).astype(bias.dtype)}  # fmt: skip
+
+
+def _norm(affine: Affine, units: int, dtype: np.dtype) -> list[Layer]:
+    """Return arithmetic as a normalization: of mean 0, and of variance 1 with its epsilon."""
+    if affine.plain:
+        return []
+    rest = np.full(units, 1 - BatchNorm().epsilon)
+    own = {"scale": affine.scale, "shift": affine.shift, "mean": 0.0, "variance": rest}
+    tensors = {key: np.broadcast_to(value, units).astype(dtype) for key, value in own.items()}
+    return [Layer({"kind": "batch-norm"}, tensors)]
+
+
+def _axes(node: Node) -> list[int]:
+    """Return the axes of a mean, an option before opset 18 and an input since."""
+    own = node.options.get("axes", node.given.get(1, np.zeros(0)))
+    return sorted(int(axis) % 4 for axis in own)

@@ -34,7 +34,7 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a network of another program; `evaluate`, `predict` and `model.from` take what it writes.
+    """Read a network; `evaluate`, `predict` and `model.from` take what it writes.
 
     A file that `disttrain export` wrote needs no more than its name.
     """

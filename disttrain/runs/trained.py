@@ -200,9 +200,8 @@ def load_trained(
         file = find(Path(path))
         snapshot = load(file)
         settings = snapshot.settings(file)
-        settings = settings.replace(data={"path": snapshot.state["data"]["path"]})
-        if float64:
-            settings = settings.replace(model={"dtype": "float64"})
+        wide = {"dtype": "float64"} if float64 else {}
+        settings = settings.replace(data={"path": snapshot.state["data"]["path"]}, model=wide)
         # A network that was trained on a GPU can be used anywhere.
         kind = "cpu" if settings.device.kind == "cpu" else "auto"
         device = choose(kind, comm.host_rank)
@@ -220,16 +219,22 @@ def load_trained(
             settings, comm, normalization, shape, device, layers, loss, *of_targets(snapshot, file)
         )
         refuse_other_loss(snapshot, file, model.loss.kind)
-        if averaged and not snapshot.average:
-            raise CheckpointError(f"{file} has no running average: it needs model.average")
-        weights = snapshot.average if averaged else snapshot.parameters
-        if float64:
-            weights = {name: tensor.astype(np.float64) for name, tensor in weights.items()}
+        weights = weights_of(snapshot, file, averaged, float64)
         model.network.load(weights, model.network.values)
     return Trained(
         settings, comm, model.network, model.loss, normalization, model.feed, model.loss_context,
         path=file, snapshot=snapshot,
     )  # fmt: skip
+
+
+def weights_of(
+    snapshot: Snapshot, file: Path, averaged: bool, float64: bool
+) -> dict[str, np.ndarray]:
+    """Return the parameters, or their running average. Raises CheckpointError without one."""
+    if averaged and not snapshot.average:
+        raise CheckpointError(f"{file} has no running average: it needs model.average")
+    weights = snapshot.average if averaged else snapshot.parameters
+    return {k: t.astype(np.float64) for k, t in weights.items()} if float64 else weights
 
 
 def of_targets(snapshot: Snapshot, file: Path) -> tuple[TargetScale | None, np.ndarray | None]:

@@ -153,7 +153,8 @@ def _wanted(rows: Chosen, only: str | None, file: DataFile) -> Chosen:
         return rows
     if only not in rows:
         raise UsageError(
-            f"{file.path} has no split {only!r}: choose one of {', '.join(rows)} (split)"
+            f"{file.path} has no split {only!r}: name {' or '.join(rows)} by --split (in Python "
+            "split=...)"
         )
     return {only: rows[only]}
 

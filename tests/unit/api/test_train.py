@@ -167,6 +167,10 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
         lambda: disttrain.train(data(), schedule="cosine", factor=0.5, **ONE),
         disttrain.RunFileError, 'is a key of kind = "step", and kind is "cosine" here',
     ),
+    "arrays that are no Data": (
+        lambda: disttrain.train(X, X[:, 0] > 0, layers=[2]),
+        disttrain.UsageError, "run folder, is ndarray: give arrays as disttrain.Data(X, y)",
+    ),
     "no layers": (lambda: disttrain.train(data()), disttrain.RunFileError, "'model.layers'"),
     "one layer": (
         lambda: disttrain.train(data(), layers=3), disttrain.UsageError, "give a list",

@@ -192,6 +192,12 @@ def test_all_texts_from_outside_are_escaped(runs: Any, tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_reported(tmp_path: Path) -> None:
+    # A run file and its data, before any training.
+    (tmp_path / "run.toml").write_text("data.path = 'data.h5'\nmodel.layers = [2]\n")
+    (tmp_path / "data.h5").touch()
+    with pytest.raises(CheckpointError, match="holds no run, study, folds or ensemble"):
+        write_report([tmp_path / "data.h5"])
+    (tmp_path / "run.toml").unlink()
     with pytest.raises(CheckpointError, match="holds no run, study, folds or ensemble"):
         write_report([tmp_path])
     with pytest.raises(CheckpointError, match="nowhere does not exist"):

@@ -120,7 +120,11 @@ def initial_loss(run: Run, calm: Predictor) -> SanityCheck:
 def distinct_units(run: Run) -> SanityCheck:
     """See whether the units of each hidden layer can become different."""
     names = equal_units(run.network)
-    says = f"in {', '.join(names)} they are equal" if names else "no layer's stay equal for ever"
+    says = (
+        f"in {', '.join(names)} they are equal"
+        if names
+        else "no hidden layer begins with equal units"
+    )
     return SanityCheck("units", not names, says, why_equal(names) if names else "")
 
 

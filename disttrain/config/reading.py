@@ -95,12 +95,23 @@ def parse(
     `name` is the run's where the text states none.
     """
     table = _table(text, source)
-    # Another kind of a table first: the other changes are keys of that one.
-    for change in sorted(changes, key=lambda change: not SETS_A_KIND.match(change)):
+    for change in in_order(changes):
         _apply(table, change)
     for key, value in sorted((values or {}).items(), key=lambda item: item[0][-5:] != ".kind"):
         _put(table, key.split("."), value)
     return validated(Settings, {"name": name, **table}, source)
+
+
+def in_order(changes: Sequence[str]) -> list[str]:
+    """Return changes as they are given, but a `kind` before the other keys of its table."""
+    found: list[str] = []
+    for change in changes:
+        place = len(found)
+        if SETS_A_KIND.match(change):
+            own = change.partition("=")[0].strip().removesuffix("kind")
+            place = next((n for n, c in enumerate(found) if c.lstrip().startswith(own)), place)
+        found.insert(place, change)
+    return found
 
 
 def to_toml(settings: Settings, stated: bool = False) -> str:

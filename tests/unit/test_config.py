@@ -557,3 +557,16 @@ def test_other_class_weights_are_refused_in_one_sentence(given: str) -> None:
     with pytest.raises(RunFileError, match='no class weights: give "balanced", a number') as error:
         parse(f"data.path='d.h5'\nmodel.layers=[2]\ntraining.class_weights={given}")
     assert "also wrong" not in str(error.value)
+
+
+def test_a_kind_counts_before_the_other_keys_of_its_table_and_after_the_table() -> None:
+    layers = 'model.layers=[{kind="max-pool",size=3},{units=3}]'
+    first = "model.layers.0.kind=average-pool"
+    changed = [parse(DESIGN, changes).model.layers[0] for changes in (
+        [layers, first], [layers, "model.layers.0.size=4", first],
+    )]  # fmt: skip
+    assert [(layer.kind, layer.size) for layer in changed] == [  # type: ignore[union-attr]
+        ("average-pool", 3), ("average-pool", 4),
+    ]  # fmt: skip
+    moved = parse(DESIGN, ["optimizer.beta1=0.8", "optimizer.kind=adam"]).optimizer
+    assert moved.beta1 == 0.8  # type: ignore[union-attr]

@@ -210,7 +210,7 @@ def separates(run: Run) -> bool:
 
 def close_interval(run: Run, keeper: Keeper) -> bool:
     """Validate, report, decide about stopping early; return True where this is the best so far."""
-    state, comm, settings = run.state, run.comm, run.settings
+    state, comm, judged = run.state, run.comm, run.settings.validation
     if comm.survives:
         run.stage.before = state.copy()
     score = run.validate()
@@ -222,7 +222,7 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         train_accuracy=state.correct / (state.samples or math.nan) if run.dataset.classes else None,
         validation_loss=score.loss if score else None,
         validation_accuracy=score.accuracy if score else None,
-        penalty=run.network.penalty(settings.optimizer.weight_decay) * run.loss_unit,
+        penalty=run.network.penalty(run.settings.optimizer.weight_decay) * run.loss_unit,
         samples_per_second=state.samples / max(state.seconds, 1e-9),
         seconds=state.seconds,
         metrics=dict(score.metrics) if score else {},
@@ -232,7 +232,6 @@ def close_interval(run: Run, keeper: Keeper) -> bool:
         if value is not None and not math.isfinite(value):
             # Every number: the penalty of finite weights can overflow.
             raise diverged(run, f"the {name.replace('_', ' ')} is {value}", state.step)
-    judged = settings.validation
     falling = falls(judged.best, judged.direction)
     improved = state.close_interval(report, judged.patience, judged.best, falling)
     if isinstance(run.loss, Perceptron) and separates(run):

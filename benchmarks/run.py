@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,25 @@ def main() -> None:
         memory_of_this_rank()
         return
     print(machine())
-    for name, value in figures(options.ranks).items():
-        print(f"{name:60} {value:.3f}")
+    for name, value in figures(options.ranks):
+        print(f"{name:60} {value:.3f}", flush=True)
 
 
-def figures(ranks: int) -> dict[str, float]:
-    """Return all figures by name."""
-    found = {"--help, seconds": help_seconds()}
+def figures(ranks: int) -> Iterator[tuple[str, float]]:
+    """Yield all figures with their names."""
+    yield "--help, seconds", help_seconds()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "rows.h5")
         times = [start_up(folder, 4) for _ in range(3)]
-        found["4 ranks, from the command to the first step, seconds"] = statistics.median(times)
+        yield "4 ranks, from the command to the first step, seconds", statistics.median(times)
         for count in (1, ranks):
             share, without = upkeep(folder, count)
-            found[f"end of an epoch, share of the time, ranks: {count}"] = share
-            found[f"the same without validation's forward passes, ranks: {count}"] = without
+            yield f"end of an epoch, share of the time, ranks: {count}", share
+            yield f"the same without validation's forward passes, ranks: {count}", without
     for count in (1, ranks):
         for what, value in memory(count).items():
-            found[f"memory, {what}, ranks: {count}"] = value
-    return found
+            yield f"memory, {what}, ranks: {count}", value
 
 
 def write_rows(path: Path, rows: int = ROWS) -> None:

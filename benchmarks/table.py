@@ -39,6 +39,7 @@ WANTED: list[tuple[str, str, dict[str, float]]] = [
     ("ddp busy/busy", ">", {"S/128": 2, "L/128": 2}),
     ("memory/streamed", ">", {"L/128": 0.97}),
 ]  # fmt: skip
+LINE = "{:58} {:>8} {:>10}  {}".format
 OF_RUNS = {"--help": ("<", 0.2), "4 ranks": ("<", 2.5), "end of": ("<", 0.02),
            "memory, training": ("<", 1.2)}  # fmt: skip
 EXPLANATION = """\
@@ -71,9 +72,16 @@ def main() -> None:
     finally:
         for worker in workers.values():
             worker.close()
-    of_runs = run.figures(options.ranks)
+    print("Medians of interleaved rounds, float32, one BLAS thread a rank. S = 784-128-10,")
+    print("L = 784-800-10, M = 784-1024-1024-10; /N: global batch\n")
+    show(cases)
+    of_runs = {}
+    for name, value in run.figures(options.ranks):
+        of_runs[name] = value
+        sign, limit = next((w for key, w in OF_RUNS.items() if name.startswith(key)), ("", 0.0))
+        print(LINE(name, *judged(value, sign, limit)), flush=True)
     facts["seconds"] = round(time.perf_counter() - begin)
-    show(cases, of_runs, facts)
+    close(facts)
     if options.json:
         found = {"facts": facts, "cases": cases, "runs": of_runs}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -129,22 +137,18 @@ def streamed(worker: Worker, rounds: int, target: float) -> dict[str, float]:
     return {"memory/streamed": found["fast"] / found["stream"]}
 
 
-def show(
-    cases: dict[str, dict[str, Any]], of_runs: dict[str, float], facts: dict[str, Any]
-) -> None:
-    """Print each figure with what is wanted."""
-    print("Medians of interleaved rounds, float32, one BLAS thread a rank. S = 784-128-10,")
-    print("L = 784-800-10, M = 784-1024-1024-10; /N: global batch\n")
-    line = "{:58} {:>8} {:>10}  {}".format
-    print(line("", "found", "wanted", ""))
+def show(cases: dict[str, dict[str, Any]]) -> None:
+    """Print each figure of a step with what is wanted."""
+    print(LINE("", "found", "wanted", ""))
     for name, sign, wanted in WANTED:
         for case, limit in wanted.items():
             value = cases.get(case, {}).get(name)
             if value is not None:
-                print(line(f"{name} {case}", *judged(value, sign, limit)))
-    for name, value in of_runs.items():
-        sign, limit = next((w for key, w in OF_RUNS.items() if name.startswith(key)), ("", 0.0))
-        print(line(name, *judged(value, sign, limit)))
+                print(LINE(f"{name} {case}", *judged(value, sign, limit)), flush=True)
+
+
+def close(facts: dict[str, Any]) -> None:
+    """Print what the figures are, and where they were measured."""
     print(f"\n{EXPLANATION.format(**facts)}\n\nmachine    {facts['machine']}")
     print(f"BLAS       {facts['blas']}, {facts['threads']} thread")
     print(

@@ -95,6 +95,8 @@ def parse(
     `name` is the run's where the text states none.
     """
     table = _table(text, source)
+    if "stages" in table and "model" not in table:
+        raise RunFileError(f"{source} is a study file: `disttrain search` takes it")
     for change in in_order(changes):
         _apply(table, change)
     for key, value in sorted((values or {}).items(), key=lambda item: item[0][-5:] != ".kind"):

@@ -521,6 +521,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
 
 
 def test_another_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFileError, match="is a study file: `disttrain search` takes it"):
+        parse("run = 'run.toml'\n[[stages]]\ncandidates = 3\n")
     (tmp_path / "run.toml").write_text("data.path = 'd.h5'\nmodel.layers = [2]\n")
     with pytest.raises(RunFileError, match=r"study file .*none\.toml does not exist"):
         read_study(tmp_path / "none.toml")

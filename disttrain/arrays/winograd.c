@@ -152,7 +152,7 @@ static void LANED(filters_out)(const T *u, int64_t count, T *to) {
 #else /* once for each type of numbers */
 
 #define WIDELY(name) NAMED(name##_wide) /* there are at least 16 channels */
-#define TILES 128 /* computed together, about: what of them is at work fits in the second cache */
+#define TILES 32 /* computed together, about: what of them is at work fits in the second cache */
 #define PLANE(channels, tw) (most(TILES, tw) * (channels) + 16) /* not a power of two */
 
 /* Whether filters of this shape are computed here. The same on every processor. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from disttrain.data.cells import NA, as_numbers, class_of, number_in
 from disttrain.data.dates import date_format, date_parts, days_of
+from disttrain.data.format import Array
 from disttrain.data.importers.columns import Options, find_targets, inputs_among, weights_among
 from disttrain.data.importers.spool import Spool, released
 from disttrain.data.importers.survey import MOST_TEXTS, Survey, survey
@@ -223,33 +225,40 @@ def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tupl
                 f"{table.path}: the target column '{name:.60}' holds another text in every row: "
                 "say which column is the target with --target"
             )
-    elif not (np.isfinite(values) & (values == np.floor(values))).all():
-        return ()
     else:
-        names = sorted({class_of(text, found.decimal) for text in counts}, key=float)
-        each = found.rows / len(names)
-        small = values.min() >= 0 and values.max() < CLASSES_BELOW
-        years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
-        coded = each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW
-        counted = values.max() - values.min() < len(names)
-        few = small and (
-            each >= ROWS_OF_CLASS
-            or (len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5))
-        )
-        if years or not (coded or few):
-            kind = "years" if years else "numbers"
-            notes.append(f"the target has {len(names)} different {kind}: a regression")
+        names = _whole_numbers(found, counts, values, notes)
+        if not names:
             return ()
-        if len(names) > FEW_CLASSES:
-            notes.append(
-                f"the {len(names)} different whole numbers of the target are taken for classes: "
-                "--regression takes them for quantities"
-            )
     rare = [text for text in sorted(counts) if counts[text] < RARE]
     if rare:
         some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
         notes.append(f"classes with few rows: {some}{', ...' * (len(rare) > 5)}")
     return tuple(names)
+
+
+def _whole_numbers(
+    found: Survey, counts: Collection[str], values: Array, notes: list[str]
+) -> list[str]:
+    """Return the names of classes that are numbers, none where the numbers are quantities."""
+    if not (np.isfinite(values) & (values == np.floor(values))).all():
+        return []
+    names = sorted({class_of(text, found.decimal) for text in counts}, key=float)
+    each = found.rows / len(names)
+    small = values.min() >= 0 and values.max() < CLASSES_BELOW
+    years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
+    coded = each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW
+    counted = values.max() - values.min() < len(names)
+    few = len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5)
+    if years or not (coded or (small and (few or each >= ROWS_OF_CLASS))):
+        kind = "years" if years else "numbers"
+        notes.append(f"the target has {len(names)} different {kind}: a regression")
+        return []
+    if len(names) > FEW_CLASSES:
+        notes.append(
+            f"the {len(names)} different whole numbers of the target are taken for classes: "
+            "--regression takes them for quantities"
+        )
+    return names
 
 
 def _refuse_odd(where: str, meant: dict[str, float]) -> None:

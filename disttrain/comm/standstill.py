@@ -22,8 +22,9 @@ __all__ = ["TOLD", "WAITING", "Standstill", "clock", "limit_of", "standstill"]
 WAITING = "waiting"
 # A phase may take so many times as long as its longest time so far. A third of that is told.
 TIMES, TOLD = 60.0, 3.0
-# Phases that need others: a person's code, a file server. For these there is the deadline alone.
-VARIES = ("callback", "saving")
+# What all ranks do alike in each step: this rank's times say how long it takes on others too. For
+# all else, as what rank 0 does alone, or a person's code, there is the deadline alone.
+ALIKE = ("reading a batch", "forward", "backward", "gradients", "update")
 # Seconds for a rank to print its stack.
 PRINTS = 0.2
 
@@ -70,7 +71,7 @@ def limit_of(phase: str, longest: dict[str, float]) -> float:
 
     At least `DISTTRAIN_STOPPED_SECONDS`.
     """
-    if phase not in longest or phase.startswith(VARIES):
+    if phase not in ALIKE or phase not in longest:
         return math.inf
     return max(bearable(), TIMES * longest[phase])
 

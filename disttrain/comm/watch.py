@@ -98,8 +98,8 @@ class Watch:
             journal.note("slow phase", phase=self._phase, seconds=round(took, 3))
         self._phase, self._since = phase, now
         # Views of their fields: a field of a row takes many times as long to reach.
-        self._row_phase[0] = phase.encode()[:64]
         self._row_since[0] = now
+        self._row_phase[0] = phase.encode("ascii", "replace")[:64]
         if self._above is not None:
             self._above.enter(phase)
         if self.timeline is not None:

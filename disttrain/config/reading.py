@@ -111,7 +111,9 @@ def in_order(changes: Sequence[str]) -> list[str]:
         place = len(found)
         if SETS_A_KIND.match(change):
             own = change.partition("=")[0].strip().removesuffix("kind")
-            place = next((n for n, c in enumerate(found) if c.lstrip().startswith(own)), place)
+            keys = (n for n, c in enumerate(found) if c.lstrip().startswith(own))
+            # Of two kinds the later one counts.
+            place = next((n for n in keys if not SETS_A_KIND.match(found[n])), place)
         found.insert(place, change)
     return found
 

@@ -101,6 +101,7 @@ def sweep(base: str) -> tuple[list[int], list[str]]:
     begins; an hour later it is of none.
     """
     killed, removed = [pid for pid in marked("", A_RANK) if _is_orphan(pid)], []
+    killed = [pid for pid in killed if not _launch_lives(pid)]
     for pid in killed:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
@@ -131,6 +132,15 @@ def _is_orphan(pid: int) -> bool:
         return False
     starts_ranks = any(word in name for word in LAUNCHERS)
     return name == REAPER or (parent == 1 and not starts_ranks)
+
+
+def _launch_lives(pid: int) -> bool:
+    """Return True where others than ranks of its launch are here: a rank may start daemons."""
+    with contextlib.suppress(OSError, IndexError):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            mark = file.read().split(f"{MARK}=".encode(), 1)[1].split(b"\0")[0].decode()
+        return bool(set(marked(mark)) - set(marked(mark, A_RANK)))
+    return False
 
 
 def _is_stale(folder: str) -> bool:

@@ -30,6 +30,8 @@ def leave_out(run: Run, totals: Totals, step: int) -> Totals:
     state.skipped += 1
     line = f"the loss is {totals.loss} at step {step}{where}: this batch is left out"
     run.warn(f"{line} ({state.skipped} of at most {allowed})")
+    if run.optimizer.average:
+        run.optimizer.average.follow(step + 1)
     run.work.ledger.end_step()
     return totals._replace(loss=0.0, correct=0.0, samples=0.0)
 

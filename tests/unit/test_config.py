@@ -561,6 +561,11 @@ def test_other_class_weights_are_refused_in_one_sentence(given: str) -> None:
     assert "also wrong" not in str(error.value)
 
 
+def test_of_two_kinds_the_later_one_counts() -> None:
+    changes = ["optimizer.kind=adam", "training.epochs=2", "optimizer.kind=adamw"]
+    assert parse(SHORTEST, changes).optimizer.kind == "adamw"
+
+
 def test_a_kind_counts_before_the_other_keys_of_its_table_and_after_the_table() -> None:
     layers = 'model.layers=[{kind="max-pool",size=3},{units=3}]'
     first = "model.layers.0.kind=average-pool"

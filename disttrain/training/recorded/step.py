@@ -184,7 +184,12 @@ class Recording:
         run, block = self._run, self._block
         optimizer, program = run.optimizer, self._program
         block.stop, block.checksum = stop, optimizer.checksum_read
-        done = self._go_on(0)
+        first = 0 if run.comm.watch.timeline else min(self._notes.stops, default=0)
+        if first:
+            # Here this rank's own work ends: what follows needs others.
+            program.replay(block, 0, first)
+            run.comm.phase(self._notes.stops[first].phase)
+        done = self._go_on(first)
         while (stop_here := self._notes.stops.get(done)) is not None:
             if run.comm.watch.current != stop_here.phase:
                 run.comm.phase(stop_here.phase)

@@ -44,8 +44,10 @@ class BatchSums:
         for row, part in zip(range(first, end), parts, strict=False):
             array[row] = part
         self._round += 1
+        before = self._comm.watch.current
         self._comm.phase("waiting for the sums of a layer over the batch")
         gather.complete([self._edges])
+        self._comm.phase(before)
         total = np.zeros(array.shape[1])
         for row in array[: self._edges[-1]]:
             total += row

@@ -1,7 +1,6 @@
 """The layers of an ONNX graph, one behind the other, as tables of a run file and their weights.
 
-ONNX has an image's channels first, (channels, height, width), disttrain last: `axes` of a chain are
-those that a value has in the graph, and `first` says which of the two orders they are in.
+`at` of a chain are the axes that a value has in the graph.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from disttrain.errors import UsageError
-from disttrain.interop.onnx_segments import MOVES, Affine, Node, activation_of, affine_of
+from disttrain.interop.onnx_axes import Axes, Node
+from disttrain.interop.onnx_segments import MOVES, Affine, activation_of, affine_of
 from disttrain.model.layers import BatchNorm
-from disttrain.model.layers.images import window_on
+from disttrain.model.layers.images import image_of, window_on
 
 __all__ = ["IMAGES", "PRODUCTS", "Chain", "Layer", "inputs_of"]
 
 PRODUCTS = ("Gemm", "MatMul", "Conv")
 IMAGES = ("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
-LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 RISING = ("relu", "sigmoid", "tanh", "leaky-relu", "elu", "sign")
 
 
@@ -39,30 +38,30 @@ class Chain:
         self, shape: Sequence[int], constants: Sequence[Any], refused: Callable[..., Exception]
     ) -> None:
         self.layers: list[Layer] = []
-        self.axes, self.constants, self.refused = tuple(shape), constants, refused
-        self.given, self.first, self.turned = self.axes, False, False
+        self.at, self.constants, self.refused = Axes(tuple(shape)), constants, refused
+        self.given, self.turned = self.at.sides, False
 
-    def pass_on(self, nodes: Sequence[Node]) -> None:
-        """Follow the axes through nodes that move numbers."""
+    def pass_on(self, nodes: Sequence[Node]) -> list[Axes]:
+        """Follow the axes through nodes, and return those before each node and behind the last."""
+        trail = [self.at]
         for node in nodes:
-            if node.kind == "Reshape" and 1 in node.given and node.given[1].size == 4:
-                self.axes = tuple(map(int, node.given[1][1:]))
-            elif node.kind == "Transpose":
-                order = list(node.options["perm"])
-                if len(self.axes) != 3 or order != (LAST if self.first else FIRST):
-                    raise self.refused(node, "moves other axes than those of channels")
-                self.axes, self.first = tuple(self.axes[n - 1] for n in order[1:]), not self.first
+            behind = trail[-1].behind(node)
+            if behind is None:
+                raise self.refused(node, "moves numbers to where no layer of disttrain's has them")
+            trail.append(behind)
+        self.at = trail[-1]
+        return trail
 
     def take(self, node: Node, behind: Sequence[Node]) -> None:
         """Add the layer of a node, with what stands behind it up to the next one."""
         made = self.made(node)
+        trail = self.pass_on(behind)
         split = self._split if made.weights else self._split_pool
-        found = split(made, node.output, behind)
+        found = split(made, node.output, behind, trail)
         if found is None:
             other = [n for n in behind if n.kind not in MOVES | {"Add"}] or behind
             raise self.refused(other[0])
         self.layers += found
-        self.pass_on(behind)
 
     def made(self, node: Node) -> Layer:
         """Return the layer of a node itself, without an activation."""
@@ -74,39 +73,47 @@ class Chain:
         if node.kind == "Conv":
             return self._conv(node)
         if node.kind in ("GlobalAveragePool", "ReduceMean"):
-            if node.kind == "ReduceMean" and _axes(node) != ([2, 3] if self.first else [1, 2]):
+            if node.kind == "ReduceMean" and _axes(node) != ([2, 3] if self.at.first else [1, 2]):
                 raise self.refused(node)
-            self.axes, self.first = self.axes[:1] if self.first else self.axes[2:], False
+            self.at = Axes((self.at.sides[0 if self.at.first else 2],), made=True)
             return Layer({"kind": "global-average-pool"}, {})
         return self._pool(node)
 
     def _images(self, node: Node) -> None:
         """Refuse values that are no images, and options that no layer has."""
-        if not self.layers and not self.first:
+        if not self.layers and not self.at.first:
             # A graph of another program, whose rows have their channels first.
-            self.first = self.turned = node.kind != "ReduceMean" or _axes(node) == [2, 3]
-            if len(self.axes) == 3 and self.first:
-                channels, *sides = self.axes
-                self.given = tuple(sides) if channels == 1 else (*sides, channels)
-        if len(self.axes) != 3 or min(self.axes) < 1:
+            self.turned = node.kind != "ReduceMean" or _axes(node) == [2, 3]
+            self.at = self.at._replace(first=self.turned)
+        if self.at.flat or len(self.at.sides) != 3 or min(self.at.sides) < 1:
             raise self.refused(node, "gets no images of a height and width that the graph states")
-        options, plain = node.options, {"group": 1, "ceil_mode": 0, "count_include_pad": 0}
-        if any(options.get(key, value) not in (value,) for key, value in plain.items()) or any(
-            step != 1 for step in options.get("dilations", [])
+        if not self.at.first and node.kind != "ReduceMean":
+            raise self.refused(node, "gets images whose channels come last")
+        if node.options.get("group", 1) != 1 or any(
+            step != 1 for step in node.options.get("dilations", [])
         ):
             raise self.refused(node, "has groups, dilations or other options that no layer has")
+        sides = self.at.sides
+        image = (*sides[1:], sides[0]) if self.at.first else sides
+        stated = 0 < len(self.given) < 4 and image_of(self.given) == image
+        if not self.layers and not stated:
+            self.given = image[:2] if image[2] == 1 else image
 
     def _window(self, node: Node, paddings: Sequence[Any]) -> dict[str, Any]:
         """Return size, stride and padding; the axes become those behind the windows."""
         options = node.options
-        channels, *sides = self.axes
+        channels, *sides = self.at.sides
         size = [int(side) for side in options.get("kernel_shape", [])]
         stride = [int(step) for step in options.get("strides", [1, 1])]
         pads = list(options.get("pads", [0, 0, 0, 0]))
         auto = options.get("auto_pad", b"NOTSET")
         for padding in paddings if len(size) == 2 else ():
-            window = window_on((*sides, channels), (size[0], size[1]), (stride[0], stride[1]),
-                               padding)  # fmt: skip
+            try:
+                window = window_on((*sides, channels), (size[0], size[1]), (stride[0], stride[1]),
+                                   padding)  # fmt: skip
+            except UsageError:
+                # Too small without the border of another padding.
+                continue
             ends = [max(0, covered - side - before) for covered, side, before in
                     zip(window.covered, sides, window.before, strict=True)]  # fmt: skip
             own = [*window.before, *ends]
@@ -116,25 +123,30 @@ class Chain:
             if reached if auto in (b"NOTSET", b"") else (auto, padding) in (
                 (b"SAME_UPPER", "same"), (b"VALID", "valid")
             ):  # fmt: skip
-                self.axes = (channels, *window.out)
+                self.at = Axes((channels, *window.out), first=True, made=True)
                 return {"size": size, "stride": stride, "padding": padding}
         raise self.refused(node, "has a border that no layer of disttrain's has")
 
     def _conv(self, node: Node) -> Layer:
         weight = node.given.get(1)
-        if weight is None or weight.ndim != 4 or weight.shape[1] != self.axes[0]:
+        if weight is None or weight.ndim != 4 or weight.shape[1] != self.at.sides[0]:
             raise self.refused(node, "is no convolution of images by constant filters")
         node.options.setdefault("kernel_shape", list(weight.shape[2:]))
         pads = node.options.get("pads", [0])
         table = self._window(node, ["valid", "same", int(max(pads))])
         weight = _floats(weight)
-        bias = _floats(node.given[2]) if 2 in node.given else np.zeros(len(weight), weight.dtype)
-        self.axes = (len(weight), *self.axes[1:])
+        bias = self._bias(node, weight)
+        self.at = self.at._replace(sides=(len(weight), *self.at.sides[1:]))
         return Layer({"kind": "conv", "filters": len(weight), "activation": "identity", **table},
                      {"weight": weight.transpose(2, 3, 1, 0), "bias": bias})  # fmt: skip
 
     def _pool(self, node: Node) -> Layer:
+        sides = self.at.sides[1:]
         table = self._window(node, ["valid"])
+        left = [(side - of) % step for side, of, step in
+                zip(sides, table["size"], table["stride"], strict=True)]  # fmt: skip
+        if node.options.get("ceil_mode") and any(left):
+            raise self.refused(node, "has windows that reach beyond the image (ceil_mode)")
         del table["padding"]
         kind = "max-pool" if node.kind == "MaxPool" else "average-pool"
         return Layer({"kind": kind, **table}, {})
@@ -145,29 +157,42 @@ class Chain:
             raise self.refused(node, "is no product with a constant matrix")
         weight = _floats(given[1] if options.get("transB") else given[1].T)
         weight = weight * weight.dtype.type(options.get("alpha", 1.0))
-        bias = np.zeros(len(weight), weight.dtype)
-        if 2 in given:
-            bias = bias + _floats(given[2]).reshape(-1) * weight.dtype.type(options.get("beta", 1))
-        if self.first:
+        bias = self._bias(node, weight)
+        sides = self.at.sides
+        if self.at.size != weight.shape[1] and (self.at.size or len(sides) > 1):
+            raise self.refused(node, "takes a part of its inputs")
+        if self.at.first:
             # Its columns are in the order of (channels, height, width).
-            if math.prod(self.axes) != weight.shape[1]:
-                raise self.refused(node, "takes a part of the image")
-            images = weight.reshape(len(weight), *self.axes).transpose(0, 2, 3, 1)
+            images = weight.reshape(len(weight), *sides).transpose(0, 2, 3, 1)
             weight = images.reshape(len(weight), -1)
-        self.axes, self.first = (len(weight),), False
+        self.at = Axes((len(weight),), made=True)
         return np.ascontiguousarray(weight), bias
 
-    def _split(self, made: Layer, value: str, nodes: Sequence[Node]) -> list[Layer] | None:
+    def _bias(self, node: Node, weight: np.ndarray) -> np.ndarray:
+        """Return the bias of each unit or filter, 0 where the node has none."""
+        bias = np.zeros(len(weight), weight.dtype)
+        if len(node.made.input) < 3 or not node.made.input[2]:
+            return bias
+        own = node.given.get(2)
+        wrong = own is not None and own.size != 1 and {own.shape[-1], own.size} != {len(bias)}
+        if own is None or wrong:
+            raise self.refused(node, "has a bias that is no constant of each unit")
+        beta = weight.dtype.type(node.options.get("beta", 1))
+        return np.asarray(bias + _floats(own).reshape(-1) * beta)
+
+    def _split(
+        self, made: Layer, value: str, nodes: Sequence[Node], trail: Sequence[Axes]
+    ) -> list[Layer] | None:
         """Return the layer with the nodes behind it: arithmetic that becomes a part of its weights,
         the activation, and arithmetic that becomes a batch normalization of constants."""
         units, dtype = len(made.weights["bias"]), made.weights["bias"].dtype
         for until in range(len(nodes), -1, -1):
-            into = affine_of(nodes[:until])
+            into = affine_of(nodes[:until], value, trail[0])
             if isinstance(into, Node) or not _fits(into, units):
                 continue
             start = nodes[until - 1].output if until else value
             for end in range(until, len(nodes) + 1):
-                after = affine_of(nodes[end:])
+                after = affine_of(nodes[end:], nodes[end - 1].output if end else value, trail[end])
                 if isinstance(after, Node) or not _fits(after, units):
                     continue
                 part = nodes[until:end]
@@ -177,14 +202,16 @@ class Chain:
                     return [layer, *_norm(after, units, dtype)]
         return None
 
-    def _split_pool(self, made: Layer, value: str, nodes: Sequence[Node]) -> list[Layer] | None:
+    def _split_pool(
+        self, made: Layer, value: str, nodes: Sequence[Node], trail: Sequence[Axes]
+    ) -> list[Layer] | None:
         """Do the same for a layer without weights: `max f(x) = f(max x)` where `f` rises."""
-        units = self.axes[-1] if not self.first else self.axes[0]
+        units = trail[0].sides[0 if trail[0].first else -1]
         before = self.layers[-1] if self.layers else None
         dtype = next((w.dtype for layer in self.layers for w in layer.weights.values()),
                      np.dtype("f4"))  # fmt: skip
         for end in range(len(nodes) + 1):
-            after = affine_of(nodes[end:])
+            after = affine_of(nodes[end:], nodes[end - 1].output if end else value, trail[end])
             if isinstance(after, Node) or not _fits(after, units):
                 continue
             found = activation_of(nodes[:end], value, units, dtype, self.constants)
@@ -203,12 +230,8 @@ def inputs_of(chain: Chain, number: Any, refused: Exception) -> Any:
     size, inputs = np.size(number), math.prod(chain.given)
     if size == 1 or (size == inputs and not chain.turned):
         return number
-    sides = chain.given[:2]
-    channels = inputs // math.prod(sides)
-    if chain.turned and size == channels:
-        return np.tile(number, math.prod(sides))
-    if chain.turned and size == inputs:
-        return np.reshape(number, (channels, -1)).T.reshape(-1)
+    if size == inputs:
+        return np.reshape(number, (inputs // math.prod(chain.given[:2]), -1)).T.reshape(-1)
     raise refused
 
 
@@ -243,6 +266,5 @@ def _norm(affine: Affine, units: int, dtype: np.dtype) -> list[Layer]:
 
 
 def _axes(node: Node) -> list[int]:
-    """Return the axes of a mean, an option before opset 18 and an input since."""
-    own = node.options.get("axes", node.given.get(1, np.zeros(0)))
-    return sorted(int(axis) % 4 for axis in own)
+    """Return the axes of a mean, counted from the first one."""
+    return sorted(axis % 4 for axis in node.along or [])

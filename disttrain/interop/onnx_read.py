@@ -2,7 +2,8 @@
 
 Read are Gemm, or MatMul and Add, Conv, pools, the activations that disttrain has, arithmetic with
 constants before the first layer (the normalization), between layers or behind the last one (the
-units of the targets), a softmax at the end, and what only moves numbers: Flatten, Reshape, ...
+units of the targets), Softmax, LogSoftmax or ArgMax at the end, and what only moves numbers:
+Flatten, Reshape, ... One input, one output, no branches.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy as np
 from disttrain.data import TargetScale
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.adopted import Adopted, settings_for
+from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_chain import IMAGES, PRODUCTS, Chain, inputs_of
 from disttrain.interop.onnx_graph import onnx
-from disttrain.interop.onnx_segments import Affine, Node, affine_of
+from disttrain.interop.onnx_segments import Affine, affine_of
 
 __all__ = ["read_onnx"]
 
-ENDS = ("Softmax", "LogSoftmax", "ArgMax", "Identity")
 READ = "read are chains of Gemm, MatMul, Conv, pools and activations, with arithmetic between"
 
 
@@ -51,34 +52,68 @@ class _Graph:
 
     def __init__(self, library: Any, graph: Any, source: str) -> None:
         self.source, self.tensors = source, list(graph.initializer)
-        to_array = library.numpy_helper.to_array
-        constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
-        inputs = [value for value in graph.input if value.name not in constants]
+        self._arrays = library.numpy_helper
+        self.constants = {t.name: self._arrays.to_array(t) for t in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1:
             raise UsageError(
                 f"{source} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs[:5])}), "
                 "but one is read: `disttrain export --prepared` writes such a graph of a table"
             )
+        if len(graph.output) != 1:
+            names = ", ".join(value.name for value in graph.output[:5])
+            raise UsageError(f"{source} gives {len(graph.output)} outputs ({names}), one is read")
         tensor = inputs[0].type.tensor_type
         self.shape = [axis.dim_value for axis in tensor.shape.dim][1:]
         self.dtype = np.dtype(library.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        self.input, self.output = inputs[0].name, graph.output[0].name
         self.nodes: list[Node] = []
-        live = {inputs[0].name}
+        live = {self.input}
         for made in graph.node:
-            if made.op_type == "Constant" and made.attribute[0].name == "value":
-                value = made.attribute[0].t
-                constants[made.output[0]] = to_array(value)
-                value.name = made.output[0]
-                self.tensors.append(value)
-            elif live & set(made.input):
-                live |= set(made.output)
-                given = {n: constants[i] for n, i in enumerate(made.input) if i in constants}
+            if live & set(made.input):
+                live |= set(made.output) - {""}
+                given = {
+                    n: self.constants[i] for n, i in enumerate(made.input) if i in self.constants
+                }
                 options = {
                     option.name: library.helper.get_attribute_value(option)
                     for option in made.attribute
                 }
                 name = made.name or made.output[0]
                 self.nodes.append(Node(made.op_type, name, given, made, options))
+            else:
+                self._constant(made)
+        self._refuse_branches()
+
+    def _constant(self, made: Any) -> None:
+        """Add the constant that a node states or passes on."""
+        if made.op_type == "Constant" and made.attribute[0].name == "value":
+            array = self._arrays.to_array(made.attribute[0].t)
+        elif made.op_type == "Identity" and made.input[0] in self.constants:
+            array = self.constants[made.input[0]]
+        else:
+            return
+        self.constants[made.output[0]] = array
+        self.tensors.append(self._arrays.from_array(array, made.output[0]))
+
+    def _refuse_branches(self) -> None:
+        """Refuse a value that goes around a product, and one that does not come to the output."""
+        places, cut = {self.input: -1}, -1
+        used: set[int] = set()
+        for place, node in enumerate(self.nodes):
+            taken = {places[name] for name in node.made.input if name in places}
+            product = node.kind in PRODUCTS + IMAGES
+            around = taken != {place - 1} if product else min(taken) < cut
+            if around:
+                raise self.refused(node, "takes a value from before: branches are not read")
+            cut, used = place if product else cut, used | taken
+            # A second output of a node, as the mask of a dropout, must not be used.
+            places |= dict.fromkeys(filter(None, node.made.output), -2) | {node.output: place}
+        for place, node in enumerate(self.nodes):
+            last = place == len(self.nodes) - 1
+            leads = node.output == self.output if last else place in used
+            if not leads:
+                raise self.refused(node, "does not lead to the output: branches are not read")
 
     def parts(self) -> tuple[list[Node], list[list[Node]]]:
         """Return the products, and the nodes before the first and behind each of them."""
@@ -103,18 +138,19 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
     products, between = graph.parts()
     if not products:
         raise UsageError(f"{path} holds no dense layer; {READ}")
-    before = affine_of(between[0])
+    before = affine_of(between[0], graph.input, Axes(tuple(graph.shape)))
     if isinstance(before, Node):
         raise graph.refused(before)
-    softmax = any(node.kind == "Softmax" for node in between[-1])
-    while between[-1] and between[-1][-1].kind in ENDS:
-        between[-1].pop()
+    softmax = _ends(graph, between[-1])
+    loss = facts.get("loss", "")
+    if softmax or loss not in ("softmax", "squared", "perceptron"):
+        loss = "softmax" if softmax or "classes" in facts else "squared"
     chain = Chain(graph.shape, graph.tensors, graph.refused)
     chain.pass_on(between[0])
     for product, nodes in zip(products[:-1], between[1:-1], strict=True):
         chain.take(product, nodes)
-    after = _last(chain, products[-1], between[-1])
-    layers, outputs = chain.layers, chain.axes[0]
+    after = _last(chain, products[-1], between[-1], loss)
+    layers, outputs = chain.layers, chain.at.size
     shape, weight = chain.given, layers[0].weights.get("weight")
     if weight is not None and weight.ndim == 2 and (0 in shape or np.prod(shape) != len(weight.T)):
         shape = (weight.shape[1],)
@@ -123,11 +159,11 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
     if between[0]:
         other = graph.refused(between[0][-1], "is arithmetic with other numbers than of the inputs")
         before = Affine(*(inputs_of(chain, number, other) for number in before))
+        if np.any((before.scale < 0) | ((before.scale == 0) & (before.shift != 0))):
+            # A deviation is never below 0, and 0 for an input that is left out.
+            raise graph.refused(between[0][-1], "turns an input round, or makes a constant of it")
     divisor = 255.0 if graph.dtype == np.uint8 else 1.0
     mean, deviation = _normalization(before, inputs, divisor)
-    loss = facts.get("loss", "")
-    if loss not in ("softmax", "squared", "perceptron"):
-        loss = "softmax" if softmax or "classes" in facts else "squared"
     dtype = next(iter(layers[-1].weights.values())).dtype
     settings = settings_for([layer.table for layer in layers], loss, str(dtype), path, data)
     return Adopted(
@@ -146,23 +182,39 @@ def _classes(facts: dict[str, str], loss: str, outputs: int) -> list[str]:
     return [*map(str, names)] or [str(n) for n in range(outputs) if loss == "softmax"]
 
 
-def _last(chain: Chain, product: Node, nodes: list[Node]) -> TargetScale | None:
+def _ends(graph: _Graph, nodes: list[Node]) -> bool:
+    """Take away what makes classes of the outputs, and tell whether there was something."""
+    found = False
+    for kinds in (("ArgMax",), ("Softmax", "LogSoftmax")):
+        while nodes and nodes[-1].kind == "Identity":
+            nodes.pop()
+        if nodes and nodes[-1].kind in kinds:
+            if nodes[-1].options.get("axis", 0 if kinds == ("ArgMax",) else -1) not in (1, -1):
+                raise graph.refused(nodes[-1], "does not go along the outputs (axis 1)")
+            nodes.pop()
+            found = True
+    return found
+
+
+def _last(chain: Chain, product: Node, nodes: list[Node], loss: str) -> TargetScale | None:
     """Take the last layer, and return the scale of the targets that stands behind it."""
     if product.kind not in ("Gemm", "MatMul"):
         raise chain.refused(product, "stands last, where a dense layer has to")
-    if nodes and nodes[0].kind == "Add" and product.kind == "MatMul":
-        bias, nodes = nodes[:1], nodes[1:]
-    else:
-        bias = []
-    after = affine_of(nodes)
-    if isinstance(after, Node) or after.plain:
-        chain.take(product, bias + nodes)
+    bias = nodes[:1] if nodes and nodes[0].kind == "Add" and product.kind == "MatMul" else []
+    rest = nodes[len(bias) :]
+    start = bias[0].output if bias else product.output
+    after = affine_of(rest, start, Axes((0,)))
+    if loss != "squared" or isinstance(after, Node) or after.plain:
+        chain.take(product, nodes)
         return None
     chain.take(product, bias)
-    units = chain.axes[0]
+    chain.pass_on(rest)
+    units = chain.at.size
+    if {np.size(after.shift), np.size(after.scale)} - {1, units}:
+        raise chain.refused(rest[-1], "is arithmetic with other numbers than of the outputs")
     wide = [np.broadcast_to(number, units).astype("f8") for number in (after.shift, after.scale)]
     if (wide[1] <= 0).any():
-        raise chain.refused(nodes[-1], "turns an output round")
+        raise chain.refused(rest[-1], "turns an output round")
     return TargetScale(*wide)
 
 

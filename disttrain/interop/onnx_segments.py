@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from disttrain.arrays import Cpu
+from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_graph import onnx
 
-__all__ = ["MOVES", "Affine", "Node", "activation_of", "affine_of"]
+__all__ = ["MOVES", "Affine", "activation_of", "affine_of"]
 
 AXES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
 MOVES = AXES | {"Cast", "Identity", "Dropout"}
@@ -18,21 +19,6 @@ KNOWN = ("identity", "relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "si
 # Where a function of a graph is compared with each activation.
 PROBES = np.concatenate([np.linspace(-6, 6, 49), [-30.0, 30.0]])
 CLOSE = 2e-6
-
-
-class Node(NamedTuple):
-    """One node of a graph; `given` are its constant inputs by place, `made` the library's own."""
-
-    kind: str
-    name: str
-    given: dict[int, np.ndarray]
-    made: Any
-    options: dict[str, Any]
-
-    @property
-    def output(self) -> str:
-        """The name of the value that it computes."""
-        return str(self.made.output[0])
 
 
 class Affine(NamedTuple):
@@ -54,27 +40,44 @@ class Affine(NamedTuple):
         return Affine(self.scale, self.shift + (number if kind == "Add" else -number))
 
 
-def affine_of(nodes: Sequence[Node]) -> Affine | Node:
-    """Return the arithmetic that the nodes do, or the first node that is something else."""
-    found, value = Affine(), ""
+def affine_of(nodes: Sequence[Node], value: str, axes: Axes) -> Affine | Node:
+    """Return the arithmetic that the nodes do with a value, or the first node that is something
+    else; `axes` are those of the value."""
+    found = Affine()
     for node in nodes:
-        if value and value not in node.made.input:
+        behind, steps = axes.behind(node), _steps(node, axes)
+        if value not in node.made.input or behind is None or steps is None:
             return node
-        value = node.output
-        if node.kind in MOVES:
-            continue
-        if node.kind == "BatchNormalization" and len(node.given) == 4:
-            scale, shift, mean, variance = (node.given[n].astype("f8") for n in range(1, 5))
-            scale = scale / np.sqrt(variance + node.options.get("epsilon", 1e-5))
-            found = found.then("Sub", mean).then("Mul", scale).then("Add", shift)
-            continue
-        turned = node.kind in ("Sub", "Div") and 0 in node.given
-        if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1 or turned:
-            return node
-        (constant,) = node.given.values()
-        number = np.asarray(constant, "f8").reshape(-1)
-        found = found.then(node.kind, number[0] if number.size == 1 else number)
+        for kind, number in steps:
+            sizes = {np.size(number), np.size(found.scale), np.size(found.shift)}
+            if len(sizes - {1}) > 1:
+                return node
+            found = found.then(kind, number)
+        value, axes = node.output, behind
     return found
+
+
+def _steps(node: Node, axes: Axes) -> list[tuple[str, Any]] | None:
+    """Return the operations with constants that a node does; None where it does something else."""
+    if node.kind == "Cast":
+        kind = onnx().helper.tensor_dtype_to_np_dtype(node.options["to"])
+        return [] if np.dtype(kind).kind == "f" else None
+    if node.kind in MOVES:
+        return []
+    if node.kind == "BatchNormalization" and len(node.given) == 4:
+        scale, shift, mean, variance = (node.given[n].astype("f8") for n in range(1, 5))
+        scale = scale / np.sqrt(variance + node.options.get("epsilon", 1e-5))
+        # Its numbers belong to the axis behind the rows.
+        shape = (-1, *[1] * (0 if axes.flat else len(axes.sides) - 1))
+        numbers = [axes.number(each.reshape(shape)) for each in (mean, scale, shift)]
+        known = not node.options.get("training_mode") and all(n is not None for n in numbers)
+        return list(zip(("Sub", "Mul", "Add"), numbers, strict=True)) if known else None
+    turned = node.kind in ("Sub", "Div") and 0 in node.given
+    if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1 or turned:
+        return None
+    (constant,) = node.given.values()
+    number = axes.number(constant)
+    return None if number is None else [(node.kind, number)]
 
 
 def activation_of(

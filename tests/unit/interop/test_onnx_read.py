@@ -1,0 +1,257 @@
+"""ONNX graphs of other programs: read as onnxruntime computes them, or refused by their node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrain.comm.alone import Alone
+from disttrain.errors import UsageError
+from disttrain.interop.exchange import adopt
+from disttrain.runs.trained import Trained, load_trained
+
+onnx = pytest.importorskip("onnx")
+RANDOM = np.random.default_rng(5)
+
+
+def some(*shape: int) -> np.ndarray:
+    return (0.5 * RANDOM.normal(size=shape)).astype("f4")
+
+
+def node(kind: str, inputs: str, name: str, /, **options: Any) -> Any:
+    return onnx.helper.make_node(kind, inputs.split(), [name], **options)
+
+
+class Written:
+    """A graph from `x` to `y`, what onnxruntime makes of rows, and what disttrain does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.out = folder / "g.onnx", folder / "g.h5"
+
+    def write(
+        self, nodes: list[Any], shape: tuple[int, ...], outputs: str = "y", **constants: Any
+    ) -> None:
+        helper, kinds = onnx.helper, onnx.TensorProto
+        kind = kinds.INT64 if nodes[-1].op_type == "ArgMax" else kinds.FLOAT
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", kinds.FLOAT, ["n", *shape])],
+            [helper.make_tensor_value_info(name, kind, ["n", "m"]) for name in outputs.split()],
+            [onnx.numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+        )  # fmt: skip
+        sets = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), self.path)
+
+    def read(self) -> Trained:
+        adopt(self.path, self.out, None, None, "softmax", None)
+        return load_trained(self.out, Alone())
+
+    def same(self, rows: np.ndarray, given: np.ndarray | None = None) -> Trained:
+        """Assert that disttrain computes what onnxruntime does; `given` are disttrain's rows."""
+        runtime = pytest.importorskip("onnxruntime").InferenceSession(self.path.read_bytes())
+        (want,) = runtime.run(None, {"x": rows})
+        made = self.read()
+        found = made.predict(rows if given is None else given)
+        np.testing.assert_allclose(found, want.reshape(len(rows), -1), atol=1e-5)
+        return made
+
+    def refused(self, words: str) -> None:
+        with pytest.raises(UsageError, match=rf"g\.onnx.*{words}"):
+            self.read()
+        assert not self.out.exists()
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Written:
+    return Written(tmp_path)
+
+
+DENSE = {"w": some(4, 4), "v": some(4, 4), "b": some(4)}
+FIRST = [node("Gemm", "x w b", "a"), node("Relu", "a", "h")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([*FIRST, node("Gemm", "h v", "p"), node("Gemm", "h w", "y")], r"'y' \(Gemm\) takes"),
+        ([*FIRST, node("Gemm", "a v", "y")], r"'y' \(Gemm\) takes"),
+        ([*FIRST, node("Gemm", "h v", "p"), node("Add", "p h", "y")], r"'y' \(Add\) takes"),
+        ([*FIRST, node("Gemm", "h v", "y"), node("Relu", "y", "z")], r"'z' \(Relu\) does not lead"),
+        ([*FIRST, node("Tanh", "a", "t"), node("Gemm", "t v", "y")], r"'h' \(Relu\) does not lead"),
+        ([*FIRST, node("Add", "a b", "c"), node("Mul", "h c", "y")], "is no layer"),
+    ],
+)
+def test_a_branch_is_refused(graph: Written, nodes: list[Any], words: str) -> None:
+    graph.write(nodes, (4,), **DENSE)
+    graph.refused(words)
+
+
+def test_two_outputs_are_refused(graph: Written) -> None:
+    heads = [*FIRST, node("Gemm", "h v", "p"), node("Gemm", "h w", "y")]
+    graph.write(heads, (4,), "p y", **DENSE)
+    graph.refused(r"gives 2 outputs \(p, y\), one is read")
+    graph.write([*FIRST, node("Gemm", "h v", "y")], (4,), "h y", **DENSE)
+    graph.refused("gives 2 outputs")
+
+
+def test_a_bias_is_a_constant_or_refused(graph: Written) -> None:
+    graph.write([node("Identity", "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
+    graph.same(some(6, 4))
+    graph.out.unlink()
+    graph.write([node("Neg", "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
+    graph.refused(r"'y' \(Gemm\) has a bias that is no constant")
+    graph.write([node("Gemm", "x w", "a"), node("Gemm", "a w a", "y")], (4,), **DENSE)
+    graph.refused(r"'y' \(Gemm\) has a bias that is no constant")
+    conv = [node("Neg", "b", "c"), node("Conv", "x k c", "f"), node("Flatten", "f", "g"),
+            node("Gemm", "g w", "y")]  # fmt: skip
+    graph.write(conv, (1, 3, 3), k=some(4, 1, 3, 3), **DENSE)
+    graph.refused(r"'f' \(Conv\) has a bias that is no constant")
+
+
+def test_what_makes_classes_of_the_outputs(graph: Written) -> None:
+    head = node("Gemm", "x w b", "h")
+    rows = some(9, 4)
+    want = (rows @ DENSE["w"] + DENSE["b"]).argmax(1)
+    for ends in (
+        [node("Softmax", "h", "y", axis=1)],
+        [node("LogSoftmax", "h", "y")],
+        [node("ArgMax", "h", "y", axis=-1)],
+        [node("Softmax", "h", "s"), node("ArgMax", "s", "y", axis=1, keepdims=0)],
+    ):
+        graph.write([head, *ends], (4,), **DENSE)
+        made = graph.read()
+        assert made.loss.kind == "softmax"
+        np.testing.assert_array_equal(made.predict(rows).argmax(1), want)
+    graph.out.unlink()
+    for kind in ("Softmax", "LogSoftmax", "ArgMax"):
+        graph.write([head, node(kind, "h", "y", axis=0)], (4,), **DENSE)
+        graph.refused(rf"\({kind}\) does not go along the outputs")
+    graph.write([head, node("Softmax", "h", "s"), node("Softmax", "s", "y")], (4,), **DENSE)
+    graph.refused("Softmax")
+
+
+def test_a_temperature_before_the_softmax_is_part_of_the_weights(graph: Written) -> None:
+    nodes = [node("Gemm", "x w b", "h"), node("Div", "h t", "i"), node("Softmax", "i", "y")]
+    graph.write(nodes, (4,), t=np.float32(2.5), **DENSE)
+    graph.same(some(9, 4))
+    # Without classes it is the unit of the targets.
+    graph.write([nodes[0], node("Div", "h t", "y")], (4,), t=np.float32(2.5), **DENSE)
+    assert graph.same(some(9, 4)).loss.kind == "squared"
+
+
+def test_units_of_a_dense_layer_are_no_image(graph: Written) -> None:
+    constants = {"w": some(5, 9), "s": np.array([-1, 1, 3, 3]), "k": some(2, 1, 3, 3),
+                 "v": some(18, 3)}  # fmt: skip
+    nodes = [
+        node("Gemm", "x w", "h"), node("Reshape", "h s", "i"),
+        node("Conv", "i k", "c", pads=[1, 1, 1, 1]), node("Flatten", "c", "f"),
+        node("Gemm", "f v", "y"),
+    ]  # fmt: skip
+    graph.write(nodes, (5,), **constants)
+    graph.refused(r"'i' \(Reshape\) moves numbers")
+    constants |= {"s": np.array([-1, 1, 1, 9]), "k": some(2, 1, 1, 3)}
+    nodes[2] = node("Conv", "i k", "c", pads=[0, 1, 0, 1])
+    graph.write(nodes, (5,), **constants)
+    graph.refused(r"'i' \(Reshape\) moves numbers")
+    constants["s"] = np.array([-1, 1, 9, 1])
+    first, last = [0, 3, 1, 2], [0, 2, 3, 1]
+    nodes[2:4] = [
+        node("Transpose", "i", "j", perm=first), node("Conv", "j k", "c", pads=[0, 1, 0, 1]),
+        node("Transpose", "c", "d", perm=last), node("Flatten", "d", "f"),
+    ]  # fmt: skip
+    graph.write(nodes, (5,), **constants)
+    assert graph.same(some(7, 5)).network.kinds == ["dense", "conv", "dense"]
+    graph.out.unlink()
+    graph.write([node("MatMul", "x w", "y")], (3, 5), **constants)
+    graph.refused(r"'y' \(MatMul\) takes a part of its inputs")
+
+
+def test_a_row_becomes_an_image_before_the_first_layer(graph: Written) -> None:
+    constants = {"s": np.array([-1, 4, 5, 2]), "k": some(3, 2, 3, 3), "v": some(18, 3)}
+    nodes = [
+        node("Reshape", "x s", "i"), node("Transpose", "i", "j", perm=[0, 3, 1, 2]),
+        node("Conv", "j k", "c"), node("Flatten", "c", "f"), node("Gemm", "f v", "y"),
+    ]  # fmt: skip
+    graph.write(nodes, (40,), **constants)
+    rows = some(7, 40)
+    graph.same(rows, rows.reshape(7, 4, 5, 2))
+
+
+def images(between: list[Any]) -> list[Any]:
+    """Return a convolution of (2, 6, 4) to 4 filters of (6, 4), `between` from `c` to `d`."""
+    return [node("Conv", "x k", "c", pads=[1, 1, 1, 1]), *between, node("Flatten", "d", "f"),
+            node("Gemm", "f v", "y")]  # fmt: skip
+
+
+IMAGE = {"k": some(4, 2, 3, 3), "v": some(96, 3)}
+
+
+def test_a_cast_to_whole_numbers_is_refused(graph: Written) -> None:
+    cast = node("Cast", "a", "c", to=onnx.TensorProto.INT32)
+    back = node("Cast", "c", "d", to=onnx.TensorProto.FLOAT)
+    for first in (node("Identity", "x", "a"), node("Gemm", "x w", "a")):
+        graph.write([first, cast, back, node("Gemm", "d v", "y")], (4,), **DENSE)
+        graph.refused(r"'c' \(Cast\) is no layer")
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1), ()])
+def test_arithmetic_on_images_is_for_channels(graph: Written, shape: tuple[int, ...]) -> None:
+    rows = some(5, 2, 6, 4)
+    graph.write(images([node("Mul", "c m", "d")]), (2, 6, 4), m=some(*shape), **IMAGE)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (6, 1), (1, 1, 4)])
+def test_arithmetic_on_the_sides_of_images_is_refused(
+    graph: Written, shape: tuple[int, ...]
+) -> None:
+    graph.write(images([node("Mul", "c m", "d")]), (2, 6, 4), m=some(*shape), **IMAGE)
+    graph.refused(r"'d' \(Mul\)")
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (1, 2, 1, 1), (2,), (6, 2), (2, 6, 2), ()])
+def test_arithmetic_on_the_inputs_goes_as_onnx_has_it(
+    graph: Written, shape: tuple[int, ...]
+) -> None:
+    # As many channels as columns.
+    nodes = [node("Sub", "x m", "x0"), *images([node("Relu", "c", "d")])]
+    nodes[1] = node("Conv", "x0 k", "c", pads=[1, 1, 1, 1])
+    graph.write(nodes, (2, 6, 2), m=some(*shape), k=IMAGE["k"], v=some(48, 3))
+    rows = some(5, 2, 6, 2)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+
+
+def test_an_input_that_is_turned_round_is_refused(graph: Written) -> None:
+    nodes = [node("Mul", "x m", "a"), node("Add", "a b", "c"), node("Gemm", "c w", "y")]
+    for factor in (-1, 0):
+        graph.write(nodes, (4,), m=np.array([1, 2, factor, 1], "f4"), **DENSE)
+        graph.refused(r"'c' \(Add\) turns an input round")
+
+
+def test_a_filter_that_is_larger_than_the_image_has_its_border(graph: Written) -> None:
+    graph.write(images([node("Relu", "c", "d")]), (2, 2, 2), k=IMAGE["k"], v=some(16, 3))
+    rows = some(5, 2, 2, 2)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+    graph.out.unlink()
+    nodes = images([node("Relu", "c", "d")])
+    nodes[0] = node("Conv", "x k", "c")
+    graph.write(nodes, (2, 2, 2), k=IMAGE["k"], v=some(16, 3))
+    graph.refused(r"'c' \(Conv\) has a border")
+
+
+def test_options_of_pools_that_change_nothing_are_read(graph: Written) -> None:
+    rows = some(5, 2, 6, 4)
+    pool: Callable[..., Any] = lambda kind, **more: images(  # noqa: E731
+        [node(kind, "c", "d", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, **more)]
+    )
+    own = IMAGE | {"v": some(24, 3)}
+    graph.write(pool("MaxPool"), (2, 6, 4), **own)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+    graph.write(pool("AveragePool", count_include_pad=1, pads=[0] * 4), (2, 6, 4), **own)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+    graph.out.unlink()
+    graph.write(pool("MaxPool"), (2, 5, 4), **own)
+    graph.refused(r"'d' \(MaxPool\) has windows that reach beyond the image")

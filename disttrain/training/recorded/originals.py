@@ -23,7 +23,7 @@ METHODS: dict[type, tuple[str, ...]] = {
     Division: ("parts",),
     Feed: ("__call__",),
     Normalization: ("apply",),
-    Network: ("forward", "contexts"),
+    Network: ("forward", "contexts", "predict"),
     Dense: ("forward",),
     Dropout: ("forward",),
     Conv: ("forward",),

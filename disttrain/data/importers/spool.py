@@ -107,7 +107,10 @@ def _gathered(array: Array, rows: Array, part: int) -> Array:
 
 
 def released(array: Array) -> None:
-    """Let go of the memory through which an array that lies in a file was read; it stays valid."""
+    """Let go of the memory through which an array that lies in a file was read; it stays valid.
+
+    Changes to a copy-on-write one ("c") are in that memory alone, so it is kept.
+    """
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
-    if mapped is not None:
+    if mapped is not None and getattr(array, "mode", "") in ("r", "r+"):
         mapped.madvise(mmap.MADV_DONTNEED)

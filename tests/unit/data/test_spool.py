@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from disttrain.data.importers import spool
-from disttrain.data.importers.spool import Spool, taken
+from disttrain.data.importers.spool import Spool, blocks_of, taken
 from disttrain.errors import DataError
 
 
@@ -35,3 +35,15 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(spool.tempfile, "TemporaryFile", full)
     with pytest.raises(DataError, match=f"{tmp_path} can't hold the rows.*No space left"):
         made.append(np.ones((5, 3)))
+
+
+@pytest.mark.parametrize(("mode", "stored"), [("c", 0), ("r+", 1)])
+def test_what_a_caller_changed_in_a_mapped_array_is_read_and_kept(tmp_path, mode, stored):
+    np.save(tmp_path / "x.npy", np.zeros((64, 512)))
+    x = np.load(tmp_path / "x.npy", mmap_mode=mode)
+    x[:] = 1
+    for order in (None, np.arange(64)[::-1]):
+        for block in blocks_of(x, order, 16 << 10):
+            assert (block == 1).all()
+    assert (x == 1).all()
+    assert (np.load(tmp_path / "x.npy") == stored).all()

@@ -25,7 +25,7 @@ Place = Callable[[int, int], str]
 def class_of(text: str, decimal: str = ".") -> str:
     """Return the name of the class that a cell stands for: "3.0" is 3, with a comma "3,0"."""
     try:
-        value = float(text if decimal == "." else text.replace(".", "?").replace(decimal, "."))
+        value = _number(text, decimal)
     except ValueError:
         return text
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else text
@@ -71,13 +71,19 @@ def plain_cells(block: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def number_in(text: str, decimal: str = ".") -> float:
-    """Return the number that `text` is; truth values are 1 and 0, what is no number is NaN.
+    """Return the number that `text` is; truth values are 1 and 0, what is no number is NaN."""
+    try:
+        return _number(text, decimal)
+    except ValueError:
+        return {"true": 1.0, "false": 0.0}.get(text.lower(), np.nan)
 
-    With another decimal sign a point could mean thousands, so it is not taken for one.
+
+def _number(text: str, decimal: str) -> float:
+    """Return the number that `text` is; ValueError where it is none.
+
+    With another decimal sign a point could mean thousands, so it is not taken for one. To Python
+    1_0 is 10, in a table it is a code.
     """
     if decimal != ".":
         text = text.replace(".", "?").replace(decimal, ".")
-    try:
-        return float(text)
-    except ValueError:
-        return {"true": 1.0, "false": 0.0}.get(text.lower(), np.nan)
+    return float(text.replace("_", "?"))

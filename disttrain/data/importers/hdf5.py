@@ -13,7 +13,7 @@ from disttrain.data.foreign import Foreign
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets
-from disttrain.data.importers.learn import FEW_CLASSES, ROWS_OF_CODE
+from disttrain.data.importers.classes import FEW_CLASSES, ROWS_OF_CODE
 from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
 

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.cells import NA, as_numbers, class_of, number_in
+from disttrain.data.cells import as_numbers, number_in
 from disttrain.data.dates import date_format, date_parts, days_of
-from disttrain.data.format import Array
+from disttrain.data.importers.classes import UNIQUE, classes_of, says_nothing
 from disttrain.data.importers.columns import Options, find_targets, inputs_among, weights_among
 from disttrain.data.importers.spool import Spool, released
-from disttrain.data.importers.survey import MOST_TEXTS, Survey, survey
+from disttrain.data.importers.survey import Survey, survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import MISSING, Column, Preparation
 from disttrain.errors import DataError
 
 __all__ = ["learn"]
 
-CLASSES_BELOW = 10_000
-"""Whole numbers from here on are quantities, unless there are many rows of each."""
-
-FEW_CLASSES, ROWS_OF_CLASS, ROWS_OF_CODE = 10, 5, 10
-"""Whole numbers are classes where there are so few, or so many rows of each."""
-
-YEARS = 1500, 2200
-"""Whole numbers of this range are years, unless there are few of them."""
-
-UNIQUE = 10
-"""A text of which there are more than that, all different, tells nothing."""
-
 FEW_CATEGORIES, MOST_CATEGORIES = 50, 1000
 """Different cells of a column of text that become inputs of their own: unasked, and asked."""
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
-RARE = 5
 MEDIAN_CELLS = 4 << 20
 """Of columns whose medians are found at once."""
 
@@ -71,7 +57,7 @@ def learn(
     made = Preparation(
         tuple(_column(table, options, found, n, notes) for n in inputs),
         tuple(table.names[n] for n in targets),
-        _classes(table, found, single[0], notes) if single else (),
+        classes_of(table, found, single[0], notes) if single else (),
         missing=options.missing, decimal=options.decimal, na=options.na,
         weights=options.weights or "",
     )  # fmt: skip
@@ -95,14 +81,9 @@ def _codes(found: Survey, number: int) -> bool:
     """Tell whether cells, some of which are numbers, are codes of a few kinds and no mistakes."""
     counts = found.texts[number]
     texts = [text for text in counts if np.isnan(number_in(text, found.decimal))]
-    if any(_says_nothing(text) for text in texts):
+    if any(says_nothing(text) for text in texts):
         return False
     return len(counts) <= FEW_CODES and min(counts[text] for text in texts) >= ROWS_OF_TEXT
-
-
-def _says_nothing(text: str) -> bool:
-    """Tell whether a cell has neither letters nor digits, as . or ? where a value is missing."""
-    return not any(map(str.isalnum, text))
 
 
 def _column(table: Table, options: Options, found: Survey, number: int, notes: list[str]) -> Column:
@@ -195,87 +176,6 @@ def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
         f"--na '{cell:.40}' if it says that a value is missing, --categories one-hot if the column "
         f"holds codes, or --drop it{hint}"
     )
-
-
-def _classes(table: Table, found: Survey, number: int, notes: list[str]) -> tuple[str, ...]:
-    """Return the names of the classes in the target column, none where it holds quantities."""
-    counts, name = found.texts[number], table.names[number]
-    if not counts:
-        raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
-    meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
-    values = np.array(list(meant.values()))
-    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant)
-    gaps = [text for text in counts if text in NA or _says_nothing(text)]
-    if not np.isnan(values).any() and len(values):
-        counts = {text: count for text, count in counts.items() if text not in NA}
-    else:
-        notes += [
-            f"'{text}' is a class of the target: where it says that a class is missing, give "
-            f"--na {text}" for text in gaps if len(gaps) < len(counts)
-        ]  # fmt: skip
-        values = np.array([np.nan])
-    if np.isnan(values).any():
-        if len(counts) > MOST_TEXTS:
-            raise DataError(
-                f"{table.path}: the target column '{name:.60}' holds over {MOST_TEXTS} classes"
-            )
-        names = sorted(counts)
-        if len(names) == found.present[number] > UNIQUE:
-            raise DataError(
-                f"{table.path}: the target column '{name:.60}' holds another text in every row: "
-                "say which column is the target with --target"
-            )
-    else:
-        names = _whole_numbers(found, counts, values, notes)
-        if not names:
-            return ()
-    rare = [text for text in sorted(counts) if counts[text] < RARE]
-    if rare:
-        some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
-        notes.append(f"classes with few rows: {some}{', ...' * (len(rare) > 5)}")
-    return tuple(names)
-
-
-def _whole_numbers(
-    found: Survey, counts: Collection[str], values: Array, notes: list[str]
-) -> list[str]:
-    """Return the names of classes that are numbers, none where the numbers are quantities."""
-    if not (np.isfinite(values) & (values == np.floor(values))).all():
-        return []
-    names = sorted({class_of(text, found.decimal) for text in counts}, key=float)
-    each = found.rows / len(names)
-    small = values.min() >= 0 and values.max() < CLASSES_BELOW
-    years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
-    coded = each >= ROWS_OF_CODE and len(names) < CLASSES_BELOW
-    counted = values.max() - values.min() < len(names)
-    few = len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5)
-    if years or not (coded or (small and (few or each >= ROWS_OF_CLASS))):
-        kind = "years" if years else "numbers"
-        notes.append(f"the target has {len(names)} different {kind}: a regression")
-        return []
-    if len(names) > FEW_CLASSES:
-        notes.append(
-            f"the {len(names)} different whole numbers of the target are taken for classes: "
-            "--regression takes them for quantities"
-        )
-    return names
-
-
-def _refuse_odd(where: str, meant: dict[str, float]) -> None:
-    """Raise DataError for a text among quantities, or one such as . or ? among any numbers."""
-    texts = [text for text, value in meant.items() if np.isnan(value)]
-    numbers = [value for value in meant.values() if np.isfinite(value)]
-    broken = any(value != np.floor(value) for value in numbers)
-    if texts and numbers and (broken or (len(texts) == 1 and _says_nothing(texts[0]))):
-        raise DataError(
-            f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
-            f"--na '{texts[0]:.40}' if it says that the target is missing"
-        )
-
-
-def _quantity(text: str, decimal: str) -> float:
-    """Return the number in a cell of the target; truth values are names."""
-    return np.nan if text.lower() in ("true", "false") else number_in(text, decimal)
 
 
 def _with_medians(table: Table, made: Preparation, found: Survey, room: Path | None) -> Preparation:

@@ -154,7 +154,7 @@ def test_several_targets_are_a_regression(table):
 
 
 @pytest.mark.parametrize(
-    ("cells", "regression"), [("0.5,1", False), ("1,10000", False), ("0,1", True), ("-1,1", False)]
+    ("cells", "regression"), [("0.5,1", False), ("1,10000", False), ("0,1", True), ("-1,1", True)]
 )
 def test_quantities_are_a_regression(table, cells, regression):
     first, second = cells.split(",")
@@ -781,3 +781,30 @@ def test_whole_numbers_of_the_target_that_are_many_or_hardly_come_again(table):
     assert not few.preparation.classes
     assert any("a regression" in note for note in few.notes)
     assert names(table("a,kind\n1,1\n2,2\n3,3\n4,1\n")) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "codes", [(-1, 1), (-1, -1, -1, 1), (10001, 10001, 10002, 10002), (-7, 3) * 9]
+)
+def test_two_whole_numbers_are_classes_also_in_a_few_rows(table, codes):
+    path = table("a,b,y\n" + "".join(f"{n % 2},{n // 2},{code}\n" for n, code in enumerate(codes)))
+    assert names(path) == [str(code) for code in sorted(set(codes))]
+
+
+@pytest.mark.parametrize(("different", "each", "classes"), [(100, 5, 1), (101, 9, 0), (101, 10, 1)])
+def test_over_100_whole_numbers_are_classes_where_ten_rows_have_each(
+    table, different, each, classes
+):
+    lines = "".join(f"{n},{7 * (n % different)}\n" for n in range(different * each))
+    imported = import_table(table(f"a,n\n{lines}"))
+    assert len(imported.preparation.classes) == classes * different
+    (note,) = (note for note in imported.notes if str(different) in note)
+    assert ("--regression" if classes else "a regression") in note
+
+
+def test_codes_with_an_underscore_are_text(table):
+    rows = "".join(f"{n % 3}_{n % 2},{('1_0', '10', '2_1')[n % 3]}\n" for n in range(30))
+    path = table("code,kind\n" + rows)
+    assert names(path) == ["10", "1_0", "2_1"]
+    (column,) = import_table(path).preparation.columns
+    assert column.categories == ("0_0", "0_1", "1_0", "1_1", "2_0", "2_1")

@@ -1,0 +1,125 @@
+"""Which classes the target column of a table holds, if it doesn't hold quantities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from disttrain.data.cells import NA, class_of, number_in
+from disttrain.data.format import Array
+from disttrain.data.importers.survey import MOST_TEXTS, Survey
+from disttrain.data.importers.table import Table
+from disttrain.errors import DataError
+
+__all__ = ["FEW_CLASSES", "ROWS_OF_CODE", "UNIQUE", "classes_of", "says_nothing"]
+
+CLASSES_BELOW = 10_000
+"""Whole numbers from here on are quantities, unless there are many rows of each."""
+
+FEW_CLASSES, MANY_CLASSES, ROWS_OF_CLASS, ROWS_OF_CODE = 10, 100, 5, 10
+"""Whole numbers are classes where there are so few, or so many rows of each.
+
+`ROWS_OF_CODE` rows are asked for where there are over `MANY_CLASSES`, or where some are negative
+or not below `CLASSES_BELOW`.
+"""
+
+YEARS = 1500, 2200
+"""Whole numbers of this range are years, unless there are few of them."""
+
+UNIQUE = 10
+"""A text of which there are more than that, all different, tells nothing."""
+
+RARE = 5
+
+
+def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tuple[str, ...]:
+    """Return the names of the classes in the target column, none where it holds quantities."""
+    counts, name = found.texts[number], table.names[number]
+    if not counts:
+        raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
+    meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
+    values = np.array(list(meant.values()))
+    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant)
+    gaps = [text for text in counts if text in NA or says_nothing(text)]
+    if not np.isnan(values).any() and len(values):
+        counts = {text: count for text, count in counts.items() if text not in NA}
+    else:
+        notes += [
+            f"'{text}' is a class of the target: where it says that a class is missing, give "
+            f"--na {text}" for text in gaps if len(gaps) < len(counts)
+        ]  # fmt: skip
+        values = np.array([np.nan])
+    if np.isnan(values).any():
+        if len(counts) > MOST_TEXTS:
+            raise DataError(
+                f"{table.path}: the target column '{name:.60}' holds over {MOST_TEXTS} classes"
+            )
+        names = sorted(counts)
+        if len(names) == found.present[number] > UNIQUE:
+            raise DataError(
+                f"{table.path}: the target column '{name:.60}' holds another text in every row: "
+                "say which column is the target with --target"
+            )
+    else:
+        names = _whole_numbers(found, counts, values, notes)
+        if not names:
+            return ()
+    rare = [text for text in sorted(counts) if counts[text] < RARE]
+    if rare:
+        some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
+        notes.append(f"classes with few rows: {some}{', ...' * (len(rare) > 5)}")
+    return tuple(names)
+
+
+def _whole_numbers(
+    found: Survey, counts: Mapping[str, int], values: Array, notes: list[str]
+) -> list[str]:
+    """Return the names of classes that are numbers, none where the numbers are quantities."""
+    if not (np.isfinite(values) & (values == np.floor(values))).all():
+        return []
+    rows = Counter[str]()
+    for text, count in counts.items():
+        rows[class_of(text, found.decimal)] += count
+    names = sorted(rows, key=float)
+    each = found.rows / len(names)
+    small = values.min() >= 0 and values.max() < CLASSES_BELOW
+    years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
+    least = ROWS_OF_CLASS if small and len(names) <= MANY_CLASSES else ROWS_OF_CODE
+    coded = each >= least and len(names) < CLASSES_BELOW
+    counted = values.max() - values.min() < len(names)
+    few = small and len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5)
+    pair = names == ["-1", "1"] or (len(names) == 2 and min(rows.values()) > 1)
+    if years or not (coded or few or pair):
+        kind = "years" if years else "numbers"
+        notes.append(f"the target has {len(names)} different {kind}: a regression")
+        return []
+    if len(names) > FEW_CLASSES:
+        notes.append(
+            f"the {len(names)} different whole numbers of the target are taken for classes: "
+            "--regression takes them for quantities"
+        )
+    return names
+
+
+def _refuse_odd(where: str, meant: dict[str, float]) -> None:
+    """Raise DataError for a text among quantities, or one such as . or ? among any numbers."""
+    texts = [text for text, value in meant.items() if np.isnan(value)]
+    numbers = [value for value in meant.values() if np.isfinite(value)]
+    broken = any(value != np.floor(value) for value in numbers)
+    if texts and numbers and (broken or (len(texts) == 1 and says_nothing(texts[0]))):
+        raise DataError(
+            f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
+            f"--na '{texts[0]:.40}' if it says that the target is missing"
+        )
+
+
+def _quantity(text: str, decimal: str) -> float:
+    """Return the number in a cell of the target; truth values are names."""
+    return np.nan if text.lower() in ("true", "false") else number_in(text, decimal)
+
+
+def says_nothing(text: str) -> bool:
+    """Tell whether a cell has neither letters nor digits, as . or ? where a value is missing."""
+    return not any(map(str.isalnum, text))

@@ -89,8 +89,8 @@ def command(
         new = _new(source, kind, members or top or 1, settings)
     if new:
         files = ensemble.train_each(
-            new, folder, comm, ranks_each=ranks_each, resume=resume, say=tell, layers=own.layers,
-            loss=own.loss,
+            new, folder, comm, ranks_each=ranks_each, resume=resume, split=split, say=tell,
+            layers=own.layers, loss=own.loss,
         )  # fmt: skip
     else:
         with comm.together("opening the ensemble"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from disttrain.checkpoint import all_checkpoints, find, newest_whole, write_atomically
 from disttrain.comm import Communicator
 from disttrain.config import Settings
+from disttrain.data import Dataset
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
@@ -50,15 +51,15 @@ def by_seed(settings: Settings, count: int) -> list[Settings]:
 
 def train_each(
     members: Sequence[Settings], folder: Path, comm: Communicator, *, ranks_each: int = 1,
-    resume: bool = False, say: Say = print, layers: Sequence[Layer] | None = None,
-    loss: Loss | None = None,
+    resume: bool = False, split: str | None = None, say: Say = print,
+    layers: Sequence[Layer] | None = None, loss: Loss | None = None,
 ) -> list[Path]:  # fmt: skip
     """Train the members of an ensemble; return their checkpoints. Collective.
 
     They stand in `members/` of the folder, and are trained by groups of ranks. With `resume` it
     goes on: what is finished is not trained again. Raises UsageError for a folder that holds
-    members otherwise, or another command's results; DisttrainError where not one of them came to
-    its end.
+    members otherwise, or another command's results, and where no rows are there to score them on,
+    as in `combine`; DisttrainError where not one of them came to its end.
     """
     with comm.together("opening the ensemble"):
         if comm.is_root and not resume and any((folder / "members").glob("*")):
@@ -74,6 +75,8 @@ def train_each(
         for n, settings in enumerate(members, 1)
     ]
     dataset = open_training_data(members[0], comm)
+    with comm.together("opening the ensemble"):
+        _refuse_without(split or _scored_on(dataset.splits), dataset)
     ended = train_in_groups(
         comm, jobs, folder, ranks_each=ranks_each, dataset=dataset,
         tell=partial(_tell, say, len(jobs)), layers=layers, loss=loss,
@@ -87,6 +90,21 @@ def train_each(
         for number in whole:
             files.append(find(folder / "members" / f"{number}"))
     return files
+
+
+def _scored_on(splits: Collection[str]) -> str:
+    """Return the split that an ensemble is scored on where nobody says."""
+    return "test" if "test" in splits else "validation"
+
+
+def _refuse_without(split: str, dataset: Dataset) -> None:
+    """Raise UsageError where the members could not be scored once they are trained."""
+    if split not in dataset.splits:
+        raise UsageError(
+            f"data file {dataset.file.path} has no rows for the {split} split, to score the "
+            "ensemble on: prepare it with a test split (--test or --test-fraction), or give "
+            "--split train, whose scores are of rows that the members were trained on"
+        )
 
 
 def _tell(say: Say, count: int, ended: Ended) -> None:
@@ -181,7 +199,7 @@ def combine(
             refuse_another(folder, FILE)
     members = [load_trained(file, comm, layers, loss) for file in files]
     known = members[0].snapshot.state["data"]["samples"]
-    split = split or ("test" if "test" in known else "validation")
+    split = split or _scored_on(known)
     samples = members[0].split(split)
     whole = load_trained(files[0], comm, layers, loss, averaged=True) if average else None
     with comm.together("averaging"):

@@ -1,5 +1,6 @@
 """Folds: each row once, classes alike, the same again; and the error of a difference."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -102,6 +103,19 @@ def test_the_best_settings_are_named_and_written_for_all_training_rows(run_file,
     ]
     alone = train(config.read(tmp_path / "folds/best.toml"), tmp_path / "alone", Alone())
     assert facts["members"][0]["digest"] == alone["digest"]
+
+
+def test_members_that_could_not_be_scored_are_not_trained(run_file, tmp_path):
+    with h5py.File(config.read(run_file).data.path, "a") as file:
+        del file["test"]
+    plan = Plan(run_file, (), {"schedule.learning_rate": [0.01, 0.1]}, folds=2)
+    cross_validate(plan, tmp_path / "folds", Alone(), say=lambda line: None)
+    best = best_of_folds(tmp_path / "folds", 2)
+    for split, named in ((None, "validation"), ("test", "test")):
+        with pytest.raises(UsageError, match=f"no rows for the {named} split.*--split train"):
+            train_each(best, tmp_path / "both", Alone(), split=split, say=lambda line: None)
+    assert not list((tmp_path / "both").glob("members/*"))
+    train_each(best, tmp_path / "both", Alone(), split="train", say=lambda line: None)
 
 
 def test_early_stopping_sets_rows_aside_and_the_final_run_needs_none(run_file, tmp_path):

@@ -5,6 +5,7 @@ Under mpirun every rank calls the same functions in the same order.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -35,8 +36,8 @@ __all__ = ["Data", "build", "connect", "in_groups", "load", "settings", "train"]
 
 
 def train(
-    data: Data | Settings | str | Path,
-    output: str | Path | None = None,
+    data: Data | Settings | str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     layers: Sequence[Given] | None = None,
     loss: str | Loss | None = None,
@@ -82,7 +83,10 @@ def train(
 
 
 def settings(
-    data: Settings | str | Path, *, layers: Sequence[Given] | None = None, **keywords: Any
+    data: Settings | str | os.PathLike[str],
+    *,
+    layers: Sequence[Given] | None = None,
+    **keywords: Any,
 ) -> Settings:
     """Return settings for `train` or `build`: those that are given, changed by keywords.
 
@@ -90,7 +94,7 @@ def settings(
     are those of `train`. Raises RunFileError, one sentence that names the key.
     """
     if not isinstance(data, Settings) and Path(data).suffix == ".toml":
-        data = config.read(data)
+        data = config.read(os.fspath(data))
     base = data if isinstance(data, Settings) else None
     keys = (
         keywords if isinstance(data, Settings) else {"path": str(Path(data).absolute())} | keywords
@@ -99,7 +103,7 @@ def settings(
 
 
 def build(
-    settings: Settings | str | Path,
+    settings: Settings | str | os.PathLike[str],
     *,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
@@ -115,7 +119,7 @@ def build(
     """
     comm = connect(comm)
     with comm.together("configuration"):
-        settings = settings if isinstance(settings, Settings) else config.read(settings)
+        settings = settings if isinstance(settings, Settings) else config.read(os.fspath(settings))
     run = training.build_run(
         settings, comm, layers=layers, loss=loss, callbacks=callbacks, metrics=metrics
     )
@@ -124,7 +128,7 @@ def build(
 
 
 def load(
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
@@ -137,7 +141,7 @@ def load(
     """
     if model is not None:
         layers, loss, _ = network_of_model(model)
-    return load_model(path, connect(comm), layers, loss)
+    return load_model(os.fspath(path), connect(comm), layers, loss)
 
 
 def _finished(
@@ -180,10 +184,10 @@ def _loggers(settings: Settings, folder: Path, comm: Communicator) -> list[Callb
 
 
 def _folder(
-    output: str | Path | None, comm: Communicator
+    output: str | os.PathLike[str] | None, comm: Communicator
 ) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
     """Return the run folder, and what removes a temporary one (rank 0). Collective."""
-    if output is not None and not isinstance(output, str | Path):
+    if output is not None and not isinstance(output, str | os.PathLike):
         raise UsageError(
             f"the second argument, the run folder, is {type(output).__name__}: give arrays as "
             "disttrain.Data(X, y)"
@@ -211,12 +215,12 @@ def _stored(data: Any, folder: Path, comm: Communicator, again: bool) -> str | N
             RunFolder(folder).refuse_to_replace()
         if isinstance(data, Data) and comm.is_root:
             path = str(data.write(folder))
-        elif not isinstance(data, Data | Settings | str | Path):
+        elif not isinstance(data, Data | Settings | str | os.PathLike):
             raise UsageError(
                 f"data are {type(data).__name__}: give disttrain.Data(X, y), the path of a data "
                 "file or of a run file, or settings"
             )
-        elif isinstance(data, str | Path) and Path(data).suffix != ".toml":
+        elif isinstance(data, str | os.PathLike) and Path(data).suffix != ".toml":
             path = str(Path(data).absolute())
     return comm.share(path)
 

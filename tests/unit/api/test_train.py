@@ -82,6 +82,24 @@ def test_a_run_file_takes_keywords_too(by_run_file: dict[str, Any], tmp_path: Pa
     assert (one.settings.name, one.settings.seed) == ("other", 1)
 
 
+class Place:
+    """A path of another library than pathlib."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+
+def test_any_kind_of_path_will_do(tmp_path: Path) -> None:
+    write_data_file(tmp_path / "data.h5", {"train": (X, Y), "test": TEST})
+    made = disttrain.train(Place(tmp_path / "data.h5"), Place(tmp_path / "out"), layers=[3], **KEYS)
+    again = disttrain.train(Place(tmp_path / "out" / "run.toml"), Place(tmp_path / "again"))
+    assert made.summary["digest"] == again.summary["digest"]
+    assert disttrain.load(Place(tmp_path / "again")).snapshot.digest == made.snapshot.digest
+
+
 def test_a_temporary_run_goes_with_its_network() -> None:
     model = disttrain.train(data(), layers=[3], **KEYS)
     folder = model.path.parent

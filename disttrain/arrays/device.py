@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -13,23 +14,39 @@ from disttrain.memory import free_memory
 
 def _host_kernels() -> Any:
     """Return the compiled kernels, or those in numpy where they were not built."""
+    from disttrain.arrays import cpu_kernels
+
     try:
         from disttrain.arrays import compiled_kernels
     except ImportError:
-        from disttrain.arrays import cpu_kernels
-
+        return cpu_kernels
+    except AttributeError:
+        _warn_of_older("kernels")
         return cpu_kernels
     return compiled_kernels
 
 
 def _host_images() -> Images:
     """Return convolution and pooling in C, or in numpy where that was not built."""
-    try:
-        from disttrain.arrays.compiled_images import CompiledImages
+    from disttrain.arrays.compiled_images import CompiledImages
 
+    try:
         return CompiledImages()
     except ImportError:
         return Images(np)
+    except AttributeError:
+        _warn_of_older("convolution and pooling")
+        return Images(np)
+
+
+def _warn_of_older(what: str) -> None:
+    """Warn of a library that lacks functions: disttrain, edited in place, was not built again."""
+    warnings.warn(
+        f"the compiled {what} of disttrain are older than its Python code, so numpy computes "
+        "instead: install disttrain again",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 __all__ = ["Array", "Cpu", "Device", "Mirror"]

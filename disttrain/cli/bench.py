@@ -42,10 +42,10 @@ def kernels(
     refuse_ranks("kernels")
     try:
         from disttrain.bench.kernels import measure
-    except ImportError:
+    except (ImportError, AttributeError):
         raise UsageError(
-            "disttrain was installed without a C compiler: numpy does the work of the kernels, and "
-            "there is nothing to compare"
+            "disttrain was installed without a C compiler, or its C code is older than its Python "
+            "code: numpy does the work of the kernels, and there is nothing to compare"
         ) from None
     from disttrain.bench.turns import machine
 

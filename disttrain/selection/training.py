@@ -90,10 +90,17 @@ def most_ranks(
     filled = comm.size % ranks_each == 0 and comm.size <= len(tried) * ranks_each
     if filled or not tried:
         return 0
+    different = {_shape_of(*each): each for each in tried}.values() if comm.is_root else ()
     with comm.together("dividing the ranks into groups"):
-        exact = comm.is_root and all(is_exact(settings, dataset) for settings, dataset in tried)
+        exact = comm.is_root and all(is_exact(settings, dataset) for settings, dataset in different)
     leaves = min(settings.reproducibility.leaves for settings, _ in tried)
     return comm.share(leaves if exact else 0)
+
+
+def _shape_of(settings: Settings, dataset: Dataset | None) -> tuple[str, int | None]:
+    """Return what is the same for runs of which either all are exact or none: not name and seed."""
+    rows = dataset.splits["train"].count if dataset is not None else None
+    return settings.model_dump_json(exclude={"name", "seed"}), rows
 
 
 class Listener(Callback):

@@ -220,3 +220,22 @@ def test_what_is_damaged_is_found(settings: Make, tmp_path: Path, runs_of: Any) 
     (tmp_path / "e/members/1/best.h5").unlink()
     with pytest.raises(CheckpointError, match="does not exist"):
         load_model(tmp_path / "e", Alone())
+
+
+def test_whether_members_are_exact_is_found_out_once(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from disttrain.selection import training
+    from disttrain.training.build import open_training_data
+
+    asked: list[Settings] = []
+    monkeypatch.setattr(training, "is_exact", lambda each, dataset: not asked.append(each))
+    made, comm = settings(), Alone()
+    comm.size = 64
+    dataset = open_training_data(made, Alone())
+    jobs = [(each, dataset) for each in by_seed(made, 3)]
+    assert training.most_ranks(jobs, comm, 1) == made.reproducibility.leaves
+    assert len(asked) == 1
+    jobs.append((made.replace(training={"batch_size": 5}), dataset))
+    training.most_ranks(jobs, comm, 1)
+    assert len(asked) == 3

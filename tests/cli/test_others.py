@@ -86,7 +86,7 @@ def test_the_runs_own_file_is_split_as_it_was(animals):
     assert score(animals, "--split", "validation")["rows"] == 30
     assert score(animals, "--split", "train")["rows"] == 270
     assert score(animals, "--data", "./train.h5", "--split", "train")["rows"] == 270
-    assert "train, validation" in sentence(animals.run("evaluate", "run"), 2)
+    assert "name train or validation by --split" in sentence(animals.run("evaluate", "run"), 2)
     rows, _ = predicted(animals, "train.h5", "--split", "validation")
     with h5py.File(animals.folder / "train.h5") as file:
         inputs = file["train/inputs"][...]

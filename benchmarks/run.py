@@ -140,6 +140,19 @@ def memory(ranks: int) -> dict[str, float]:
     return found
 
 
+def built(path: Path, units: list[int]) -> Any:
+    """Return the run of a network of so many units a layer on the rows in `path`. Collective."""
+    import disttrain
+
+    layers = [{"units": n, "activation": "relu"} for n in units[:-1]]
+    return disttrain.build(disttrain.Settings.model_validate({
+        "data": {"path": str(path), "validation_fraction": 0.05},
+        "model": {"layers": [*layers, {"units": units[-1]}]},
+        "training": {"batch_size": BATCH},
+        "device": {"kind": "cpu"},
+    }))  # fmt: skip
+
+
 def memory_of_this_rank() -> None:
     """Train in this process, and print the largest figure of all ranks."""
     import numpy as np
@@ -153,25 +166,16 @@ def memory_of_this_rank() -> None:
         path = Path(name) / "rows.h5"
         write_rows(path, 8192)
 
-        def built(units: list[int]) -> Any:
-            layers = [{"units": n, "activation": "relu"} for n in units[:-1]]
-            return disttrain.build(disttrain.Settings.model_validate({
-                "data": {"path": str(path), "validation_fraction": 0.05},
-                "model": {"layers": [*layers, {"units": units[-1]}]},
-                "training": {"batch_size": BATCH},
-                "device": {"kind": "cpu"},
-            }))  # fmt: skip
-
         # What is loaded once is not of the network, nor are the BLAS's buffers: they are there
         # before.
         many = np.ones((2048, 2048), np.float32)
         many @ many
         del many
-        small = built([16, 10])
+        small = built(path, [16, 10])
         for step in range(3):
             train_step(small, step, 1e-3)
         before = now()
-        run = built(WIDE[1:])
+        run = built(path, WIDE[1:])
         for step in range(4):
             train_step(run, step, 1e-3)
         run.validate()

@@ -62,14 +62,8 @@ def step_loop(widths: list[int], batch: int, path: Path, arithmetic: str) -> Cal
         for _ in range(count):
             run.work.audit.passes(run.state)
             if run.comm.is_root:
-                record(
-                    run.network,
-                    run.optimizer,
-                    run.work.batches,
-                    ROWS // batch,
-                    {"step": 0, "chain": ""},
-                    {},
-                )
+                record(run.network, run.optimizer, run.work.batches, ROWS // batch,
+                       {"step": 0, "chain": ""}, {})  # fmt: skip
 
     def loop(steps: int) -> None:
         nonlocal done

@@ -12,12 +12,14 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 __all__ = ["ONE_THREAD", "Worker", "machine", "medians", "requests", "serve"]
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMBA")
+SETTLE = 0.005  # seconds
 ONE_THREAD = dict.fromkeys((f"{name}_NUM_THREADS" for name in LIBRARIES), "1")
 
 
@@ -87,7 +89,8 @@ def medians(
     """Return for each way the median time of a step, over rounds in which each has its turn.
 
     A way is a function that does so many steps and returns the time of one. A turn lasts about
-    `target` seconds.
+    `target` seconds, after a few steps that are not counted: threads of the way before (OpenMP's
+    spin for a while after their work) have gone to sleep by then, and its data are in the caches.
     """
     counts = {}
     for name, way in ways.items():
@@ -97,6 +100,8 @@ def medians(
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
+            time.sleep(SETTLE)
+            way(1 + counts[name] // 4)
             times[name].append(way(counts[name]))
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 

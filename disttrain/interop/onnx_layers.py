@@ -27,10 +27,10 @@ from disttrain.model.layers import (
 )
 from disttrain.model.layers.images import image_of, window_on
 
-__all__ = ["EMIT", "Place"]
+__all__ = ["EMIT", "LayerFacts"]
 
 
-class Place(NamedTuple):
+class LayerFacts(NamedTuple):
     """A layer's name, the shape of the samples that it gets, its parameters, and their type."""
 
     name: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         return graph.constant(self.tensors[key] if array is None else array, f"{self.name}/{key}")
 
 
-def _dense(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _dense(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     flat = graph.add("Flatten", value, axis=1)
     weight, bias = at.constant(graph, "weight"), at.constant(graph, "bias")
     made = graph.add("Gemm", flat, weight, bias, transB=1)
@@ -54,7 +54,9 @@ def _shaped(graph: Graph, value: str, shape: tuple[int, ...]) -> str:
     return graph.add("Reshape", value, graph.constant(np.array([-1, *shape])))
 
 
-def _on_images(graph: Graph, value: str, at: Place, kind: str, *more: str, **options: Any) -> str:
+def _on_images(
+    graph: Graph, value: str, at: LayerFacts, kind: str, *more: str, **options: Any
+) -> str:
     """Add an operator on images with the channels first."""
     first = graph.add("Transpose", _shaped(graph, value, image_of(at.shape)), perm=[0, 3, 1, 2])
     return graph.add("Transpose", graph.add(kind, first, *more, **options), perm=[0, 2, 3, 1])
@@ -76,7 +78,7 @@ def _windows(graph: Graph, value: str, window: Window, ends: list[int]) -> str:
     return graph.add("Gather", value, graph.constant(at.astype("i8")), axis=1)
 
 
-def _conv(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _conv(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     window = window_on(at.shape, layer.size, layer.stride, layer.padding)
     ends = [
         max(0, covered - side - before)
@@ -100,7 +102,7 @@ def _conv(graph: Graph, value: str, layer: Any, at: Place) -> str:
     return ACTIVATIONS[layer.activation](graph, made, at.dtype)
 
 
-def _pool(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _pool(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     window = window_on(at.shape, layer.size, layer.stride or layer.size, "valid", "windows")
     if at.dtype == np.float64 and not layer.largest:
         # Nor a mean of windows.
@@ -112,12 +114,12 @@ def _pool(graph: Graph, value: str, layer: Any, at: Place) -> str:
                       strides=list(window.stride))  # fmt: skip
 
 
-def _means(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _means(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     images = _shaped(graph, value, image_of(at.shape))
     return graph.add("ReduceMean", images, axes=[1, 2], keepdims=0)
 
 
-def _batch_norm(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _batch_norm(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     inverse = (1 / np.sqrt(at.tensors["variance"] + layer.epsilon)).astype(at.dtype)
     value = _shaped(graph, value, at.shape)
     value = graph.add("Sub", value, at.constant(graph, "mean"))
@@ -126,18 +128,18 @@ def _batch_norm(graph: Graph, value: str, layer: Any, at: Place) -> str:
     return graph.add("Add", value, at.constant(graph, "shift"))
 
 
-def _layer_norm(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _layer_norm(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     width = math.prod(at.shape)
     own = [at.constant(graph, key, at.tensors[key].reshape(width)) for key in ("scale", "shift")]
     flat = graph.add("Flatten", value, axis=1)
     return graph.add("LayerNormalization", flat, *own, axis=1, epsilon=layer.epsilon)
 
 
-def _as_it_is(graph: Graph, value: str, layer: Any, at: Place) -> str:
+def _as_it_is(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
     return value
 
 
-EMIT: dict[type[Layer], Callable[[Graph, str, Any, Place], str]] = {
+EMIT: dict[type[Layer], Callable[[Graph, str, Any, LayerFacts], str]] = {
     Dense: _dense,
     Conv: _conv,
     MaxPool: _pool,

@@ -15,7 +15,7 @@ from disttrain.data.preparation import MISSING, Column, Preparation
 from disttrain.environment import VERSION
 from disttrain.errors import UsageError
 from disttrain.interop.onnx_graph import Graph
-from disttrain.interop.onnx_layers import EMIT, Place
+from disttrain.interop.onnx_layers import EMIT, LayerFacts
 from disttrain.model import Softmax
 from disttrain.runs.ensembled import Ensemble
 from disttrain.runs.trained import Trained
@@ -152,5 +152,5 @@ def _through_layers(graph: Graph, value: str, trained: Trained) -> str:
                 "which ONNX has no operator: export networks of built-in layers"
             )
         own = {key: tensors[f"{name}/{key}"] for key in layer.parameters(shape)}
-        value = emit(graph, value, layer, Place(name, shape, own, np.dtype(network.dtype)))
+        value = emit(graph, value, layer, LayerFacts(name, shape, own, np.dtype(network.dtype)))
     return value

@@ -29,7 +29,7 @@ from disttrain.training.measures import Metric, Metrics
 from disttrain.training.pretraining import pretrain
 from disttrain.training.recovery import go_on_with_fewer
 from disttrain.training.run import Run
-from disttrain.training.stage import Place
+from disttrain.training.stage import Done
 from disttrain.training.trainer import fit
 
 __all__ = ["train"]
@@ -149,9 +149,9 @@ class Session:
                     # From here on it goes on where it is.
                     self._run = run
                     self._note_lost(run)
-                if run.stage.place < Place.SCORING:
+                if run.stage.done < Done.SCORING:
                     fit(run, self.folder)
-                    run.stage.digest, run.stage.place = run.digest(), Place.SCORING
+                    run.stage.digest, run.stage.done = run.digest(), Done.SCORING
                 summary = finish(run, self.folder, self._begun)
                 self._tell_the_end(run, summary)
                 return run, summary

@@ -6,7 +6,7 @@ import numpy as np
 
 from disttrain.arrays import checksum
 from disttrain.training.run import Run
-from disttrain.training.stage import Place
+from disttrain.training.stage import Done
 from disttrain.training.work import divide
 
 __all__ = ["go_on_with_fewer"]
@@ -28,10 +28,10 @@ def go_on_with_fewer(run: Run) -> None:
 def agree_on_state(run: Run) -> None:
     """Give the ranks that are behind the state of the one that is furthest. Collective."""
     comm, stage, told = run.comm, run.stage, run.stage.told
-    if stage.place == Place.AUDITED and stage.before is not None:
+    if stage.done == Done.AUDITED and stage.before is not None:
         # The end of an interval is done again as a whole.
         run.state, stage.before = stage.before, None
-    places = comm.collect((run.state.step, stage.place))
+    places = comm.collect((run.state.step, stage.done))
     source = places.index(max(places))
     behind = places[comm.rank] != places[source]
     found = comm.share((run.state, stage), source)

@@ -28,7 +28,7 @@ from disttrain.training.optimizer import Optimizer
 from disttrain.training.predictor import Predictor
 from disttrain.training.recorded import Recordings
 from disttrain.training.schedules import learning_rate
-from disttrain.training.stage import Place, Stage
+from disttrain.training.stage import Done, Stage
 from disttrain.training.work import Work
 
 __all__ = ["Run"]
@@ -105,7 +105,7 @@ class Run(Predictor):
         """
         if self.is_over:
             return self.state.step
-        here, ends = self.state.step + (self.stage.place == Place.SAVED), [self.total_steps]
+        here, ends = self.state.step + (self.stage.done == Done.SAVED), [self.total_steps]
         for interval in (self.settings.validation, self.settings.checkpoint):
             steps = interval.steps(self.steps_per_epoch)
             ends.append(-(-here // steps) * steps)

@@ -7,10 +7,10 @@ from enum import IntEnum
 
 from disttrain.checkpoint.state import State
 
-__all__ = ["Place", "Stage"]
+__all__ = ["Done", "Stage"]
 
 
-class Place(IntEnum):
+class Done(IntEnum):
     """What has been done since the newest step, in its order."""
 
     STEPPED = 0
@@ -22,14 +22,14 @@ class Place(IntEnum):
 
 @dataclass
 class Stage:
-    """The place between two stretches of steps, and what is known there.
+    """The point between two stretches of steps, and what is known there.
 
     `asked` where a rank was asked to stop, `improved` where the interval that ends is the best so
     far; `before` is the state at the begin of the validation, where ranks may die in it; `told` the
     step up to which callbacks have had their reports; `digest` that of a training that is done.
     """
 
-    place: Place = Place.SAVED
+    done: Done = Done.SAVED
     asked: bool = False
     improved: bool = False
     before: State | None = None

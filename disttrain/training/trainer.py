@@ -19,7 +19,7 @@ from disttrain.training.limits import within_limits
 from disttrain.training.measures import falls
 from disttrain.training.reducers import Totals
 from disttrain.training.run import Run
-from disttrain.training.stage import Place
+from disttrain.training.stage import Done
 from disttrain.training.together import compute_together
 from disttrain.training.weighing import weighed
 
@@ -37,8 +37,8 @@ def fit(run: Run, keeper: Keeper | None = None) -> None:
         raise UsageError("the settings ask for pre-training: call pretrain(run) before fit(run)")
     with within_limits(run.settings, run.comm, run.threads):
         begin(run, keeper)
-        while not (run.is_over and run.stage.place >= Place.SAVED):
-            if run.stage.asked and run.stage.place == Place.SAVED:
+        while not (run.is_over and run.stage.done >= Done.SAVED):
+            if run.stage.asked and run.stage.done == Done.SAVED:
                 done = f"step {run.state.step} of {run.total_steps}{run.of_layer}"
                 raise Preempted(f"asked to stop after {done}: {keeper.on_stop}")
             go_on(run, keeper)
@@ -50,16 +50,16 @@ def go_on(run: Run, keeper: Keeper) -> None:
     A rank that takes over from a lost one begins at any of these places.
     """
     stage = run.stage
-    if stage.place in (Place.STEPPED, Place.SAVED):
+    if stage.done in (Done.STEPPED, Done.SAVED):
         stage.asked = train_stretch(run)
-        stage.place = Place.AUDITED
-    if stage.place == Place.AUDITED:
+        stage.done = Done.AUDITED
+    if stage.done == Done.AUDITED:
         stage.improved = run.is_due(run.settings.validation) and close_interval(run, keeper)
-        stage.place, stage.before = Place.CLOSED, None
+        stage.done, stage.before = Done.CLOSED, None
     run.work.audit.keep(run.state)
     if stage.asked or stage.improved or run.is_due(run.settings.checkpoint):
         keeper.save(run, stage.improved)
-    stage.place = Place.SAVED
+    stage.done = Done.SAVED
 
 
 def begin(run: Run, keeper: Keeper) -> None:
@@ -92,7 +92,7 @@ def train_stretch(run: Run) -> bool:
         if audit.passes(run.state):
             break
         ledger.forget()
-        run.stage.place = Place.SAVED
+        run.stage.done = Done.SAVED
         journal.note("done again", step=run.state.step)
         run.warn(run.state.faults[-1])
     if divergence:
@@ -109,7 +109,7 @@ def train_steps(run: Run, rates: list[float]) -> bool:
         seconds = time.perf_counter() - begin
         divisor = run.work.batches.divisor(run.state.step) if totals.samples else 0.0
         run.state.add(totals.loss, totals.correct, totals.samples, seconds, divisor)
-        run.stage.place = Place.STEPPED
+        run.stage.done = Done.STEPPED
         if run.state.step % run.steps_per_epoch == 0:
             run.work.ledger.close_epoch(run.state)
         if divisor and run.settings.training.epsilon and is_flat(run, rate, divisor):

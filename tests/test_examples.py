@@ -88,24 +88,38 @@ def test_serve_answers_with_an_exported_model(tmp_path: Path) -> None:
     server = subprocess.Popen([sys.executable, EXAMPLES / "serve.py", "m.onnx", str(port)],
                               cwd=tmp_path, stderr=subprocess.DEVNULL)  # fmt: skip
 
-    def asked(text: bytes) -> bytes:
+    def asked(text: bytes) -> tuple[int, bytes]:
         for _ in range(200):
             try:
                 with urllib.request.urlopen(f"http://localhost:{port}", text, 20) as answer:
-                    return bytes(answer.read())
+                    return answer.status, bytes(answer.read())
             except urllib.error.HTTPError as error:
-                return error.read()
+                return error.code, error.read()
             except OSError:
                 time.sleep(0.1)
         raise AssertionError("the server does not answer")
 
     try:
-        found = json.loads(asked(json.dumps(x[:5].tolist()).encode()))
+        code, said = asked(json.dumps(x[:5].tolist()).encode())
+        found = json.loads(said)
+        assert code == 200
         want = disttrain.load(tmp_path / "run").predict(x[:5])
         assert want is not None
         np.testing.assert_allclose(found["outputs"], want, atol=1e-6)
         assert found["classes"] == [["no", "yes"][n] for n in want.argmax(1)]
-        assert "error" in json.loads(asked(b"[[1]]"))
+        for stray in (
+            b"[[1]]",
+            b"",
+            b"{}",
+            b"[[1, 2, 3], [4]]",
+            b'[["a", 2, 3]]',
+            b"[[1e999, 0, 0]]",
+        ):
+            code, said = asked(stray)
+            assert code == 400
+            assert json.loads(said)["error"].startswith(
+                "send a JSON list of rows, 3 numbers each: "
+            )
     finally:
         server.kill()
         server.wait()

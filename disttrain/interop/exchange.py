@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.comm.alone import Alone
-from disttrain.errors import CheckpointError, UsageError
+from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.interop import safe
 from disttrain.interop.adopted import Adopted, settings_for
 from disttrain.interop.onnx_graph import OPSET
@@ -59,13 +60,21 @@ def adopt(
         raise UsageError(f"{out}: name the checkpoint to write, as in model.h5")
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: give an .onnx or .safetensors file")
-    if suffix == ".onnx":
-        if run or layers:
-            raise UsageError("--run and --layers are for safetensors: an ONNX graph has its layers")
-        read_onnx(path, data).save(out.absolute())
-    else:
-        _weights(path, out.absolute(), run, layers, loss, data)
-    made = load_trained(out, Alone())
+    if suffix == ".onnx" and (run or layers):
+        raise UsageError("--run and --layers are for safetensors: an ONNX graph has its layers")
+    # Nothing is left at `out` that can't be loaded.
+    with tempfile.TemporaryDirectory(prefix="disttrain-") as folder:
+        draft = Path(folder) / out.name
+        if suffix == ".onnx":
+            read_onnx(path, data).save(draft)
+        else:
+            _weights(path, draft, run, layers, loss, data)
+        try:
+            made = load_trained(draft, Alone())
+        except DisttrainError as error:
+            said = str(error).replace(str(draft), str(out))
+            raise CheckpointError(f"{path} holds no network that can be loaded: {said}") from None
+        write_atomically(out.absolute(), draft.read_bytes())
     widths, loss = made.network.widths, made.loss.kind
     return {"path": str(out), "network": widths, "loss": loss,
             "digest": made.snapshot.digest, "about": f"{widths}, {loss}"}  # fmt: skip
@@ -77,7 +86,7 @@ def _weights(
     """Write the checkpoint of a safetensors file."""
     tensors, metadata = safe.read_tensors(path)
     if run is None and layers is None:
-        if safe.taken_back(tensors, metadata, out, data):
+        if safe.taken_back(path, (tensors, metadata), out, data):
             return
         raise UsageError(
             f"{path} holds weights alone: say what the layers are by --run RUN.toml, or by "

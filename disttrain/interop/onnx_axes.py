@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from disttrain.interop.onnx_known import ROWS
+
 __all__ = ["Axes", "Node"]
 
 LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -94,11 +96,12 @@ class Axes(NamedTuple):
         return Axes((self.size,))
 
     def _shaped(self, node: Node) -> Axes | None:
-        if 1 not in node.given:
+        stated = np.ravel(node.given.get(1, ROWS))[1:]
+        if 1 not in node.given or ROWS in stated:
             return None
         now, size = (self.size,) if self.flat else self.sides, self.size
         sides = [now[n] if side == 0 and n < len(now) else int(side)
-                 for n, side in enumerate(np.ravel(node.given[1])[1:])]  # fmt: skip
+                 for n, side in enumerate(stated)]  # fmt: skip
         if -1 in sides:
             others = -math.prod(sides)
             sides[sides.index(-1)] = size // others if others > 0 else 0

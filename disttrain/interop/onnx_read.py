@@ -20,6 +20,7 @@ from disttrain.interop.adopted import Adopted, settings_for
 from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_chain import IMAGES, PRODUCTS, Chain, inputs_of
 from disttrain.interop.onnx_graph import onnx
+from disttrain.interop.onnx_known import Known
 from disttrain.interop.onnx_segments import Affine, affine_of
 
 __all__ = ["read_onnx"]
@@ -43,18 +44,17 @@ def read_onnx(path: Path, data: str | None = None) -> Adopted:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} can't be read as ONNX ({reason:.200})") from None
-    return _adopted(_Graph(library, model.graph, str(path)), path, data,
+    return _adopted(_Graph(library, model, str(path)), path, data,
                     {prop.key: prop.value for prop in model.metadata_props})  # fmt: skip
 
 
 class _Graph:
     """The nodes that depend on the graph's one input, in order, and its constants."""
 
-    def __init__(self, library: Any, graph: Any, source: str) -> None:
-        self.source, self.tensors = source, list(graph.initializer)
-        self._arrays = library.numpy_helper
-        self.constants = {t.name: self._arrays.to_array(t) for t in graph.initializer}
-        inputs = [value for value in graph.input if value.name not in self.constants]
+    def __init__(self, library: Any, model: Any, source: str) -> None:
+        graph, known = model.graph, Known(library, model)
+        self.source, self.tensors = source, known.tensors
+        inputs = [value for value in graph.input if value.name not in known.arrays]
         if len(inputs) != 1:
             raise UsageError(
                 f"{source} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs[:5])}), "
@@ -70,31 +70,16 @@ class _Graph:
         self.nodes: list[Node] = []
         live = {self.input}
         for made in graph.node:
-            if live & set(made.input):
+            if not known.take(made) and live & set(made.input):
                 live |= set(made.output) - {""}
-                given = {
-                    n: self.constants[i] for n, i in enumerate(made.input) if i in self.constants
-                }
+                given = {n: known.arrays[i] for n, i in enumerate(made.input) if i in known.arrays}
                 options = {
                     option.name: library.helper.get_attribute_value(option)
                     for option in made.attribute
                 }
                 name = made.name or made.output[0]
                 self.nodes.append(Node(made.op_type, name, given, made, options))
-            else:
-                self._constant(made)
         self._refuse_branches()
-
-    def _constant(self, made: Any) -> None:
-        """Add the constant that a node states or passes on."""
-        if made.op_type == "Constant" and made.attribute[0].name == "value":
-            array = self._arrays.to_array(made.attribute[0].t)
-        elif made.op_type == "Identity" and made.input[0] in self.constants:
-            array = self.constants[made.input[0]]
-        else:
-            return
-        self.constants[made.output[0]] = array
-        self.tensors.append(self._arrays.from_array(array, made.output[0]))
 
     def _refuse_branches(self) -> None:
         """Refuse a value that goes around a product, and one that does not come to the output."""

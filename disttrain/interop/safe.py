@@ -71,13 +71,15 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def taken_back(
-    tensors: dict[str, np.ndarray], metadata: dict[str, str], out: Path, data: str | None
+    path: Path, read: tuple[dict[str, np.ndarray], dict[str, str]], out: Path, data: str | None
 ) -> bool:
     """Write the checkpoint that a file of ours came from; False for a file of another program.
 
+    `read` is what `read_tensors` returned for it.
     `data` is the data file that it names then, None: that of its training.
     Raises CheckpointError where what it states is damaged.
     """
+    tensors, metadata = read
     if OURS not in metadata:
         return False
     try:
@@ -94,7 +96,7 @@ def taken_back(
             normalization=known, state=facts["state"],
         ))  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"what the file states of its run is damaged ({error})") from None
+        raise CheckpointError(f"what {path} states of its run is damaged ({error})") from None
     return True
 
 

@@ -224,6 +224,42 @@ def test_a_graph_that_pytorch_wrote_is_read(tmp_path: Path) -> None:
         adopted(tmp_path / "g.onnx", tmp_path / "g.h5")
 
 
+def test_a_file_that_gives_no_network_leaves_nothing(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    from safetensors import numpy as library
+    from safetensors import safe_open
+
+    go(settings())
+    path, out = tmp_path / "m.safetensors", tmp_path / "o.h5"
+    export(load(tmp_path / "run"), path)
+    tensors = library.load_file(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    facts = json.loads(metadata["disttrain"])
+    run_file = facts["run_file"].replace("units = 3", "units = 4")
+    for damage in (
+        {"run_file": run_file},
+        {"run_file": "none"},
+        {"state": facts["state"] | {"loss": "none"}},
+        {"state": {}},
+        {"state": facts["state"] | {"data": 3}},
+        {"normalization": facts["normalization"] | {"mean": [1.0]}},
+        {"normalization": {}},
+    ):
+        library.save_file(tensors, path, metadata | {"disttrain": json.dumps(facts | damage)})
+        with pytest.raises(CheckpointError) as error:
+            adopted(path, out)
+        assert str(tmp_path) in str(error.value)
+        assert "/disttrain-" not in str(error.value)
+        assert not out.exists(), damage
+        assert error.value.exit_code == 3
+    out.write_text("before")
+    with pytest.raises(CheckpointError):
+        adopted(path, out)
+    assert out.read_text() == "before"
+
+
 class Own(Dense):
     """A layer of a user's own."""
 

@@ -15,6 +15,7 @@ from disttrain.config import Settings
 from disttrain.errors import UsageError
 from disttrain.interop.loggers import process
 from disttrain.interop.loggers.process import Logger, loggers_of
+from disttrain.preemption import Preemption
 from disttrain.training import Callback
 
 Go = Callable[..., dict[str, Any]]
@@ -112,6 +113,33 @@ def test_a_logger_that_fails_costs_its_own_records_only(
         assert "no disk" in said.read_text()
 
 
+def test_a_logger_that_works_is_waited_for_up_to_a_limit(
+    tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a machine where a second of work takes many: longer at the end than a hanging one may.
+    (tmp_path / "my_slow_logger.py").write_text(
+        "import pathlib, time\n"
+        "class Own:\n"
+        "    def start(self, name, folder, settings, step):\n"
+        "        self.end_of, self.lines = pathlib.Path(folder) / 'slow.txt', []\n"
+        "    def interval(self, step, numbers):\n"
+        "        self.lines.append(f'{step}\\n')\n"
+        "    def end(self, summary):\n"
+        "        begin = time.process_time()\n"
+        "        while time.process_time() < begin + 1.2: pass\n"
+        "        self.end_of.write_text(''.join(self.lines))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    asked = settings('logging.loggers=["my_slow_logger:Own"]', "training.epochs=2")
+    _, lines = logged(go, asked, tmp_path)
+    assert lines == []
+    assert len((tmp_path / "run" / "slow.txt").read_text().split()) == 2
+    monkeypatch.setattr(process, "LIMIT", 0.5)
+    _, lines = logged(go, asked, tmp_path, overwrite=True)
+    assert [line for line in lines if "did not end in time" in line]
+
+
 def test_a_pipe_that_nobody_reads_is_never_waited_for(
     tmp_path: Path, settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +150,7 @@ def test_a_pipe_that_nobody_reads_is_never_waited_for(
     logger, heard = Logger("my_deaf_logger:Own", tmp_path), Heard()
 
     class Of:
-        settings, callbacks = Make, [heard]
+        settings, callbacks, preemption = Make, [heard], Preemption()
 
     run = Of()
     run.settings = settings()  # type: ignore[assignment]

@@ -255,3 +255,37 @@ def test_options_of_pools_that_change_nothing_are_read(graph: Written) -> None:
     graph.out.unlink()
     graph.write(pool("MaxPool"), (2, 5, 4), **own)
     graph.refused(r"'d' \(MaxPool\) has windows that reach beyond the image")
+
+
+def viewed() -> list[Any]:
+    """Return PyTorch's `x.view(x.size(0), -1)` of a convolution, and a dense layer."""
+    return [
+        node("Conv", "x k", "c"), node("Shape", "c", "s"), node("Gather", "s at", "n", axis=0),
+        node("Unsqueeze", "n zero", "u"), node("Concat", "u rest", "l", axis=0),
+        node("Reshape", "c l", "f"), node("Gemm", "f v", "y"),
+    ]  # fmt: skip
+
+
+def test_a_view_whose_sizes_are_computed_is_read(graph: Written) -> None:
+    own = {"k": IMAGE["k"], "v": some(32, 3), "zero": np.array([0]), "rest": np.array([-1])}
+    rows = some(5, 2, 6, 4)
+    graph.write(viewed(), (2, 6, 4), at=np.array(0), **own)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+    # x.view(n, c * h * w)
+    nodes = viewed()
+    nodes[4:4] = [
+        node("Slice", "s one four", "t"), node("Gather", "t zero", "a", axis=0),
+        node("Gather", "t ones", "b", axis=0), node("Gather", "t twos", "d", axis=0),
+        node("Mul", "a b", "e"), node("Mul", "e d", "rest"),
+    ]  # fmt: skip
+    more = {"one": np.array([1]), "four": np.array([4]), "ones": np.array([1])}
+    more |= {"twos": np.array([2]), "at": np.array(0)} | own
+    del more["rest"]
+    graph.write(nodes, (2, 6, 4), **more)
+    graph.same(rows, rows.transpose(0, 2, 3, 1))
+    graph.out.unlink()
+    # The number of rows in another place than that of the rows.
+    nodes = viewed()
+    nodes[4] = node("Concat", "rest u", "l", axis=0)
+    graph.write(nodes, (2, 6, 4), at=np.array(0), **own)
+    graph.refused(r"'f' \(Reshape\) moves numbers")

@@ -34,10 +34,12 @@ def main(name: str) -> None:
     with suppress(OSError):
         # Rank 0 may be bound to one core, which is busy.
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
-        os.nice(10)
     sys.path.insert(0, os.getcwd())
     module, _, own = CLASSES.get(name, name).partition(":")
     logger: Any = getattr(importlib.import_module(module), own)()
+    # Not before: on a busy machine imports would take minutes, and a short run be over.
+    with suppress(OSError):
+        os.nice(10)
     for line in sys.stdin:
         facts = json.loads(line)
         getattr(logger, facts.pop("what"))(**facts)

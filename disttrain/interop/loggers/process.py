@@ -2,7 +2,8 @@
 
 The logger runs in a process of its own, so that one that hangs, raises or crashes costs its own
 records only. Lines go through a pipe that never blocks; what does not fit waits here, and beyond
-`MOST` bytes records are left out. At the end it has `GRACE` seconds.
+`MOST` bytes records are left out. At the end it may go on as long as it works: it is ended when it
+has asked for no processor for `GRACE` seconds, as one that hangs, and after `LIMIT` seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import selectors
 import subprocess
 import sys
 import time
@@ -20,6 +20,7 @@ from typing import Any
 
 from disttrain.config import Settings
 from disttrain.errors import UsageError
+from disttrain.preemption import Preemption
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["BUILT_IN", "Logger", "loggers_of"]
@@ -32,7 +33,8 @@ BUILT_IN = {
     "wandb": ("wandb", "wandb"),
 }
 MOST = 4 << 20
-GRACE = 10.0
+# In seconds; `WORK` of running, or of waiting for a processor, is no hanging.
+GRACE, LIMIT, WORK, LOOK = 10.0, 60.0, 0.1, 0.05
 LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "SLURM_")
 
 
@@ -51,10 +53,11 @@ class Logger(Callback):
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting, self._lost = bytearray(), 0
         self._callbacks: tuple[Callback, ...] = ()
+        self._preemption = Preemption()
 
     def on_start(self, run: Run) -> None:
         """Start the process."""
-        self._callbacks = tuple(run.callbacks)
+        self._callbacks, self._preemption = tuple(run.callbacks), run.preemption
         where = self._folder / "logs"
         with suppress(OSError):
             where.mkdir(exist_ok=True)
@@ -85,26 +88,36 @@ class Logger(Callback):
         self._send("end", summary=summary)
 
     def on_stop(self) -> None:
-        """Let the process write what it was given, `GRACE` seconds at most."""
-        process, end = self._process, time.monotonic() + GRACE
-        if process is None or process.stdin is None:
+        """Let the process write what it was given, as long as it works."""
+        if self._process is None:
             return
-        while self._waiting and self._process and time.monotonic() < end:
-            with selectors.DefaultSelector() as selector:
-                selector.register(process.stdin, selectors.EVENT_WRITE)
-                selector.select(max(0.0, end - time.monotonic()))
-            self._write()
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            code = process.wait(max(0.0, end - time.monotonic()))
-            if self._process and (code or self._lost):
-                self._give_up(f"ended with {code}, {self._lost} records were not taken")
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            self._give_up(f"did not end within {GRACE:g} s")
+        code = self._ended(self._process)
+        if self._process and code is None:
+            self._give_up("did not end in time")
+        elif self._process and (code or self._lost):
+            self._give_up(f"ended with {code}, {self._lost} records were not taken")
         self._process = None
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Return the exit code of the process; None where it hangs, or takes too long."""
+        begun = since = time.monotonic()
+        worked = _worked(process.pid)
+        while self._process:
+            if self._waiting:
+                self._write()
+            elif process.stdin:
+                with suppress(OSError):
+                    process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK)
+            now, work = time.monotonic(), _worked(process.pid)
+            if work - worked > WORK:
+                since, worked = now, work
+            # A job that was asked to stop will soon be killed.
+            limit = GRACE if self._preemption.signal else LIMIT
+            if now - since > GRACE or now - begun > limit:
+                return None
+        return None
 
     def _send(self, what: str, **facts: Any) -> None:
         if self._process is None:
@@ -142,6 +155,15 @@ class Logger(Callback):
                 f"warning: the logger {self.name} {why}, so records of it are missing: see "
                 f"{self._said}; the run is not touched by that"
             )
+
+
+def _worked(pid: int) -> float:
+    """Return for how many seconds a process ran, or was waiting for a processor (Linux, else 0)."""
+    try:
+        running, waiting, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return (int(running) + int(waiting)) / 1e9
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _refuse_missing(name: str) -> None:

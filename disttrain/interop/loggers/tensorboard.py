@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+# tensorboardX imports PyTorch where that is installed: seconds, for nothing that is used here.
+sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+
+from tensorboardX import SummaryWriter  # noqa: E402
 
 __all__ = ["TensorBoard"]
 

@@ -60,7 +60,7 @@ Categories = Annotated[
     Literal["one-hot"] | None,
     typer.Option(
         help="A column of text gives an input for each different cell, also where these are "
-        "over 50 or some are numbers."
+        "many or some are numbers."
     ),
 ]
 Missing = Annotated[

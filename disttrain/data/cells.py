@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,24 @@ from disttrain.errors import DataError
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["NA", "Place", "as_numbers", "as_texts", "class_of", "number_in", "plain_cells"]
+__all__ = [
+    "NA",
+    "Place",
+    "as_numbers",
+    "as_texts",
+    "class_of",
+    "number_in",
+    "plain_cells",
+    "way_to_read",
+]
 
 NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 """Cells that say that a value is missing. In a column of classes only "" does, and numbers."""
+
+SIGNS = "%$€£¥"
+SIGNED = re.compile(rf"([+-]?)\s?[{SIGNS}]?\s?(\d.*?|[.,]\d+)\s?[{SIGNS}]?")
+DECIMALS = re.compile(r"\d*,\d+([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"\d{1,3}(?:([,.'\s\u00a0\u202f])\d{3})(?:\1\d{3})*([.,]\d+)?")
 
 Place = Callable[[int, int], str]
 """(Row, column) of a table → the words for it: file, line and name of the column."""
@@ -76,6 +91,24 @@ def number_in(text: str, decimal: str = ".") -> float:
         return _number(text, decimal)
     except ValueError:
         return {"true": 1.0, "false": 0.0}.get(text.lower(), np.nan)
+
+
+def way_to_read(text: str, decimal: str = ".") -> str:
+    """Return what to do about a number as spreadsheets write it: 1,5 or 1,234 or 12 % or $5.
+
+    "" where `text` is a number already, or is none.
+    """
+    found = SIGNED.fullmatch(text)
+    if found is None or not np.isnan(number_in(text, decimal)):
+        return ""
+    number = found[1] + found[2]
+    if not np.isnan(number_in(number, decimal)):
+        return f"write it without '{next(sign for sign in SIGNS if sign in text)}'"
+    comma = "give --decimal ," * (decimal == "." and DECIMALS.fullmatch(found[2]) is not None)
+    if grouped := THOUSANDS.fullmatch(found[2]):
+        what = {",": "commas", ".": "points"}.get(grouped[1], "blanks")
+        comma += " or " * bool(comma) + f"write it without {what} if these are for thousands"
+    return comma
 
 
 def _number(text: str, decimal: str) -> float:

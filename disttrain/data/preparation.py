@@ -16,6 +16,7 @@ each category becomes an input that is 1 where the cell holds it, else 0. A colu
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -152,6 +153,7 @@ class Preparation:
         Other columns are passed over. Raises DataError that names the first one that is missing.
         """
         numbered = {name: number for number, name in enumerate(names)}
+        times = Counter(names)
         wanted = [column.name for column in self.columns]
         for name in [*wanted, *(self.targets if labelled else ())]:
             if name not in numbered:
@@ -160,6 +162,8 @@ class Preparation:
                     f"{source} has no column '{name}', which the training table has: its columns "
                     f"are {some}"
                 )
+            if times[name] > 1:
+                raise DataError(f"{source} has several columns '{name}': leave one of them")
         return numbered
 
     def inputs_of(self, table: pandas.DataFrame, places: Mapping[str, int], place: Place) -> Array:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from disttrain.data.cells import NA, class_of, number_in
+from disttrain.data.cells import NA, class_of, number_in, way_to_read
 from disttrain.data.format import Array
 from disttrain.data.importers.survey import MOST_TEXTS, Survey
 from disttrain.data.importers.table import Table
 from disttrain.errors import DataError
 
-__all__ = ["FEW_CLASSES", "ROWS_OF_CODE", "UNIQUE", "classes_of", "says_nothing"]
+__all__ = ["FEW_CLASSES", "ROWS_OF_CODE", "UNIQUE", "capitals", "classes_of", "says_nothing"]
 
 CLASSES_BELOW = 10_000
 """Whole numbers from here on are quantities, unless there are many rows of each."""
@@ -41,7 +41,7 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
         raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
     meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
     values = np.array(list(meant.values()))
-    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant)
+    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, found.decimal)
     gaps = [text for text in counts if text in NA or says_nothing(text)]
     if not np.isnan(values).any() and len(values):
         counts = {text: count for text, count in counts.items() if text not in NA}
@@ -66,6 +66,7 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
         names = _whole_numbers(found, counts, values, notes)
         if not names:
             return ()
+    notes += capitals("the target", names)
     rare = [text for text in sorted(counts) if counts[text] < RARE]
     if rare:
         some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
@@ -103,11 +104,14 @@ def _whole_numbers(
     return names
 
 
-def _refuse_odd(where: str, meant: dict[str, float]) -> None:
+def _refuse_odd(where: str, meant: dict[str, float], decimal: str) -> None:
     """Raise DataError for a text among quantities, or one such as . or ? among any numbers."""
     texts = [text for text, value in meant.items() if np.isnan(value)]
     numbers = [value for value in meant.values() if np.isfinite(value)]
     broken = any(value != np.floor(value) for value in numbers)
+    ways = [way_to_read(text, decimal) for text in texts]
+    if texts and all(ways):
+        raise DataError(f"{where} holds '{texts[0]:.40}', a number that is not read so: {ways[0]}")
     if texts and numbers and (broken or (len(texts) == 1 and says_nothing(texts[0]))):
         raise DataError(
             f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
@@ -118,6 +122,17 @@ def _refuse_odd(where: str, meant: dict[str, float]) -> None:
 def _quantity(text: str, decimal: str) -> float:
     """Return the number in a cell of the target; truth values are names."""
     return np.nan if text.lower() in ("true", "false") else number_in(text, decimal)
+
+
+def capitals(where: str, texts: Iterable[str]) -> list[str]:
+    """Return a note of texts that differ in capitals alone, such as Yes and yes, if there are."""
+    seen: dict[str, str] = {}
+    for text in texts:
+        other = seen.setdefault(text.casefold(), text)
+        if other != text:
+            said = f"{where} tells '{other:.40}' from '{text:.40}'"
+            return [f"{said}, which differ in capitals alone"]
+    return []
 
 
 def says_nothing(text: str) -> bool:

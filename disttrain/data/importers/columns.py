@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from disttrain.data.importers.dialect import TARGET_NAMES
+from disttrain.data.importers.dialect import NAMELESS, TARGET_NAMES
 from disttrain.data.importers.survey import Survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import Missing
@@ -18,6 +19,9 @@ INDEX_NAMES = (
     "no", "obs",
 )  # fmt: skip
 """What a first column is called that only numbers the rows, in capitals or not."""
+
+ID = re.compile(r"[a-z]I[dD]$|[_ .-][iI][dD]$")
+"""PassengerId, customer_id, Loan ID."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,11 @@ def find_targets(table: Table, options: Options) -> list[int]:
         first = next(iter(table.blocks()), None)
         if first is not None and first.dtypes.iloc[-1].kind not in "biuf":
             known = []
-    return [lowered.index(known[0]) if known else len(lowered) - 1]
+    if known:
+        return [lowered.index(known[0])]
+    # Behind the last comma of a line may be nothing at all.
+    named = [n for n, name in enumerate(table.names) if not name.startswith(NAMELESS)]
+    return [named[-1] if named else len(lowered) - 1]
 
 
 def weights_among(table: Table, options: Options, targets: list[int]) -> list[int]:
@@ -96,7 +104,7 @@ def inputs_among(
         chosen = [n for n in range(len(names)) if n not in targets]
         different = found.numbers_rows or len(found.texts.get(0, ())) == found.rows
         if (
-            names[0].lower() in INDEX_NAMES
+            _is_index(names[0])
             and 0 in chosen
             and different
             and found.rows > 1
@@ -115,6 +123,11 @@ def inputs_among(
     if not chosen:
         raise DataError(f"{table.path} has no column but the target: inputs are missing")
     return chosen, notes
+
+
+def _is_index(name: str) -> bool:
+    """Tell whether a first column may be there to number or name the rows."""
+    return name.lower() in INDEX_NAMES or ID.search(name) is not None
 
 
 def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:

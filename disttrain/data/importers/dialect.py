@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from disttrain.data.cells import number_in
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
-__all__ = ["BLANKS", "HEAD_BYTES", "TARGET_NAMES", "Dialect", "sniff", "words_of"]
+__all__ = ["BLANKS", "HEAD_BYTES", "NAMELESS", "TARGET_NAMES", "Dialect", "sniff", "words_of"]
 
 TARGET_NAMES = ("label", "target", "class", "y")
 """What the target column is called where nobody says, in order of preference."""
@@ -25,6 +26,9 @@ HEAD_BYTES = 4 << 20
 
 HEAD_ROWS = 50
 BLANKS = r"\s+"
+NAMELESS = "Unnamed: "
+"""Behind it stands the number of a column that has no name, as pandas calls it; "" is the first."""
+
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -75,7 +79,11 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     names = [name.strip() for name in first] if header else numbered
     if header and below and all(len(row) == len(first) + 1 for row in below):
         names = ["", *names]
-    return Dialect(encoding, separator, int(said is not None), header, names)
+    names = [name or f"{NAMELESS}{n}" * (n > 0) for n, name in enumerate(names)]
+    # Lines of separators alone above the table, as spreadsheets write them.
+    empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines)
+    skip = int(said is not None) + sum(1 for _ in empty)
+    return Dialect(encoding, separator, skip, header, names)
 
 
 def _decoded(start: bytes, encoding: str, path: Path) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.cells import as_numbers, number_in
+from disttrain.data.cells import as_numbers, number_in, way_to_read
 from disttrain.data.dates import date_format, date_parts, days_of
-from disttrain.data.importers.classes import UNIQUE, classes_of, says_nothing
+from disttrain.data.importers.classes import UNIQUE, capitals, classes_of, says_nothing
 from disttrain.data.importers.columns import Options, find_targets, inputs_among, weights_among
 from disttrain.data.importers.spool import Spool, released
 from disttrain.data.importers.survey import Survey, survey
@@ -20,10 +19,10 @@ from disttrain.errors import DataError
 
 __all__ = ["learn"]
 
-FEW_CATEGORIES, MOST_CATEGORIES = 50, 1000
-"""Different cells of a column of text that become inputs of their own: unasked, and asked."""
+FEW_CATEGORIES, MOST_CATEGORIES, ROWS_OF_CATEGORY = 50, 1000, 5
+"""Different cells of a column of text that become inputs of their own: always, at most, and how
+often each has to come, on average, where they are more than the first."""
 
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 MEDIAN_CELLS = 4 << 20
 """Of columns whose medians are found at once."""
 
@@ -81,9 +80,24 @@ def _codes(found: Survey, number: int) -> bool:
     """Tell whether cells, some of which are numbers, are codes of a few kinds and no mistakes."""
     counts = found.texts[number]
     texts = [text for text in counts if np.isnan(number_in(text, found.decimal))]
-    if any(says_nothing(text) for text in texts):
+    if any(says_nothing(text) or way_to_read(text, found.decimal) for text in texts):
         return False
     return len(counts) <= FEW_CODES and min(counts[text] for text in texts) >= ROWS_OF_TEXT
+
+
+def _are_numbers(found: Survey, number: int) -> bool:
+    """Tell whether all texts of a column are numbers, as spreadsheets write these."""
+    return all(way_to_read(text, found.decimal) for text in found.texts[number])
+
+
+def _most_categories(options: Options, found: Survey, number: int) -> int:
+    """Return how many different cells of a column of text may become inputs."""
+    if options.one_hot:
+        return MOST_CATEGORIES
+    present = int(found.present[number])
+    if len(found.texts[number]) == present > UNIQUE:
+        return 0
+    return max(FEW_CATEGORIES, min(MOST_CATEGORIES, present // ROWS_OF_CATEGORY))
 
 
 def _column(table: Table, options: Options, found: Survey, number: int, notes: list[str]) -> Column:
@@ -101,11 +115,11 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
             return dates
     if number in found.texts:
         categories = sorted(found.texts[number])
-        unique = len(categories) == found.present[number] > UNIQUE and not options.one_hot
-        if unique or len(categories) > (MOST_CATEGORIES if options.one_hot else FEW_CATEGORIES):
-            raise DataError(_odd(table, found, number, len(categories)))
-        if options.pixels:
+        if options.pixels or (not options.one_hot and _are_numbers(found, number)):
             raise DataError(_odd(table, found, number))
+        if len(categories) > _most_categories(options, found, number):
+            raise DataError(_odd(table, found, number, len(categories)))
+        notes += capitals(f"column '{name:.60}'", categories)
         if missing and options.missing != "drop":
             categories.append(MISSING)
         some = ", ".join(categories[:5]) + (", ..." if len(categories) > 5 else "")
@@ -159,22 +173,19 @@ def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
     odd = (text for text in cells if np.isnan(number_in(text, found.decimal)))
     cell = next(odd, next(iter(cells), ""))
     where = table.place(row, number)
-    hint = ""
-    if THOUSANDS.fullmatch(cell):
-        hint = ", or write it without commas if these are for thousands"
-    elif "," in cell and not cell.strip("0123456789,+-"):
-        hint = ", or give --decimal ,"
+    hint = way_to_read(cell, found.decimal)
+    if hint:
+        return f"{where}: '{cell:.40}' is not a number as it is written: {hint}"
     if different:
         return (
             f"{where}: '{cell:.40}' is text, one of {different} different ones: leave the column "
             f"out with --drop '{table.names[number]:.60}'"
             + (" or give --categories one-hot" if different <= MOST_CATEGORIES else "")
-            + hint
         )
     return (
         f"{where}: '{cell:.40}' is not a number, but others in the column are: correct it, give "
         f"--na '{cell:.40}' if it says that a value is missing, --categories one-hot if the column "
-        f"holds codes, or --drop it{hint}"
+        f"holds codes, or --drop it"
     )
 
 

@@ -91,7 +91,7 @@ class TextTable:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # of pandas: what they are about is looked at here
-            lines = io.BufferedReader(_Lines(stream, self.path))
+            lines = io.BufferedReader(_Lines(stream, self.path, self._dialect))
             for block in pandas.read_csv(
                 lines, sep=self._dialect.separator, encoding=self._dialect.encoding,
                 header=0 if self._dialect.header else None, names=columns,
@@ -127,7 +127,7 @@ class TextTable:
             else:
                 reader = csv.reader(text, delimiter=self._dialect.separator, skipinitialspace=True)
                 found = ((reader.line_num, cells) for cells in reader)
-            there = ((line, cells) for line, cells in found if any(map(str.strip, cells)))
+            there = ((n, row) for n, row in found if len(row) > 1 or any(map(str.strip, row)))
             for number, (line, cells) in enumerate(there):
                 if number or not self._dialect.header:
                     yield line + self._dialect.skip, cells
@@ -165,10 +165,16 @@ def _rows_at_once(columns: int) -> int:
 
 
 class _Lines(io.RawIOBase):
-    """A stream of text that refuses lines without end, which would fill the memory."""
+    """A stream of text without the lines of separators alone that spreadsheets write at the end.
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
+    It refuses lines without end, which would fill the memory.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path, dialect: Dialect) -> None:
         self._stream, self._path, self._since = stream, path, 0
+        self._empty = f"{dialect.separator}\r\n ".encode()
+        self._held, self._ready = b"", b""
+        self._holds = dialect.encoding != "utf-16" and dialect.separator != BLANKS
 
     def readable(self) -> bool:
         """Return True, as for all that can be read."""
@@ -176,7 +182,12 @@ class _Lines(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` as far as possible; return the number of bytes."""
-        content = self._stream.read(len(buffer))
+        while not self._ready:
+            read = self._stream.read(len(buffer))
+            if not read:
+                return 0
+            self._ready, self._held = self._without_end(self._held + read)
+        content, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
         buffer[: len(content)] = content
         last = max(content.rfind(b"\n"), content.rfind(b"\r"))
         self._since = len(content) - last - 1 if last >= 0 else self._since + len(content)
@@ -185,3 +196,13 @@ class _Lines(io.RawIOBase):
                 f"{self._path} has a line of over {HEAD_BYTES >> 20} MiB, which no table has"
             )
         return len(content)
+
+    def _without_end(self, content: bytes) -> tuple[bytes, bytes]:
+        """Return `content` up to the last line that holds a cell, and the lines behind it."""
+        if not self._holds or len(content) > HEAD_BYTES:
+            return content, b""
+        filled = len(content.rstrip(self._empty))
+        if self._held and not filled:
+            return b"", content
+        end = content.find(b"\n", filled) + 1
+        return (content[:end], content[end:]) if end else (content, b"")

@@ -14,6 +14,7 @@ import pytest
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
 from disttrain.data import open_dataset
+from disttrain.data.cells import way_to_read
 from disttrain.data.importers import dialect
 from disttrain.data.importers import table as table_of
 from disttrain.data.importers.holdout import hold_out
@@ -808,3 +809,88 @@ def test_codes_with_an_underscore_are_text(table):
     assert names(path) == ["10", "1_0", "2_1"]
     (column,) = import_table(path).preparation.columns
     assert column.categories == ("0_0", "0_1", "1_0", "1_1", "2_0", "2_1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (("1,5", "2,5", "0,5"), "give --decimal ,"),
+        (("12%", "5 %", "7.5%"), "write it without '%'"),
+        (("$5", "$1,200.50", "$7"), "without '[$]'"),
+        (("1,200", "2,300,000", "3,400"), "without commas if these are for thousands"),
+        (("1 200", "2 300", "7 000"), "without blanks if these are for thousands"),
+        (("12.500 €", "1.200 €", "3.000 €"), "without '€'"),
+    ],
+)
+def test_numbers_as_spreadsheets_write_them_become_neither_categories_nor_classes(
+    table, cells, words
+):
+    rows = "".join(f"{n};{cells[n % 3]};{'xy'[n % 2]}\n" for n in range(60))
+    path = table("a;b;label\n" + rows)
+    with pytest.raises(DataError, match=rf"line 2, column 'b': '.*{words}"):
+        train(path)
+    assert train(path, one_hot=True)[0].shape == (60, 4)
+    with pytest.raises(DataError, match=rf"target column 'b' holds .*{words}"):
+        train(path, target="b")
+
+
+def test_points_for_thousands_are_no_decimals_and_no_categories(table):
+    rows = "".join(f"{n},5;{n % 5 + 1}.200,5;{'xy'[n % 2]}\n" for n in range(60))
+    with pytest.raises(DataError, match=r"column 'b'.*without points if these are for thousands"):
+        train(table("a;b;label\n" + rows), decimal=",")
+
+
+@pytest.mark.parametrize("text", ["1.2.3", "10.0.0.1", "a%", "5-7", "1,2,3", "%", "", "12", "1e5"])
+def test_other_texts_are_no_numbers_of_spreadsheets(text):
+    assert way_to_read(text) == ""
+
+
+def test_lines_of_separators_alone_around_a_table_are_no_rows(table):
+    text = ",,\n,,\na,b,label\n1,2,x\n3,4,y\n" + ",,\n" * 9000
+    imported = import_table(table(text))
+    np.testing.assert_array_equal(imported.splits["train"][0], [[1, 2], [3, 4]])
+    inside = text.replace("3,4,y", ",,\n3,z,y")
+    with pytest.raises(DataError, match="line 5, column 'a': the cell is empty"):
+        import_table(table(inside.replace("z", "9")))
+    with pytest.raises(DataError, match="line 6, column 'b': 'z' is not a number"):
+        import_table(table(inside))
+
+
+def test_columns_without_names_are_told_apart(table):
+    path = table("a,,,label,,\n1,2,3,x,,\n4,5,6,y,,\n")
+    assert columns(path) == ["a", "Unnamed: 1", "Unnamed: 2"]
+    np.testing.assert_array_equal(train(path)[0], [[1, 2, 3], [4, 5, 6]])
+    assert import_table(table("a,b,,\n1,x,,\n2,y,,\n")).preparation.targets == ("b",)
+
+
+def test_a_table_with_a_column_twice_is_refused_where_that_column_is_needed(table):
+    made = import_table(table(LEARNED)).preparation
+    text = "a,c,b,b,label\n1,red,5,6,ant\n"
+    with pytest.raises(DataError, match="several columns 'b'"):
+        read_table(table(text, "test.csv"), made)
+    read_table(table(text.replace("b,b", "b,z"), "test.csv"), made)
+
+
+@pytest.mark.parametrize(("rows", "allowed"), [(255, True), (254, False)])
+def test_over_50_categories_need_five_rows_of_each(table, rows, allowed):
+    path = table("state,a,label\n" + "".join(f"s{n % 51},{n},{n % 2}\n" for n in range(rows)))
+    if allowed:
+        assert train(path)[0].shape == (rows, 52)
+    else:
+        with pytest.raises(DataError, match=r"one of 51 different ones.*--categories one-hot"):
+            train(path)
+
+
+@pytest.mark.parametrize("name", ["PassengerId", "customer_id", "Loan ID", "userID"])
+def test_a_first_column_of_ids_is_left_out(table, name):
+    assert columns(table(f"{name},a,label\n101,5,x\n102,6,y\n")) == ["a"]
+    assert columns(table(f"{name},a,label\n101,5,x\n101,6,y\n")) == [name, "a"]
+    assert columns(table("humid,a,label\n101,5,x\n102,6,y\n")) == ["humid", "a"]
+
+
+def test_texts_that_differ_in_capitals_alone_are_told(table):
+    rows = "".join(f"{said},{n},{kind}\n" for n in range(9) for said, kind in
+                   (("Yes", "A"), ("no", "b"), ("yes", "a")))  # fmt: skip
+    notes = import_table(table("c,a,label\n" + rows)).notes
+    assert "column 'c' tells 'Yes' from 'yes', which differ in capitals alone" in notes
+    assert "the target tells 'A' from 'a', which differ in capitals alone" in notes

@@ -10,19 +10,25 @@ import typer
 from disttrain.cli.options import (
     AsJson,
     GoOn,
+    Inject,
     Quiet,
     RanksEach,
     RunFile,
     Set,
     Verbose,
+    injected,
     listen,
+    print_as_root,
     print_json,
     teller,
 )
-from disttrain.cli.own import Layers, Own, keys_of, read_with
+from disttrain.cli.own import Layers, keys_of, read_with
 
 if TYPE_CHECKING:
     from disttrain.comm import Communicator
+    from disttrain.config import Settings
+    from disttrain.selection.validation import Plan
+    from disttrain.training.injection import Injection
 
 __all__ = ["command"]
 
@@ -57,6 +63,7 @@ def command(
     final: Final = False,
     output: Output = None,
     resume: GoOn = False,
+    inject: Inject = [],  # noqa: B006
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -66,40 +73,45 @@ def command(
     from disttrain.selection.validation import Plan, cross_validate
 
     comm = connect()
-    with comm.together("configuration"):
-        listen(quiet, verbose)
-        settings, own = read_with(run_file, set_, layers)
-        plan = Plan(
-            str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each, keys_of(own),
-            own.layers, own.loss,
-        )  # fmt: skip
-    named = output or Path("runs") / f"{settings.name}-folds"
-    folder = named.absolute()
 
-    tell = teller(quiet, as_json)
-    found = cross_validate(plan, folder, comm, resume=resume, say=tell)
-    if comm.is_root:
-        for line in _lines(found, named, final, f" --layers {layers}" if layers else ""):
-            tell(line)
+    def configured() -> tuple[Plan, str, Injection]:
+        """Return what the command line asks for."""
+        with comm.together("configuration"):
+            listen(quiet, verbose)
+            settings, own = read_with(run_file, set_, layers)
+            plan = Plan(str(run_file), tuple(set_), _over(over), folds, repeats, ranks_each,
+                        keys_of(own), own.layers, own.loss)  # fmt: skip
+            return plan, settings.name, injected(inject, comm)
+
+    plan, name, injection = comm.survive(configured)
+    named = output or Path("runs") / f"{name}-folds"
+    folder = named.absolute()
+    tell = teller(quiet, as_json, comm)
+    found = cross_validate(plan, folder, comm, resume=resume, say=tell, injection=injection)
+    for line in _lines(found, named, final, layers) if comm.is_root else ():
+        tell(line)
     if final and found["best"] is not None:
-        found["final"] = _train_best(folder, own, comm)
+        found["final"] = _train_best(folder, plan, comm)
         if comm.is_root:
             tell(f"trained on all training rows: {named / 'final'}")
     if as_json and comm.is_root:
+        print_as_root(comm)
         print_json(found | {"output": str(folder)})
 
 
-def _train_best(folder: Path, own: Own, comm: Communicator) -> dict[str, Any]:
+def _train_best(folder: Path, plan: Plan, comm: Communicator) -> dict[str, Any]:
     """Train the best settings on all training rows; return the summary. Collective."""
     from disttrain import config
     from disttrain.preemption import ASKED
     from disttrain.runs import train
 
-    with comm.together("configuration"):
-        settings = config.read(folder / "best.toml")
+    def configured() -> Settings:
+        with comm.together("configuration"):
+            return config.read(folder / "best.toml")
+
     return train(
-        settings, folder / "final", comm, resume=True, preemption=ASKED, layers=own.layers,
-        loss=own.loss,
+        comm.survive(configured), folder / "final", comm, resume=True, preemption=ASKED,
+        layers=plan.layers, loss=plan.loss,
     )  # fmt: skip
 
 
@@ -116,8 +128,8 @@ def _over(given: list[str]) -> dict[str, list[Any]]:
     return over
 
 
-def _lines(found: dict[str, Any], folder: Path, final: bool, own: str) -> list[str]:
-    lines = []
+def _lines(found: dict[str, Any], folder: Path, final: bool, layers: str | None) -> list[str]:
+    lines, own = [], f" --layers {layers}" if layers else ""
     for place, row in enumerate(found["settings"]):
         name = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
         what = "a fold has failed"

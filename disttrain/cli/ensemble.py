@@ -11,11 +11,14 @@ from disttrain.cli.columns import columns
 from disttrain.cli.options import (
     AsJson,
     GoOn,
+    Inject,
     Quiet,
     RanksEach,
     Set,
     Verbose,
+    injected,
     listen,
+    print_as_root,
     print_json,
     teller,
 )
@@ -23,6 +26,7 @@ from disttrain.cli.own import Layers, Own, own_layers, read_with
 
 if TYPE_CHECKING:
     from disttrain.config import Settings
+    from disttrain.training.injection import Injection
 
 __all__ = ["command", "members_of"]
 
@@ -69,6 +73,7 @@ def command(
     ranks_each: RanksEach = 1,
     layers: Layers = None,
     resume: GoOn = False,
+    inject: Inject = [],  # noqa: B006
     split: On = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -79,26 +84,34 @@ def command(
     from disttrain.selection import ensemble
 
     comm = connect()
-    tell = teller(quiet, as_json)
-    with comm.together("configuration"):
-        listen(quiet, verbose)
-        asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
-        kind, settings, own = _asked(source, asked, set_, layers)
-        name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
-        folder = (output or Path(name)).absolute()
-        new = _new(source, kind, members or top or 1, settings)
-    if new:
-        files = ensemble.train_each(
-            new, folder, comm, ranks_each=ranks_each, resume=resume, split=split, say=tell,
-            layers=own.layers, loss=own.loss,
-        )  # fmt: skip
-    else:
-        with comm.together("opening the ensemble"):
-            files = ensemble.found(source, kind, top or checkpoints or 1)
-    facts = ensemble.combine(
-        files, folder, comm, kind=kind, split=split, layers=own.layers, loss=own.loss
-    )
+    tell = teller(quiet, as_json, comm)
+
+    def configured() -> tuple[str, Own, Path, list[Settings], Injection]:
+        """Return what the command line asks for."""
+        with comm.together("configuration"):
+            listen(quiet, verbose)
+            asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
+            kind, settings, own = _asked(source, asked, set_, layers)
+            name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
+            new = _new(source, kind, members or top or 1, settings)
+            return kind, own, (output or Path(name)).absolute(), new, injected(inject, comm)
+
+    kind, own, folder, new, injection = comm.survive(configured)
+    files = ensemble.train_each(
+        new, folder, comm, ranks_each=ranks_each, resume=resume, split=split, say=tell,
+        layers=own.layers, loss=own.loss, injection=injection,
+    ) if new else []  # fmt: skip
+
+    def combined() -> dict[str, Any]:
+        """Score the members and their ensemble."""
+        own_files = files or ensemble.found(source, kind, top or checkpoints or 1, comm)
+        return ensemble.combine(
+            own_files, folder, comm, kind=kind, split=split, layers=own.layers, loss=own.loss
+        )
+
+    facts = comm.survive(combined)
     if comm.is_root:
+        print_as_root(comm)
         for line in [*members_of(facts), f"{'ensemble:':12}{folder}"]:
             tell(line)
     if comm.is_root and as_json:

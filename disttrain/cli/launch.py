@@ -94,7 +94,7 @@ def command(
         check_here(cluster, python, interface)
     size = ranks or (cluster.slots if cluster else 1)
     watched = _is_watched("--json" in arguments)
-    trains = kind == "training" and "train" in program[3:4]
+    trains = kind == "training"
     survives = _survives(fault_tolerance, launcher, trains, cluster)
     raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster, survives))
 
@@ -107,7 +107,11 @@ def _survives(asked: str, launcher: Launcher, trains: bool, cluster: Cluster | N
             "'disttrain[mpi]', or use --restarts"
         )
     if asked == "on" and not trains:
-        raise UsageError("--fault-tolerance on is for train: other commands end with a dead rank")
+        from disttrain.launch.command import GO_ON
+
+        raise UsageError(
+            f"--fault-tolerance on is for {', '.join(GO_ON)}: other commands end with a dead rank"
+        )
     # Over several hosts it must be asked for: a host that dies ends the job all the same.
     auto = launcher.can_survive and trains and cluster is None
     return asked == "on" or (asked == "auto" and auto)

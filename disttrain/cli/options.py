@@ -7,24 +7,30 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from disttrain.shown import shown
 
+if TYPE_CHECKING:
+    from disttrain.comm import Communicator
+    from disttrain.training.injection import Injection
+
 __all__ = [
     "AsJson",
     "Checkpoint",
     "GoOn",
+    "Inject",
     "Quiet",
     "RanksEach",
     "RunFile",
     "Set",
     "Verbose",
+    "injected",
     "listen",
+    "print_as_root",
     "print_json",
     "put",
     "say",
@@ -51,6 +57,13 @@ Verbose = Annotated[
 Float64 = Annotated[
     bool, typer.Option("--float64", help="Compute in float64, whatever it was trained in.")
 ]
+Inject = Annotated[
+    list[str],
+    typer.Option(
+        "--inject", metavar="FAULT",
+        help="Break one rank on purpose, as in kill:rank=2,step=50 (see docs/faults.md).",
+    ),
+]  # fmt: skip
 # Of commands that train several networks.
 GoOn = Annotated[bool, typer.Option("--resume", help="Go on: what has ended stays as it is.")]
 RanksEach = Annotated[int, typer.Option(min=1, help="Ranks that train one network together.")]
@@ -72,6 +85,21 @@ def listen(quiet: bool = False, verbose: bool = False) -> None:
     journal.listen(verbose)
 
 
+def injected(faults: list[str], comm: Communicator) -> Injection:
+    """Return the faults that the command line asks for; raises UsageError for what is none."""
+    from disttrain.training.injection import Injection, parse_fault
+
+    return Injection([parse_fault(text) for text in faults], comm)
+
+
+def print_as_root(comm: Communicator) -> None:
+    """Let this rank print where it has become rank 0: before, its standard output led nowhere."""
+    from disttrain.environment import launched
+
+    if comm.is_root and (job := launched()) and job.rank:
+        sys.stdout = sys.__stdout__
+
+
 def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print a JSON object, or a list of them, as one line; numbers that are not finite as null."""
     put(json.dumps(_finite(value), allow_nan=False))
@@ -82,9 +110,18 @@ def say(line: str, as_json: bool = False) -> None:
     _print(shown(line), sys.stderr if as_json else sys.stdout)
 
 
-def teller(quiet: bool, as_json: bool) -> Callable[[str], None]:
-    """Return `say` for these options of a command; with `quiet` it prints nothing."""
-    return (lambda line: None) if quiet else partial(say, as_json=as_json)
+def teller(quiet: bool, as_json: bool, comm: Communicator | None = None) -> Callable[[str], None]:
+    """Return `say` for these options of a command; with `quiet` it prints nothing.
+
+    It is for rank 0 of `comm`, also one that becomes it since others died.
+    """
+
+    def tell(line: str) -> None:
+        if comm is not None:
+            print_as_root(comm)
+        say(line, as_json)
+
+    return (lambda line: None) if quiet else tell
 
 
 def put(text: str) -> None:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import AsJson, GoOn, Quiet, Verbose, listen, print_json, teller
+from disttrain.cli.options import (
+    AsJson,
+    GoOn,
+    Inject,
+    Quiet,
+    Verbose,
+    injected,
+    listen,
+    print_as_root,
+    print_json,
+    teller,
+)
+
+if TYPE_CHECKING:
+    from disttrain.config import Study
+    from disttrain.training.injection import Injection
 
 __all__ = ["command"]
 
@@ -21,6 +36,7 @@ def command(
     study_file: StudyFile,
     output: Output = None,
     resume: GoOn = False,
+    inject: Inject = [],  # noqa: B006 - typer reads the default, nobody writes to it
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -31,15 +47,21 @@ def command(
     from disttrain.selection.search import search
 
     comm = connect()
-    with comm.together("configuration"):
-        listen(quiet, verbose)
-        study = config.read_study(study_file)
+
+    def configured() -> tuple[Study, Injection]:
+        """Return what the command line asks for."""
+        with comm.together("configuration"):
+            listen(quiet, verbose)
+            return config.read_study(study_file), injected(inject, comm)
+
+    study, injection = comm.survive(configured)
     named = output or Path("runs") / study_file.stem
     folder = named.absolute()
-    tell = teller(quiet, as_json)
-    told = search(study, folder, comm, resume=resume, say=tell)
+    tell = teller(quiet, as_json, comm)
+    told = search(study, folder, comm, resume=resume, say=tell, injection=injection)
     if not comm.is_root:
         return
+    print_as_root(comm)
     for line in [*_best(told, named), *_pictures(told, folder), f"study in {named}"]:
         tell(line)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from disttrain.cli.hints import IMPORTERS
-from disttrain.cli.options import AsJson, Quiet, Set, Verbose, listen, print_json, teller
+from disttrain.cli.options import (
+    AsJson,
+    Inject,
+    Quiet,
+    Set,
+    Verbose,
+    injected,
+    listen,
+    print_as_root,
+    print_json,
+    teller,
+)
 from disttrain.cli.own import Layers, Own, read_with
-from disttrain.environment import launched
 from disttrain.preemption import ASKED
 
 if TYPE_CHECKING:
@@ -40,15 +49,6 @@ Overwrite = Annotated[
 Accept = Annotated[
     bool, typer.Option("--accept-changes", help="Resume although the result will be another one.")
 ]
-
-Inject = Annotated[
-    list[str],
-    typer.Option(
-        "--inject", metavar="FAULT",
-        help="Break one rank on purpose, as in kill:rank=2,step=50 (see docs/faults.md).",
-    ),
-]  # fmt: skip
-
 
 Loggers = Annotated[
     list[str],
@@ -87,7 +87,6 @@ def command(
     from disttrain.comm import connect
     from disttrain.runs import train
     from disttrain.runs.traced import traced
-    from disttrain.training.injection import Injection, parse_fault
 
     comm = connect()
 
@@ -95,7 +94,7 @@ def command(
         """Return what the command line asks for."""
         with comm.together("configuration"):
             listen(quiet, verbose)
-            injection = Injection([parse_fault(text) for text in inject], comm)
+            injection = injected(inject, comm)
             path, resumed = _named(run_file, resume)
             settings, own = _settings(path, set_, layers, logger)
             folder = output or resumed or Path("runs") / settings.name
@@ -136,9 +135,7 @@ def _callbacks(
         return []
     from disttrain.api.progress import Progress, Warnings
 
-    if (job := launched()) and job.rank:
-        # Of a rank that was not 0 at the start, it leads nowhere.
-        sys.stdout = sys.__stdout__
+    print_as_root(comm)
     found.insert(0, Warnings() if quiet else Progress(folder, as_json))
     if settings.plot:
         from disttrain.report.at_the_end import Pictures

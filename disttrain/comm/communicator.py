@@ -31,9 +31,9 @@ T = TypeVar("T")
 class Communicator(ABC):
     """The ranks of a job, or of a group of it; a single rank is one of these too.
 
-    All methods are collective (all ranks call them, in the same order), except `phase`, `abort` and
-    the properties. `share`, `collect` and `gather` send small Python objects; arrays are sent by
-    `broadcast` and a `Sum`.
+    All methods are collective (all ranks call them, in the same order), except `phase`, `dead`,
+    `abort` and the properties. `share`, `collect` and `gather` send small Python objects; arrays
+    are sent by `broadcast` and a `Sum`.
 
     `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
     inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
@@ -152,9 +152,17 @@ class Communicator(ABC):
 
         Where the MPI goes on without a rank that died, and one dies in it, the others become a
         smaller communicator (this object, with other numbers), call `mend` with a sentence for
-        each lost rank, and do `work` again. It ends on all ranks or on none.
+        each lost rank, and do `work` again. It begins and ends on all ranks or on none, so one can
+        be inside another, and mends what happens in it.
         """
         return work()
+
+    def dead(self) -> dict[int, str]:
+        """Return a sentence for each rank here that died, by its number; not collective.
+
+        They count as ranks until `survive` goes on without them.
+        """
+        return {}
 
     def is_loss(self, error: BaseException) -> bool:
         """Return True for the error that says: a rank died, and the others can go on."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpi4py import MPI
@@ -14,7 +14,7 @@ from mpi4py import MPI
 from disttrain.comm.topology import Topology
 from disttrain.errors import raised_everywhere
 
-__all__ = ["can_survive", "framed", "is_loss", "survivors_of", "unframed"]
+__all__ = ["can_survive", "dead_in", "framed", "is_loss", "revoke", "survivors_of", "unframed"]
 
 # What Open MPI sets in ranks that were started by `mpirun --with-ft ulfm`.
 ENABLED = "OMPI_MCA_mpi_ft_enable"
@@ -50,6 +50,24 @@ def is_loss(error: BaseException, comm: MPI.Comm) -> bool:
     return False
 
 
+def dead_in(comm: MPI.Comm) -> list[int]:
+    """Return the ranks of `comm` of which this one has heard that they died. Not collective."""
+    with contextlib.suppress(MPI.Exception):
+        comm.Iprobe()
+    failed, all_ranks = comm.Get_failed(), comm.Get_group()
+    found = failed.Translate_ranks(range(failed.size), all_ranks)
+    failed.Free()
+    all_ranks.Free()
+    return sorted(found)
+
+
+def revoke(communicators: Sequence[MPI.Comm]) -> None:
+    """End every call on them that still waits, on all of their ranks."""
+    for comm in communicators:
+        with contextlib.suppress(MPI.Exception):
+            comm.Revoke()
+
+
 class Garbled(Exception):
     """What came from other ranks is not what they sent."""
 
@@ -74,9 +92,7 @@ def survivors_of(topology: Topology, settle: Callable[[Topology], None]) -> None
     of these is not given back: that would be collective over the dead rank too.
     """
     comm = topology.comm
-    for old in topology.communicators:
-        with contextlib.suppress(MPI.Exception):
-            old.Revoke()
+    revoke(topology.communicators)
     while True:
         found: Topology | None = None
         comm, settled = comm.Shrink(), True
@@ -86,8 +102,7 @@ def survivors_of(topology: Topology, settle: Callable[[Topology], None]) -> None
             if not is_loss(error, comm):
                 raise
             settled = False
-            for new in found.communicators if found else (comm,):
-                new.Revoke()
+            revoke(found.communicators if found else [comm])
         # An agreement has the same outcome on all ranks, also where one dies in it.
         with contextlib.suppress(MPI.Exception):
             if comm.Agree(int(settled)):

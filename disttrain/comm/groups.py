@@ -39,19 +39,30 @@ def in_groups(
     alone, any error) ends that group's work, not the others'. An exception that one rank of a group
     raises alone goes on, since the others of its group wait for it: uncaught, it ends the job.
     KeyboardInterrupt and SystemExit end the work of all groups.
+
+    Where the MPI goes on without a rank that died, the others of its group become a smaller one and
+    do their work again; the other groups are not disturbed. At their end `comm` has lost a rank:
+    call this inside of `comm.survive`. The deadline that is armed in `comm` holds in the groups.
     """
     group = comm.split(colour)
     value, error, exits = None, None, None
     try:
-        value = work(group)
+        # The watch of the group looks after its ranks: there a phase takes as long on all of them.
+        with comm.watch.armed(0) as seconds, group.watch.armed(seconds):
+            value = group.survive(lambda: work(group))
     except BaseException as caught:
         if group.size > 1 and not raised_everywhere(caught):
             raise
         error, exits = caught, None if isinstance(caught, Exception) else caught
-    comm.settle(f"the work of {group.name}", exits)
-    comm.phase("waiting for the other groups")
-    failed = (sentence_of(error), exit_code_of(error)) if error else ("", 0)
-    ends = comm.collect((colour, value if group.is_root else None, failed))
+    comm.watch.apart = True
+    try:
+        comm.settle(f"the work of {group.name}", exits)
+        comm.phase("waiting for the other groups")
+        failed = (sentence_of(error), exit_code_of(error)) if error else ("", 0)
+        ends = comm.collect((colour, value if group.is_root else None, failed))
+    finally:
+        comm.watch.apart = False
+        group.watch.close()
     group.close()
     return [_outcome(colour, ends) for colour in sorted({end[0] for end in ends})]
 

@@ -24,6 +24,7 @@ from disttrain.comm import failures  # noqa: E402
 from disttrain.comm.communicator import Communicator, group_name  # noqa: E402
 from disttrain.comm.gathers.base import AllGather  # noqa: E402
 from disttrain.comm.gathers.ways import all_gather  # noqa: E402
+from disttrain.comm.standstill import GOING_ON  # noqa: E402
 from disttrain.comm.sums.base import Held, LeafSum, Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
 from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
@@ -89,16 +90,26 @@ class Ranks(Communicator):
         self.name = name
         self.library = library()
         self.host = socket.gethostname()
-        self.survives = above is None and failures.can_survive()
+        self._above, self._sections = above, 0
         self.lost: list[str] = []
-        self._settle_on(Topology(comm.Dup(), node), above)
-        self._threads = above.blas_threads if above else self._cores_each()
+        can, made = above.survives if above else failures.can_survive(), [comm.Dup()]
+        try:
+            topology = Topology(made[0], node)
+            made = topology.communicators
+            self._settle_on(topology)
+            self._threads = above.blas_threads if above else self._cores_each()
+        except MPI.Exception:
+            if can:
+                # The others wait in them for this rank.
+                failures.revoke(made)
+            raise
+        self.survives = can and self.size > 1
         self.watch = Watch(self.rank, self.host, self._board, name, above.watch if above else None)
         self.watch.survives = self.survives
 
-    def _settle_on(self, topology: Topology, above: Ranks | None = None) -> None:
+    def _settle_on(self, topology: Topology) -> None:
         """Take the ranks of `topology` as those of this communicator. Collective."""
-        self._topology = topology
+        self._topology, above = topology, self._above
         self._comm, self._node = topology.comm, topology.node
         self.rank, self.size = self._comm.rank, self._comm.size
         # The launcher's variable for the local rank may number the ranks of a node otherwise.
@@ -122,20 +133,27 @@ class Ranks(Communicator):
 
     def survive(self, work: Callable[[], T], mend: Callable[[list[str]], None] | None = None) -> T:
         lost: list[str] = []
-        while self.survives:
-            try:
-                if lost and mend:
-                    mend(lost)
-                lost = []
-                value = work()
-                # On all ranks with the same outcome: they leave together, or do it again together.
-                self._comm.Agree(1)
-                return value
-            except BaseException as error:
-                if not failures.is_loss(error, self._comm):
-                    raise
-                lost += self._go_on_without()
-        return work()
+        if self._sections and self.survives:
+            # All are in this inner section, or all go on in the one around it.
+            self._comm.Agree(1)
+        self._sections += 1
+        try:
+            while self.survives:
+                try:
+                    if lost and mend:
+                        mend(lost)
+                    lost = []
+                    value = work()
+                    # With the same outcome on all ranks: they leave, or do it again, together.
+                    self._comm.Agree(1)
+                    return value
+                except BaseException as error:
+                    if not failures.is_loss(error, self._comm):
+                        raise
+                    lost += self._go_on_without()
+            return work()
+        finally:
+            self._sections -= 1
 
     def _go_on_without(self) -> list[str]:
         """Become the communicator of the ranks that are left; return a sentence for each lost one.
@@ -143,7 +161,7 @@ class Ranks(Communicator):
         Collective over them. One that dies meanwhile is left out by another turn.
         """
         before = {member: self._phase_of(member) for member in self.members}
-        self.phase("going on without lost ranks")
+        self.phase(GOING_ON)
         failures.survivors_of(self._topology, self._settle_on)
         self.watch.regroup(self.rank, self._board)
         self.inside = ""
@@ -162,12 +180,24 @@ class Ranks(Communicator):
                 return f" in '{row['phase'].decode()}'"
         return ""
 
+    def dead(self) -> dict[int, str]:
+        found = failures.dead_in(self._comm) if self.survives else []
+        named = [(rank, self.members[rank]) for rank in found]
+        return {
+            rank: f"rank {member[0]} on {member[1]} died{self._phase_of(member)}"
+            for rank, member in named
+        }
+
     def split(self, colour: int) -> Communicator:
         part = self._comm.Split(colour, self.rank)
-        try:
-            return Ranks(part, above=self, name=group_name(self.name, colour))
-        finally:
-            part.Free()
+        if self.survives:
+            # All have their part, and afterwards their group, or none begins to work in one.
+            self._comm.Agree(1)
+        group = Ranks(part, above=self, name=group_name(self.name, colour))
+        if self.survives:
+            self._comm.Agree(1)
+        part.Free()
+        return group
 
     def leave(self) -> None:
         with contextlib.suppress(MPI.Exception):

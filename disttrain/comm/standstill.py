@@ -17,9 +17,21 @@ import numpy as np
 from disttrain import journal
 from disttrain.stopped import bearable, catches
 
-__all__ = ["TOLD", "WAITING", "Standstill", "clock", "limit_of", "standstill"]
+__all__ = [
+    "GOING_ON",
+    "NOT_BUSY",
+    "TOLD",
+    "WAITING",
+    "Standstill",
+    "clock",
+    "limit_of",
+    "standstill",
+]
 
 WAITING = "waiting"
+# In this phase a rank waits for all others too, whatever they do.
+GOING_ON = "going on without lost ranks"
+NOT_BUSY = (WAITING, GOING_ON)
 # A phase may take so many times as long as its longest time so far. A third of that is told.
 TIMES, TOLD = 60.0, 3.0
 # What all ranks do alike in each step: this rank's times say how long it takes on others too. For

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from disttrain import journal
-from disttrain.comm.standstill import TOLD, WAITING, clock, standstill
+from disttrain.comm.standstill import NOT_BUSY, TOLD, WAITING, clock, standstill
 from disttrain.comm.timeline import Timeline
 from disttrain.environment import STATUS, leave_life, leave_status, withdraw_life
 from disttrain.errors import LostRanks
-from disttrain.stopped import bearable, is_stopped
+from disttrain.stopped import bearable, is_gone, is_stopped
 
 __all__ = ["BOARD", "Watch"]
 
@@ -78,8 +78,8 @@ class Watch:
         self.entered: Callable[[str], None] | None = None
         # Of `train --trace`.
         self.timeline: Timeline | None = None
-        # Whether the others go on where this process ends.
-        self.survives = False
+        # Whether the others go on where this process ends; whether they do other work meanwhile.
+        self.survives = self.apart = False
         self.enter("starting")
 
     @property
@@ -128,12 +128,12 @@ class Watch:
         self.enter(self._phase)
 
     @contextmanager
-    def armed(self, seconds: float) -> Iterator[None]:
-        """Enforce a deadline of `seconds` inside the body, and afterwards what was before."""
+    def armed(self, seconds: float) -> Iterator[float]:
+        """Enforce a deadline of `seconds` in the body, then again that of before, its value."""
         before = self._seconds
         self.arm(seconds)
         try:
-            yield
+            yield before
         finally:
             self.arm(before)
 
@@ -212,7 +212,8 @@ class Watch:
         """
         since, found = self._since, None
         # `_of_stopped` reports a stopped rank, with the reason.
-        if self._phase.startswith(WAITING) and not self._stopped and self._acted != since:
+        waits = self._phase.startswith(WAITING) and not self.apart
+        if waits and not self._stopped and self._acted != since:
             found = standstill(self._board, since, self._longest)
         if found is None:
             return ()
@@ -227,17 +228,21 @@ class Watch:
         return sentence, [int(row["pid"]) for row in found.rows]
 
     def _is_late(self) -> bool:
-        now, waits = time.monotonic(), self._phase.startswith(WAITING)
+        now, waits = time.monotonic(), self._phase.startswith(NOT_BUSY)
         limit = self._seconds
         if waits:
             limit = max(PATIENCE * limit, limit + LEAST)
         if now - self._since <= limit:
             return False
-        return not (waits and any(now - row["since"] <= self._seconds for row in self._busy()))
+        # Where no rank changes its phase any more, none makes progress.
+        return not (waits and any(now - row["since"] <= self._seconds for row in self._living()))
+
+    def _living(self) -> list[Any]:
+        return [row for row in self._board if not is_gone(int(row["pid"]))]
 
     def _busy(self) -> list[Any]:
         """Return the rows of the node's ranks that are in no phase of waiting."""
-        return [row for row in self._board if not row["phase"].startswith(WAITING.encode())]
+        return [row for row in self._living() if not row["phase"].decode().startswith(NOT_BUSY)]
 
     def _of_stopped(self) -> tuple[str, list[int]] | tuple[()]:
         """Name a rank of this node that has been stopped by a signal for too long, if any.
@@ -284,7 +289,7 @@ class Watch:
             return ()
         rank, phase, since, late = self._rank, self._phase, self._since, ""
         pids = [os.getpid()] if len(self._busy()) < len(self._board) else []
-        if phase.startswith(WAITING) and (busy := self._busy() or self._frozen()):
+        if phase.startswith(NOT_BUSY) and (busy := self._busy() or self._frozen()):
             rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
             late, pids = f" (rank {self._rank} waited for it)", [int(busy[0]["pid"])]
         sentence = (

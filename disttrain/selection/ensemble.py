@@ -20,8 +20,9 @@ from disttrain.runs.ensembled import FILE, ensemble_of
 from disttrain.runs.held import refuse_another
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.training import Job, train_in_groups
-from disttrain.selection.turns import Ended
+from disttrain.selection.turns import Ended, Turns
 from disttrain.training.build import open_training_data
+from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.written import FINISHED, json_of, text_of, why
 
@@ -53,35 +54,56 @@ def train_each(
     members: Sequence[Settings], folder: Path, comm: Communicator, *, ranks_each: int = 1,
     resume: bool = False, split: str | None = None, say: Say = print,
     layers: Sequence[Layer] | None = None, loss: Loss | None = None,
+    injection: Injection | None = None,
 ) -> list[Path]:  # fmt: skip
     """Train the members of an ensemble; return their checkpoints. Collective.
 
     They stand in `members/` of the folder, and are trained by groups of ranks. With `resume` it
     goes on: what is finished is not trained again. Raises UsageError for a folder that holds
     members otherwise, or another command's results, and where no rows are there to score them on,
-    as in `combine`; DisttrainError where not one of them came to its end.
+    as in `combine`; DisttrainError where not one of them came to its end. Where the MPI goes on
+    without a rank that died, so do the members.
     """
-    with comm.together("opening the ensemble"):
-        if comm.is_root and not resume and any((folder / "members").glob("*")):
-            raise UsageError(
-                f"{folder} holds members of an ensemble: go on with --resume, or choose another "
-                "--output"
-            )
-        if comm.is_root:
-            refuse_another(folder, FILE)
-            make_directory(folder)
     jobs = [
         Job(n, settings.replace(name=f"member-{n}"), folder / "members" / f"{n}")
         for n, settings in enumerate(members, 1)
     ]
-    dataset = open_training_data(members[0], comm)
-    with comm.together("opening the ensemble"):
-        _refuse_without(split or _scored_on(dataset.splits), dataset)
-    ended = train_in_groups(
-        comm, jobs, folder, ranks_each=ranks_each, dataset=dataset,
-        tell=partial(_tell, say, len(jobs)), layers=layers, loss=loss,
-    )  # fmt: skip
-    dataset.close(comm)
+    turns, opened = Turns(comm, folder, "member {}".format), list[Dataset]()
+
+    def to_the_end() -> list[Path]:
+        with comm.together("opening the ensemble"):
+            if comm.is_root and not opened:
+                _refuse_members(folder, resume)
+        if not all(comm.collect(bool(opened))):
+            opened[:] = [open_training_data(members[0], comm)]
+        with comm.together("opening the ensemble"):
+            _refuse_without(split or _scored_on(opened[0].splits), opened[0])
+        ended = train_in_groups(
+            comm, jobs, folder, ranks_each=ranks_each, dataset=opened[0],
+            tell=partial(_tell, say, len(jobs)), layers=layers, loss=loss, turns=turns,
+            injection=injection,
+        )  # fmt: skip
+        files = _files_of(ended, folder, comm)
+        opened[0].close(comm)
+        return files
+
+    with comm.watch.armed(members[0].communication.deadline_seconds):
+        return comm.survive(to_the_end, turns.mend)
+
+
+def _refuse_members(folder: Path, resume: bool) -> None:
+    """Raise UsageError for a folder that holds what is not to be gone on with; else make it."""
+    if not resume and any((folder / "members").glob("*")):
+        raise UsageError(
+            f"{folder} holds members of an ensemble: go on with --resume, or choose another "
+            "--output"
+        )
+    refuse_another(folder, FILE)
+    make_directory(folder)
+
+
+def _files_of(ended: Sequence[Ended], folder: Path, comm: Communicator) -> list[Path]:
+    """Return the checkpoints of the members that came to their end. Collective."""
     whole = [one.number for one in ended if one.value is not None]
     if not whole:
         raise DisttrainError(f"no member came to its end; member 1: {ended[0].failure}")
@@ -115,11 +137,15 @@ def _tell(say: Say, count: int, ended: Ended) -> None:
     say(f"member {ended.number} of {count}: {how} ({ended.seconds:.1f} s)")
 
 
-def found(source: Path, kind: str, count: int) -> list[Path]:
-    """Return the checkpoints that an ensemble of a `kind` is made of; raises as these do."""
-    if kind == "top":
-        return best_of_study(source, count)
-    return last_checkpoints(source, count) if kind == "checkpoints" else averaged_in(source)
+def found(source: Path, kind: str, count: int, comm: Communicator) -> list[Path]:
+    """Return the checkpoints that an ensemble of a `kind` is made of; raises as these do.
+
+    Collective.
+    """
+    with comm.together("opening the ensemble"):
+        if kind == "top":
+            return best_of_study(source, count)
+        return last_checkpoints(source, count) if kind == "checkpoints" else averaged_in(source)
 
 
 def best_of_study(study: Path, top: int) -> list[Path]:

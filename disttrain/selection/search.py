@@ -21,7 +21,9 @@ from disttrain.selection.log import Log
 from disttrain.selection.space import Axis, axes_of, grid, random, settings_of, zoomed
 from disttrain.selection.table import Table, path_of
 from disttrain.selection.training import Job, train_in_groups
+from disttrain.selection.turns import Turns
 from disttrain.training.build import open_training_data
+from disttrain.training.injection import Injection
 
 __all__ = ["search"]
 
@@ -30,48 +32,31 @@ EPOCHS = "training.epochs"
 
 
 def search(
-    study: Study, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print
-) -> dict[str, Any]:
+    study: Study, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print,
+    injection: Injection | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train the candidates of a study and return its table, as `study.json` has it. Collective.
 
     `say` gets a line for each candidate, on rank 0. With `resume` it goes on with the study in
-    `folder`: what has ended is not trained again. Raises RunFileError for a key or a value that no
-    run can have, UsageError for a folder that holds a study, Preempted where the ranks were asked
-    to stop, and, when all is done, DisttrainError where no candidate has a score.
+    `folder`: what has ended is not trained again. Where the MPI goes on without a rank that died,
+    so does the study. Raises RunFileError for a key or a value that no run can have, UsageError for
+    a folder that holds a study, Preempted where the ranks were asked to stop, and, when all is
+    done, DisttrainError where no candidate has a score.
     """
-    log, table = None, None
-    with comm.together("configuration"):
-        base = config.read(study.run)
-        check(study)
-    try:
-        with comm.together("opening the study"):
-            if comm.is_root:
-                log = opened(folder, study, resume, say)
-                table = Table(folder, study, log, say)
-        done: dict[str, Any] = comm.share(table.finished or {} if table else None)
-        if done:
-            return done
-        dataset = open_training_data(base, comm)
+
+    def configured() -> Settings:
         with comm.together("configuration"):
-            refuse_metric(study, dataset)
-        try:
-            Search(study, base, folder, comm, table, dataset).to_the_end()
-        except Preempted:
-            if table:
-                table.write("preempted")
-            raise Preempted(
-                f"asked to stop: {folder} keeps what has ended, --resume goes on"
-            ) from None
-        dataset.close(comm)
-        with comm.together("writing the study"):
-            if table:
-                table.end()
-                table.refuse_nothing()
-        shown: dict[str, Any] = comm.share(table.to_json() if table else None)
-        return shown
+            base = config.read(study.run)
+            check(study)
+            return base
+
+    base = comm.survive(configured)
+    found = Search(study, base, folder, comm, resume, say, injection)
+    try:
+        with comm.watch.armed(base.communication.deadline_seconds):
+            return comm.survive(found.to_the_end, found.turns.mend)
     finally:
-        if log:
-            log.close()
+        found.close()
 
 
 def check(study: Study) -> None:
@@ -140,16 +125,65 @@ def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
 
 
 class Search:
-    """A search under way. `table` is rank 0's: what was asked for, and how it ended."""
+    """A search under way. Its table is rank 0's: what was asked for, and how it ended.
+
+    Where the ranks go on without one that died, `to_the_end` is called again: the table says what
+    has ended, the lowest rank that is left reads it from the log if it has none.
+    """
 
     def __init__(
-        self, study: Study, base: Settings, folder: Path, comm: Communicator,
-        table: Table | None, dataset: Dataset,
+        self, study: Study, base: Settings, folder: Path, comm: Communicator, resume: bool,
+        say: Say, injection: Injection | None,
     ) -> None:  # fmt: skip
         self._study, self._base, self._folder, self._comm = study, base, folder, comm
-        self._table, self._dataset = table, dataset
+        self._resume, self._say, self._injection = resume, say, injection
+        self.turns = Turns(comm, folder, "candidate {}".format)
+        self._table: Table | None = None
+        self._dataset: Dataset | None = None
 
-    def to_the_end(self) -> None:
+    def to_the_end(self) -> dict[str, Any]:
+        """Train what is left to be trained, and return the table. Collective."""
+        comm, table = self._comm, self._open()
+        done: dict[str, Any] = comm.share(table.finished or {} if table else None)
+        if done:
+            return done
+        if not all(comm.collect(self._dataset is not None)):
+            self._dataset = open_training_data(self._base, comm)
+        assert self._dataset is not None
+        with comm.together("configuration"):
+            refuse_metric(self._study, self._dataset)
+        try:
+            self._stages()
+        except Preempted:
+            if table:
+                table.write("preempted")
+            raise Preempted(
+                f"asked to stop: {self._folder} keeps what has ended, --resume goes on"
+            ) from None
+        with comm.together("writing the study"):
+            if table:
+                table.end()
+                table.refuse_nothing()
+        shown: dict[str, Any] = comm.share(table.to_json() if table else None)
+        self._dataset.close(comm)
+        return shown
+
+    def close(self) -> None:
+        """Let another process go on with the study."""
+        if self._table:
+            self._table.close()
+
+    def _open(self) -> Table | None:
+        """Return the table on rank 0, else None."""
+        with self._comm.together("opening the study"):
+            if self._comm.is_root and not self._table:
+                log = opened(self._folder, self._study, self._resume, self._say)
+                self._table = Table(self._folder, self._study, log, self._say)
+        # From here on it goes on with what it has begun.
+        self._resume = True
+        return self._table
+
+    def _stages(self) -> None:
         """Go through the stages. Collective."""
         axes = axes_of(self._study.space)
         if self._table:
@@ -204,7 +238,8 @@ class Search:
             tell = partial(table.end_job, rung=rung) if table else None
             train_in_groups(
                 comm, jobs, self._folder, ranks_each=self._study.ranks_each,
-                dataset=self._dataset, data_of=self._base, tell=tell,
+                dataset=self._dataset, data_of=self._base, tell=tell, turns=self.turns,
+                key=(asked[0]["number"], rung), injection=self._injection,
             )  # fmt: skip
             with comm.together("choosing candidates"):
                 if table and rung != rungs[-1]:

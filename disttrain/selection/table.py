@@ -43,6 +43,10 @@ class Table:
                 self._note(record["ended"])
         self._before = len(self._final)
 
+    def close(self) -> None:
+        """Let another process go on with the log."""
+        self._log.close()
+
     @property
     def finished(self) -> dict[str, Any] | None:
         """What `study.json` says of a study that came to its end before; else None."""
@@ -117,7 +121,7 @@ class Table:
         self._log.add({"ended": record})
         self._note(record)
         if ended.number in self._final:
-            self._say(self._line(self._final[ended.number]))
+            self._say(self._line(self._final[ended.number]) + _losses(value))
         self.write("running")
 
     def _note(self, record: dict[str, Any]) -> None:
@@ -220,6 +224,12 @@ class Table:
             seconds = (time.monotonic() - self._begin) / new * (self._planned - done)
             line += f"  about {seconds:.0f} s left"
         return line
+
+
+def _losses(value: dict[str, Any]) -> str:
+    """Return what a line says of a candidate whose group lost ranks, or repaired a replica."""
+    lines = value.get("failures") or ()
+    return f"  ({'; '.join(lines)})" if lines else ""
 
 
 def path_of(number: int) -> str:

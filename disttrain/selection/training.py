@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from disttrain.runs import train
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import Callback
 from disttrain.training.build import is_exact
+from disttrain.training.injection import Injection
 from disttrain.written import PAUSED, intervals_of, summary_of
 
 __all__ = ["Job", "most_ranks", "train_in_groups"]
@@ -43,6 +44,9 @@ def train_in_groups(
     tell: Callable[[Ended], None] | None = None,
     layers: Sequence[Layer] | None = None,
     loss: Loss | None = None,
+    turns: Turns | None = None,
+    key: Hashable = (),
+    injection: Injection | None = None,
 ) -> list[Ended]:
     """Train each job's settings in its run folder; return how each ended, in order of number.
 
@@ -58,25 +62,26 @@ def train_in_groups(
     `dataset` (`open_training_data`) is read once for all; it is used by the runs whose data and
     seed are those of the settings `data_of` (by default the first job's), stays open, and is the
     caller's to close. `layers` and `loss` are those of a user's own, if any. `tell` is called on
-    rank 0 when a job has ended, in the order of ending.
+    rank 0 when a job has ended, in the order of ending. Inside a `comm.survive` all is called again
+    where a rank died, with the same `turns` and `key`.
 
     Raises what `Turns.take` raises: Preempted where the ranks were asked to stop.
     """
     by_number = {job.number: job for job in jobs}
-    turns = Turns(comm, folder, tell)
+    turns = turns or Turns(comm, folder)
     listener = Listener(turns)
 
     own = data_of or jobs[0].settings if jobs else None
     lent = {job.number: _lent(dataset, job.settings, own) for job in jobs}
 
     def _one(group: Communicator, number: int) -> dict[str, Any]:
-        given = {"dataset": lent[number], "layers": layers, "loss": loss}
+        given = {"dataset": lent[number], "layers": layers, "loss": loss, "injection": injection}
         return _train(group, by_number[number], given, [listener] if comm.is_root else [])
 
     # What "auto" becomes with a user's own layers or loss is known when a run is built.
     tried = [(job.settings, None if layers or loss else lent[job.number]) for job in jobs]
     most = most_ranks(tried, comm, ranks_each)
-    return turns.take(list(by_number), _one, ranks_each=ranks_each, most=most)
+    return turns.take(list(by_number), _one, ranks_each=ranks_each, most=most, key=key, tell=tell)
 
 
 def most_ranks(
@@ -148,15 +153,16 @@ def _train(
 ) -> dict[str, Any]:
     """Train one job, or go on with it, up to its end or its pause; return its summary."""
     pause = Pause(job.until)
+    seen = [*callbacks, pause]
     if summary := _paused(group, job):
         return summary
     try:
         return train(
             job.settings, job.folder, group, resume=True, preemption=pause,
-            callbacks=[*callbacks, pause] if group.is_root else [], **given,
+            callbacks=seen if group.is_root else [], standby=lambda: seen, **given,
         )  # fmt: skip
     except Preempted:
-        if not group.share(pause.reached and ASKED.signal is None):
+        if any(group.collect(ASKED.signal is not None)):
             raise
     summary = _paused(group, job)
     assert summary is not None, "a run that paused has a summary"

@@ -2,20 +2,25 @@
 
 Which group does a job, and when, depends on the ranks and on the clock; the results come back in
 the order of the jobs' numbers. A file counts the jobs that were taken, and a group that has ended
-one leaves a file for rank 0, so that it can say so while others go on.
+one leaves a file for rank 0, so that it can say so while others go on. Where a rank dies, what is
+left of its group does the job again, and a job whose ranks all died is left to other groups.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from disttrain import journal
 from disttrain.checkpoint import write_atomically
 from disttrain.comm import Communicator
 from disttrain.comm.groups import Outcome, in_groups
@@ -55,24 +60,39 @@ class Ended:
 Work = Callable[[Communicator, int], dict[str, Any]]
 
 
+@dataclass
+class Round:
+    """The jobs of one call of `take`, and how far this rank's groups are with them.
+
+    It outlives the loss of ranks. `numbers` are those left when the groups were made last.
+    """
+
+    key: Hashable = None
+    numbers: Sequence[int] = ()
+    ended: dict[int, Ended] = field(default_factory=dict)
+    under_way: int | None = None
+    told: set[int] = field(default_factory=set)
+
+
 class Turns:
     """Lets groups of the ranks of `comm` take jobs in turn; its files are in `folder/.turns`.
 
-    `tell(ended)` is called on rank 0, once for each job and in the order in which they end: as soon
-    as rank 0 learns of it, between its own jobs or by `listen`.
+    `take` and `mend` are for the body of a `comm.survive`: where a rank died, `take` is called
+    again with the same `key`. `name` says what a job is called, for what is told of lost ranks.
     """
 
     def __init__(
-        self, comm: Communicator, folder: Path, tell: Callable[[Ended], None] | None = None
+        self, comm: Communicator, folder: Path, name: Callable[[int], str] = "job {}".format
     ) -> None:
-        self._comm, self._folder = comm, folder / ".turns"
+        self._comm, self._folder, self._name = comm, folder / ".turns", name
         self._counter = self._folder / "taken"
-        self._tell = tell or (lambda ended: None)
-        self._told: set[int] = set()
+        self._tell: Callable[[Ended], None] = lambda ended: None
+        self._round, self._lost = Round(), set[str]()
 
     def take(
-        self, numbers: Sequence[int], work: Work, *, ranks_each: int = 1, most: int = 0
-    ) -> list[Ended]:
+        self, numbers: Sequence[int], work: Work, *, ranks_each: int = 1, most: int = 0,
+        key: Hashable = (), tell: Callable[[Ended], None] | None = None,
+    ) -> list[Ended]:  # fmt: skip
         """Call `work(group, number)` once for each of `numbers`; return how each ended, in order.
 
         Collective; the list is the same on all ranks. Each group has `ranks_each` ranks, or all
@@ -80,64 +100,117 @@ class Turns:
         does not depend on its ranks, they join the groups, up to so many each; where there are
         fewer jobs than groups the groups are larger too.
 
+        `tell(ended)` is called on rank 0, once for each job and in the order in which they end: as
+        soon as rank 0 learns of it, between its own jobs or by `listen`.
+
         A job that fails (`Divergence`, any exception on a group of one rank, one that all ranks of
         a group raise) is an `Ended` with a `failure`, and the others go on. A request to stop, and
         data or checkpoints that can't be read or written, end all: `Preempted` or `RankFailure`.
         """
-        comm, self._told = self._comm, set()
-        groups = min(max(1, comm.size // ranks_each), max(1, len(numbers)))
+        if not numbers:
+            return []
+        comm, self._tell = self._comm, tell or self._tell
+        before = self._before(key, numbers)
+        left = [number for number in numbers if number not in before]
+        groups = min(max(1, comm.size // ranks_each), max(1, len(left)))
         each = min(ranks_each, comm.size)
         colour, taking = comm.rank // each, min(comm.size, groups * max(most, each))
         if most and comm.rank < taking:
             colour = comm.rank * groups // taking
         with comm.together("dividing the ranks into groups"):
             if comm.is_root:
+                self._tell_each(before)
+                self._tell_of(comm.lost)
+                self._tell_of_left(left)
                 make_directory(self._folder)
                 write_atomically(self._counter, b"0")
-        outcomes = in_groups(
-            comm, colour, lambda group: self._of_group(group, numbers, work, colour < groups)
-        )
-        ended = sorted((e for o in outcomes for e in o.value or ()), key=lambda e: e.number)
+        self._round.numbers, self._round.under_way = left, None
+        outcomes = in_groups(comm, colour, partial(self._of_group, work, colour < groups))
+        for outcome in outcomes:
+            before |= outcome.value or {}
         if comm.is_root:
-            for one in ended:
-                self._tell_once(one)
+            self._tell_each(before)
             shutil.rmtree(self._folder, ignore_errors=True)
         _raise_common(outcomes)
-        return ended
+        return [before[number] for number in sorted(before)]
+
+    def _before(self, key: Hashable, numbers: Sequence[int]) -> dict[int, Ended]:
+        """Return how jobs of this round ended before a rank was lost, as all ranks know it."""
+        if key != self._round.key:
+            self._round = Round(key)
+        for ended in self._comm.collect(self._round.ended):
+            self._round.ended |= ended
+        return {n: self._round.ended[n] for n in numbers if n in self._round.ended}
 
     def listen(self) -> None:
-        """Tell what other groups have ended since (rank 0)."""
+        """Tell what other groups have ended since, and which ranks have died (rank 0)."""
         for path in sorted(self._folder.glob("ended-*.json")):
-            self._tell_once(Ended(**json.loads(path.read_bytes())))
+            ended = Ended(**json.loads(path.read_bytes()))
+            self._tell_each({ended.number: ended})
             path.unlink(missing_ok=True)
+        self._tell_of(self._comm.dead().values())
 
-    def _tell_once(self, ended: Ended) -> None:
-        if ended.number not in self._told:
-            self._told.add(ended.number)
-            self._tell(ended)
+    def mend(self, lost: list[str]) -> None:
+        """Say which ranks the others go on without."""
+        journal.note("recovered", lost=lost, ranks=self._comm.size)
+        self._tell_of(lost)
 
-    def _of_group(
-        self, group: Communicator, numbers: Sequence[int], work: Work, takes: bool
-    ) -> list[Ended]:
-        """Take jobs until there are none; return how those of this group ended."""
-        done: list[Ended] = []
-        while takes:
-            place = 0
-            with group.together("taking the next job"):
-                if group.is_root:
-                    place = self._next()
-            place = group.share(place)
-            if place >= len(numbers):
-                break
-            done.append(self._one(group, numbers[place], work))
+    def _tell_of(self, lost: Iterable[str]) -> None:
+        for line in lost:
+            if self._comm.is_root and line not in self._lost:
+                journal.note("lost", logging.WARNING, text=f"{line}; the others go on without it")
+            self._lost.add(line)
+
+    def _tell_of_left(self, left: Sequence[int]) -> None:
+        """Say which jobs the ranks that died have left to others."""
+        with suppress(OSError, ValueError):
+            for number in self._round.numbers[: int(self._counter.read_bytes())]:
+                if number in left:
+                    line = f"{self._name(number)} lost its ranks: others go on with it"
+                    journal.note("lost", logging.WARNING, text=line)
+
+    def _tell_each(self, ended: dict[int, Ended]) -> None:
+        """Tell how these jobs ended, each once."""
+        for number in sorted(ended):
+            if number not in self._round.told:
+                self._round.told.add(number)
+                self._tell(ended[number])
+
+    def _of_group(self, work: Work, takes: bool, group: Communicator) -> dict[int, Ended]:
+        """Take jobs until there are none; return how those of this group ended.
+
+        After the loss of a rank of the group it goes on with what was under way.
+        """
+        mine = self._round
+        for done, under_way in group.collect((mine.ended, mine.under_way)):
+            mine.ended |= done
+            mine.under_way = mine.under_way if mine.under_way is not None else under_way
+        if mine.under_way in mine.ended:
+            mine.under_way = None
+        while takes and (number := self._next_of(group)) is not None:
+            mine.under_way = number
+            ended = self._one(group, number, work)
+            mine.ended[number], mine.under_way = ended, None
             with group.together("reporting a job"):
                 if self._comm.is_root:
-                    self._tell_once(done[-1])
+                    self._tell_each({number: ended})
                     self.listen()
                 elif group.is_root:
-                    path = self._folder / f"ended-{done[-1].number:06d}.json"
-                    write_atomically(path, json.dumps(asdict(done[-1])).encode())
-        return done
+                    path = self._folder / f"ended-{number:06d}.json"
+                    write_atomically(path, json.dumps(asdict(ended)).encode())
+        return mine.ended
+
+    def _next_of(self, group: Communicator) -> int | None:
+        """Return the job that the group is to do next, None where there is none."""
+        if self._round.under_way is not None:
+            return self._round.under_way
+        place = 0
+        with group.together("taking the next job"):
+            # Without rank 0 nothing is told: then all meet at once, not when all is done.
+            if group.is_root:
+                place = STOP if 0 in self._comm.dead() else self._next()
+        place = group.share(place)
+        return self._round.numbers[place] if place < len(self._round.numbers) else None
 
     def _one(self, group: Communicator, number: int, work: Work) -> Ended:
         begin = time.perf_counter()
@@ -163,7 +236,7 @@ class Turns:
         return taken
 
 
-def _raise_common(outcomes: Sequence[Outcome[list[Ended]]]) -> None:
+def _raise_common(outcomes: Sequence[Outcome[dict[int, Ended]]]) -> None:
     """Raise, on all ranks, what ended the work of a group and was no failure of a job."""
     failed = [outcome for outcome in outcomes if outcome.failure]
     for outcome in failed:

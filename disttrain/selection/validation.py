@@ -29,6 +29,7 @@ from disttrain.selection.training import most_ranks
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import fit, pretrain
 from disttrain.training.build import build_run
+from disttrain.training.injection import Injection
 
 __all__ = ["Plan", "cross_validate"]
 
@@ -89,46 +90,96 @@ class Plan:
 
 
 def cross_validate(
-    plan: Plan, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print
-) -> dict[str, Any]:
+    plan: Plan, folder: Path, comm: Communicator, *, resume: bool = False, say: Say = print,
+    injection: Injection | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Score all settings on all folds; return what `folds.json` holds. Collective.
 
     `say` gets a line for each fold, on rank 0. With `resume` it goes on: what has ended is not
-    trained again. Raises UsageError for folds that can't be made and for a folder that holds
-    others, Preempted where the ranks were asked to stop.
+    trained again. Where the MPI goes on without a rank that died, so do the folds. Raises
+    UsageError for folds that can't be made and for a folder that holds others, Preempted where the
+    ranks were asked to stop.
     """
-    with comm.together("configuration"):
-        tried = plan.settings()
-    first, table = tried[0], None
-    # Nothing is set aside: each row of the training is in a fold.
-    whole, pretraining = first.replace(data={"validation_fraction": 0.0}), bool(first.pretraining)
-    data = open_dataset(whole.data, first.seed, comm, only="train", without=pretraining)
+
+    def configured() -> list[Settings]:
+        with comm.together("configuration"):
+            return plan.settings()
+
+    tried = comm.survive(configured)
+    found = Validation(plan, tried, folder, comm, resume, say, injection)
     try:
-        with comm.together("opening the folds"):
-            check(plan, data)
-            if comm.is_root:
-                refuse_another(folder, "folds.jsonl")
-                table = Table(plan, folder, bool(data.classes), say)
-                table.begin(resume)
+        with comm.watch.armed(tried[0].communication.deadline_seconds):
+            return comm.survive(found.to_the_end, found.turns.mend)
+    except Preempted:
+        raise Preempted(f"asked to stop: {folder} keeps what has ended, --resume goes on") from None
+    finally:
+        found.close()
+
+
+class Validation:
+    """A cross-validation under way. Its table is rank 0's: how each fold ended.
+
+    Where the ranks go on without one that died, `to_the_end` is called again.
+    """
+
+    def __init__(
+        self, plan: Plan, tried: Sequence[Settings], folder: Path, comm: Communicator, resume: bool,
+        say: Say, injection: Injection | None,
+    ) -> None:  # fmt: skip
+        self._plan, self._tried, self._folder, self._comm = plan, tried, folder, comm
+        self._resume, self._say, self._injection = resume, say, injection
+        self.turns = Turns(comm, folder, lambda number: f"network {number + 1} of {plan.count}")
+        self._table: Table | None = None
+        self._data: Dataset | None = None
+
+    def to_the_end(self) -> dict[str, Any]:
+        """Train what is left to be trained, and return the table. Collective."""
+        comm, plan, tried = self._comm, self._plan, self._tried
+        data = self._data = self._opened()
+        table = self._begun(data)
         ended = comm.share(set(table.ended) if table else None)
         left = [number for number in range(plan.count) if number not in ended]
-        turns = Turns(comm, folder, table.end_job if table else None)
-        work = partial(_fold, plan, tried, data)
+        work = partial(_fold, plan, tried, data, self._injection)
         known = None if plan.layers or plan.loss else data
         of_left = [(tried[plan.parts(number)[0]], known) for number in left]
         most = most_ranks(of_left, comm, plan.ranks_each)
-        turns.take(left, work, ranks_each=plan.ranks_each, most=most)
+        tell = table.end_job if table else None
+        self.turns.take(left, work, ranks_each=plan.ranks_each, most=most, tell=tell)
         with comm.together("writing the folds"):
             if table:
                 table.end(tried)
         shown: dict[str, Any] = comm.share(table.to_json("completed") if table else None)
-    except Preempted:
-        raise Preempted(f"asked to stop: {folder} keeps what has ended, --resume goes on") from None
-    finally:
-        if table:
-            table.log.close()
-    data.close(comm)
-    return shown
+        data.close(comm)
+        return shown
+
+    def close(self) -> None:
+        """Let another process go on with the folds."""
+        if self._table:
+            self._table.log.close()
+
+    def _opened(self) -> Dataset:
+        """Return the training rows. Collective."""
+        if all(self._comm.collect(self._data is not None)):
+            assert self._data is not None
+            return self._data
+        first = self._tried[0]
+        # Nothing is set aside: each row of the training is in a fold.
+        whole = first.replace(data={"validation_fraction": 0.0})
+        return open_dataset(
+            whole.data, first.seed, self._comm, only="train", without=bool(first.pretraining)
+        )
+
+    def _begun(self, data: Dataset) -> Table | None:
+        """Return the table on rank 0, else None. Collective."""
+        with self._comm.together("opening the folds"):
+            check(self._plan, data)
+            if self._comm.is_root and not self._table:
+                refuse_another(self._folder, "folds.jsonl")
+                self._table = Table(self._plan, self._folder, bool(data.classes), self._say)
+                self._table.begin(self._resume)
+        # From here on it goes on with what it has begun.
+        self._resume = True
+        return self._table
 
 
 def check(plan: Plan, data: Dataset) -> None:
@@ -141,8 +192,9 @@ def check(plan: Plan, data: Dataset) -> None:
 
 
 def _fold(
-    plan: Plan, tried: Sequence[Settings], data: Dataset, group: Communicator, number: int
-) -> dict[str, Any]:
+    plan: Plan, tried: Sequence[Settings], data: Dataset, injection: Injection | None,
+    group: Communicator, number: int,
+) -> dict[str, Any]:  # fmt: skip
     """Train on the other folds and return the score of the fold. Collective over `group`."""
     place, repeat, fold = plan.parts(number)
     settings, seed = tried[place], tried[0].seed
@@ -150,8 +202,9 @@ def _fold(
     aside = settings.data.validation_fraction if settings.validation.patience else 0.0
     own = of_fold(data, rows, aside, seed)
     run = build_run(
-        settings, group, dataset=own, preemption=ASKED, layers=plan.layers, loss=plan.loss
-    )
+        settings, group, dataset=own, preemption=ASKED, layers=plan.layers, loss=plan.loss,
+        injection=injection,
+    )  # fmt: skip
     run.restore(None)
     pretrain(run)
     fit(run)

@@ -88,7 +88,8 @@ class Injection:
         size = max(job.size if job else 1, comm.size)
         self._waiting = [fault for fault in faults if fault.rank == rank]
         self._noted: set[Fault] = set()
-        self._step, self._layer, self._size, self._redone = -1, 0, comm.size, -1
+        self._step, self._layer, self._redone = -1, 0, -1
+        self._of: tuple[Communicator, int] = comm, comm.size
         beyond = [fault.rank for fault in faults if fault.rank >= size]
         if beyond and comm.is_root:
             # Not refused: a job that is started again without a lost host has fewer ranks.
@@ -107,20 +108,21 @@ class Injection:
 
     def at_step(self, run: Run, step: int) -> None:
         """Do what is to happen where the gradients of `step` are to be computed."""
-        self._note_recovery(run.comm.size, step)
+        self._note_recovery(run.comm, step)
         self._step, self._layer = step, run.pretrains
         for fault in [f for f in self._waiting if not f.phase and f.layer == self._layer]:
             begin = fault.step or 0
             if begin == step or (fault.kind == "slow" and begin <= step):
                 self._happen(fault, run)
 
-    def _note_recovery(self, size: int, step: int) -> None:
+    def _note_recovery(self, comm: Communicator, step: int) -> None:
         """Note the moment when a step has been done after a rank was lost."""
         if 0 <= self._redone < step:
             journal.note("first step after a loss", step=self._redone)
             self._redone = -1
-        if size != self._size:
-            self._size, self._redone = size, step
+        before, self._of = self._of, (comm, comm.size)
+        if before[0] is comm and before[1] != comm.size:
+            self._redone = step
 
     def _happen(self, fault: Fault, run: Run | None) -> None:
         if fault not in self._noted:

@@ -106,6 +106,7 @@ def _train_best(folder: Path, plan: Plan, comm: Communicator) -> dict[str, Any]:
     from disttrain.runs import train
 
     def configured() -> Settings:
+        """Read what is asked for."""
         with comm.together("configuration"):
             return config.read(folder / "best.toml")
 

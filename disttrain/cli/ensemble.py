@@ -25,6 +25,7 @@ from disttrain.cli.options import (
 from disttrain.cli.own import Layers, Own, own_layers, read_with
 
 if TYPE_CHECKING:
+    from disttrain.comm import Communicator
     from disttrain.config import Settings
     from disttrain.training.injection import Injection
 
@@ -81,41 +82,46 @@ def command(
 ) -> None:
     """Average the predictions of several networks; evaluate, predict, verify and report take it."""
     from disttrain.comm import connect
-    from disttrain.selection import ensemble
 
     comm = connect()
-    tell = teller(quiet, as_json, comm)
+    asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
 
     def configured() -> tuple[str, Own, Path, list[Settings], Injection]:
         """Return what the command line asks for."""
         with comm.together("configuration"):
             listen(quiet, verbose)
-            asked = {"members": members, "top": top, "checkpoints": checkpoints, "average": average}
             kind, settings, own = _asked(source, asked, set_, layers)
             name = f"runs/{settings.name}-ensemble" if settings else source / "ensemble"
             new = _new(source, kind, members or top or 1, settings)
             return kind, own, (output or Path(name)).absolute(), new, injected(inject, comm)
 
     kind, own, folder, new, injection = comm.survive(configured)
-    files = ensemble.train_each(
-        new, folder, comm, ranks_each=ranks_each, resume=resume, split=split, say=tell,
-        layers=own.layers, loss=own.loss, injection=injection,
-    ) if new else []  # fmt: skip
-
-    def combined() -> dict[str, Any]:
-        """Score the members and their ensemble."""
-        own_files = files or ensemble.found(source, kind, top or checkpoints or 1, comm)
-        return ensemble.combine(
-            own_files, folder, comm, kind=kind, split=split, layers=own.layers, loss=own.loss
-        )
-
-    facts = comm.survive(combined)
+    tell, given = teller(quiet, as_json, comm), {"layers": own.layers, "loss": own.loss}
+    how = {"ranks_each": ranks_each, "resume": resume, "say": tell, "injection": injection}
+    facts = _made(source, kind, asked[kind], new, folder, comm, how, given | {"split": split})
     if comm.is_root:
-        print_as_root(comm)
         for line in [*members_of(facts), f"{'ensemble:':12}{folder}"]:
             tell(line)
     if comm.is_root and as_json:
+        print_as_root(comm)
         print_json(facts | {"output": str(folder)})
+
+
+def _made(
+    source: Path, kind: str, count: int | None, new: list[Settings], folder: Path,
+    comm: Communicator, how: dict[str, Any], given: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Train new members, if any, score all with their ensemble, return the table. Collective."""
+    from disttrain.selection import ensemble
+
+    files = ensemble.train_each(new, folder, comm, **how, **given) if new else []
+
+    def combined() -> dict[str, Any]:
+        """Score the members and their ensemble."""
+        members = files or ensemble.found(source, kind, count or 1, comm)
+        return ensemble.combine(members, folder, comm, kind=kind, **given)
+
+    return comm.survive(combined)
 
 
 def _new(source: Path, kind: str, count: int, settings: Settings | None) -> list[Settings]:

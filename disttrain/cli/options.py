@@ -117,6 +117,7 @@ def teller(quiet: bool, as_json: bool, comm: Communicator | None = None) -> Call
     """
 
     def tell(line: str) -> None:
+        """Print a line."""
         if comm is not None:
             print_as_root(comm)
         say(line, as_json)

@@ -71,6 +71,7 @@ def train_each(
     turns, opened = Turns(comm, folder, "member {}".format), list[Dataset]()
 
     def to_the_end() -> list[Path]:
+        """Train what is left to be trained."""
         with comm.together("opening the ensemble"):
             if comm.is_root and not opened:
                 _refuse_members(folder, resume)

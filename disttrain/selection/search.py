@@ -45,6 +45,7 @@ def search(
     """
 
     def configured() -> Settings:
+        """Read what is asked for."""
         with comm.together("configuration"):
             base = config.read(study.run)
             check(study)

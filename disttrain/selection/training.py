@@ -34,20 +34,12 @@ class Job:
 
 
 def train_in_groups(
-    comm: Communicator,
-    jobs: Sequence[Job],
-    folder: Path,
-    *,
-    ranks_each: int = 1,
-    dataset: Dataset | None = None,
-    data_of: Settings | None = None,
+    comm: Communicator, jobs: Sequence[Job], folder: Path, *, ranks_each: int = 1,
+    dataset: Dataset | None = None, data_of: Settings | None = None,
     tell: Callable[[Ended], None] | None = None,
-    layers: Sequence[Layer] | None = None,
-    loss: Loss | None = None,
-    turns: Turns | None = None,
-    key: Hashable = (),
-    injection: Injection | None = None,
-) -> list[Ended]:
+    layers: Sequence[Layer] | None = None, loss: Loss | None = None,
+    turns: Turns | None = None, key: Hashable = (), injection: Injection | None = None,
+) -> list[Ended]:  # fmt: skip
     """Train each job's settings in its run folder; return how each ended, in order of number.
 
     Collective over `comm`; the list is the same on all ranks. The ranks are divided into groups of

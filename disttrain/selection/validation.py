@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +15,12 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset, open_dataset
 from disttrain.errors import Divergence, Preempted, UsageError
-from disttrain.model import Layer, Loss
 from disttrain.preemption import ASKED
 from disttrain.runs.held import refuse_another
 from disttrain.selection.finals import final, final_of
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.log import Log
-from disttrain.selection.space import settings_of
+from disttrain.selection.plan import Plan
 from disttrain.selection.training import most_ranks
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import fit, pretrain
@@ -34,59 +30,6 @@ from disttrain.training.injection import Injection
 __all__ = ["Plan", "cross_validate"]
 
 Say = Callable[[str], None]
-# Of [data], what does not decide which rows there are.
-OF_USE = ("data.normalize", "data.augment")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is validated: a run file with changes, over all values of some keys, in how many folds.
-
-    Networks are trained on all rows of the other folds, for all epochs, and their last weights are
-    scored; with `validation.patience` the part `data.validation_fraction` of the other folds' rows
-    is set aside to stop by. Rows of the file's splits `validation` and `test` are not used.
-
-    `layers` and `loss` are those of a user's own, `own` the keys that stand for them in run files.
-    """
-
-    run: str
-    sets: tuple[str, ...]
-    over: Mapping[str, Sequence[Any]]
-    folds: int = 5
-    repeats: int = 1
-    ranks_each: int = 1
-    own: Mapping[str, Any] = field(default_factory=dict)
-    layers: Sequence[Layer] | None = None
-    loss: Loss | None = None
-
-    @cached_property
-    def values(self) -> list[dict[str, Any]]:
-        """The changes of each of the settings."""
-        points = itertools.product(*self.over.values())
-        return [dict(zip(self.over, point, strict=True)) for point in points]
-
-    def settings(self) -> list[Settings]:
-        """Return the settings. Raises RunFileError for a key or a value that no run has."""
-        for key in self.over:
-            if key.startswith("data.") and key not in OF_USE:
-                raise UsageError(f"--over {key}: all settings are judged on the same rows")
-        return [settings_of(self.run, values, self.sets, self.own) for values in self.values]
-
-    def about(self) -> dict[str, Any]:
-        """Return what must be the same for a cross-validation to go on."""
-        texts = [config.to_toml(settings, stated=True) for settings in self.settings()]
-        sha = hashlib.sha256("".join(texts).encode()).hexdigest()
-        return {"settings": sha, "folds": self.folds, "repeats": self.repeats}
-
-    @property
-    def count(self) -> int:
-        """How many networks are trained."""
-        return len(self.values) * self.repeats * self.folds
-
-    def parts(self, number: int) -> tuple[int, int, int]:
-        """Return the number of the settings, of the repeat and of the fold of a job."""
-        settings, rest = divmod(number, self.repeats * self.folds)
-        return settings, *divmod(rest, self.folds)
 
 
 def cross_validate(
@@ -102,6 +45,7 @@ def cross_validate(
     """
 
     def configured() -> list[Settings]:
+        """Read what is asked for."""
         with comm.together("configuration"):
             return plan.settings()
 

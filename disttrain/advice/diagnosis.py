@@ -22,6 +22,7 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
 7. A rate that has become too small to learn: in the last fifth of the intervals or more, at least
    three, it was below a thousandth of the largest, and `t` changed by less than 1 %.
 
+Beside 4 and 6 it is said where there are fewer than 50 validation samples: these may err.
 Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not said beside 6, whose
 advice is the same.
 """
@@ -42,6 +43,8 @@ History = Sequence[Mapping[str, Any]]
 
 # Fewer intervals say nothing; at most so many of the last ones are looked at.
 LEAST, LAST = 3, 10
+# What fewer validation samples show may be chance.
+FEW = 50
 
 
 def diagnose(
@@ -67,6 +70,7 @@ def diagnose(
         found.append(_overfits(history, settings))
         found.append(None if guesses else _underfits(history, settings))
     found.append(_faded(history))
+    found = [_by_few(sentence, history, guessed) for sentence in found]
     return [sentence for sentence in found if sentence] or [_well(history)]
 
 
@@ -225,6 +229,17 @@ def _guesses(history: History, guessed: Guess) -> str | None:
         f"it is no better than guessing: {says}; see whether it can learn a few samples "
         "(`disttrain check RUN.toml --overfit`) and which rates work (`--rates`); if both are "
         "well, the inputs say too little about the targets: more data or other inputs are needed"
+    )
+
+
+def _by_few(sentence: str | None, history: History, guessed: Guess | None) -> str | None:
+    """Add to what was judged by validation rows that there are few of them."""
+    judged = (sentence or "").startswith(("it overfits", "it is no better than guessing"))
+    if not judged or not guessed or guessed.rows >= FEW or not _losses(history, "validation"):
+        return sentence
+    return (
+        f"{sentence}; only {guessed.rows} samples are set aside for validation, so this may be "
+        "chance: `disttrain cross-validate RUN.toml` judges by all training samples"
     )
 
 

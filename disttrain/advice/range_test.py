@@ -21,6 +21,9 @@ LOW_HIGH = 1e-5, 10.0
 STEPS = 120
 # The loss at a rate is the mean over so many steps before it and as many after it.
 AROUND = 4
+# The slope at a rate is taken over this part of all points on either side of it: a batch's noise
+# would decide over fewer.
+SLOPE = 1 / 12
 # It has diverged where the mean of the last five losses is above so many times the first loss.
 BROKEN, RECENT = 2.0, 5
 
@@ -105,8 +108,8 @@ def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
     if not losses:
         raise UsageError("the loss is not finite before any update: normalize the inputs")
     after = losses[1:]
-    near = [after[max(i - AROUND, 0) : i + AROUND + 1] for i in range(len(after))]
-    smooth = [sum(part) / len(part) for part in near]
+    parts = [after[max(i - AROUND, 0) : i + AROUND + 1] for i in range(len(after))]
+    smooth = [sum(part) / len(part) for part in parts]
     points = [Point(*numbers) for numbers in zip(rates, after, smooth, strict=False)]
     diverged_at = rates[min(len(after), len(rates) - 1)] if broken else None
     best = min(range(len(smooth)), key=smooth.__getitem__, default=0)
@@ -114,7 +117,8 @@ def judged(rates: list[float], losses: list[float], broken: bool) -> RangeTest:
         # No rate lowered the loss by more than noise.
         return RangeTest(losses[0], points, None, None, diverged_at)
     # Rates rise by equal factors, so a difference is a slope by the logarithm of the rate.
-    slopes = [smooth[min(i + 1, best)] - smooth[max(i - 1, 0)] for i in range(best + 1)]
+    near = max(round(SLOPE * len(smooth)), 1)
+    slopes = [smooth[min(i + near, best)] - smooth[max(i - near, 0)] for i in range(best + 1)]
     steepest = min(range(best + 1), key=slopes.__getitem__)
     return RangeTest(losses[0], points, rates[steepest], rates[best], diverged_at)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from disttrain import config, runs, training
 from disttrain.api.data import Data, remove_others
-from disttrain.api.given import Given, as_objects, as_tables, rates_of
+from disttrain.api.given import Given, as_callbacks, as_objects, as_tables, rates_of
 from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
@@ -62,8 +62,7 @@ def train(
     place of layers and loss, is any object with `parameters`, flat, and `loss_and_gradient(rows)`.
 
     The run is in the folder `output`, which all hosts must see, or a temporary one. Rank 0 shows
-    the progress at a terminal and in a notebook, or as `progress` says. Raises what the
-    command ends with.
+    progress at a terminal and in a notebook, or as `progress` says. Raises what ends the command.
     """
     folder, keep = _folder(output, comm := connect(comm))
     if model is not None:
@@ -71,10 +70,11 @@ def train(
     path = _stored(data, folder, comm, resume or overwrite)
     settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
     own = loss if isinstance(loss, Loss) else None
-    seen = _shown(progress, None if keep else folder, comm) + _loggers(settings, folder, comm)
+    called = _called(callbacks, progress, None if keep else folder, comm)
+    called += _loggers(settings, folder, comm)
     summary = runs.train(
         settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
-        accept_changes=accept_changes, callbacks=[*callbacks, *seen], metrics=metrics,
+        accept_changes=accept_changes, callbacks=called, metrics=metrics,
     )  # fmt: skip
     trained = load_trained(folder, comm, objects, own)
     if model is not None:
@@ -162,14 +162,18 @@ def _history(folder: Path) -> list[dict[str, Any]]:
     return list(intervals_of(folder / "metrics.jsonl"))
 
 
-def _shown(progress: bool | None, folder: Path | None, comm: Communicator) -> list[Callback]:
-    """Return what shows the progress on rank 0, if anything does."""
+def _called(
+    callbacks: Sequence[Callback], progress: bool | None, folder: Path | None, comm: Communicator
+) -> list[Callback]:
+    """Return the callbacks, and on rank 0 what shows the progress. Collective."""
+    with comm.together("configuration"):
+        own = as_callbacks(callbacks)
     if progress is False or not comm.is_root:
-        return []
+        return own
     from disttrain.api.progress import Progress, default
 
     shown = Progress(folder) if progress else default(folder)
-    return [shown] if shown else []
+    return [*own, shown] if shown else own
 
 
 def _loggers(settings: Settings, folder: Path, comm: Communicator) -> list[Callback]:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from disttrain.config import LayerTable, Settings, layer_of
 from disttrain.errors import UsageError
 from disttrain.model import BUILT_IN, Dropout, Layer
 from disttrain.shown import quoted
+from disttrain.training.callbacks import Callback
 from disttrain.training.predictor import layer_from
 
-__all__ = ["as_objects", "as_tables", "rates_of"]
+__all__ = ["as_callbacks", "as_objects", "as_tables", "rates_of"]
 
 Given = int | Mapping[str, Any] | LayerTable | Layer
+
+
+def as_callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
+    """Return the callbacks as a list. Raises UsageError for what is none."""
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise UsageError(
+                f"callbacks has {quoted(callback)}: give objects of a class that is made from "
+                "disttrain.Callback"
+            )
+    return found
 
 
 def as_objects(layers: Sequence[Given]) -> list[Layer] | None:

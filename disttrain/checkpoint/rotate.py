@@ -37,6 +37,8 @@ def all_checkpoints(folder: Path) -> list[Path]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
+        if folder.parent.is_file():
+            raise CheckpointError(f"{folder.parent} is no run folder: give one") from None
         raise CheckpointError(
             f"{folder}, where checkpoints are, can't be read ({error.strerror}): see to it and try "
             "again"

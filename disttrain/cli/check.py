@@ -167,9 +167,9 @@ def try_out(
             if not check.ok:
                 say(f"  {'':16}{check.advice}")
     if low_high:
-        tested = range_test(run, *low_high)
+        tested, falls = range_test(run, *low_high), run.settings.schedule.kind != "constant"
         facts["rates"] = tested.facts()
-        for line in () if silent else rates_in_words(tested):
+        for line in () if silent else rates_in_words(tested, falls):
             say(line)
     if as_json and run.comm.is_root:
         print_json(facts)
@@ -177,8 +177,8 @@ def try_out(
         refuse_failures(checks)
 
 
-def rates_in_words(test: RangeTest) -> list[str]:
-    """Return the table of rates and what it suggests."""
+def rates_in_words(test: RangeTest, falls: bool) -> list[str]:
+    """Return the table of rates and what it suggests for a schedule that `falls`, or not."""
     lines = ["  rate          loss       smoothed", f"  {'none':12}  {test.initial_loss:<9.4g}"]
     last = len(test.points) - 1
     chosen = sorted({round(i * last / (TABLE - 1)) for i in range(TABLE)}) if last >= 0 else []
@@ -191,12 +191,16 @@ def rates_in_words(test: RangeTest) -> list[str]:
             "no rate in this range lowered the loss beyond its noise: try others, or --overfit"
         )
         return lines
+    third = test.largest_stable / 3
     lines.append(
-        f"the loss falls fastest around {test.steepest:.2g} (most for equal factors of the rate) "
-        f"and is least at {test.largest_stable:.2g} (the largest rate that is stable):"
+        f"the loss falls most steeply around the rate {test.steepest:.2g} and is least at "
+        f"{test.largest_stable:.2g}, the largest stable rate:"
     )
-    lines.append(
-        f"take schedule.learning_rate = {test.steepest:.2g}, or up to a third of the largest, "
-        f"{test.largest_stable / 3:.2g}, for a schedule that makes it smaller later"
-    )
-    return lines
+    if falls:
+        taken = f"{third:.2g}, a third of the largest, as the schedule makes it smaller later"
+    else:
+        taken = (
+            f"{test.steepest:.2g}, or up to a third of the largest, {third:.2g}, with a schedule "
+            "that makes it smaller later"
+        )
+    return [*lines, f"take schedule.learning_rate = {taken}"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from disttrain.config.kinds import Adam, Cosine, Optimizer, Pretraining, Schedule, Sgd
+from disttrain.config.kinds import Adam, Cosine, Optimizer, Pretraining, Rates, Schedule, Sgd
 from disttrain.config.layers import Layer
 from disttrain.config.section import (
     ClassWeights,
@@ -229,7 +229,8 @@ class Settings(Section):
             return given
         plain: dict[str, dict[str, Any]] = {}
         if _at(given, "optimizer", "kind") in kinds_of(Adam):
-            plain["schedule"] = {"learning_rate": 0.001}
+            if _at(given, "schedule", "kind") not in kinds_of(Rates):
+                plain["schedule"] = {"learning_rate": 0.001}
         elif _at(given, "model", "loss") == "perceptron":
             plain["optimizer"] = {"momentum": 0.0, "weight_decay": 0.0}
             plain["schedule"] = {"kind": "constant"}

@@ -68,6 +68,8 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
         key = quoted(".".join([*path, "kind"]))
         return f"{key} is {quoted(given['kind'])}; {near(given['kind'], kinds, 'known kinds')}"
     if kind in NO_TABLE:
+        if given in [name for table in tables for name in kinds_of(table)]:
+            return f'{key} is a table of keys; did you mean {".".join(path)}.kind = "{given}"?'
         layer = f", as in {{ units = {given} }}" if path[:2] == ["model", "layers"] else ""
         layer = layer if type(given) is int else ""
         return f"{key} is {quoted(given)}: input should be a table of keys{layer}"

@@ -46,7 +46,7 @@ class Ensemble(Trained):
         """What a line about it says behind its name."""
         return f"{len(self.members)} members"
 
-    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
+    def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
         with within_limits(self.settings, self.comm):
             return super().score(split, phase, everyone)

@@ -220,8 +220,8 @@ def refuse_own_layers(snapshot: Snapshot, source: object, given: Sequence[Layer]
     if own and given is None:
         raise CheckpointError(
             f"{source} was trained with layers of a script ({', '.join(dict.fromkeys(own))}): name "
-            "the function that makes them by --layers MODULE:FUNCTION, or give them in Python by "
-            "layers=[...]"
+            "the function that makes them by --layers MODULE:FUNCTION (evaluate, predict, ...), or "
+            "give them in Python by layers=[...]; such layers can't be exported"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ FALLING = ("loss", "mean_absolute_error")
 
 def by_name(metrics: Metrics | Sequence[Metric] | Metric) -> dict[str, Metric]:
     """Return metrics by name: as given, or by the names of the functions. Raises UsageError."""
-    metrics = [metrics] if callable(metrics) else metrics
+    metrics = [metrics] if callable(metrics) or not isinstance(metrics, Iterable) else metrics
     named: dict[str, Metric] = (
         dict(metrics)
         if isinstance(metrics, Mapping)
@@ -33,8 +33,8 @@ def by_name(metrics: Metrics | Sequence[Metric] | Metric) -> dict[str, Metric]:
     for name, metric in named.items():
         if not callable(metric) or not name.isidentifier() or name in OF_CLASSES + OF_NUMBERS:
             raise UsageError(
-                f"metrics has {quoted(name)}: give functions (predictions, targets) -> number by "
-                "names of their own, as in {'f1': my_f1}"
+                f"metrics has {quoted(name or metric)}: give functions (predictions, targets) -> "
+                "number by names of their own, as in {'f1': my_f1}"
             )
     return named
 
@@ -60,7 +60,10 @@ def refuse_unknown(best: str, classes: int, metrics: Metrics) -> None:
     """Raise RunFileError for a `validation.best` that is never measured."""
     known = [*(OF_CLASSES if classes else OF_NUMBERS), *metrics]
     if best not in known:
-        raise RunFileError(f"validation.best is {quoted(best)}; here it can be {', '.join(known)}")
+        raise RunFileError(
+            f"validation.best is {quoted(best)}; here it can be {', '.join(known)}, or a metric of "
+            "your own, which a script gives by metrics=[...]"
+        )
 
 
 def falls(best: str, direction: str) -> bool:

@@ -14,6 +14,7 @@ from disttrain.comm import Communicator
 from disttrain.config import LayerTable, Settings
 from disttrain.data import Feed, Normalization, Split, TargetScale
 from disttrain.data.given import checked_rows
+from disttrain.errors import UsageError
 from disttrain.model import (
     BUILT_IN,
     Context,
@@ -52,8 +53,10 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.network.widths}, {self.loss.kind}>"
 
-    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
-        """Return loss and accuracy on a split. Collective."""
+    def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
+        """Return loss and accuracy on a split of a data set. Collective."""
+        if not isinstance(split, Split):
+            raise UsageError("score takes a Split of a data set: evaluate(X, y) is for arrays")
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
             return evaluate(
                 partial(self.judged, split), self.loss, self.feed, split, self.comm, phase,

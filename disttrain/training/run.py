@@ -111,7 +111,7 @@ class Run(Predictor):
             ends.append(-(-here // steps) * steps)
         return min(ends)
 
-    def score(self, split: Split, phase: str, everyone: bool = True) -> Score:
+    def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss, accuracy and metrics on a split, as `fit` would find them. Collective."""
         with within_limits(self.settings, self.comm, self.threads):
             score = super().score(split, phase, everyone)

@@ -53,7 +53,8 @@ def class_weights(settings: Settings, dataset: Dataset, own_loss: bool) -> np.nd
     if len(found) != len(names) or not found.any():
         raise RunFileError(
             f"training.class_weights has {len(found)} numbers, {int(np.count_nonzero(found))} of "
-            f"them above 0; {dataset.file.path} has {len(names)} classes: give one for each class"
+            f"them above 0: {dataset.file.path} has {len(names)} classes, and each needs one, at "
+            "least one of them above 0"
         )
     return np.asarray(found, np.float64)
 

@@ -82,11 +82,11 @@ def test_the_table_of_rates(shell):
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     first = next(n for n, line in enumerate(lines) if line.split() == ["rate", "loss", "smoothed"])
-    last = next(n for n, line in enumerate(lines) if line.startswith("the loss falls fastest"))
+    last = next(n for n, line in enumerate(lines) if line.startswith("the loss falls most steeply"))
     assert 10 <= last - first <= 18
     assert lines[first + 2].split()[0] == "0.0001"
     assert lines[last + 1].startswith("take schedule.learning_rate = ")
-    assert "the largest rate that is stable" in lines[last]
+    assert "the largest stable rate" in lines[last]
     # The suggestion is a run file's number.
     rate = lines[last + 1].removeprefix("take schedule.learning_rate = ").split(",")[0]
     short = shell.run_file(TRAINING.replace("epochs = 3", "epochs = 1"), "short.toml")

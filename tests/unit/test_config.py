@@ -145,11 +145,21 @@ def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
         (["optimizer.kind='rms'"], "'optimizer.kind' is 'rms'; known kinds: sgd, adam, adamw"),
         (["schedule.kind=[]"], "'schedule.kind' is []; known kinds: constant, step"),
         (["schedule=5"], "'schedule' is 5: input should be a table of keys"),
+        (["optimizer=adam"], 'is a table of keys; did you mean optimizer.kind = "adam"?'),
         (["model.layers=[{kind='lstm', units=3}]"], "'model.layers.0.kind' is 'lstm'"),
     ],
 )
 def test_each_kind_has_its_own_keys(changes: list[str], words: str) -> None:
     assert words in refused(*changes)
+
+
+def test_adam_takes_the_rates_of_a_function() -> None:
+    """They have no learning rate, so Adam's default is not given to them."""
+    text = SHORTEST + "[schedule]\nkind = 'rates'\nrates = [0.01, 0.002]\n"
+    changed = parse(text, ["optimizer.kind=adam"])
+    assert changed.schedule.rates == (0.01, 0.002)
+    adam = parse(SHORTEST, ["optimizer.kind=adam"])
+    assert adam.replace(schedule={"kind": "rates", "rates": [0.5]}).schedule.learning_rate == 0.5
 
 
 def test_another_kind_leaves_the_keys_of_the_kind_before() -> None:

@@ -147,6 +147,8 @@ def test_guessing_is_not_praised(settings: Callable[..., Settings]) -> None:
     # Of ten samples 7 right are no proof that it is better than 5 of 10.
     few = Guess("no, the most frequent class", 10, 0.69, 0.5)
     assert "guessing" in said(0.7, few)
+    assert "only 10 samples are set aside for validation, so this may be chance" in said(0.7, few)
+    assert "set aside" not in said(0.64)
     assert "learns well" in said(0.9, few)
     # All four samples of the exclusive or; they are those that it was trained on.
     assert "learns well" in only(diagnose(history(FALLING, None, 1.0), settings(), few))

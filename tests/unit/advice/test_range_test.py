@@ -59,6 +59,18 @@ def test_the_rule_on_a_curve_that_is_known() -> None:
     assert found.diverged_at == rates[-1]
 
 
+def test_the_noise_of_batches_does_not_choose_the_rate() -> None:
+    """A loss that falls from 1e-3 on, under noise that falls faster for a few steps."""
+    random = np.random.default_rng(0)
+    rates = np.geomspace(1e-5, 10, 120)
+    falls = np.clip(1.1 - 0.45 * np.log10(np.maximum(rates, 1e-3) / 1e-3), 0.2, None)
+    for _ in range(20):
+        losses = [1.1, *(falls + random.normal(0, 0.15, 120))]
+        found = judged(rates.tolist(), losses, broken=False)
+        assert found.steepest is not None
+        assert found.steepest > 5e-4
+
+
 def test_a_loss_that_breaks_at_once() -> None:
     assert judged([1.0, 2.0], [1.0], broken=True).diverged_at == 1.0
     with pytest.raises(UsageError, match="not finite before any update"):

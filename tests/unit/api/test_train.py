@@ -207,6 +207,17 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
         lambda: disttrain.train(data(), schedule=lambda epoch: None, **ONE),
         disttrain.UsageError, "schedule(0) returned None",
     ),
+    "no metric": (
+        lambda: disttrain.train(data(), metrics=3, **ONE), disttrain.UsageError, "metrics has 3",
+    ),
+    "no callback": (
+        lambda: disttrain.train(data(), callbacks=[print], **ONE),
+        disttrain.UsageError, "made from disttrain.Callback",
+    ),
+    "arrays to score": (
+        lambda: disttrain.train(data(), **ONE).score(X, Y),
+        disttrain.UsageError, "evaluate(X, y) is for arrays",
+    ),
     "no arrays": (lambda: disttrain.train(3), disttrain.UsageError, "give disttrain.Data(X, y)"),
     "no file": (lambda: disttrain.train("no.h5", **ONE), disttrain.DataError, "does not exist"),
     "other lengths": (

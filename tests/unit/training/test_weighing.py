@@ -120,7 +120,7 @@ def test_weights_and_smoothing_are_those_of_the_validation_too(path: str, tmp_pa
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("class_weights=[1.0, 2.0]", r"has 2 numbers, 2 of them above 0.*has 3 classes"),
+        ("class_weights=[1.0, 2.0]", r"has 2 numbers.*has 3 classes, and each needs one"),
         ("class_weights=[0.0, 0.0, 0.0]", "0 of them above 0"),
         ("class_weights={cat = 2.0}", "names the class 'cat'; the classes are 0, 1, 2"),
     ],

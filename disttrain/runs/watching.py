@@ -80,11 +80,12 @@ def look(folder: Path) -> OneRun | SeveralRuns:
     for name in RESULTS:
         with suppress(OSError, ValueError):
             told = told or json_of(text_of(folder / name, 64 << 20))
-    if not places and not told:
+    runs = [*candidates(folder, places[:RUNS], told), *folds(folder / "folds.jsonl")]
+    if not runs and not told:
         raise CheckpointError(
             f"{folder} holds no run and no study: give the folder of a job that has begun"
         )
-    return SeveralRuns(folder, list(candidates(folder, places[:RUNS], told)), told)
+    return SeveralRuns(folder, runs, told)
 
 
 def candidates(folder: Path, places: Sequence[Path], told: dict[str, Any]) -> Iterator[OneRun]:
@@ -97,6 +98,27 @@ def candidates(folder: Path, places: Sequence[Path], told: dict[str, Any]) -> It
         if not isinstance(status, str) and run.status == "preempted":
             status = PAUSED if told.get("status") == "running" else None
         yield replace(run, status=status) if isinstance(status, str) else run
+
+
+def folds(log: Path) -> Iterator[OneRun]:
+    """Yield the folds of a cross-validation that have ended, as its log says; they have no folder.
+
+    A name begins with the number of the settings; the only interval has the score of the fold.
+    """
+    size = 1
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        for number, entry in enumerate(records_of(log, lambda event: None)):
+            told = entry["record"]
+            if number == 0:
+                size = told["folds"] * told["repeats"]
+                continue
+            name = f"{told['number'] // size + 1}: repeat {told['repeat']}"
+            last = {"epoch": told["epochs"] or 0.0, "validation_loss": told["loss"],
+                    "validation_accuracy": told["accuracy"]}  # fmt: skip
+            yield OneRun(
+                log.parent, f"{name} fold {told['fold']}", round(last["epoch"]), [last],
+                told["status"], told["digest"],
+            )  # fmt: skip
 
 
 def one(folder: Path, ranks: dict[int, list[dict[str, Any]]] | None = None) -> OneRun:
@@ -163,10 +185,11 @@ def line(interval: dict[str, Any], epochs: int) -> str:
     """Return an interval as a line for people."""
     parts = [f"epoch {interval['epoch']:6.2f}/{epochs}"]
     for split in ("train", "validation"):
-        loss, accuracy = interval[f"{split}_loss"], interval[f"{split}_accuracy"]
+        loss, accuracy = interval.get(f"{split}_loss"), interval.get(f"{split}_accuracy")
         if loss is not None:
             right = "" if accuracy is None else f" accuracy {accuracy:.4f}"
             parts.append(f"{split} loss {loss:.4f}{right}")
-    parts.append(f"rate {interval['learning_rate']:.4g}")
-    parts.append(f"{interval['samples_per_second']:,.0f} samples/s")
+    if "learning_rate" in interval:
+        parts.append(f"rate {interval['learning_rate']:.4g}")
+        parts.append(f"{interval['samples_per_second']:,.0f} samples/s")
     return "  ".join(parts)

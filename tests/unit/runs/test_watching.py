@@ -96,6 +96,25 @@ def test_runs_side_by_side(go: Any, settings: Any, tmp_path: Path, capsys: Any) 
     assert "[red]x = 1" in out.replace("\n", " "), "no markup of others"
 
 
+def test_folds_under_way_and_done(tmp_path: Path) -> None:
+    ended = {
+        "number": 4, "repeat": 1, "fold": 2, "status": "completed", "digest": "ab", "epochs": 3.0,
+        "loss": 0.25, "accuracy": 0.75,
+    }  # fmt: skip
+    records = [{"settings": "", "folds": 3, "repeats": 1}, ended]
+    lines = [json.dumps({"sum": 0, "record": record}) + "\n" for record in records]
+    (tmp_path / "folds.jsonl").write_text("".join(lines) + '{"sum": 3, "rec')
+    view = look(tmp_path)
+    assert isinstance(view, SeveralRuns)
+    assert not view.is_over
+    assert [line for _, line in news(view)] == [
+        "2: repeat 1 fold 2: completed  epoch   3.00/3  validation loss 0.2500 accuracy 0.7500"
+    ]
+    assert "running, 1 of 1 begun have ended" in shown(view)
+    (tmp_path / "folds.json").write_text(json.dumps({"status": "completed", "best": 1}))
+    assert look(tmp_path).is_over
+
+
 def test_nothing_to_watch(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no run and no study"):
         look(tmp_path)

@@ -1,6 +1,6 @@
 """What a step takes on more ranks than are here, from what was measured on a few.
 
-    step(N, B) = compute(B / N) + sum(N)
+    step(N, B) = compute(B / N) + sum(N, B)
 
 `compute(rows)` is a whole step of one rank, measured for some numbers of rows. The sum of a message
 of m bytes takes the less of a ring and of recursive halving and doubling (Thakur, Rabenseifner and
@@ -8,6 +8,11 @@ Gropp, Optimization of collective communication operations in MPICH, 2005):
 
     ring      2 (N-1) latency + 2 (N-1)/N m / bandwidth
     halving   2 log2(N) latency + 2 (N-1)/N m / bandwidth
+
+Where ranks share the factors of products (exact mode), s bytes a sample, each rank sends its rows
+of these and of the gradients to all, without turns, after a word from each receiver:
+
+    products  4 latency + (N-1)/N (B s + m) / bandwidth
 """
 
 from __future__ import annotations
@@ -28,11 +33,15 @@ LARGEST_BATCH = 1 << 24
 
 @dataclass(frozen=True)
 class Machine:
-    """One rank's seconds of a step by its rows, the message in bytes, and the link of two ranks."""
+    """One rank's seconds of a step by its rows, the message in bytes, and the link of two ranks.
+
+    `shared` are the bytes of a sample's inputs and gradients, where these are sent; else 0.
+    """
 
     compute: Mapping[int, float]
     message: int
     link: Link
+    shared: int = 0
 
     def compute_time(self, rows: float) -> float:
         """Return the seconds of a step of `rows` rows: on a line between the measured ones.
@@ -48,17 +57,20 @@ class Machine:
         slope = (self.compute[high] - self.compute[low]) / (high - low)
         return self.compute[low] + max(slope, 0.0) * (rows - low)
 
-    def sum_time(self, ranks: int) -> float:
-        """Return the seconds of the sum of one message over `ranks` ranks."""
+    def sum_time(self, ranks: int, batch: int) -> float:
+        """Return the seconds of the sum over `ranks` ranks for a batch of `batch` samples."""
         if ranks == 1:
             return 0.0
+        if self.shared:
+            sent = (ranks - 1) / ranks * (batch * self.shared + self.message)
+            return 4 * self.link.latency + sent / self.link.bandwidth
         messages = min(ranks - 1, math.ceil(math.log2(ranks)))
         sent = 2 * (ranks - 1) / ranks * self.message
         return 2 * messages * self.link.latency + sent / self.link.bandwidth
 
     def step_time(self, ranks: int, batch: int) -> float:
         """Return the seconds of a step of `batch` samples on `ranks` ranks."""
-        return self.compute_time(batch / ranks) + self.sum_time(ranks)
+        return self.compute_time(batch / ranks) + self.sum_time(ranks, batch)
 
     def efficiency(self, ranks: int, batch: int) -> float:
         """Return the time of one rank over that of `ranks` ranks together."""

@@ -71,7 +71,7 @@ def measure(
     )  # fmt: skip
     machine = Machine(
         {int(rows): seconds for rows, seconds in alone["compute_of_rows"].items()},
-        widest["message"], between,
+        widest["message"], between, widest["shared"],
     )  # fmt: skip
     wanted = sorted({*ranks, *(1 << n for n in range(LARGEST.bit_length()))})
     batch = widest["rows"]

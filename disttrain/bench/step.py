@@ -18,6 +18,7 @@ from disttrain.data.writer import write_data_file
 from disttrain.errors import UsageError
 from disttrain.model.products import multipliable, products_of
 from disttrain.training import Run, build_run
+from disttrain.training.reducers import ProductReducer
 from disttrain.training.trainer import train_step
 
 __all__ = ["StepTimes", "compute_times", "example", "measure", "products"]
@@ -35,6 +36,8 @@ class StepTimes:
 
     `floor` is the matrix products of this rank's share alone, None where a layer is none of the
     dense ones; `compute` a whole step on this share without other ranks; `step` the real step.
+    `message` are the bytes of the gradients, `shared` those of a sample's inputs and gradients of
+    outputs, where these are shared too.
     """
 
     ranks: int
@@ -42,6 +45,7 @@ class StepTimes:
     rows: int
     way: str
     message: int
+    shared: int
     floor: float | None
     compute: float
     step: float
@@ -73,9 +77,11 @@ def measure(settings: Settings, comm: Communicator, quick: bool = False) -> Step
     if floor := products_of_share(alone, share):
         ways["floor"] = floor
     each = in_turns(comm, ways, *(QUICK if quick else (ROUNDS, TURN)))
+    itemsize, layout = run.work.reducer.totals.itemsize, run.network.layout
+    shares = isinstance(run.work.reducer, ProductReducer)
     times = StepTimes(
-        comm.size, len(comm.hosts), rows, run.work.reducer.way,
-        run.network.layout.length * run.work.reducer.totals.itemsize,
+        comm.size, len(comm.hosts), rows, run.work.reducer.way, layout.length * itemsize,
+        shares * itemsize * sum(p.inputs + p.units for p in products_of(layout)),
         each.get("floor"), each["compute"], each["step"],
     )  # fmt: skip
     run.close()

@@ -98,9 +98,10 @@ def print_scaling(found: Scaling, before: str) -> None:
     say(f"a step of {found.batch} samples; {found.threads} BLAS thread(s) a rank")
     for line in columns([[*heads, "best batch"], *rows]):
         say(line)
-    link = found.machine.link
+    link, shared = found.machine.link, found.machine.shared
+    factors = f" and {shared / 1e3:.1f} kB a sample" if shared else ""
     say(
-        f"predicted for a message of {found.machine.message / 1e6:.2f} MB, latency "
+        f"predicted for a message of {found.machine.message / 1e6:.2f} MB{factors}, latency "
         f"{1e6 * link.latency:.1f} us and bandwidth {link.bandwidth / 1e9:.2f} GB/s; best batch: "
         "the smallest of 80 % efficiency"
     )

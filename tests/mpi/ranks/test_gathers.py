@@ -1,9 +1,12 @@
-"""All-gathers of rows: in shared memory, or by messages."""
+"""All-gathers of rows: in shared memory, by messages, or both."""
 
 import numpy as np
 import pytest
 
-KINDS = ("window", "messages")
+from disttrain.comm.ranks import Ranks, world
+
+# The last two are as if there were nodes of two ranks, or even and odd ranks were a node each.
+KINDS = ("window", "messages", "pairs", "turns")
 
 
 @pytest.fixture(params=KINDS)
@@ -12,10 +15,16 @@ def make(request, comm, monkeypatch):
     made = []
     if request.param == "messages":
         monkeypatch.setattr("disttrain.comm.memory.SharedMemory.room", 0.0)
+    ranks, several = comm, False
+    if request.param in ("pairs", "turns"):
+        node = comm.rank // 2 if request.param == "pairs" else comm.rank % 2
+        ranks = Ranks(world(), node=world().Split(node, comm.rank))
+        several = comm.size > (2 if request.param == "pairs" else 1)
 
     def gather(shapes, dtypes):
-        found = comm.all_gather(shapes, dtypes)
-        kind = {"window": "WindowGather", "messages": "MessageGather"}[request.param]
+        found = ranks.all_gather(shapes, dtypes)
+        kind = "NodesGather" if several else "WindowGather"
+        kind = "MessageGather" if request.param == "messages" else kind
         assert type(found).__name__ == (kind if comm.size > 1 else "AloneGather")
         made.append(found)
         return found
@@ -59,6 +68,21 @@ def test_all_see_all_rows(comm, make, dtype):
         gather.complete(edges)
         for array in gather.arrays:
             np.testing.assert_array_equal(array, wanted(array, len(array), number))
+        comm.barrier()
+
+
+def test_rows_that_go_in_several_messages(comm, make):
+    """Also one whose last message is a short one, and rows that are longer than a message."""
+    shapes = [(50, 1000), (6, 30_001)]
+    gather = make(shapes, ["f4", "f8"])
+    for number in range(2):
+        edges = [uneven(shape[0], comm.size, number) for shape in shapes]
+        for array, cuts in zip(gather.arrays, edges, strict=True):
+            fill(comm, array, cuts, number)
+        gather.complete(edges)
+        for array in gather.arrays:
+            found = wanted(array, len(array), number).astype(array.dtype)
+            np.testing.assert_array_equal(array, found)
         comm.barrier()
 
 

@@ -41,14 +41,21 @@ def test_the_sum_takes_two_messages_a_round_and_the_bytes_of_the_bound(
 ) -> None:
     slow = machine(latency=1e-3, bandwidth=1e9)
     sent = 2 * (ranks - 1) / ranks * 1e6 / 1e9
-    assert slow.sum_time(ranks) == pytest.approx(2 * messages * 1e-3 + sent)
+    assert slow.sum_time(ranks, 64) == pytest.approx(2 * messages * 1e-3 + sent)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4096])
+def test_shared_products_send_rows_by_the_sample_and_each_gradient_once(ranks: int) -> None:
+    shares = Machine(LINEAR, 10**6, Link(1e-3, 1e9), shared=5000)
+    sent = (ranks - 1) / ranks * (128 * 5000 + 10**6) / 1e9
+    assert shares.sum_time(ranks, 128) == pytest.approx((4e-3 + sent) * (ranks > 1))
 
 
 def test_efficiency_is_one_without_costs_and_falls_with_the_network() -> None:
     free = Machine({1: 1e-4, 2: 2e-4}, 10**6, Link(0, math.inf))
     assert free.efficiency(8, 64) == pytest.approx(1)
     costly = Machine(free.compute, 10**6, Link(1e-3, 1e9))
-    assert costly.efficiency(8, 64) == pytest.approx(6.4e-3 / 8 / (8e-4 + costly.sum_time(8)))
+    assert costly.efficiency(8, 64) == pytest.approx(6.4e-3 / 8 / (8e-4 + costly.sum_time(8, 64)))
 
 
 def test_the_best_batch_is_the_smallest_power_of_two_that_is_efficient() -> None:

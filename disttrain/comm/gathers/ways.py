@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,10 @@ from mpi4py import MPI
 from disttrain.comm.barrier import Barrier
 from disttrain.comm.gathers.base import AllGather, AloneGather
 from disttrain.comm.memory import PAGE, SharedMemory
+from disttrain.comm.swap import swap
 from disttrain.comm.topology import Topology
 
 __all__ = ["all_gather"]
-
-# Bytes: just under what Open MPI sends by TCP without asking (btl_tcp_eager_limit, 65,536).
-SEGMENT = 60_000
-NOTHING = np.empty(0, np.uint8)
 
 
 class WindowGather(AllGather):
@@ -80,11 +77,7 @@ class NodesGather(AllGather):
 class Exchange:
     """Rows that go from each rank to one rank of every other node, all under way at once.
 
-    `nodes` are the ranks of each node. The ranks of a node take turns at receiving. Rows go in
-    messages so short that MPI sends them at once. A long one it announces first, and the answer to
-    that stands behind megabytes on the same connection: its two directions took turns (between two
-    hosts 208 ms instead of 106). A rank sends when the receiver has said that it waits, so that
-    nothing piles up there.
+    `nodes` are the ranks of each node. The ranks of a node take turns at receiving.
     """
 
     def __init__(self, comm: MPI.Comm, nodes: Sequence[Sequence[int]]) -> None:
@@ -98,26 +91,17 @@ class Exchange:
 
     def do(self, arrays: Sequence[np.ndarray[Any, Any]], edges: Sequence[Sequence[int]]) -> None:
         """Do it: rank `r` has rows `edges[n][r]..edges[n][r + 1] - 1` of array `n`. Collective."""
-        comm, waits, requests = self._comm, len(arrays), []
-        for tag, (array, cuts) in enumerate(zip(arrays, edges, strict=True)):
-            for sender in self._senders:
-                rows = array[cuts[sender] : cuts[sender + 1]]
-                requests += [comm.Irecv(part, sender, tag) for part in segments(rows)]
-        requests += [comm.Isend(NOTHING, sender, waits) for sender in self._senders]
-        ready = [comm.Irecv(NOTHING, receiver, waits) for receiver in self._receivers]
-        MPI.Request.Waitall(ready)
-        for tag, (array, cuts) in enumerate(zip(arrays, edges, strict=True)):
-            rows = array[cuts[comm.rank] : cuts[comm.rank + 1]]
-            for part in segments(rows):
-                requests += [comm.Isend(part, receiver, tag) for receiver in self._receivers]
-        MPI.Request.Waitall(requests)
 
+        def rows(rank: int) -> list[np.ndarray[Any, Any]]:
+            """Return the rows of a rank in each array."""
+            return [a[cuts[rank] : cuts[rank + 1]] for a, cuts in zip(arrays, edges, strict=True)]
 
-def segments(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the numbers of `rows` in messages of `SEGMENT` bytes."""
-    numbers, most = rows.reshape(-1), SEGMENT // rows.itemsize
-    for low in range(0, len(numbers), most):
-        yield numbers[low : low + most]
+        mine = rows(self._comm.rank)
+        swap(
+            self._comm,
+            [(part, receiver) for receiver in self._receivers for part in mine],
+            [(part, sender) for sender in self._senders for part in rows(sender)],
+        )
 
 
 def all_gather(

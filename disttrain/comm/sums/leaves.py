@@ -17,6 +17,7 @@ from disttrain.comm.memory import SharedMemory
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
 from disttrain.comm.sums.tree import CHUNK, TOTAL, additions
 from disttrain.comm.sums.window import pages_of
+from disttrain.comm.swap import swap
 from disttrain.comm.topology import Topology
 
 __all__ = ["leaf_summation"]
@@ -90,10 +91,11 @@ class MessageLeaves(_Completed):
         self.header, self.total_header = np.zeros(header), np.zeros(header)
         self._headers = np.zeros((comm.size, header))
         self._edges = [length * rank // comm.size for rank in range(comm.size + 1)]
-        self._segments = np.zeros((comm.size * width, self._length(comm.rank)), dtype)
+        part = self._part(comm.rank)
+        self._segments = np.zeros((comm.size * width, part.stop - part.start), dtype)
 
-    def _length(self, rank: int) -> int:
-        return self._edges[rank + 1] - self._edges[rank]
+    def _part(self, rank: int) -> slice:
+        return slice(self._edges[rank], self._edges[rank + 1])
 
     def _out(self, part: slice) -> Vector:
         low = self._edges[self._comm.rank]
@@ -101,19 +103,24 @@ class MessageLeaves(_Completed):
 
     def finish(self, leaves: int) -> None:
         """Send each rank its segment of this rank's subtrees; complete; gather."""
-        comm, counts = self._comm, [self._length(rank) for rank in range(self._comm.size)]
-        mine, held = counts[comm.rank], [len(subtrees) for subtrees in self._held(leaves)]
-        for number in range(self._width):
-            sent = counts if held[comm.rank] > number else [0] * comm.size
-            got = [mine if count > number else 0 for count in held]
-            places = [(rank * self._width + number) * mine for rank in range(comm.size)]
-            comm.Alltoallv(
-                [self.messages[number], (sent, self._edges[:-1])],
-                [self._segments.reshape(-1), (got, places)],
-            )
-        self._complete(leaves, self._segments, 0, mine)
-        comm.Allgatherv(MPI.IN_PLACE, [self.total, (counts, self._edges[:-1])])
-        comm.Allgather(self.header, self._headers)
+        comm, rank, held = self._comm, self._comm.rank, [len(s) for s in self._held(leaves)]
+        others = [other for other in range(comm.size) if other != rank]
+        mine = self._segments[rank * self._width :][: held[rank]]
+        mine[...] = self.messages[: held[rank], self._part(rank)]
+        swap(
+            comm,
+            [(m[self._part(to)], to) for to in others for m in self.messages[: held[rank]]],
+            [(m, by) for by in others for m in self._segments[by * self._width :][: held[by]]],
+        )
+        self._complete(leaves, self._segments, 0, self._segments.shape[1])
+        self._headers[rank] = self.header
+        here = self.total[self._part(rank)]
+        swap(
+            comm,
+            [(array, to) for to in others for array in (here, self.header)],
+            [(array, by) for by in others
+             for array in (self.total[self._part(by)], self._headers[by])],
+        )  # fmt: skip
         np.add.reduce(self._headers, axis=0, out=self.total_header)
 
 

@@ -1,4 +1,4 @@
-"""The sum by a ring of `Sendrecv`: near the bandwidth bound for any number of ranks.
+"""The sum by a ring of messages: near the bandwidth bound for any number of ranks.
 
 Each rank sends `2 (N-1)/N` times the message, the least that any sum over N ranks can send
 (Patarasu and Yuan, Bandwidth optimal all-reduce algorithms, 2009). MPI's default took up to 3.4
@@ -14,6 +14,7 @@ from mpi4py import MPI
 
 from disttrain.comm.sums.allreduce import InPlace
 from disttrain.comm.sums.base import Vector
+from disttrain.comm.swap import swap
 
 __all__ = ["Ring"]
 
@@ -46,4 +47,4 @@ class Ring(InPlace):
 
     def _pass_on(self, out: Vector, into: Vector) -> None:
         size, rank = self._comm.size, self._comm.rank
-        self._comm.Sendrecv(out, (rank + 1) % size, 0, into, (rank - 1) % size, 0)
+        swap(self._comm, [(out, (rank + 1) % size)], [(into, (rank - 1) % size)])

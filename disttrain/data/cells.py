@@ -29,6 +29,7 @@ NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 """Cells that say that a value is missing. In a column of classes only "" does, and numbers."""
 
 SIGNS = "%$€£¥"
+BRACKETS = re.compile(r"\((.*\d.*)\)")
 SIGNED = re.compile(rf"([+-]?)\s?[{SIGNS}]?\s?(\d.*?|[.,]\d+)\s?[{SIGNS}]?")
 DECIMALS = re.compile(r"\d*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"\d{1,3}(?:([,.'\s\u00a0\u202f])\d{3})(?:\1\d{3})*([.,]\d+)?")
@@ -98,6 +99,10 @@ def way_to_read(text: str, decimal: str = ".") -> str:
 
     "" where `text` is a number already, or is none.
     """
+    if (inside := BRACKETS.fullmatch(text)) and (way_to_read(inside[1], decimal) or not np.isnan(
+        number_in(inside[1], decimal)
+    )):  # fmt: skip
+        return "write negative numbers with a minus, not in brackets"
     found = SIGNED.fullmatch(text)
     if found is None or not np.isnan(number_in(text, decimal)):
         return ""
@@ -119,4 +124,4 @@ def _number(text: str, decimal: str) -> float:
     """
     if decimal != ".":
         text = text.replace(".", "?").replace(decimal, ".")
-    return float(text.replace("_", "?"))
+    return float(text.replace("_", "?").replace("\u2212", "-"))

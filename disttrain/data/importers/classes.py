@@ -41,7 +41,7 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
         raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
     meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
     values = np.array(list(meant.values()))
-    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, found.decimal)
+    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, counts, found.decimal)
     gaps = [text for text in counts if text in NA or says_nothing(text)]
     if not np.isnan(values).any() and len(values):
         counts = {text: count for text, count in counts.items() if text not in NA}
@@ -104,15 +104,18 @@ def _whole_numbers(
     return names
 
 
-def _refuse_odd(where: str, meant: dict[str, float], decimal: str) -> None:
-    """Raise DataError for a text among quantities, or one such as . or ? among any numbers."""
+def _refuse_odd(
+    where: str, meant: Mapping[str, float], counts: Mapping[str, int], decimal: str
+) -> None:
+    """Raise DataError for a text among quantities, or among numbers for a sign or a lone text."""
     texts = [text for text, value in meant.items() if np.isnan(value)]
     numbers = [value for value in meant.values() if np.isfinite(value)]
     broken = any(value != np.floor(value) for value in numbers)
     ways = [way_to_read(text, decimal) for text in texts]
     if texts and all(ways):
         raise DataError(f"{where} holds '{texts[0]:.40}', a number that is not read so: {ways[0]}")
-    if texts and numbers and (broken or (len(texts) == 1 and says_nothing(texts[0]))):
+    alone = len(texts) == 1 and (says_nothing(texts[0]) or counts[texts[0]] == 1 < len(numbers))
+    if texts and numbers and (broken or alone):
         raise DataError(
             f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
             f"--na '{texts[0]:.40}' if it says that the target is missing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -69,21 +70,48 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
         raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
     if len(start) == HEAD_BYTES and len(lines) <= 1:
         raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
-    separator = said.group(1) if said else _separator(lines, decimal)
-    rows = list(_rows(lines[:-1] if len(start) == HEAD_BYTES else lines, separator))
+    above = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines)) % len(lines or [""])
+    separator = said.group(1) if said else _separator(lines[above:], decimal)
+    whole = lines[: len(lines) - (len(start) == HEAD_BYTES)]
+    rows, names = list(_rows(whole[above:], separator)), list[str]()
     if not rows:
         raise DataError(f"{path} is empty: a table needs at least one row")
-    first, below = rows[0], rows[1:]
-    numbered = [str(number) for number in range(1, len(first) + 1)]
-    header = _is_header(first, below, numbered, target, decimal)
-    names = [name.strip() for name in first] if header else numbered
-    if header and below and all(len(row) == len(first) + 1 for row in below):
-        names = ["", *names]
-    names = [name or f"{NAMELESS}{n}" * (n > 0) for n, name in enumerate(names)]
+    header = _is_header(rows[0], rows[1:], target, decimal)
+    if above and not header:  # numpy writes names behind a #
+        title = next(_rows([whole[above - 1].lstrip("# ")], separator), [])
+        if len(title) == len(rows[0]) and _is_header(title, rows, target, decimal):
+            names = _names(title, rows)
+        elif len(title) == len(rows[0]):
+            above, rows = 0, list(_rows(whole, separator))
+    _refuse_title(path, rows)
+    names = names or (_names(rows[0], rows[1:]) if header else _numbered(rows[0]))
     # Lines of separators alone above the table, as spreadsheets write them.
-    empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines)
-    skip = int(said is not None) + sum(1 for _ in empty)
+    empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines[above:])
+    skip = int(said is not None) + above + sum(1 for _ in empty)
     return Dialect(encoding, separator, skip, header, names)
+
+
+def _names(first: Sequence[str], below: Sequence[Sequence[str]]) -> list[str]:
+    """Return the names in a header. The first column may lack one, and so may the last ones."""
+    names = [name.strip() for name in first]
+    if below and all(len(row) == len(first) + 1 for row in below):
+        names = [*names, ""] if not any(row[-1].strip() for row in below) else ["", *names]
+    return [name or f"{NAMELESS}{n}" * (n > 0) for n, name in enumerate(names)]
+
+
+def _numbered(first: Sequence[str]) -> list[str]:
+    """Return what columns without names are called."""
+    return [str(number) for number in range(1, len(first) + 1)]
+
+
+def _refuse_title(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Raise DataError where the first row is shorter than most, as a title above the table is."""
+    (width, count), *_ = Counter(map(len, rows)).most_common(1)
+    if len(rows[0]) + 1 < width and 2 * count > len(rows):
+        raise DataError(
+            f"{path}: the first line has {len(rows[0])} cell{'s' * (len(rows[0]) > 1)}, but most "
+            f"have {width}: take out what stands above the names of the columns"
+        )
 
 
 def _decoded(start: bytes, encoding: str, path: Path) -> str:
@@ -113,8 +141,11 @@ def _separator(lines: Sequence[str], decimal: str) -> str:
         return best
     if _everywhere([len(line.split()) - 1 for line in outside]):
         return BLANKS
-    # Lines differ, as where one is wrong, or where rows are named: the first one decides.
-    return max((mark for mark in ";\t|," if mark != decimal), key=outside[0].count)
+    # Lines differ, as where one is wrong, or a title stands above: most of them decide.
+    often = {mark: _usual([line.count(mark) for line in outside]) for mark in ";\t|,"}
+    often |= {decimal: 0, BLANKS: _usual([len(line.split()) - 1 for line in outside]) // 2}
+    marks: list[str] = [*";\t|,", BLANKS]
+    return max(marks, key=lambda mark: often[mark])
 
 
 def _blanks_between_numbers(lines: Sequence[str]) -> bool:
@@ -133,6 +164,11 @@ def _everywhere(counts: list[int]) -> int:
     below = set(counts[1:] or counts)
     most = below.pop()
     return most if not below and counts[0] in (most, most - 1) else 0
+
+
+def _usual(counts: list[int]) -> int:
+    """Return how many lines have the number above 0 that most of these have."""
+    return max(Counter(count for count in counts if count).values(), default=0)
 
 
 def words_of(line: str) -> list[str]:
@@ -154,10 +190,9 @@ def _rows(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
         return
 
 
-def _is_header(
-    first: list[str], below: list[list[str]], numbered: list[str], target: str | None, decimal: str
-) -> bool:
+def _is_header(first: list[str], below: list[list[str]], target: str | None, decimal: str) -> bool:
     """Tell a header from a first row of data."""
+    numbered = _numbered(first)
     below = [row for row in below[:HEAD_ROWS] if len(row) in (len(first), len(first) + 1)]
 
     def is_number(cell: str) -> bool:

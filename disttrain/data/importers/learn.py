@@ -67,6 +67,12 @@ def learn(
     lossy = found.needs_float64()
     dates = {column.name for column in made.columns if column.kind == "date"}
     wide = [n for n in inputs if lossy[n] and (n not in found.texts or table.names[n] in dates)]
+    for n in np.flatnonzero(found.too_close()).tolist():
+        if n in wide:
+            raise DataError(
+                f"{table.path}: the numbers of column '{table.names[n]:.60}' are so large that "
+                f"float64 does not tell them apart: leave it out with --drop '{table.names[n]:.60}'"
+            )
     if wide:
         notes.append(
             "inputs are float64, as float32 would lose differences in column "

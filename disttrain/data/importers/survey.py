@@ -66,6 +66,11 @@ class Survey:
         """Tell whether a column holds numbers and also cells that are none."""
         return number in self.odd and bool(self.numbers[number])
 
+    def too_close(self) -> Array:
+        """Return which columns hold numbers that float64 does not tell apart either."""
+        size, spread = np.maximum(np.abs(self.least), np.abs(self.most)), self.most - self.least
+        return np.asarray((spread > 0) & np.isfinite(size) & (size * 2.0**-53 > 1e-4 * spread))
+
     def needs_float64(self) -> Array:
         """Return of which columns float32 would lose what tells their numbers apart."""
         with np.errstate(invalid="ignore", over="ignore"):

@@ -894,3 +894,63 @@ def test_texts_that_differ_in_capitals_alone_are_told(table):
     notes = import_table(table("c,a,label\n" + rows)).notes
     assert "column 'c' tells 'Yes' from 'yes', which differ in capitals alone" in notes
     assert "the target tells 'A' from 'a', which differ in capitals alone" in notes
+
+
+@pytest.mark.parametrize(
+    ("above", "want"),
+    [
+        ("# a b\n", ["a"]), ("# made by me\n# a b\n", ["a"]), ("# made by me\na b\n", ["a"]),
+        ("# made by me today\n", ["1"]),
+    ],
+)  # fmt: skip
+def test_comments_above_a_table_and_names_in_the_last_one(table, tmp_path, above, want):
+    path = table(above + "1.5 0\n2.5 1\n3.5 0\n")
+    assert columns(path) == want
+    np.testing.assert_array_equal(train(path)[0], [[1.5], [2.5], [3.5]])
+    np.savetxt(tmp_path / "saved.csv", [[1.5, 0], [2.5, 1]], header="size,kind", delimiter=",")
+    assert columns(tmp_path / "saved.csv") == ["size"]
+    with pytest.raises(DataError, match=rf"line {above.count(chr(10)) + 2}, column"):
+        train(table(above + "1.5 0\nx 1\n3.5 0\n"))
+
+
+def test_a_first_cell_that_begins_with_a_cross_is_no_comment(table):
+    imported = import_table(table("#red,1,u\nblue,2,v\nblue,3,u\n"))
+    assert imported.preparation.columns[0].categories == ("#red", "blue")
+    assert columns(table("#,a,label\n1,2,x\n2,5,y\n")) == ["a"]
+
+
+def test_a_title_above_a_table_is_refused_with_what_to_do(table):
+    with pytest.raises(DataError, match=r"1 cell, but most have 3: take out what stands above"):
+        train(table("Report 2020\na,b,label\n1,2,x\n3,4,y\n"))
+
+
+def test_rows_that_end_in_a_separator_are_not_moved_by_a_column(table):
+    path = table("label,a,b\nx,1,2,\ny,3,4,\n")
+    assert columns(path) == ["a", "b"]
+    np.testing.assert_array_equal(train(path)[0], [[1, 2], [3, 4]])
+
+
+def test_a_header_with_a_line_end_in_quotes(table):
+    path = table('"size\n(cm)",b,label\n1,2,x\n3,4,y\n')
+    assert columns(path) == ["size\n(cm)", "b"]
+
+
+def test_negative_numbers_in_brackets_and_with_a_long_minus(table):
+    rows = "".join(f"{n},(1.{n % 5}),{'xy'[n % 2]}\n" for n in range(30))
+    with pytest.raises(DataError, match=r"'b'.*with a minus, not in brackets"):
+        train(table("a,b,label\n" + rows))
+    inputs, _ = train(table("a,label\n\u22121,x\n2,y\n\u22123.5,x\n"))
+    np.testing.assert_array_equal(inputs, [[-1], [2], [-3.5]])
+
+
+def test_one_text_among_whole_numbers_of_the_target_is_a_mistake(table):
+    rows = "".join(f"{'uv'[n % 2]},{n % 3}\n" for n in range(30))
+    with pytest.raises(DataError, match=r"numbers and 'kg': correct it, or give --na 'kg'"):
+        train(table("c,label\n-,kg\n" + rows))
+
+
+def test_numbers_that_float64_does_not_tell_apart_are_refused(table):
+    path = table("key,a,label\n" + "".join(f"{2**53 + n},{n},{n % 2}\n" for n in range(30)))
+    with pytest.raises(DataError, match=r"'key' are so large.*--drop 'key'"):
+        train(path)
+    assert columns(path, drop="key") == ["a"]

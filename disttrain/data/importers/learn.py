@@ -64,22 +64,29 @@ def learn(
         made = _with_medians(table, made, found, room)
     if options.pixels:
         return replace(made, dtype="uint8"), notes
-    lossy = found.needs_float64()
+    return _in_float64(table, made, found, inputs, notes), notes
+
+
+def _in_float64(
+    table: Table, made: Preparation, found: Survey, inputs: list[int], notes: list[str]
+) -> Preparation:
+    """Return `made` with float64 for inputs, if float32 would lose differences of a column."""
+    lossy, close = found.needs_float64(), found.too_close()
     dates = {column.name for column in made.columns if column.kind == "date"}
     wide = [n for n in inputs if lossy[n] and (n not in found.texts or table.names[n] in dates)]
-    for n in np.flatnonzero(found.too_close()).tolist():
-        if n in wide:
+    for n in wide:
+        if close[n]:
             raise DataError(
                 f"{table.path}: the numbers of column '{table.names[n]:.60}' are so large that "
                 f"float64 does not tell them apart: leave it out with --drop '{table.names[n]:.60}'"
             )
-    if wide:
-        notes.append(
-            "inputs are float64, as float32 would lose differences in column "
-            f"'{table.names[wide[0]]:.60}'"
-        )
-        made = replace(made, dtype="float64")
-    return made, notes
+    if not wide:
+        return made
+    notes.append(
+        "inputs are float64, as float32 would lose differences in column "
+        f"'{table.names[wide[0]]:.60}'"
+    )
+    return replace(made, dtype="float64")
 
 
 def _codes(found: Survey, number: int) -> bool:

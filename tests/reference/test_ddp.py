@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.conftest import blobs
 
 torch = pytest.importorskip("torch")
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "any_model_torch.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 # Two processes, each with half of the rows: the gradients of DDP are means over both.
 DDP = """
 import sys, numpy as np, torch
@@ -48,13 +49,34 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.long
-def test_the_weights_are_those_of_ddp(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("any_model_torch", EXAMPLE)
+def loaded(name: str) -> Any:
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec
     assert spec.loader
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
+    return example
+
+
+def model_of_jax(network: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the example's model with the weights of PyTorch's network, in float64."""
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    example = loaded("any_model_jax")
+    (w1, b1, w2, b2) = (p.detach().numpy().T for p in network.parameters())
+    vector, unravel = example.ravel_pytree({"w1": w1, "b1": b1, "w2": w2, "b2": b2})
+    monkeypatch.setattr(example, "unravel", unravel)
+    model = example.JaxModel()
+    model.parameters = np.array(vector)
+    return model
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["torch", "jax"])
+def test_the_weights_are_those_of_ddp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     x, y = blobs(80, 1)
     x = x.astype("f8")
     nn = torch.nn
@@ -64,10 +86,19 @@ def test_the_weights_are_those_of_ddp(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "begin.pt")
     (tmp_path / "ddp.py").write_text(DDP)
     subprocess.run([sys.executable, tmp_path / "ddp.py", tmp_path], check=True, timeout=100)
-    model = example.TorchModel(network, nn.CrossEntropyLoss(reduction="sum"))
+    if kind == "jax":
+        model = model_of_jax(network, monkeypatch)
+    else:
+        summed = nn.CrossEntropyLoss(reduction="sum")
+        model = loaded("any_model_torch").TorchModel(network, summed)
     disttrain.train(
         disttrain.Data(x, y), model=model, epochs=12, protocol="batch", normalize="none",
         validation_fraction=0, schedule="constant", learning_rate=0.05,
         optimizer={"momentum": 0.9, "weight_decay": 1e-3}, mode="exact", device="cpu",
     )  # fmt: skip
-    np.testing.assert_allclose(model.parameters, np.load(tmp_path / "ddp.npy"), rtol=1e-10)
+    want, found = np.load(tmp_path / "ddp.npy"), model.parameters
+    if kind == "jax":
+        # (b1, b2, w1, w2), weights as (inputs, units).
+        b1, b2, w1, w2 = np.split(found, np.cumsum([8, 3, 32]))
+        found = np.concatenate([w1.reshape(4, 8).T.ravel(), b1, w2.reshape(8, 3).T.ravel(), b2])
+    np.testing.assert_allclose(found, want, rtol=1e-10)

@@ -20,6 +20,7 @@ __all__ = [
     "ALIVE",
     "MARK",
     "MET",
+    "SPARES",
     "STATUS",
     "TERMINAL",
     "VERSION",
@@ -34,6 +35,7 @@ __all__ = [
     "prepare_blas",
     "processor_name",
     "seconds_in",
+    "spares",
     "threads_are_ours",
     "withdraw_life",
 ]
@@ -75,6 +77,8 @@ STATUS = "DISTTRAIN_STATUS"
 MET = ".met"
 ALIVE = ".alive-"
 TERMINAL = "DISTTRAIN_TERMINAL"
+# How many ranks of a training, the last ones, wait as spares.
+SPARES = "DISTTRAIN_SPARES"
 THREADS = "OMP_NUM_THREADS"
 # Set beside it where the number is this program's own choice.
 CHOSEN = "DISTTRAIN_CHOSE_THREADS"
@@ -176,6 +180,19 @@ def seconds_in(variable: str, usual: float, environment: Mapping[str, str] = os.
         if 0 <= (seconds := float(text)) <= LONGEST:
             return seconds or math.inf
     raise LauncherError(f"{variable}={text} is no time: give seconds, as in 60, or 0 for no limit")
+
+
+def spares(ranks: int, environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many of so many ranks are spares; raises LauncherError for what is no number.
+
+    Two ranks must be left: a spare takes the state from one that lives.
+    """
+    text = environment.get(SPARES) or "0"
+    if text.isascii() and text.isdigit() and (int(text) == 0 or int(text) <= ranks - 2):
+        return int(text)
+    raise LauncherError(
+        f"{SPARES}={text} of {ranks} ranks: give the number of spares, at most the ranks less 2"
+    )
 
 
 def leave_sign() -> None:

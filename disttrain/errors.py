@@ -27,6 +27,7 @@ __all__ = [
     "DamagedCheckpoint",
     "DataError",
     "DeviceError",
+    "Dismissed",
     "DisttrainError",
     "Divergence",
     "LauncherError",
@@ -119,6 +120,10 @@ class Preempted(DisttrainError):
     """The run was asked to stop; its state is saved and `--resume` goes on from it."""
 
     exit_code = 75
+
+
+class Dismissed(BaseException):
+    """This rank was a spare, the training is over, and it was not needed."""
 
 
 class RankFailure(DisttrainError):

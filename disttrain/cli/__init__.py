@@ -44,7 +44,7 @@ from disttrain.cli import (
 from disttrain.cli.examples import show_examples
 from disttrain.cli.hints import hint
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
-from disttrain.errors import DisttrainError, LauncherError
+from disttrain.errors import Dismissed, DisttrainError, LauncherError
 from disttrain.shown import shown, shown_lines
 
 __all__ = ["app", "main"]
@@ -154,6 +154,8 @@ def main() -> None:
         sys.exit(1)
     except DisttrainError as error:
         _end(error, getattr(error, "details", ""))
+    except Dismissed:
+        _leave(0)
     except SystemExit as end:
         # An exit of this rank alone: MPI would wait for the others, and they for this one.
         _end(end, "")

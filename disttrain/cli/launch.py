@@ -58,6 +58,12 @@ Tolerance = Annotated[
     Literal["auto", "on", "off"],
     typer.Option("--fault-tolerance", help="Whether a training goes on without a rank that died."),
 ]
+Spares = Annotated[
+    int,
+    typer.Option(
+        min=0, max=MOST, help="Idle ranks beside those, which take the place of ranks that die."
+    ),
+]
 Network = Annotated[str | None, typer.Option(help="Between hosts, as in eth1 or 10.0.0.0/16.")]
 
 
@@ -71,6 +77,7 @@ def command(
     python: Python = None,
     interface: Network = None,
     fault_tolerance: Tolerance = "auto",
+    spares: Spares = 0,
 ) -> None:
     """Start a command on N ranks, here or on other hosts; restart a training that lost ranks."""
     from disttrain import stopped
@@ -96,7 +103,11 @@ def command(
     watched = _is_watched("--json" in arguments)
     trains = kind == "training"
     survives = _survives(fault_tolerance, launcher, trains, cluster)
-    raise typer.Exit(supervise(launcher, size, program, watched, kind, restarts, cluster, survives))
+    if spares:
+        _check_spares(size, survives, trains, cluster)
+    raise typer.Exit(
+        supervise(launcher, size, program, watched, kind, restarts, cluster, survives, spares)
+    )
 
 
 def _survives(asked: str, launcher: Launcher, trains: bool, cluster: Cluster | None) -> bool:
@@ -115,6 +126,23 @@ def _survives(asked: str, launcher: Launcher, trains: bool, cluster: Cluster | N
     # Over several hosts it must be asked for: a host that dies ends the job all the same.
     auto = launcher.can_survive and trains and cluster is None
     return asked == "on" or (asked == "auto" and auto)
+
+
+def _check_spares(size: int, survives: bool, trains: bool, cluster: Cluster | None) -> None:
+    """Raise UsageError where no rank could take the place of another one."""
+    if not trains:
+        raise UsageError("--spares is for train: other commands end with a dead rank")
+    if cluster:
+        raise UsageError("--spares is for one host: leave out --hosts, or use --restarts")
+    if not survives:
+        raise UsageError(
+            "--spares needs a training that goes on without a rank that died: Open MPI 5, as of "
+            "pip install 'disttrain[mpi]', without --fault-tolerance off; else use --restarts"
+        )
+    if size < 2:
+        raise UsageError(
+            "--spares needs -n 2 or more: a spare takes the state from a rank that lives"
+        )
 
 
 def _is_watched(json: bool) -> bool:

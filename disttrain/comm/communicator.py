@@ -38,7 +38,8 @@ class Communicator(ABC):
     `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
     inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
     all ranks of the job there: it selects the GPU of a rank. `survives` where the others can go on
-    without a rank that dies; `lost` has a sentence for each that did.
+    without a rank that dies; `lost` has a sentence for each that did. `spares` are the last ranks,
+    which wait from `stand_down` on.
     """
 
     name: str = ""
@@ -46,6 +47,7 @@ class Communicator(ABC):
     survives: bool = False
     lost: Sequence[str] = ()
     inside: str = ""
+    spares: int = 0
     rank: int
     size: int
     local_rank: int
@@ -61,6 +63,11 @@ class Communicator(ABC):
     def is_root(self) -> bool:
         """True on rank 0, which evaluates the schedule, saves and reports."""
         return self.rank == 0
+
+    @property
+    def workers(self) -> int:
+        """The number of ranks that are no spares: those are the first ones."""
+        return self.size - self.spares
 
     @property
     def blas_threads(self) -> int:
@@ -163,6 +170,13 @@ class Communicator(ABC):
         They count as ranks until `survive` goes on without them.
         """
         return {}
+
+    def stand_down(self) -> None:  # noqa: B027 - most have no spares
+        """Have the spares wait until a rank dies; the others become a smaller communicator.
+
+        Inside of `survive`. On a spare it ends by an error: `survive` then calls `mend` with it
+        among the ranks, or `Dismissed` says that the work is over.
+        """
 
     def is_loss(self, error: BaseException) -> bool:
         """Return True for the error that says: a rank died, and the others can go on."""

@@ -132,7 +132,7 @@ class Ranks(Communicator):
         return self.survives and failures.is_loss(error, self._comm)
 
     def survive(self, work: Callable[[], T], mend: Callable[[list[str]], None] | None = None) -> T:
-        lost: list[str] = []
+        lost: list[str] | None = None
         if self._sections and self.survives:
             # All are in this inner section, or all go on in the one around it.
             self._comm.Agree(1)
@@ -140,9 +140,10 @@ class Ranks(Communicator):
         try:
             while self.survives:
                 try:
-                    if lost and mend:
-                        mend(lost)
-                    lost = []
+                    if lost is not None and mend:
+                        # What a lost rank did is known on its node only.
+                        mend(self.share(lost))
+                    lost = None
                     value = work()
                     # With the same outcome on all ranks: they leave, or do it again, together.
                     self._comm.Agree(1)
@@ -150,7 +151,7 @@ class Ranks(Communicator):
                 except BaseException as error:
                     if not failures.is_loss(error, self._comm):
                         raise
-                    lost += self._go_on_without()
+                    lost = (lost or []) + self._go_on_without()
             return work()
         finally:
             self._sections -= 1

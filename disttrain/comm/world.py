@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 from disttrain import journal
 from disttrain.comm.alone import Alone
 from disttrain.comm.communicator import Communicator
-from disttrain.environment import Launched, launched, leave_sign, leave_status, seconds_in
+from disttrain.environment import (
+    SPARES,
+    Launched,
+    launched,
+    leave_sign,
+    leave_status,
+    seconds_in,
+    spares,
+)
 from disttrain.errors import (
     LauncherError,
     LostRanks,
@@ -144,12 +152,28 @@ def _connected(job: Launched) -> Communicator:
         ) from None
     if job.size not in (0, world_size()):
         raise LauncherError(mismatch(job, world_size(), library()))
-    comm = Ranks(world())
+    comm = _with_spares(spares(world_size())) or Ranks(world())
     if comm.size > 1:
         _end_all_on_error(comm)
         # The watch of another rank asks for it where this one seems stuck, also inside C.
         with suppress(AttributeError, ValueError, OSError, RuntimeError):
             faulthandler.register(signal.SIGUSR2, all_threads=False)
+    return comm
+
+
+def _with_spares(number: int) -> Communicator | None:
+    """Return the communicator with so many spares, None for 0."""
+    if not number:
+        return None
+    from disttrain.comm.ranks import world
+    from disttrain.comm.spares import WithSpares
+
+    comm = WithSpares(world(), number)
+    if not comm.survives:
+        raise LauncherError(
+            f"{SPARES}={number} needs a job that goes on without a rank that died: Open MPI 5 with "
+            "`mpirun --with-ft ulfm`, as `disttrain launch --spares` starts it"
+        )
     return comm
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from disttrain.environment import MARK, STATUS, TERMINAL, seconds_in
+from disttrain.environment import MARK, SPARES, STATUS, TERMINAL, seconds_in
 from disttrain.errors import LostRanks, Preempted, UsageError
 from disttrain.launch import leftovers
 from disttrain.launch.agent import Trouble
@@ -58,17 +58,19 @@ def supervise(
     restarts: int = 0,
     cluster: Cluster | None = None,
     survives: bool = False,
+    spares: int = 0,
 ) -> int:
     """Run `program` on `ranks` ranks and return its exit code: documented, or 130.
 
     `program` is `[python, "-m", "disttrain", command, *arguments]`, a "training" or another
     "command", or any "program" of the user's. It runs on this host, or on the hosts of `cluster`.
     One that lost ranks is started again up to `restarts` times, a training with `--resume`, on the
-    hosts that answer. Where it `survives`, the job itself goes on without a rank that died. Raises
-    LostRanks where it
-    stays lost, Preempted where it was stopped before it began, UsageError where it can't be.
+    hosts that answer. Where it `survives`, the job itself goes on without a rank that died,
+    and with one of `spares` further ranks in its place. Raises
+    LostRanks where it stays lost, Preempted where it was stopped before it began, UsageError where
+    it can't be.
     """
-    launch = Launch(launcher, list(program), watched, kind, cluster, survives)
+    launch = Launch(launcher, list(program), watched, kind, cluster, survives, spares)
     try:
         ending = launch.attempt(ranks)
         for number in range(1, restarts + 1):
@@ -92,8 +94,9 @@ class Launch:
         kind: Kind,
         cluster: Cluster | None,
         survives: bool,
+        spares: int,
     ) -> None:
-        self._survives = survives
+        self._survives, self._spares = survives, spares
         self._launcher, self._program = launcher, program
         self._watched, self._cluster, self._kind = watched, cluster, kind
         self._id, self._base = uuid.uuid4().hex, tempfile.gettempdir()
@@ -138,12 +141,13 @@ class Launch:
         """Run mpirun to its end; return its status, and why it was killed, if it was."""
         environment = os.environ | self._launcher.environment(ranks, self._cluster is None)
         environment |= {MARK: self._id, TERMINAL: "1" if self._watched else "0"}
+        environment[SPARES] = str(self._spares)
         if signs.path:
             environment[STATUS] = str(signs.path)
         if self._watched:
             environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
         command = self._launcher.command(
-            ranks,
+            ranks + self._spares,
             self._program,
             leftovers.folders(self._id, self._base),
             self._cluster.options(self._id, environment) if self._cluster else None,

@@ -18,6 +18,7 @@ from disttrain.checkpoint.state import Report
 from disttrain.comm import Communicator
 from disttrain.environment import VERSION, cores, launched
 from disttrain.errors import (
+    Dismissed,
     DisttrainError,
     RankFailure,
     exit_code_of,
@@ -47,6 +48,9 @@ def chronicled(folder: RunFolder, comm: Communicator, early: Sequence[str]) -> I
                 journal.note("said", printed=True, text=line)
             yield
             journal.note("end", memory_mib=memory())
+        except Dismissed:
+            journal.note("not needed", memory_mib=memory())
+            raise
         except BaseException as error:
             note_error(error, comm)
             raise
@@ -57,7 +61,7 @@ def facts(comm: Communicator) -> dict[str, Any]:
     job = launched()
     return {
         "version": VERSION, "python": platform.python_version(), "pid": os.getpid(),
-        "command": sys.argv, "ranks": comm.size, "local_rank": comm.local_rank,
+        "command": sys.argv, "ranks": comm.workers, "local_rank": comm.local_rank,
         "local_size": comm.local_size, "launcher": job.variable if job else None,
         "mpi": comm.library, "cores": sorted(cores()),
     }  # fmt: skip

@@ -27,7 +27,7 @@ from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics
 from disttrain.training.pretraining import pretrain
-from disttrain.training.recovery import go_on_with_fewer
+from disttrain.training.recovery import go_on_with_others, stand_down
 from disttrain.training.run import Run
 from disttrain.training.stage import Done
 from disttrain.training.trainer import fit
@@ -145,6 +145,10 @@ class Session:
                     run = self._build(self.settings, self.comm, callbacks=self.callbacks)
                     _begin(run, self.folder, self._start, self._accept, self._warn)
                     self._writes = True
+                    if self.comm.spares:
+                        # What a spare has built; the others have none as long as they pre-train.
+                        self._run = run if self.comm.rank >= self.comm.workers else None
+                        stand_down(run)
                     pretrain(run, self.folder)
                     # From here on it goes on where it is.
                     self._run = run
@@ -181,7 +185,7 @@ class Session:
                     self._look_back()
         if self._run is not None:
             run = self._run
-            go_on_with_fewer(run)
+            go_on_with_others(run)
             run.callbacks = self.callbacks if comm.is_root else ()
             self._note_lost(run)
             with comm.together("opening the run folder"):
@@ -197,8 +201,9 @@ class Session:
         step = self._run.state.step if self._run else 0
         begins = self._writes and self._run is None
         where = "with the pre-training" if begins else f"after step {step}"
-        ranks = "1 rank goes" if self.comm.size == 1 else f"{self.comm.size} ranks go"
-        journal.note("recovered", lost=lost, ranks=self.comm.size, step=step, seconds=seconds)
+        left = self.comm.workers
+        ranks = "1 rank goes" if left == 1 else f"{left} ranks go"
+        journal.note("recovered", lost=lost, ranks=left, step=step, seconds=seconds)
         if self.comm.is_root:
             for line in lost:
                 self._warn(f"{line}; {ranks} on {where}")

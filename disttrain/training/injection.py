@@ -89,7 +89,7 @@ class Injection:
         self._waiting = [fault for fault in faults if fault.rank == rank]
         self._noted: set[Fault] = set()
         self._step, self._layer, self._redone = -1, 0, -1
-        self._of: tuple[Communicator, int] = comm, comm.size
+        self._of: tuple[Communicator, int] = comm, len(comm.lost)
         beyond = [fault.rank for fault in faults if fault.rank >= size]
         if beyond and comm.is_root:
             # Not refused: a job that is started again without a lost host has fewer ranks.
@@ -120,8 +120,8 @@ class Injection:
         if 0 <= self._redone < step:
             journal.note("first step after a loss", step=self._redone)
             self._redone = -1
-        before, self._of = self._of, (comm, comm.size)
-        if before[0] is comm and before[1] != comm.size:
+        before, self._of = self._of, (comm, len(comm.lost))
+        if before[0] is comm and before[1] != len(comm.lost):
             self._redone = step
 
     def _happen(self, fault: Fault, run: Run | None) -> None:

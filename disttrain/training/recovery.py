@@ -1,25 +1,36 @@
-"""Going on with a run on fewer ranks: what depends on the ranks is made again, the rest goes on."""
+"""Going on with a run on other ranks: what depends on the ranks is made again, the rest goes on."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from disttrain.arrays import checksum
+from disttrain.errors import LostRanks
 from disttrain.training.run import Run
 from disttrain.training.stage import Done
 from disttrain.training.work import divide
 
-__all__ = ["go_on_with_fewer"]
+__all__ = ["go_on_with_others", "stand_down"]
 
 
-def go_on_with_fewer(run: Run) -> None:
+def go_on_with_others(run: Run) -> None:
     """Bring all ranks to the state of the one that is furthest, and divide the work again.
 
     Collective over the ranks that are left. Each has a whole replica, and none is more than a step
-    behind: a step ends only when all have taken part in its sum. Data, settings, weights and slots
-    stay where they are; the ledger is what it must be after so many steps.
+    behind, but for spares: a step ends only when all have taken part in its sum. Data, settings,
+    weights and slots stay where they are; the ledger is what it must be after so many steps.
     """
     agree_on_state(run)
+    stand_down(run)
+
+
+def stand_down(run: Run) -> None:
+    """Have the spares wait, where there are any, and divide the work among the other ranks.
+
+    Collective. It returns on ranks that work only, see `Communicator.stand_down`.
+    """
+    run.stage.spare = run.comm.rank >= run.comm.workers
+    run.comm.stand_down()
     run.work = divide(run, run.dataset, run.optimizer, run.arithmetic)
     run.__dict__.pop("recordings", None)
     run.state.used, run.state.used_count = run.work.ledger.up_to(run.state.step)
@@ -31,8 +42,14 @@ def agree_on_state(run: Run) -> None:
     if stage.done == Done.AUDITED and stage.before is not None:
         # The end of an interval is done again as a whole.
         run.state, stage.before = stage.before, None
-    places = comm.collect((run.state.step, stage.done))
+    places = comm.collect((not stage.spare, run.state.step, stage.done))
     source = places.index(max(places))
+    if not places[source][0]:
+        with comm.together("going on without lost ranks"):
+            raise LostRanks(
+                "all ranks that worked have died, and no spare has their state: --resume goes on "
+                "from the newest checkpoint"
+            )
     behind = places[comm.rank] != places[source]
     found = comm.share((run.state, stage), source)
     if len(set(places)) > 1:

@@ -27,6 +27,7 @@ class Stage:
     `asked` where a rank was asked to stop, `improved` where the interval that ends is the best so
     far; `before` is the state at the begin of the validation, where ranks may die in it; `told` the
     step up to which callbacks have had their reports; `digest` that of a training that is done.
+    `spare` on a rank that waits, and so is behind whatever its step is.
     """
 
     done: Done = Done.SAVED
@@ -35,3 +36,4 @@ class Stage:
     before: State | None = None
     told: int = -1
     digest: str | None = None
+    spare: bool = False

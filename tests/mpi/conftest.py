@@ -4,6 +4,7 @@ import pytest
 
 from disttrain.environment import launched
 from tests.cli.shell import a_shell, blobs
+from tests.mpi.soak import TRAINING, found
 from tests.mpi.suite import COLLECT
 
 # Those are collective: every rank of a job runs them, see run.py.
@@ -16,3 +17,11 @@ def shell(tmp_path):
     with a_shell(tmp_path) as shell:
         shell.run_file()
         yield shell
+
+
+@pytest.fixture
+def wanted(shell):
+    """What one undisturbed rank gets from the training of the soak."""
+    shell.run_file(TRAINING)
+    assert shell.run("train", "run.toml", "--output", "whole", "-q").returncode == 0
+    return found(shell, "whole")

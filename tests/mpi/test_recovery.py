@@ -14,14 +14,6 @@ batch_size = 20
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-def wanted(shell):
-    """What one undisturbed rank gets."""
-    shell.run_file(TRAINING)
-    assert shell.run("train", "run.toml", "--output", "whole", "-q").returncode == 0
-    return found(shell, "whole")
-
-
 CASES = [
     # Ranks, and the faults; the last number is that of the ranks that are left.
     (2, ["kill:rank=0,step=50"], 1),

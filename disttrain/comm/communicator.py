@@ -38,8 +38,7 @@ class Communicator(ABC):
     `name` is empty for a whole job and "group 2" for the group of colour 2 ("group 2.1" for a group
     inside that one). `local_rank` counts the ranks of this communicator on this host, `host_rank`
     all ranks of the job there: it selects the GPU of a rank. `survives` where the others can go on
-    without a rank that dies; `lost` has a sentence for each that did. `spares` are the last ranks,
-    which wait from `stand_down` on.
+    without a rank that dies; `lost` has a sentence for each that did.
     """
 
     name: str = ""
@@ -47,7 +46,6 @@ class Communicator(ABC):
     survives: bool = False
     lost: Sequence[str] = ()
     inside: str = ""
-    spares: int = 0
     rank: int
     size: int
     local_rank: int
@@ -63,6 +61,11 @@ class Communicator(ABC):
     def is_root(self) -> bool:
         """True on rank 0, which evaluates the schedule, saves and reports."""
         return self.rank == 0
+
+    @property
+    def spares(self) -> int:
+        """The number of ranks that wait from `stand_down` on: the last ones."""
+        return 0
 
     @property
     def workers(self) -> int:

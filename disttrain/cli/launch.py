@@ -104,7 +104,7 @@ def command(
     trains = kind == "training"
     survives = _survives(fault_tolerance, launcher, trains, cluster)
     if spares:
-        _check_spares(size, survives, trains, cluster)
+        _check_spares(size, survives, trains and program[3] == "train", cluster)
     raise typer.Exit(
         supervise(launcher, size, program, watched, kind, restarts, cluster, survives, spares)
     )
@@ -131,7 +131,7 @@ def _survives(asked: str, launcher: Launcher, trains: bool, cluster: Cluster | N
 def _check_spares(size: int, survives: bool, trains: bool, cluster: Cluster | None) -> None:
     """Raise UsageError where no rank could take the place of another one."""
     if not trains:
-        raise UsageError("--spares is for train: other commands end with a dead rank")
+        raise UsageError("--spares is for train: other commands go on with fewer ranks, or end")
     if cluster:
         raise UsageError("--spares is for one host: leave out --hosts, or use --restarts")
     if not survives:

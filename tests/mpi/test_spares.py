@@ -135,6 +135,7 @@ def test_a_spare_gets_the_weights_of_the_pre_training(shell):
     [
         (["-n", "1", "--spares", "1", "train", "run.toml"], "needs -n 2 or more"),
         (["-n", "2", "--spares", "1", "check", "run.toml"], "is for train"),
+        (["-n", "2", "--spares", "1", "search", "run.toml"], "is for train"),
         (["--hosts", "localhost:2", "--spares", "1", "train", "run.toml"], "is for one host"),
         (["-n", "2", "--spares", "1", "--fault-tolerance", "off", "train", "run.toml"],
          "--spares needs a training that goes on"),

@@ -18,7 +18,7 @@ from disttrain.launch.attempt import die_with_parent
 from disttrain.stopped import bearable
 from disttrain.written import FINISHED, records_of, summary_of
 
-__all__ = ["Case", "Drill", "Outcome", "Whole", "cases", "cost_of"]
+__all__ = ["Case", "Drill", "Outcome", "Whole", "cases", "cost_of", "events"]
 
 # Seconds that a training may take beside ten times those of the one without a fault.
 PATIENCE = 120.0
@@ -142,8 +142,8 @@ class Drill:
             summary = summary_of(folder / "summary.json")
         except (OSError, ValueError):
             summary = {}
-        events = sorted(_events(folder / "logs"), key=lambda event: event["time"])
-        seconds, lost, again = cost_of(events)
+        found = sorted(events(folder / "logs"), key=lambda event: event["time"])
+        seconds, lost, again = cost_of(found)
         how = "restarted" if code else "did steps again" if again else "went on"
         if summary.get("status") not in FINISHED:
             how = "lost"
@@ -180,7 +180,7 @@ def _end(process: subprocess.Popen[str]) -> None:
                 process.communicate(timeout=GOING)
 
 
-def _events(logs: Path) -> Iterator[dict[str, Any]]:
+def events(logs: Path) -> Iterator[dict[str, Any]]:
     """Yield what the ranks have written into their journals, with the time in seconds."""
     for path in logs.glob("rank-*.jsonl"):
         for line in path.read_text(errors="replace").splitlines():

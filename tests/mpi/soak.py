@@ -15,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
+from disttrain.launch.drill import events
 from tests.cli.shell import Shell, a_shell, blobs, wait_for
 
 TRAINING = """
@@ -58,14 +61,16 @@ def found(shell: Shell, output: str) -> tuple:
     return *(summary[key] for key in keys), *files
 
 
-def kill_some(shell: Shell, ranks: int, kills: int, chance: random.Random) -> tuple[int, list, str]:
-    """Train on `ranks` and kill so many; return the exit code, the ranks killed, what was said."""
+def kill_some(
+    shell: Shell, ranks: int, kills: int, chance: random.Random
+) -> tuple[int, dict[int, float], str]:
+    """Train on `ranks` and kill so many; return the exit code, who died when, what was said."""
     shutil.rmtree(shell.folder / "out", ignore_errors=True)
     slow = [f"--inject=slow:rank={rank},step=0,seconds=0.003" for rank in range(ranks)]
     process = shell.start("launch", "-n", ranks, *TRAIN, "--output", "out", *slow)
     mets = lambda: (shell.folder / "out/logs").is_dir() or process.poll() is not None  # noqa: E731
     assert wait_for(mets, SOON)
-    killed = []
+    killed = {}
     for _ in range(kills):
         time.sleep(chance.random() * chance.choice([0.0, 0.3, 1.2]))
         running = shell.ranks()
@@ -73,7 +78,7 @@ def kill_some(shell: Shell, ranks: int, kills: int, chance: random.Random) -> tu
             rank = chance.choice(sorted(running))
             with suppress(ProcessLookupError):
                 os.kill(running[rank], signal.SIGKILL)
-                killed.append(rank)
+                killed[rank] = time.time()
     try:
         out, said = process.communicate(timeout=SOON)
     except subprocess.TimeoutExpired:
@@ -86,12 +91,26 @@ def kill_some(shell: Shell, ranks: int, kills: int, chance: random.Random) -> tu
     return process.returncode, killed, out + said
 
 
-def soak(shell: Shell, kills: int, seed: int) -> dict[str, int]:
-    """Kill ranks until so many are dead; return how many trainings there were, and kills."""
+def waits(folder: Path, moments: Iterable[float]) -> list[float]:
+    """Return the seconds from each kill to the next finished step, as the journals say it.
+
+    A kill after the last step, or at the same time as another one, may have none of its own.
+    """
+    steps = sorted(e["time"] for e in events(folder) if e["event"] == "first step after a loss")
+    found = [next((step - at for step in steps if step >= at), None) for at in moments]
+    return [seconds for seconds in found if seconds is not None]
+
+
+def soak(shell: Shell, kills: int, seed: int) -> dict[str, float]:
+    """Kill ranks until so many are dead; return how many trainings there were, kills, and seconds.
+
+    These: median and longest time from a kill to the next finished step, of `timed` ones.
+    """
     shell.run_file(TRAINING)
     whole = shell.run("train", "run.toml", "--output", "whole", "-q", timeout=SOON)
     assert whole.returncode == 0, whole.stderr
-    wanted, chance, count = found(shell, "whole"), random.Random(seed), {"trainings": 0, "kills": 0}
+    wanted, chance, seconds = found(shell, "whole"), random.Random(seed), list[float]()
+    count: dict[str, float] = {"trainings": 0, "kills": 0}
     while count["kills"] < kills:
         ranks = chance.choice((2, 3, 4))
         code, killed, said = kill_some(shell, ranks, chance.randint(1, ranks - 1), chance)
@@ -101,7 +120,9 @@ def soak(shell: Shell, kills: int, seed: int) -> dict[str, int]:
         assert not shell.left_running(), where
         count["trainings"] += 1
         count["kills"] += len(killed)
-    return count
+        seconds += waits(shell.folder / "out/logs", killed.values())
+    longest, middle = max(seconds, default=0.0), median(seconds or [0.0])
+    return count | {"timed": len(seconds), "median": round(middle, 3), "longest": round(longest, 3)}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
 7. A rate that has become too small to learn: in the last fifth of the intervals or more, at least
    three, it was below a thousandth of the largest, and `t` changed by less than 1 %.
 
-Beside 4 and 6 it is said where there are fewer than 50 validation samples: these may err.
+Beside 4 and 6 it is said where there are fewer than 25 validation samples: these may err.
 Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not said beside 6, whose
 advice is the same.
 """
@@ -44,7 +44,7 @@ History = Sequence[Mapping[str, Any]]
 # Fewer intervals say nothing; at most so many of the last ones are looked at.
 LEAST, LAST = 3, 10
 # What fewer validation samples show may be chance.
-FEW = 50
+FEW = 25
 
 
 def diagnose(

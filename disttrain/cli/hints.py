@@ -29,6 +29,8 @@ def hint(error: Any) -> str:
     said = str(getattr(error, "message", ""))
     if "extra argument" in said and command in SETTING and "=" in said:
         return f"a key of the run file is set by --set {said.rpartition('(')[2].rstrip(').')}"
+    if "extra argument" in said and command == "template":
+        return "--gpus is a GPU for each rank: say how many ranks by --ranks, nodes by --nodes"
     if "extra argument" in said and command == "compare":
         return "several runs in one table: disttrain evaluate A B C, or disttrain report A B C"
     word = getattr(error, "command_name", "") or _unknown_command(error)

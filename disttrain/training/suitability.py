@@ -10,7 +10,7 @@ import numpy as np
 from disttrain.arrays import Device
 from disttrain.comm import Communicator
 from disttrain.config import Dense as DenseTable
-from disttrain.config import Rbm, Settings
+from disttrain.config import Rbm, Settings, Sgd
 from disttrain.data import PIECE_ROWS, Dataset, Division, in_words
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Conv, Dense, Layer, Perceptron, Softmax
@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 LARGE_FOR_ADAM = 0.01
+# Of rate / (1 - momentum), the factor of a gradient that stays the same.
+LARGE_FOR_SGD = 10.0
 
 
 def refuse_what_does_not_fit(settings: Settings) -> None:
@@ -64,6 +66,14 @@ def doubts(settings: Settings, stated: bool = True) -> list[str]:
             f"schedule.learning_rate = {rate:g} is large for optimizer.kind = {kind!r}, whose rate "
             "is about the length of a step: 0.001 is usual"
         )
+    sgd = settings.optimizer
+    if isinstance(sgd, Sgd) and settings.model.loss != "perceptron":
+        kept = sgd.momentum if sgd.form != "averaged" else 0.0
+        if rate >= LARGE_FOR_SGD * (1 - kept):
+            found.append(
+                f"schedule.learning_rate = {rate:g} is large for momentum {kept:g}, and the run "
+                "may diverge: --rates finds the rates that work"
+            )
     dense = [layer for layer in settings.model.layers if layer.kind == "dense"]
     if stated and any("activation" not in layer.model_fields_set for layer in dense[:-1]):
         found.append(

@@ -25,6 +25,14 @@ def test_a_sound_run_file_passes(shell, launch):
     assert lines[-1] == "ready to train"
 
 
+def test_a_large_rate_for_sgd_is_a_warning(shell):
+    for rate, momentum, warned in ((2, 0.9, True), (0.5, 0.9, False), (2, 0.0, False)):
+        keys = (f"schedule.learning_rate={rate}", "--set", f"optimizer.momentum={momentum}")
+        result = shell.run("check", "run.toml", *STANDARD, "--set", *keys)
+        assert result.returncode == 0, result.stderr
+        assert ("warning: schedule.learning_rate = 2 is large for" in result.stdout) is warned
+
+
 def test_a_large_rate_for_adam_is_a_warning(shell):
     adam = ("--set", "optimizer.kind=adam", "--set")
     for rate, warned in ((0.01, True), (0.009, False)):

@@ -23,6 +23,7 @@ from disttrain.errors import UsageError
         ("train run.toml training.epochs=3", "set by --set training.epochs=3"),
         ("cross-validate run.toml --epochs 3", "set by --set training.epochs=..."),
         ("compare a b c", "disttrain report A B C"),
+        ("template slurm run.toml --gpus 4", "say how many ranks by --ranks, nodes by --nodes"),
         ("predict runs/a --data new.csv", "disttrain predict RUN INPUTS"),
         ("fit run.toml", "as in: disttrain train"),
         ("resume runs/a", "as in: disttrain train RUN --resume"),

@@ -37,8 +37,13 @@ def is_loss(error: BaseException, comm: MPI.Comm) -> bool:
     heard of a moment later.
     """
     if isinstance(error, MPI.Exception):
-        return error.Get_error_class() in [getattr(MPI, name) for name in LOSSES]
-    if raised_everywhere(error) or not isinstance(error, Exception):
+        kind = error.Get_error_class()
+        if kind in [getattr(MPI, name) for name in LOSSES]:
+            return True
+        # What `Waitall` raises, whatever became of its requests.
+        if kind != MPI.ERR_IN_STATUS:
+            return False
+    elif raised_everywhere(error) or not isinstance(error, Exception):
         return False
     end = time.monotonic() + HEARD
     while time.monotonic() < end:

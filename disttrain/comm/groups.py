@@ -60,8 +60,12 @@ def in_groups(
         comm.phase("waiting for the other groups")
         failed = (sentence_of(error), exit_code_of(error)) if error else ("", 0)
         ends = comm.collect((colour, value if group.is_root else None, failed))
-    finally:
         comm.watch.apart = False
+    except BaseException as caught:
+        # After a loss too the others may work on for long before all meet.
+        comm.watch.apart = comm.is_loss(caught)
+        raise
+    finally:
         group.watch.close()
     group.close()
     return [_outcome(colour, ends) for colour in sorted({end[0] for end in ends})]

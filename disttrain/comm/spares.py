@@ -74,6 +74,8 @@ class WithSpares(Ranks):
             while not self._is_over():
                 time.sleep(PAUSE)
         self._dismissed = True
+        if self._comm.Get_failed().size:
+            self.lost.append("a rank died")
         raise Dismissed
 
     def _is_over(self) -> bool:

@@ -121,6 +121,7 @@ class Watch:
     def regroup(self, rank: int, board: np.ndarray[Any, Any]) -> None:
         """Go on with another number and the board of the ranks that are left."""
         self._stopped.clear()
+        self.apart = False
         place = int(np.flatnonzero(board["rank"] == rank)[0])
         row = board[place : place + 1]
         self._rank, self._row, self._board = rank, row, board
@@ -228,6 +229,9 @@ class Watch:
         return sentence, [int(row["pid"]) for row in found.rows]
 
     def _is_late(self) -> bool:
+        if self.apart:
+            # Groups, also those on other hosts, look after their own ranks.
+            return False
         now, waits = time.monotonic(), self._phase.startswith(NOT_BUSY)
         limit = self._seconds
         if waits:

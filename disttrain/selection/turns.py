@@ -127,7 +127,8 @@ class Turns:
         self._round.numbers, self._round.under_way = left, None
         outcomes = in_groups(comm, colour, partial(self._of_group, work, colour < groups))
         for outcome in outcomes:
-            before |= outcome.value or {}
+            # A group also returns what a lost rank 0 has told already.
+            before |= {n: ended for n, ended in (outcome.value or {}).items() if n in left}
         if comm.is_root:
             self._tell_each(before)
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -49,6 +49,18 @@ def test_a_kill_changes_nothing(shell, wanted, ranks, faults, left):
     assert result.stderr.count(" died") == ranks - left, result.stderr
 
 
+@pytest.mark.parametrize("way", ["ring", pytest.param("buckets", marks=pytest.mark.long)])
+def test_a_kill_while_messages_are_under_way(shell, way):
+    """What waits for several messages says only that one of them failed."""
+    shell.run_file(TRAINING)
+    fast = ["--set", "reproducibility.mode=fast", "--set", f"communication.sum={way}"]
+    result = shell.run("launch", "-n", 3, *TRAIN, "--output", "out", *fast,
+                       "--inject=kill:rank=1,step=50", timeout=SOON)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    summary = shell.summary("out")
+    assert (summary["ranks"], len(summary["failures"])) == (2, 1)
+
+
 def test_a_kill_of_rank_0_in_the_pre_training_repeats_no_layer_that_is_saved(shell):
     shell.run_file(DEEP + PRETRAINING)
     assert shell.run("train", "run.toml", "--output", "out", "-q").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,8 @@ class MessageGather(AllGather):
 class NodesGather(AllGather):
     """Several nodes, each with the arrays in its shared window: a row comes to a node once."""
 
-    def __init__(
-        self, topology: Topology, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]
-    ) -> None:
-        self._window = WindowGather(topology.memory, shapes, dtypes)
-        self.arrays = self._window.arrays
+    def __init__(self, topology: Topology, window: WindowGather) -> None:
+        self._window, self.arrays = window, window.arrays
         firsts = topology.comm.allgather(topology.node.bcast(topology.comm.rank))
         nodes: dict[int, list[int]] = {}
         for rank, first in enumerate(firsts):
@@ -116,7 +114,12 @@ def all_gather(
     if room and topology.one_node:
         return WindowGather(topology.memory, shapes, types)
     if room:
-        return NodesGather(topology, shapes, types)
+        window: WindowGather | None = None
+        with suppress(OSError):
+            window = WindowGather(topology.memory, shapes, types)
+        if topology.comm.allreduce(window is not None, MPI.LAND):
+            assert window is not None
+            return NodesGather(topology, window)
     return MessageGather(topology.comm, shapes, types)
 
 

@@ -108,7 +108,10 @@ def way_to_read(text: str, decimal: str = ".") -> str:
         return ""
     number = found[1] + found[2]
     if not np.isnan(number_in(number, decimal)):
-        return f"write it without '{next(sign for sign in SIGNS if sign in text)}'"
+        sign = next((sign for sign in SIGNS if sign in text), "")
+        return (
+            f"write it without '{sign}'" if sign else "write it without the blank behind the sign"
+        )
     comma = "give --decimal ," * (decimal == "." and DECIMALS.fullmatch(found[2]) is not None)
     if grouped := THOUSANDS.fullmatch(found[2]):
         what = {",": "commas", ".": "points"}.get(grouped[1], "blanks")

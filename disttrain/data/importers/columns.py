@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from disttrain.data.importers.dialect import NAMELESS, TARGET_NAMES
+from disttrain.data.importers.header import NAMELESS, TARGET_NAMES
 from disttrain.data.importers.survey import Survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import Missing

@@ -1,4 +1,4 @@
-"""How a table of text is written: its encoding, separator and header, found in its first lines."""
+"""How a table of text is written: its encoding and separator, found in its first lines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from pathlib import Path
 import numpy as np
 
 from disttrain.data.cells import number_in
+from disttrain.data.importers.header import (
+    HEAD_ROWS,
+    in_title,
+    is_header,
+    names_of,
+    numbered,
+    refuse_title,
+)
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
-__all__ = ["BLANKS", "HEAD_BYTES", "NAMELESS", "TARGET_NAMES", "Dialect", "sniff", "words_of"]
-
-TARGET_NAMES = ("label", "target", "class", "y")
-"""What the target column is called where nobody says, in order of preference."""
+__all__ = ["BLANKS", "HEAD_BYTES", "Dialect", "sniff", "words_of"]
 
 HEAD_BYTES = 4 << 20
 """A line that is longer is no table's."""
 
-HEAD_ROWS = 50
 BLANKS = r"\s+"
-NAMELESS = "Unnamed: "
-"""Behind it stands the number of a column that has no name, as pandas calls it; "" is the first."""
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
@@ -76,42 +78,22 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     rows, names = list(_rows(whole[above:], separator)), list[str]()
     if not rows:
         raise DataError(f"{path} is empty: a table needs at least one row")
-    header = _is_header(rows[0], rows[1:], target, decimal)
-    if above and not header:  # numpy writes names behind a #
-        title = next(_rows([whole[above - 1].lstrip("# ")], separator), [])
-        if len(title) == len(rows[0]) and _is_header(title, rows, target, decimal):
-            names = _names(title, rows)
-        elif len(title) == len(rows[0]):
+    title = next(_rows([whole[above - 1].lstrip("# ")], separator), []) if above else []
+    if len(title) != len(rows[0]):
+        title = []
+    # numpy writes names behind a #.
+    if title and in_title(title, rows, target, decimal, separator == BLANKS):
+        header, names = False, names_of(title, rows)
+    else:
+        header = is_header(rows[0], rows[1:], target, decimal)
+        if title and not header:
             above, rows = 0, list(_rows(whole, separator))
-    _refuse_title(path, rows)
-    names = names or (_names(rows[0], rows[1:]) if header else _numbered(rows[0]))
+    refuse_title(path, rows)
+    names = names or (names_of(rows[0], rows[1:]) if header else numbered(rows[0]))
     # Lines of separators alone above the table, as spreadsheets write them.
     empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines[above:])
     skip = int(said is not None) + above + sum(1 for _ in empty)
     return Dialect(encoding, separator, skip, header, names)
-
-
-def _names(first: Sequence[str], below: Sequence[Sequence[str]]) -> list[str]:
-    """Return the names in a header. The first column may lack one, and so may the last ones."""
-    names = [name.strip() for name in first]
-    if below and all(len(row) == len(first) + 1 for row in below):
-        names = [*names, ""] if not any(row[-1].strip() for row in below) else ["", *names]
-    return [name or f"{NAMELESS}{n}" * (n > 0) for n, name in enumerate(names)]
-
-
-def _numbered(first: Sequence[str]) -> list[str]:
-    """Return what columns without names are called."""
-    return [str(number) for number in range(1, len(first) + 1)]
-
-
-def _refuse_title(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Raise DataError where the first row is shorter than most, as a title above the table is."""
-    (width, count), *_ = Counter(map(len, rows)).most_common(1)
-    if len(rows[0]) + 1 < width and 2 * count > len(rows):
-        raise DataError(
-            f"{path}: the first line has {len(rows[0])} cell{'s' * (len(rows[0]) > 1)}, but most "
-            f"have {width}: take out what stands above the names of the columns"
-        )
 
 
 def _decoded(start: bytes, encoding: str, path: Path) -> str:
@@ -188,44 +170,3 @@ def _rows(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
                 yield row
     except csv.Error:  # pandas says it better, with the line
         return
-
-
-def _is_header(first: list[str], below: list[list[str]], target: str | None, decimal: str) -> bool:
-    """Tell a header from a first row of data."""
-    numbered = _numbered(first)
-    below = [row for row in below[:HEAD_ROWS] if len(row) in (len(first), len(first) + 1)]
-
-    def is_number(cell: str) -> bool:
-        """Tell whether a cell is a number or a truth value."""
-        return number_in(cell.strip(), decimal) == number_in(cell.strip(), decimal)
-
-    texts = [column for column, cell in enumerate(first) if cell.strip() and not is_number(cell)]
-    wanted = [] if target is None else [target, *target.split(",")]
-    if any(first[column].strip() in wanted for column in texts):
-        return True
-    if any(first[column].strip().lower() in TARGET_NAMES for column in texts):
-        return True
-    expected = {numbered.index(name) for name in wanted if name in numbered} or {len(first) - 1}
-    for column in texts:
-        cells = [row[column] for row in below if row[column].strip()]
-        if column not in expected and cells and all(is_number(cell) for cell in cells):
-            return True
-    if _counts_on([cell.strip() for n, cell in enumerate(first) if n not in texts]):
-        return True
-    if len(texts) < len(first):
-        # A nameless first column numbers the rows; else numbers in it say that it is data.
-        return texts == list(range(1, len(first))) and not first[0].strip()
-    # All text: names, if they are all different and none of them comes again below.
-    return len(set(first)) == len(first) and not any(
-        first[column] == row[column] for row in below for column in texts
-    )
-
-
-def _counts_on(cells: list[str]) -> bool:
-    """Tell whether cells are 0, 1, 2, ... or 1, 2, ... or years, as names of columns may be."""
-    cells = cells[1:] if cells and not cells[0] else cells
-    if len(cells) < 3 or not all(cell.isdecimal() for cell in cells):
-        return False
-    first = int(cells[0])
-    likely = first == 0 or (first == 1 and len(cells) > 4) or 1800 <= first <= 2100
-    return likely and cells == [str(first + number) for number in range(len(cells))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from disttrain.data.cells import as_texts
-from disttrain.data.importers.dialect import TARGET_NAMES
+from disttrain.data.importers.header import TARGET_NAMES
 from disttrain.data.importers.source import kept
 from disttrain.data.importers.table import open_table
 from disttrain.errors import DataError

@@ -954,3 +954,39 @@ def test_numbers_that_float64_does_not_tell_apart_are_refused(table):
     with pytest.raises(DataError, match=r"'key' are so large.*--drop 'key'"):
         train(path)
     assert columns(path, drop="key") == ["a"]
+
+
+@pytest.mark.parametrize("cell", ["- 5", "+ 5", "(- 5)", "-  5"])
+def test_a_blank_behind_a_sign_is_told(table, cell):
+    words = "in brackets" if "(" in cell else "without the blank behind the sign"
+    rows = "".join(f"{n},{n % 5},{n % 2}\n" for n in range(20))
+    path = table(f"a,b,label\n{rows}7,{cell},1\n")
+    with pytest.raises(DataError, match=f"line 22, column 'b'.*{words}"):
+        train(path)
+    with pytest.raises(DataError, match="'b' holds"):
+        train(path, target="b")
+
+
+@pytest.mark.parametrize(
+    ("above", "first", "want"),
+    [
+        ("# label a b\n", "1 nan 3\n", ["a", "b"]), ("#label,a,b\n", "1,?,3\n", ["a", "b"]),
+        ("#a,b,label\n", "NA,3,1\n", ["a", "b"]), ("", "1,?,3\n", ["1", "2"]),
+        ("", "?,1,1\n", ["1", "2"]), ("a,b,kind\n", "NA,?,1\n", ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_a_missing_value_in_the_first_row_does_not_make_it_a_header(table, above, first, want):
+    rows = "".join(f"{n % 2},{n + 0.5},{n % 3}\n" for n in range(20))
+    path = table(above + first + (rows.replace(",", " ") if " " in first else rows))
+    imported = import_table(path, Options(missing="mean", na=("?",)))
+    assert [column.name for column in imported.preparation.columns] == want
+    assert len(imported.splits["train"][0]) == 21
+
+
+def test_names_of_texts_in_a_comment_are_found_before_the_first_row(table):
+    rows = "green,huge,maybe\n" + "red,big,yes\nblue,small,no\n" * 5
+    path = table("#color,size,kind\n" + rows)
+    assert columns(path) == ["color", "size"]
+    assert names(path) == ["maybe", "no", "yes"]
+    under = table("# two words\na kind\nu x\nv y\n", "under.csv")
+    assert columns(under) == ["a"]

@@ -27,7 +27,6 @@ __all__ = [
     "DamagedCheckpoint",
     "DataError",
     "DeviceError",
-    "Dismissed",
     "DisttrainError",
     "Divergence",
     "LauncherError",

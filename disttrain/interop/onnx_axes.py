@@ -72,6 +72,8 @@ class Axes(NamedTuple):
     def number(self, constant: np.ndarray) -> Any:
         """Return a constant as one number, as one for each unit or channel or, of what no layer
         made, for each input; None where it is neither."""
+        if constant.dtype.kind == "i" and ROWS in constant:
+            return None
         array = np.asarray(constant, "f8")
         if array.size == 1:
             return array.reshape(-1)[0]

@@ -25,6 +25,7 @@ class Known:
 
     def __init__(self, library: Any, model: Any) -> None:
         self._library, self._sets = library, [s for s in model.opset_import if not s.domain]
+        self._whole = library.TensorProto.INT32, library.TensorProto.INT64
         self.tensors = list(model.graph.initializer)
         self.arrays = {t.name: library.numpy_helper.to_array(t) for t in self.tensors}
         self._sizes = _sizes_in(library, model)
@@ -50,9 +51,12 @@ class Known:
             return None
         if made.op_type in OF_SIZES and not all(map(_is_list, arrays)):
             return None
-        if made.op_type == "Mul" and any(ROWS in array for array in arrays):
-            return None
         helper, reference = self._library.helper, __import__("onnx.reference", fromlist=["x"])
+        if any(array.dtype.kind == "i" and ROWS in array for array in arrays):
+            # It must stay what it is: no factor, and no float, byte or text.
+            to = [o.i for o in made.attribute if made.op_type == "Cast" and o.name == "to"]
+            if made.op_type == "Mul" or set(to) - set(self._whole):
+                return None
         inputs = [
             helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape

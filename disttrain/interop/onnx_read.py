@@ -39,6 +39,9 @@ def read_onnx(path: Path, data: str | None = None) -> Adopted:
         raise CheckpointError(f"{path} does not exist: give an .onnx file")
     try:
         model = library.load(str(path))
+        for named in (*model.opset_import, *model.graph.node):
+            # The two names of the default domain.
+            named.domain = "" if named.domain == "ai.onnx" else named.domain
         library.checker.check_model(model)
     # Untrusted content may raise anything.
     except Exception as error:

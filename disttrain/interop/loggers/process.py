@@ -2,8 +2,9 @@
 
 The logger runs in a process of its own, so that one that hangs, raises or crashes costs its own
 records only. Lines go through a pipe that never blocks; what does not fit waits here, and beyond
-`MOST` bytes records are left out. At the end it may go on as long as it works: it is ended when it
-has asked for no processor for `GRACE` seconds, as one that hangs, and after `LIMIT` seconds.
+`MOST` bytes records are left out. At the end it may go on as long as it works: it is ended when
+none of its threads has asked for a processor for `GRACE` seconds, as one that hangs, and after
+`LIMIT` seconds. All loggers have these seconds at the same time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from typing import Any
 
 from disttrain.config import Settings
 from disttrain.errors import UsageError
-from disttrain.preemption import Preemption
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["BUILT_IN", "Logger", "loggers_of"]
@@ -41,23 +41,30 @@ LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "SLURM_")
 def loggers_of(settings: Settings, folder: Path) -> list[Callback]:
     """Return the loggers that `[logging]` names, for rank 0. Raises UsageError where one can't be
     had."""
-    return [Logger(name, folder) for name in dict.fromkeys(settings.logging.loggers)]
+    found: list[Logger] = []
+    found += [Logger(name, folder, found) for name in dict.fromkeys(settings.logging.loggers)]
+    return [*found]
 
 
 class Logger(Callback):
-    """Passes reports to a logger: a built-in one, or MODULE:CLASS of a user's own."""
+    """Passes reports to a logger: a built-in one, or MODULE:CLASS of a user's own.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    `together` are all loggers of the run: the first `on_stop` waits for all of them at once.
+    """
+
+    def __init__(self, name: str, folder: Path, together: list[Logger] | None = None) -> None:
         _refuse_missing(name)
         self.name, self._folder = name, folder.absolute()
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting, self._lost = bytearray(), 0
         self._callbacks: tuple[Callback, ...] = ()
-        self._preemption = Preemption()
+        self._all = [self] if together is None else together
+        self._run: Run | None = None
+        self._since, self._work, self._tasks = 0.0, 0.0, dict[str, float]()
 
     def on_start(self, run: Run) -> None:
         """Start the process."""
-        self._callbacks, self._preemption = tuple(run.callbacks), run.preemption
+        self._callbacks, self._run = tuple(run.callbacks), run
         where = self._folder / "logs"
         with suppress(OSError):
             where.mkdir(exist_ok=True)
@@ -88,36 +95,54 @@ class Logger(Callback):
         self._send("end", summary=summary)
 
     def on_stop(self) -> None:
-        """Let the process write what it was given, as long as it works."""
-        if self._process is None:
-            return
-        code = self._ended(self._process)
-        if self._process and code is None:
-            self._give_up("did not end in time")
-        elif self._process and (code or self._lost):
-            self._give_up(f"ended with {code}, {self._lost} records were not taken")
-        self._process = None
+        """Let the processes of all loggers write what they were given, as long as they work."""
+        begun = time.monotonic()
+        for logger in self._all:
+            logger._since, logger._work, logger._tasks = begun, 0.0, logger._times()
+        while left := [logger for logger in self._all if logger._process]:
+            for logger in left:
+                logger._finish(begun)
+            time.sleep(LOOK)
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Return the exit code of the process; None where it hangs, or takes too long."""
-        begun = since = time.monotonic()
-        worked = _worked(process.pid)
-        while self._process:
-            if self._waiting:
-                self._write()
-            elif process.stdin:
-                with suppress(OSError):
-                    process.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                return process.wait(LOOK)
-            now, work = time.monotonic(), _worked(process.pid)
-            if work - worked > WORK:
-                since, worked = now, work
-            # A job that was asked to stop will soon be killed.
-            limit = GRACE if self._preemption.signal else LIMIT
-            if now - since > GRACE or now - begun > limit:
-                return None
-        return None
+    def _finish(self, begun: float) -> None:
+        """See whether the process has ended, and end one that hangs, or takes too long."""
+        if self._waiting:
+            self._write()
+        process = self._process
+        if process is None:
+            return
+        if process.stdin and not self._waiting:
+            with suppress(OSError):
+                process.stdin.close()
+        code = process.poll()
+        if code is not None:
+            if code or self._lost:
+                self._give_up(f"ended with {code}, {self._lost} records were not taken")
+            self._process = None
+            return
+        now, before, self._tasks = time.monotonic(), self._tasks, self._times()
+        self._work += sum(max(0.0, t - before.get(task, 0.0)) for task, t in self._tasks.items())
+        if self._work > WORK:
+            self._since, self._work = now, 0.0
+        if now - self._since > GRACE or now - begun > (GRACE if self._is_asked() else LIMIT):
+            self._give_up("did not end in time")
+
+    def _is_asked(self) -> bool:
+        """Tell whether the job was asked to stop, on any rank: then it will soon be killed."""
+        run = self._run
+        return run is not None and bool(run.stage.asked or run.preemption.signal)
+
+    def _times(self) -> dict[str, float]:
+        """Return for how many seconds each thread of the process ran, or was waiting for a
+        processor (Linux, else nothing)."""
+        found: dict[str, float] = {}
+        if self._process:
+            for file in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+                # A thread may end meanwhile.
+                with suppress(OSError, ValueError):
+                    running, waiting, _ = file.read_text().split()
+                    found[file.parent.name] = (int(running) + int(waiting)) / 1e9
+        return found
 
     def _send(self, what: str, **facts: Any) -> None:
         if self._process is None:
@@ -155,15 +180,6 @@ class Logger(Callback):
                 f"warning: the logger {self.name} {why}, so records of it are missing: see "
                 f"{self._said}; the run is not touched by that"
             )
-
-
-def _worked(pid: int) -> float:
-    """Return for how many seconds a process ran, or was waiting for a processor (Linux, else 0)."""
-    try:
-        running, waiting, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-        return (int(running) + int(waiting)) / 1e9
-    except (OSError, ValueError):
-        return 0.0
 
 
 def _refuse_missing(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from disttrain.interop.loggers import process
 from disttrain.interop.loggers.process import Logger, loggers_of
 from disttrain.preemption import Preemption
 from disttrain.training import Callback
+from disttrain.training.stage import Stage
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]
@@ -25,9 +27,20 @@ Make = Callable[..., Settings]
 class Heard(Callback):
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.times: list[float] = []
 
     def on_warning(self, line: str) -> None:
         self.lines.append(line)
+        self.times.append(time.monotonic())
+
+
+class Of:
+    """What a logger asks of a run."""
+
+    def __init__(self, settings: Settings, heard: Heard) -> None:
+        self.settings, self.callbacks = settings, [heard]
+        self.preemption, self.stage = Preemption(), Stage()
+        self.state = type("S", (), {"step": 0})
 
 
 def logged(
@@ -148,13 +161,7 @@ def test_a_pipe_that_nobody_reads_is_never_waited_for(
     monkeypatch.setattr(process, "GRACE", 0.2)
     monkeypatch.setattr(process, "MOST", 1 << 18)
     logger, heard = Logger("my_deaf_logger:Own", tmp_path), Heard()
-
-    class Of:
-        settings, callbacks, preemption = Make, [heard], Preemption()
-
-    run = Of()
-    run.settings = settings()  # type: ignore[assignment]
-    run.state = type("S", (), {"step": 0})  # type: ignore[attr-defined]
+    run = Of(settings(), heard)
     logger.on_start(run)  # type: ignore[arg-type]
     report = type("R", (), {"step": 1, "facts": lambda self: {"x": "y" * 1000}})()
     for _ in range(1000):
@@ -162,6 +169,71 @@ def test_a_pipe_that_nobody_reads_is_never_waited_for(
     logger.on_stop()
     assert len(heard.lines) == 1
     assert "records of it are missing" in heard.lines[0]
+
+
+def test_a_logger_whose_end_joins_a_busy_thread_works(
+    tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_joining_logger.py").write_text(
+        "import threading, time\n"
+        "def work():\n"
+        "    begin = time.thread_time()\n"
+        "    while time.thread_time() < begin + 0.8: pass\n"
+        "class Own:\n"
+        "    def start(self, **facts): pass\n"
+        "    def interval(self, **facts): pass\n"
+        "    def end(self, summary):\n"
+        "        for _ in range(2):\n"
+        "            thread = threading.Thread(target=work)\n"
+        "            thread.start()\n"
+        "            thread.join()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    _, lines = logged(go, settings('logging.loggers=["my_joining_logger:Own"]'), tmp_path)
+    assert lines == []
+
+
+ENDLESS = (
+    "import time\n"
+    "class Own:\n"
+    "    def start(self, **facts): pass\n"
+    "    def interval(self, **facts): pass\n"
+    "    def end(self, summary):\n"
+    "        while True: time.sleep(0.001)\n"
+    "class Other(Own): pass\n"
+    "class Third(Own): pass\n"
+)
+
+
+def test_all_loggers_have_one_limit(
+    tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_endless.py").write_text(ENDLESS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "LIMIT", 2.0)
+    heard, names = Heard(), [f"my_endless:{name}" for name in ("Own", "Other", "Third")]
+    asked = settings(f"logging.loggers={json.dumps(names)}")
+    go(asked, callbacks=[heard, *loggers_of(asked, tmp_path / "run")])
+    assert len(heard.lines) == 3
+    assert all("did not end in time" in line for line in heard.lines)
+    assert heard.times[-1] - heard.times[0] < 2.0
+
+
+def test_a_stop_that_another_rank_was_asked_for_has_the_short_limit(
+    tmp_path: Path, settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_endless.py").write_text(ENDLESS.replace("time.sleep(0.001)", "pass"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "GRACE", 1.0)
+    logger, heard = Logger("my_endless:Own", tmp_path), Heard()
+    run = Of(settings(), heard)
+    logger.on_start(run)  # type: ignore[arg-type]
+    logger.on_end(run, {})  # type: ignore[arg-type]
+    run.stage.asked, begin = True, time.monotonic()
+    logger.on_stop()
+    assert "did not end in time" in heard.lines[0]
+    assert time.monotonic() - begin < 20
 
 
 def test_a_logger_that_is_not_there_is_one_sentence(

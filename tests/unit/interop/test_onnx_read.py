@@ -33,16 +33,18 @@ class Written:
         self.path, self.out = folder / "g.onnx", folder / "g.h5"
 
     def write(
-        self, nodes: list[Any], shape: tuple[int, ...], outputs: str = "y", **constants: Any
-    ) -> None:
+        self, nodes: list[Any], shape: tuple[int, ...], outputs: str = "y", *, domain: str = "",
+        whole: bool = False, **constants: Any,
+    ) -> None:  # fmt: skip
         helper, kinds = onnx.helper, onnx.TensorProto
         kind = kinds.INT64 if nodes[-1].op_type == "ArgMax" else kinds.FLOAT
+        given = kinds.INT64 if whole else kinds.FLOAT
         graph = helper.make_graph(
-            nodes, "g", [helper.make_tensor_value_info("x", kinds.FLOAT, ["n", *shape])],
+            nodes, "g", [helper.make_tensor_value_info("x", given, ["n", *shape])],
             [helper.make_tensor_value_info(name, kind, ["n", "m"]) for name in outputs.split()],
             [onnx.numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
         )  # fmt: skip
-        sets = [helper.make_opsetid("", 17)]
+        sets = [helper.make_opsetid(domain, 17)]
         onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), self.path)
 
     def read(self) -> Trained:
@@ -289,3 +291,33 @@ def test_a_view_whose_sizes_are_computed_is_read(graph: Written) -> None:
     nodes[4] = node("Concat", "rest u", "l", axis=0)
     graph.write(nodes, (2, 6, 4), at=np.array(0), **own)
     graph.refused(r"'f' \(Reshape\) moves numbers")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_default_domain_may_be_called_by_its_name(graph: Written, named: bool) -> None:
+    nodes = [
+        node("Gemm", "x w b", "a"), node("Relu", "a", "h"), node("Gemm", "h v", "p"),
+        node("Constant", "", "two", value_float=2.0), node("Mul", "p two", "y"),
+    ]  # fmt: skip
+    for each in nodes if named else ():
+        each.domain = "ai.onnx"
+    graph.write(nodes, (4,), domain="ai.onnx", **DENSE)
+    graph.same(some(6, 4))
+
+
+def counted(to: str, kind: str) -> list[Any]:
+    """Return arithmetic with the number of rows."""
+    return [
+        node("Shape", "x", "s"), node("Gather", "s at", "n", axis=0),
+        node("Cast", "n", "c", to=getattr(onnx.TensorProto, to)), node(kind, "x c", "z"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div"])
+def test_arithmetic_with_the_number_of_rows_is_refused(graph: Written, kind: str) -> None:
+    at = np.array(0)
+    graph.write([*counted("FLOAT", kind), node("Gemm", "z w b", "y")], (4,), at=at, **DENSE)
+    graph.refused(rf"'z' \({kind}\) is no layer")
+    nodes = [*counted("INT64", kind), node("Cast", "z", "f", to=1), node("Gemm", "f w b", "y")]
+    graph.write(nodes, (4,), whole=True, at=at, **DENSE)
+    graph.refused(rf"'z' \({kind}\) is no layer")

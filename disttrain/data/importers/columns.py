@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from disttrain.data.importers.header import NAMELESS, TARGET_NAMES
+from disttrain.data.importers.header import NAMELESS, TARGET_NAMES, is_index
 from disttrain.data.importers.survey import Survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import Missing
 from disttrain.errors import DataError, UsageError
 
 __all__ = ["Options", "find_targets", "inputs_among", "weights_among"]
-
-INDEX_NAMES = (
-    "", "unnamed: 0", "__index_level_0__", "index", "rownames", "row", "row_number", "id", "nr",
-    "no", "obs",
-)  # fmt: skip
-"""What a first column is called that only numbers the rows, in capitals or not."""
-
-ID = re.compile(r"[a-z]I[dD]$|[_ .-][iI][dD]$")
-"""PassengerId, customer_id, Loan ID."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,7 @@ def inputs_among(
         chosen = [n for n in range(len(names)) if n not in targets]
         different = found.numbers_rows or len(found.texts.get(0, ())) == found.rows
         if (
-            _is_index(names[0])
+            is_index(names[0])
             and 0 in chosen
             and different
             and found.rows > 1
@@ -123,11 +113,6 @@ def inputs_among(
     if not chosen:
         raise DataError(f"{table.path} has no column but the target: inputs are missing")
     return chosen, notes
-
-
-def _is_index(name: str) -> bool:
-    """Tell whether a first column may be there to number or name the rows."""
-    return name.lower() in INDEX_NAMES or ID.search(name) is not None
 
 
 def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:

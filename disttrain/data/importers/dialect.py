@@ -20,7 +20,7 @@ from disttrain.data.importers.header import (
     is_header,
     names_of,
     numbered,
-    refuse_title,
+    refuse_unclear,
 )
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
@@ -88,7 +88,7 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
         header = is_header(rows[0], rows[1:], target, decimal)
         if title and not header:
             above, rows = 0, list(_rows(whole, separator))
-    refuse_title(path, rows)
+    refuse_unclear(path, rows, header, target, decimal)
     names = names or (names_of(rows[0], rows[1:]) if header else numbered(rows[0]))
     # Lines of separators alone above the table, as spreadsheets write them.
     empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines[above:])

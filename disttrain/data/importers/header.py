@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,24 +16,39 @@ __all__ = [
     "TARGET_NAMES",
     "in_title",
     "is_header",
+    "is_index",
     "names_of",
     "numbered",
-    "refuse_title",
+    "refuse_unclear",
 ]
 
 TARGET_NAMES = ("label", "target", "class", "y")
 """What the target column is called where nobody says, in order of preference."""
 
 HEAD_ROWS = 50
+FEW_ROWS = 10
+"""So few classes may be all different."""
+
 NAMELESS = "Unnamed: "
 """Behind it stands the number of a column that has no name, as pandas calls it; "" is the first."""
+
+INDEX_NAMES = (
+    "", "unnamed: 0", "__index_level_0__", "index", "rownames", "row", "row_number", "id", "nr",
+    "no", "obs",
+)  # fmt: skip
+"""What a first column is called that only numbers the rows, in capitals or not."""
+
+ID = re.compile(r"[a-z]I[dD]$|[_ .-][iI][dD]$")
+"""PassengerId, customer_id, Loan ID."""
 
 
 def names_of(first: Sequence[str], below: Sequence[Sequence[str]]) -> list[str]:
     """Return the names in a header. The first column may lack one, and so may the last ones."""
     names = [name.strip() for name in first]
-    if below and all(len(row) == len(first) + 1 for row in below):
-        names = [*names, ""] if not any(row[-1].strip() for row in below) else ["", *names]
+    more = _empty_ends(first, below)
+    if not more and below and all(len(row) == len(first) + 1 for row in below):
+        names.insert(0, "")
+    names += [""] * more
     return [name or f"{NAMELESS}{n}" * (n > 0) for n, name in enumerate(names)]
 
 
@@ -41,14 +57,60 @@ def numbered(first: Sequence[str]) -> list[str]:
     return [str(number) for number in range(1, len(first) + 1)]
 
 
-def refuse_title(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Raise DataError where the first row is shorter than most, as a title above the table is."""
+def _empty_ends(first: Sequence[str], below: Sequence[Sequence[str]]) -> int:
+    """Return by how many cells, all of them empty, each row is longer than the first one."""
+    widths = {len(row) for row in below}
+    if len(widths) != 1 or any(cell.strip() for row in below for cell in row[len(first) :]):
+        return 0
+    return max(0, widths.pop() - len(first))
+
+
+def is_index(name: str) -> bool:
+    """Tell whether a first column may be there to number or name the rows."""
+    return name.lower() in INDEX_NAMES or ID.search(name) is not None
+
+
+def refuse_unclear(
+    path: Path, rows: list[list[str]], header: bool, target: str | None, decimal: str
+) -> None:
+    """Raise DataError for a title above the table, and for names that may be moved by a column."""
     (width, count), *_ = Counter(map(len, rows)).most_common(1)
-    if len(rows[0]) + 1 < width and 2 * count > len(rows):
+    filled = max(_filled(row) for row in rows if len(row) == width)
+    short = len(rows[0]) + 1 < filled
+    if len(rows[0]) == 1 and filled == 2 and len(rows) > 2:
+        short = is_header(rows[1], rows[2:], target, decimal)
+    if short and 2 * count > len(rows):
         raise DataError(
             f"{path}: the first line has {len(rows[0])} cell{'s' * (len(rows[0]) > 1)}, but most "
-            f"have {width}: take out what stands above the names of the columns"
+            f"have {filled}: take out what stands above the names of the columns"
         )
+    if header and _may_be_moved(rows[0], rows[1:], target):
+        raise DataError(
+            f"{path}: the rows have one cell more than the first line has names: name the first "
+            "column too, or take out the separators at the ends of the rows"
+        )
+
+
+def _filled(row: Sequence[str]) -> int:
+    """Return how many cells a row has without the empty ones at its end."""
+    return next((n for n in range(len(row), 0, -1) if row[n - 1].strip()), 0)
+
+
+def _may_be_moved(first: list[str], below: list[list[str]], target: str | None) -> bool:
+    """Tell whether the first cells of rows with an empty last one may be their numbers or names.
+
+    Those of a named index are, and classes in a few rows may look so, which is no doubt.
+    """
+    name = first[0].strip()
+    if _empty_ends(first, below) != 1 or len(below) < 2 or is_index(name):
+        return False
+    known = name.lower() in TARGET_NAMES or (target is not None and name in target.split(","))
+    if known and len(below) <= FEW_ROWS:
+        return False
+    cells = [row[0].strip() for row in below]
+    if all(_is_text(cell, ".") for cell in cells):
+        return len(set(cells)) == len(cells)
+    return any(cells == [str(start + n) for n in range(len(cells))] for start in (0, 1))
 
 
 def is_header(first: list[str], below: list[list[str]], target: str | None, decimal: str) -> bool:
@@ -75,7 +137,7 @@ def _names_something(
     first: list[str], below: list[list[str]], target: str | None, decimal: str
 ) -> bool:
     """Tell whether a row holds the name of the target, texts above numbers, or counts on."""
-    below = [row for row in below[:HEAD_ROWS] if len(row) in (len(first), len(first) + 1)]
+    below = _like(first, below)
     cells = [cell.strip() for cell in first]
     wanted = [] if target is None else [target, *target.split(",")]
     if any(cell in wanted and not _is_number(cell, decimal) for cell in cells if cell):
@@ -98,13 +160,19 @@ def _is_all_text(first: list[str], below: list[list[str]], decimal: str) -> bool
 
     The first column of a header, which numbers the rows, may lack a name or be called #.
     """
-    below = [row for row in below[:HEAD_ROWS] if len(row) in (len(first), len(first) + 1)]
+    below = _like(first, below)
     texts = [column for column, cell in enumerate(first) if _is_text(cell, decimal)]
     if len(texts) < len(first):
         return texts == list(range(1, len(first))) and first[0].strip() in ("", "#")
     return len(set(first)) == len(first) and not any(
         first[column] == row[column] for row in below for column in texts
     )
+
+
+def _like(first: list[str], below: list[list[str]]) -> list[list[str]]:
+    """Return the first rows that have as many cells as `first`, or one more, and empty ones."""
+    width = len(first)
+    return [row for row in below[:HEAD_ROWS] if len(row) >= width and _filled(row) <= width + 1]
 
 
 def _is_number(cell: str, decimal: str) -> bool:

@@ -990,3 +990,31 @@ def test_names_of_texts_in_a_comment_are_found_before_the_first_row(table):
     assert names(path) == ["maybe", "no", "yes"]
     under = table("# two words\na kind\nu x\nv y\n", "under.csv")
     assert columns(under) == ["a"]
+
+
+@pytest.mark.parametrize("cells", ["012", "123", "uvw"])
+def test_names_that_may_be_moved_by_a_column_are_refused(table, cells):
+    rows = "".join(f"{cell},{n + 20},{n * 7},\n" for n, cell in enumerate(cells))
+    with pytest.raises(DataError, match="one cell more than the first line has names"):
+        train(table("age,height,score\n" + rows))
+    for name in ("id", "label"):
+        assert "b" in columns(table(f"{name},a,b\n" + rows), target="a")
+    many = "".join(f"{n},{n % 5},{n % 3},\n" for n in range(20))
+    with pytest.raises(DataError, match="name the first column too"):
+        train(table("label,a,b\n" + many))
+
+
+@pytest.mark.parametrize("ends", [",", ",,", ",,,"])
+def test_rows_that_end_in_several_separators_are_read_as_with_one(table, ends):
+    path = table("label,a,b\n" + f"0,0.5,1{ends}\n1,1.5,1{ends}\n" * 5)
+    assert columns(path) == ["a", "b"]
+    np.testing.assert_array_equal(train(path)[0], [[0.5, 1], [1.5, 1]] * 5)
+    with pytest.raises(DataError, match="1 cell, but most have 3"):
+        train(table(f"Report 2020\na,b,label\n1,2,x{ends}\n3,4,y{ends}\n5,6,y{ends}\n"))
+
+
+def test_a_title_above_a_table_of_two_columns_is_refused(table):
+    for rows in ("color;kind\nred;yes\nblue;no\n", "size;kind\n1;yes\n2;no\n"):
+        with pytest.raises(DataError, match="1 cell, but most have 2: take out"):
+            train(table("Measured 2020\n" + rows))
+    assert columns(table("kind\n0.5,1\n0.25,0\n0.5,1\n")) == [""]

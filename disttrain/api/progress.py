@@ -87,9 +87,10 @@ class Progress(Callback):
         if run.dataset.class_names and not run.dataset.file.class_names:
             count = len(run.dataset.class_names)
             self.on_message(f"the labels count from 1: 1 to {count} are the names of classes")
-        way = run.work.reducer.way
+        way, works, spares = run.work.reducer.way, run.comm.workers, run.comm.spares
         self.on_message(
-            f"{run.comm.size} rank{'s' * (run.comm.size > 1)} on {run.network.device.name}"
+            f"{works} rank{'s' * (works > 1)} on {run.network.device.name}"
+            + (f" and {spares} spare{'s' * (spares > 1)}" if spares else "")
             + (f", summed by {way}" if way != "none" else "")
             + (", exact mode; " if run.arithmetic else ", fast mode; ")
             + f"global batch {run.work.batches.batch_size}, "

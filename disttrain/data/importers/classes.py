@@ -41,7 +41,10 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
         raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
     meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
     values = np.array(list(meant.values()))
-    _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, counts, found.decimal)
+    coded = _coded(meant, counts, found.decimal)
+    notes += coded
+    if not coded:
+        _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, counts, found.decimal)
     gaps = [text for text in counts if text in NA or says_nothing(text)]
     if not np.isnan(values).any() and len(values):
         counts = {text: count for text, count in counts.items() if text not in NA}
@@ -120,6 +123,22 @@ def _refuse_odd(
             f"{where} holds numbers and '{texts[0]:.40}': correct it, or give "
             f"--na '{texts[0]:.40}' if it says that the target is missing"
         )
+
+
+def _coded(meant: Mapping[str, float], counts: Mapping[str, int], decimal: str) -> list[str]:
+    """Return the note that texts such as 50% or (1) are classes, none where they are quantities.
+
+    Classes are few, come again, and have no decimals, as with whole numbers.
+    """
+    ways = [way_to_read(text, decimal) for text in meant]
+    few = len(meant) <= FEW_CLASSES and 2 * len(meant) <= sum(counts[text] for text in meant)
+    if not (ways and all(ways) and few) or any("." in text or "," in text for text in meant):
+        return []
+    first = next(iter(meant))
+    return [
+        f"the {len(meant)} different texts of the target, such as '{first:.40}', are taken for "
+        f"classes: for a quantity {ways[0]}, and give --regression"
+    ]
 
 
 def _quantity(text: str, decimal: str) -> float:

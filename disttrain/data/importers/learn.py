@@ -52,7 +52,7 @@ def learn(
         found.odd = odd
         wrong = next((n for n in mixed if not options.one_hot and not _codes(found, n)), None)
         if wrong is not None:
-            raise DataError(_odd(table, found, wrong))
+            raise DataError(_odd(table, options, found, wrong))
     made = Preparation(
         tuple(_column(table, options, found, n, notes) for n in inputs),
         tuple(table.names[n] for n in targets),
@@ -76,9 +76,15 @@ def _in_float64(
     wide = [n for n in inputs if lossy[n] and (n not in found.texts or table.names[n] in dates)]
     for n in wide:
         if close[n]:
+            large = max(abs(found.least[n]), abs(found.most[n])) >= 2**53
             raise DataError(
-                f"{table.path}: the numbers of column '{table.names[n]:.60}' are so large that "
-                f"float64 does not tell them apart: leave it out with --drop '{table.names[n]:.60}'"
+                f"{table.path}: the numbers of column '{table.names[n]:.60}' "
+                + (
+                    "are so large that float64 does not tell them apart"
+                    if large
+                    else "differ by little more than the rounding of float64"
+                )
+                + f": leave it out with --drop '{table.names[n]:.60}'"
             )
     if not wide:
         return made
@@ -129,9 +135,9 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
     if number in found.texts:
         categories = sorted(found.texts[number])
         if options.pixels or (not options.one_hot and _are_numbers(found, number)):
-            raise DataError(_odd(table, found, number))
+            raise DataError(_odd(table, options, found, number))
         if len(categories) > _most_categories(options, found, number):
-            raise DataError(_odd(table, found, number, len(categories)))
+            raise DataError(_odd(table, options, found, number, len(categories)))
         notes += capitals(f"column '{name:.60}'", categories)
         if missing and options.missing != "drop":
             categories.append(MISSING)
@@ -179,7 +185,7 @@ def _dates(
     return Column(name, "date", parts, fill, missing and options.missing == "indicator", form)
 
 
-def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
+def _odd(table: Table, options: Options, found: Survey, number: int, different: int = 0) -> str:
     """Return the sentence about a cell that is no number."""
     row = found.odd.get(number, 0)
     cells = found.texts[number]
@@ -188,7 +194,10 @@ def _odd(table: Table, found: Survey, number: int, different: int = 0) -> str:
     where = table.place(row, number)
     hint = way_to_read(cell, found.decimal)
     if hint:
-        return f"{where}: '{cell:.40}' is not a number as it is written: {hint}"
+        codes = not options.pixels and len(cells) <= MOST_CATEGORIES
+        return f"{where}: '{cell:.40}' is not a number as it is written: {hint}" + codes * (
+            ", or give --categories one-hot if the column holds codes"
+        )
     if different:
         return (
             f"{where}: '{cell:.40}' is text, one of {different} different ones: leave the column "

@@ -830,6 +830,9 @@ def test_numbers_as_spreadsheets_write_them_become_neither_categories_nor_classe
     with pytest.raises(DataError, match=rf"line 2, column 'b': '.*{words}"):
         train(path)
     assert train(path, one_hot=True)[0].shape == (60, 4)
+    if "1 200" in cells:
+        assert len(names(path, target="b")) == 3
+        path = table("a;b\n" + "".join(f"{n};{n} 200\n" for n in range(1, 60)))
     with pytest.raises(DataError, match=rf"target column 'b' holds .*{words}"):
         train(path, target="b")
 
@@ -1018,3 +1021,22 @@ def test_a_title_above_a_table_of_two_columns_is_refused(table):
         with pytest.raises(DataError, match="1 cell, but most have 2: take out"):
             train(table("Measured 2020\n" + rows))
     assert columns(table("kind\n0.5,1\n0.25,0\n0.5,1\n")) == [""]
+
+
+@pytest.mark.parametrize(("value", "step"), [(0.3, 4e-17), (0.3, 1e-14), (1e12, 0.2)])
+def test_numbers_that_differ_by_rounding_alone_are_not_called_large(table, value, step):
+    rows = "".join(f"{value + n % 2 * step!r},{n},{n % 2}\n" for n in range(30))
+    with pytest.raises(DataError, match=r"'a' differ by little more than the rounding.*--drop 'a'"):
+        train(table("a,b,label\n" + rows))
+
+
+@pytest.mark.parametrize("codes", [("110 001", "110 002"), ("(1)", "(2)", "(3)"), ("0%", "50%")])
+def test_codes_that_look_like_numbers_are_classes_and_have_a_way_out_as_inputs(table, codes):
+    rows = "".join(f"{codes[n % len(codes)]},{n},{'xy'[n % 2]}\n" for n in range(30))
+    path = table("a,b,label\n" + rows)
+    with pytest.raises(DataError, match=r"'a'.*or give --categories one-hot if the column holds"):
+        train(path)
+    assert train(path, one_hot=True)[0].shape == (30, len(codes) + 1)
+    imported = import_table(path, Options(target="a", one_hot=True))
+    assert imported.preparation.classes == tuple(sorted(codes))
+    assert any("are taken for classes" in note for note in imported.notes)

@@ -229,14 +229,11 @@ class Watch:
         return sentence, [int(row["pid"]) for row in found.rows]
 
     def _is_late(self) -> bool:
-        if self.apart:
-            # Groups, also those on other hosts, look after their own ranks.
-            return False
-        now, waits = time.monotonic(), self._phase.startswith(NOT_BUSY)
-        limit = self._seconds
+        now, waits, limit = time.monotonic(), self._phase.startswith(NOT_BUSY), self._seconds
         if waits:
             limit = max(PATIENCE * limit, limit + LEAST)
-        if now - self._since <= limit:
+        # Groups, also those on other hosts, look after their own ranks.
+        if self.apart or now - self._since <= limit:
             return False
         # Where no rank changes its phase any more, none makes progress.
         return not (waits and any(now - row["since"] <= self._seconds for row in self._living()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 __all__ = ["ASKED", "Preemption"]
@@ -31,10 +32,10 @@ class Preemption:
             if self._interrupts > 1:
                 os._exit(130)
         self.signal = signal.Signals(number).name
-        # Imported here: this module is imported before the slow ones.
-        from disttrain import journal
-
-        journal.note("signal", signal=self.signal)
+        # Only where it is there: a signal comes in the middle of another import too, and one begun
+        # there would find modules half made.
+        if note := getattr(sys.modules.get("disttrain.journal"), "note", None):
+            note("signal", signal=self.signal)
 
 
 # The process's own: set up by `disttrain train` before anything else is imported.

@@ -157,6 +157,7 @@ class Launch:
         return run(command, environment, self.asked, lambda job: Watchdog(
             job, signs, starting, lambda: leftovers.marked(self._id, leftovers.A_RANK),
             elsewhere=self._cluster is not None,
+            all_here=ranks + self._spares if self._survives and not self._cluster else 0,
         ))  # fmt: skip
 
     def prepare_restart(self, number: int, of: int, ranks: int, ending: Ending) -> Ending | None:

@@ -18,6 +18,8 @@ __all__ = ["Watchdog"]
 LOOK = 1.0
 # Seconds that mpirun may take to end once its ranks have.
 PATIENCE = 10.0
+# Seconds in which all ranks of this host are started, one after the other.
+STARTED = 5.0
 # Seconds between two looks at what costs more: the processes of this host, the signs of life.
 SCAN = 5
 # Seconds in which the ranks report a stopped one first: they know its phase.
@@ -28,12 +30,13 @@ SILENCE = 120.0
 
 
 class Watchdog(threading.Thread):
-    """Kills `job`, mpirun, in four cases; `why` says which one it was, "" for none.
+    """Kills `job`, mpirun, in five cases; `why` says which one it was, "" for none.
 
-    The ranks have not met after `starting` seconds; mpirun does not end although its ranks have,
-    because it waits for hosts that have gone; a signal has stopped mpirun or a rank here, and
-    nobody let it go on; the ranks of a host have given signs of life, and do not any more.
-    `ranks_here` returns the processes of this host that carry the launch's mark as ranks, and
+    The ranks have not met after `starting` seconds; one of the `all_here` ranks of this host has
+    ended before they met, and mpirun goes on, as it does with fault tolerance; mpirun does not end
+    although its ranks have, because it waits for hosts that have gone; a signal has stopped mpirun
+    or a rank here, and nobody let it go on; the ranks of a host have given signs of life, and do
+    not any more. `ranks_here` returns the processes of this host that carry the launch's mark as ranks, and
     `elsewhere` says that this host need not have any.
     """
 
@@ -44,10 +47,12 @@ class Watchdog(threading.Thread):
         starting: float,
         ranks_here: Callable[[], list[int]],
         elsewhere: bool = False,
+        all_here: int = 0,
     ) -> None:
         super().__init__(daemon=True)
         self._job, self._signs, self._starting = job, signs, starting
-        self._ranks_here, self._elsewhere = ranks_here, elsewhere
+        self._ranks_here, self._elsewhere, self._all_here = ranks_here, elsewhere, all_here
+        self._fewer = 0
         self._looks, self._met, self._seen, self._over = 0, False, False, 0
         # Looks since which a process is stopped, and the newest sign of each host with its look.
         self._stopped: dict[int, int] = {}
@@ -59,20 +64,26 @@ class Watchdog(threading.Thread):
         while self._job.poll() is None:
             time.sleep(LOOK)
             self._looks += 1
-            here = self._ranks_here() if self._elsewhere or not self._looks % SCAN else []
-            ended = self._signs.code() is not None
-            self.why = self._unmet(ended) or self._unended(ended, here)
+            ended, self._met = self._signs.code() is not None, self._met or self._signs.met()
+            often = self._elsewhere or (self._all_here and not self._met)
+            here = self._ranks_here() if often or not self._looks % SCAN else []
+            self.why = self._unmet(ended, here) or self._unended(ended, here)
             if not self._looks % SCAN and not ended:
                 self.why = self.why or self._standing(here) or self._silent()
             if self.why and self._job.poll() is None:
                 self._job.kill()
 
-    def _unmet(self, ended: bool) -> str:
-        self._met = self._met or self._signs.met()
+    def _unmet(self, ended: bool, here: list[int]) -> str:
         # The folder of the signs may have been removed.
-        if self._looks * LOOK <= self._starting or ended or self._met or not self._signs.can_come():
+        if ended or self._met or not self._signs.can_come():
             return ""
-        return f"the ranks did not all start and find each other within {self._starting:g} s"
+        if self._looks * LOOK > self._starting:
+            return f"the ranks did not all start and find each other within {self._starting:g} s"
+        ranks = len(_first([pid for pid in here if pid != self._job.pid]))
+        self._fewer = self._fewer + 1 if 0 < ranks < self._all_here else 0
+        if self._fewer * LOOK > STARTED:
+            return f"{self._all_here - ranks} of {self._all_here} ranks ended before all had met"
+        return ""
 
     def _unended(self, ended: bool, here: list[int]) -> str:
         self._seen = self._seen or bool(here)
@@ -86,9 +97,7 @@ class Watchdog(threading.Thread):
 
     def _standing(self, here: list[int]) -> str:
         """Return a sentence for a process here that was stopped by a signal too long ago."""
-        # Processes that a rank started itself do not count.
-        ranks = [pid for pid in here if parent_of(pid) not in here]
-        stopped = [pid for pid in (self._job.pid, *ranks) if is_stopped(pid)]
+        stopped = [pid for pid in (self._job.pid, *_first(here)) if is_stopped(pid)]
         self._stopped = {pid: self._stopped.get(pid, self._looks) for pid in stopped}
         for pid, since in self._stopped.items():
             if (self._looks - since) * LOOK > bearable() + FIRST_WORD:
@@ -112,3 +121,8 @@ class Watchdog(threading.Thread):
             if (self._looks - since) * LOOK > max(SILENCE, bearable()):
                 return f"the ranks on {host} have given no sign of life for {SILENCE:g} s"
         return ""
+
+
+def _first(here: list[int]) -> list[int]:
+    """Return the ranks themselves, without the processes that they have started."""
+    return [pid for pid in here if parent_of(pid) not in here]

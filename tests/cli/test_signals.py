@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from tests.cli.shell import wait_for
+from tests.cli.shell import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(60)
 SIGNALS = ["SIGUSR1", "SIGTERM", "SIGINT"]
@@ -93,6 +95,19 @@ def test_a_request_is_kept_while_the_program_starts(shell):
     _, err = over(process)
     assert process.returncode == 75, err
     assert shell.summary("out")["status"] == "preempted"
+
+
+def test_a_request_in_the_middle_of_an_import_imports_nothing():
+    """It would find modules half made: a traceback, and code 1."""
+    code = (
+        "import os, signal, sys\n"
+        "from disttrain.preemption import ASKED\n"
+        "ASKED.listen()\n"
+        "before = set(sys.modules)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(ASKED.signal != 'SIGTERM' or set(sys.modules) != before)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

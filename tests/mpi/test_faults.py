@@ -309,6 +309,14 @@ def test_ranks_that_never_arrive_end_the_job(shell):
     assert not shell.left_running()
 
 
+def test_a_rank_that_dies_before_all_have_met_ends_the_job(shell):
+    """With fault tolerance mpirun goes on without it, and the others would wait for minutes."""
+    result = shell.run("launch", "-n", 3, *TRAIN, module="tests.mpi.driver",
+                       env={"FAULT": "KILL at joining on 1"}, timeout=SOON)  # fmt: skip
+    assert "1 of 3 ranks ended before all had met" in sentence(result, 5)
+    assert not shell.left_running()
+
+
 def test_a_time_to_connect_that_is_none_is_refused_by_one_rank(shell):
     shell.environment["DISTTRAIN_CONNECT_SECONDS"] = "abc"
     said = sentence(shell.run("launch", "-n", 2, *TRAIN), 2)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from disttrain.environment import MET
 from disttrain.launch import attempt, watchdog
 from disttrain.launch.attempt import Asked, run
 from disttrain.launch.signs import Signs
@@ -26,16 +27,19 @@ def started(tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(watchdog, "PATIENCE", 0.2)
+    monkeypatch.setattr(watchdog, "STARTED", 0.3)
     monkeypatch.setattr(watchdog, "LOOK", 0.05)
     monkeypatch.setattr(watchdog, "FIRST_WORD", 0.2)
     monkeypatch.setattr(watchdog, "SILENCE", 1.0)
     monkeypatch.setattr(attempt, "DEAF", 0.2)
 
-    def start(script, asked=None, ranks=None, starting=60.0, signs=tmp_path):
+    def start(script, asked=None, ranks=None, starting=60.0, signs=tmp_path, all_here=0):
         command = ["sh", "-c", COUNTED + script]
         code, start.why = run(
             command, os.environ, asked or Asked("mark", True),
-            lambda job: Watchdog(job, Signs(signs, 1), starting, ranks or list, ranks is not None),
+            lambda job: Watchdog(
+                job, Signs(signs, 1), starting, ranks or list, ranks is not None, all_here
+            ),
         )  # fmt: skip
         return code, (tmp_path / "starts").read_text().count(".")
 
@@ -77,6 +81,16 @@ def test_mpirun_may_take_its_time_before_there_is_a_rank(started):
 def test_ranks_that_never_meet_are_not_waited_for(started):
     assert started("exec sleep 60", starting=0.3) == (-signal.SIGKILL, 1)
     assert started("touch status-1.met; sleep 1", starting=0.3) == (0, 2)
+
+
+def test_ranks_of_which_one_ended_before_they_met_are_not_waited_for(started, tmp_path):
+    """A signal that comes before a rank can take it ends that rank; the others would wait."""
+    assert started("sleep 60", ranks=lambda: [10**7, 10**7 + 1], all_here=3)[0] == -signal.SIGKILL
+    assert started.why == "1 of 3 ranks ended before all had met"
+    # All are there; or they have met, and go on without one that died.
+    assert started("sleep 1", ranks=lambda: [10**7, 10**7 + 1], all_here=2)[0] == 0
+    (tmp_path / f"status-1{MET}").touch()
+    assert started("sleep 1", ranks=lambda: [10**7], all_here=2)[0] == 0
 
 
 def test_signs_that_were_removed_end_nothing(started, tmp_path):

@@ -36,7 +36,9 @@ class Watchdog(threading.Thread):
     ended before they met, and mpirun goes on, as it does with fault tolerance; mpirun does not end
     although its ranks have, because it waits for hosts that have gone; a signal has stopped mpirun
     or a rank here, and nobody let it go on; the ranks of a host have given signs of life, and do
-    not any more. `ranks_here` returns the processes of this host that carry the launch's mark as ranks, and
+    not any more.
+
+    `ranks_here` returns the processes of this host that carry the launch's mark as ranks, and
     `elsewhere` says that this host need not have any.
     """
 

@@ -25,6 +25,8 @@ from tests.mpi.run import ROOT, TESTS, start, stop
 COLLECT, CHOSEN, REPORTS = "RANKS_COLLECT", "RANKS_CHOSEN", "RANKS_REPORTS"
 # Seconds without any news of a job, after which it is ended: each test has a limit of 60 s.
 PATIENCE = 150.0
+# Files of a stack that say nothing of a test that hangs.
+FRAMEWORK = ("/_pytest/", "/pluggy/", "/threading.py", "<frozen runpy>")
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
@@ -40,6 +42,11 @@ def collect(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text())
 
 
+def stacks_path(reports: Path, rank: int) -> Path:
+    """Return where a rank writes its threads' stacks when a test takes too long."""
+    return reports.with_name(f"{reports.stem}-stacks-{rank}.txt")
+
+
 class Job:
     """The chosen tests on one number of ranks."""
 
@@ -50,6 +57,7 @@ class Job:
         chosen.write_text(json.dumps(list(names)))
         self._reports.touch()
         self._read, self._found, self._news = 0, {}, time.monotonic()
+        self._told = False
         with open(self._output, "w") as output:
             self._process = start(
                 ranks, ["-q", "--color=no"], stdout=output, stderr=subprocess.STDOUT,
@@ -66,12 +74,24 @@ class Job:
                 return self._found[name]
             if ended or time.monotonic() - self._news > PATIENCE:
                 stop(self._process)
-                return "failed", f"{self._why(ended)}\n{self._output.read_text()[-8000:]}"
+                return "failed", self._why(ended)
             time.sleep(0.02)
 
     def _why(self, ended: bool) -> str:
+        """Return why there is no report: once what is known of it, then that it was told."""
+        if self._told:
+            return f"not run: the job of {self._ranks} ranks was over, see the first failure"
+        self._told = True
         how = f"ended with {self._process.returncode}" if ended else "had no news for too long"
-        return f"no report: the job of {self._ranks} ranks {how}; what it printed last:"
+        parts = [f"no report: the job of {self._ranks} ranks {how}; what it printed last:"]
+        parts += [self._output.read_text()[-2000:]]
+        for rank in range(self._ranks):
+            path = stacks_path(self._reports, rank)
+            stack = path.read_text().splitlines() if path.exists() else []
+            # Of all threads the main one comes last; of its calls the innermost comes first.
+            own = [line for line in stack if not any(name in line for name in FRAMEWORK)]
+            parts += [f"where rank {rank} stood:", *own[-20:]] if own else []
+        return "\n".join(parts)
 
     def _look(self) -> None:
         """Read the reports that are new."""

@@ -67,7 +67,9 @@ def by_window(
     """
     made: Sum | None = None
     comm, node = topology.comm, topology.node
-    over = (lambda m, h: FLAT[across](topology.peers, m, h)) if across else None
+    # Made here, by all ranks: the window may fail on one node only.
+    peers = topology.peers if across else None
+    over = (lambda m, h: FLAT[across](peers, m, h)) if peers is not None else None
     if not topology.fits((node.size + 1) * length * dtype.itemsize):
         return flat(comm, length, dtype, header, "allreduce")
     try:

@@ -1,5 +1,6 @@
 """Every test here is collective, and so is its outcome: it passes on all ranks or fails on all."""
 
+import faulthandler
 import json
 import os
 import sys
@@ -18,10 +19,12 @@ COMM = disttrain.connect()
 from mpi4py import MPI  # noqa: E402
 
 from tests.cli.shell import blobs  # noqa: E402
-from tests.mpi.suite import CHOSEN, COLLECT, REPORTS  # noqa: E402
+from tests.mpi.suite import CHOSEN, COLLECT, REPORTS, stacks_path  # noqa: E402
 
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
+# After so many seconds, before the time limit of a test, each rank writes down where it is.
+STANDS = 50.0
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +87,18 @@ def outcomes():
 @pytest.fixture(autouse=True)
 def _joined(comm, outcomes):
     """Ranks join, and the outcomes have their communicator, before the first test."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    if REPORTS not in os.environ:
+        return (yield)
+    with open(stacks_path(Path(os.environ[REPORTS]), COMM.rank), "w") as file:
+        faulthandler.dump_traceback_later(STANDS, file=file)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

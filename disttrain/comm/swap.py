@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-__all__ = ["swap"]
+__all__ = ["Swap"]
 
 Array = np.ndarray[Any, Any]
 
-# Bytes: just under what Open MPI sends by TCP without asking (btl_tcp_eager_limit, 65,536).
-SEGMENT = 60_000
+# Bytes of a message between hosts: just under what Open MPI sends by TCP without asking
+# (btl_tcp_eager_limit, 65,536); and inside a host: what MPI-3's counts can say in any dtype.
+FAR, NEAR = 60_000, 1 << 30
 DATA, READY = 0, 1
 NOTHING = np.empty(0, np.uint8)
 
 
-def swap(
-    comm: MPI.Comm, sends: Iterable[tuple[Array, int]], receives: Iterable[tuple[Array, int]]
-) -> None:
-    """Send each array to its rank, receive each from its rank; return when all is done.
+class Swap:
+    """Sends arrays to some ranks of `comm` and receives arrays from some. Making one is collective.
 
-    Each pair of ranks names its arrays in one order; empty ones count too. They go in messages so
-    short that MPI sends them at once: a long one it announces first, and the answer to that stands
-    behind megabytes on the same connection, so that its two directions take turns (1.3 MB each way
-    between two hosts of 100 Mbit/s: 208 ms instead of 106). A rank sends when the receiver has said
-    that it waits, so that nothing piles up there.
+    Between ranks of one host an array is one message, up to 1 GiB. Between hosts arrays go in
+    messages so short that MPI sends them at once: a long one it announces first, and the answer to
+    that stands behind megabytes on the same connection, so that its two directions take turns
+    (1.3 MB each way between two hosts of 100 Mbit/s: 208 ms instead of 106). There a rank sends
+    when the receiver has said that it waits, so that nothing piles up.
+
+    `near` are the ranks of this host; they are looked up where they are not given.
     """
-    sends, receives = list(sends), list(receives)
-    requests = [
-        comm.Irecv(part, rank, DATA) for array, rank in receives for part in segments(array)
-    ]
-    requests += [comm.Isend(NOTHING, rank, READY) for rank in {rank for _, rank in receives}]
-    MPI.Request.Waitall([comm.Irecv(NOTHING, rank, READY) for rank in {rank for _, rank in sends}])
-    requests += [comm.Isend(part, rank, DATA) for array, rank in sends for part in segments(array)]
-    MPI.Request.Waitall(requests)
+
+    def __init__(self, comm: MPI.Comm, near: Collection[int] | None = None) -> None:
+        self._comm = comm
+        self._near = frozenset(ranks_of_host(comm) if near is None else near)
+
+    def do(self, sends: Iterable[tuple[Array, int]], receives: Iterable[tuple[Array, int]]) -> None:
+        """Send each array to its rank, receive each from its rank; return when all is done.
+
+        Each pair of ranks names its arrays in one order; empty ones count too.
+        """
+        comm, sends, receives = self._comm, list(sends), list(receives)
+        requests = [
+            comm.Irecv(part, rank, DATA)
+            for array, rank in receives
+            for part in self._parts(array, rank)
+        ]
+        waits = {rank for _, rank in sends} - self._near
+        ready = [comm.Irecv(NOTHING, rank, READY) for rank in waits]
+        for rank in {rank for _, rank in receives} - self._near:
+            requests.append(comm.Isend(NOTHING, rank, READY))
+        # Near ones first: they do not wait for a word.
+        for far in (False, True):
+            if far:
+                MPI.Request.Waitall(ready)
+            requests += [
+                comm.Isend(part, rank, DATA)
+                for array, rank in sends
+                if (rank in waits) == far
+                for part in self._parts(array, rank)
+            ]
+        MPI.Request.Waitall(requests)
+
+    def _parts(self, array: Array, rank: int) -> Iterator[Array]:
+        """Yield the numbers of a contiguous array in as many parts as go in one message each."""
+        numbers = array.reshape(-1)
+        most = (NEAR if rank in self._near else FAR) // array.itemsize
+        for low in range(0, len(numbers), most):
+            yield numbers[low : low + most]
 
 
-def segments(array: Array) -> Iterator[Array]:
-    """Yield the numbers of a contiguous array in parts of `SEGMENT` bytes."""
-    numbers, most = array.reshape(-1), SEGMENT // array.itemsize
-    for low in range(0, len(numbers), most):
-        yield numbers[low : low + most]
+def ranks_of_host(comm: MPI.Comm) -> list[int]:
+    """Return the ranks of `comm` that are on this rank's host. Collective."""
+    host = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    ranks = host.allgather(comm.rank)
+    host.Free()
+    return ranks

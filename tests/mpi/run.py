@@ -24,7 +24,7 @@ LIMIT = 600.0
 TIMED_OUT = 124
 # Output is not captured: a rank that ends all the others says why, and at once. A signal is not
 # heard by a rank that waits inside MPI: past its time limit a test ends by a thread.
-OPTIONS = ["-s", "-o", "timeout=60", "-o", "timeout_method=thread"]
+OPTIONS = ["-s", "-o", "timeout=100", "-o", "timeout_method=thread"]
 
 
 def start(ranks: int, arguments: list[str], **options: object) -> subprocess.Popen:

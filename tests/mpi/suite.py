@@ -23,8 +23,8 @@ from tests.mpi.run import ROOT, TESTS, start, stop
 # Variables that say to the ranks' conftest: only collect, into this file; run the tests that are
 # named in this file; write reports into this one.
 COLLECT, CHOSEN, REPORTS = "RANKS_COLLECT", "RANKS_CHOSEN", "RANKS_REPORTS"
-# Seconds without any news of a job, after which it is ended: each test has a limit of 60 s.
-PATIENCE = 150.0
+# Seconds without any news of a job, after which it is ended: each test has a limit of 100 s.
+PATIENCE = 240.0
 # Files of a stack that say nothing of a test that hangs.
 FRAMEWORK = ("/_pytest/", "/pluggy/", "/threading.py", "<frozen runpy>")
 

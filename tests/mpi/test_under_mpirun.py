@@ -55,7 +55,7 @@ def jobs(request, tmp_path_factory):
         one.close()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_passes(jobs, ranks, name):
     outcome, text = jobs(ranks).outcome(name)
     if outcome == "skipped":

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from disttrain.comm.barrier import Barrier
 from disttrain.comm.gathers.base import AllGather, AloneGather
 from disttrain.comm.memory import PAGE, SharedMemory
-from disttrain.comm.swap import swap
+from disttrain.comm.swap import Swap
 from disttrain.comm.topology import Topology
 
 __all__ = ["all_gather"]
@@ -79,7 +79,7 @@ class Exchange:
     """
 
     def __init__(self, comm: MPI.Comm, nodes: Sequence[Sequence[int]]) -> None:
-        self._comm = comm
+        self._comm, self._swap = comm, Swap(comm)
         home = next(node for node in nodes if comm.rank in node)
         place, others = home.index(comm.rank), [node for node in nodes if node is not home]
         self._receivers = [node[place % len(node)] for node in others]
@@ -95,8 +95,7 @@ class Exchange:
             return [a[cuts[rank] : cuts[rank + 1]] for a, cuts in zip(arrays, edges, strict=True)]
 
         mine = rows(self._comm.rank)
-        swap(
-            self._comm,
+        self._swap.do(
             [(part, receiver) for receiver in self._receivers for part in mine],
             [(part, sender) for sender in self._senders for part in rows(sender)],
         )

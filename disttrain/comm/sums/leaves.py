@@ -17,7 +17,7 @@ from disttrain.comm.memory import SharedMemory
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
 from disttrain.comm.sums.tree import CHUNK, TOTAL, additions
 from disttrain.comm.sums.window import pages_of
-from disttrain.comm.swap import swap
+from disttrain.comm.swap import Swap
 from disttrain.comm.topology import Topology
 
 __all__ = ["leaf_summation"]
@@ -86,6 +86,7 @@ class MessageLeaves(_Completed):
         super().__init__(held, width)
         self.way = "tree+alltoall"
         self._comm, self._held, self._width = comm, held, width
+        self._swap = Swap(comm)
         self.messages = np.zeros((width, length), dtype)
         self.total = np.zeros(length, dtype)
         self.header, self.total_header = np.zeros(header), np.zeros(header)
@@ -107,16 +108,14 @@ class MessageLeaves(_Completed):
         others = [other for other in range(comm.size) if other != rank]
         mine = self._segments[rank * self._width :][: held[rank]]
         mine[...] = self.messages[: held[rank], self._part(rank)]
-        swap(
-            comm,
+        self._swap.do(
             [(m[self._part(to)], to) for to in others for m in self.messages[: held[rank]]],
             [(m, by) for by in others for m in self._segments[by * self._width :][: held[by]]],
         )
         self._complete(leaves, self._segments, 0, self._segments.shape[1])
         self._headers[rank] = self.header
         here = self.total[self._part(rank)]
-        swap(
-            comm,
+        self._swap.do(
             [(array, to) for to in others for array in (here, self.header)],
             [(array, by) for by in others
              for array in (self.total[self._part(by)], self._headers[by])],

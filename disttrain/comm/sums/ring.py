@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 from disttrain.comm.sums.allreduce import InPlace
 from disttrain.comm.sums.base import Vector
-from disttrain.comm.swap import swap
+from disttrain.comm.swap import Swap
 
 __all__ = ["Ring"]
 
@@ -28,6 +28,7 @@ class Ring(InPlace):
         super().__init__(comm, message, header)
         cuts = [len(message) * s // comm.size for s in range(comm.size + 1)]
         self._segments = [message[a:b] for a, b in itertools.pairwise(cuts)]
+        self._swap = Swap(comm)
         self._arriving = np.empty(max(len(s) for s in self._segments), message.dtype)
 
     def finish(self) -> None:
@@ -47,4 +48,4 @@ class Ring(InPlace):
 
     def _pass_on(self, out: Vector, into: Vector) -> None:
         size, rank = self._comm.size, self._comm.rank
-        swap(self._comm, [(out, (rank + 1) % size)], [(into, (rank - 1) % size)])
+        self._swap.do([(out, (rank + 1) % size)], [(into, (rank - 1) % size)])

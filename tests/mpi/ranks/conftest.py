@@ -24,7 +24,7 @@ from tests.mpi.suite import CHOSEN, COLLECT, REPORTS, stacks_path  # noqa: E402
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
 # After so many seconds, before the time limit of a test, each rank writes down where it is.
-STANDS = 50.0
+STANDS = 80.0
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,9 @@ typedef struct {
     X(ACTIVATION_GRADIENT) X(SUM_ROWS) X(SOFTMAX) X(SOFTMAX_GRADIENT) X(SQUARED)                   \
     X(SQUARED_GRADIENT) X(DROPOUT) X(MULTIPLY) X(ADD) X(COPY) X(ZERO) X(TALLY_LOSS)                \
     X(TALLY_RIGHT) X(END_HEADER) X(CHECK) X(MOMENTUM) X(ADAM) X(COPY_MATRIX) X(WAIT) X(PAUSE)      \
-    X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION)
+    X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION) X(LAYER_NORM) X(LAYER_NORM_GRADIENT)      \
+    X(BATCH_SUMS) X(BATCH_MOMENTS) X(BATCH_NORM) X(BATCH_NORM_GRADIENT)                  \
+    X(MOVE_AVERAGES)
 #define NUMBER(name) name,
 #define NAME(name) #name " "
 enum { CALLS(NUMBER) };
@@ -376,6 +378,8 @@ WIDE static void NAMED(add_two)(ptrdiff_t count, T *out, const T *a, const T *b)
     for (ptrdiff_t i = 0; i < count; i++) out[i] = a[i] + b[i];
 }
 
+#include "normalization.c"
+
 /* Do calls `at..count-1`; return how many are done. WAIT ends it after a while of waiting, PAUSE
    always, and CHECK where the step has failed. */
 int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block) {
@@ -450,6 +454,16 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
             break;
         case ADD_TWO: NAMED(add_two)(n[0], p[0], p[1], p[2]); break;
         case ADAM: NAMED(update_adam)(c, block); break;
+        case MOVE_AVERAGES: /* p: running averages, gradients; n: count */
+            for (int64_t i = 0; i < n[0]; i++)
+                ((T *)p[0])[i] -= ((const T *)p[1])[i] * (T)block->inverse;
+            break;
+        case LAYER_NORM: NAMED(layer_norm)(c); break;
+        case LAYER_NORM_GRADIENT: NAMED(layer_norm_gradient)(c); break;
+        case BATCH_SUMS: NAMED(batch_sums)(c); break;
+        case BATCH_MOMENTS: NAMED(batch_moments)(c); break;
+        case BATCH_NORM: NAMED(batch_norm)(c); break;
+        case BATCH_NORM_GRADIENT: NAMED(batch_norm_gradient)(c); break;
         }
     }
     return at;

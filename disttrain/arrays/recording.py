@@ -26,6 +26,8 @@ CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
 end_header check momentum adam copy_matrix wait pause sum_messages sum_headers add_two function
+layer_norm layer_norm_gradient batch_sums batch_moments batch_norm batch_norm_gradient
+move_averages
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
 ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid")
@@ -42,11 +44,10 @@ class Block(ctypes.Structure):
     _fields_ = (
         ("samples", ctypes.c_void_p),
         ("keys", ctypes.c_void_p),
-        ("inverse", ctypes.c_double),
-        ("rate", ctypes.c_double),
-        ("corrected_rate", ctypes.c_double),
-        ("root", ctypes.c_double),
-        ("stop", ctypes.c_double),
+        *[
+            (name, ctypes.c_double)
+            for name in ["inverse", "rate", "corrected_rate", "root", "stop"]
+        ],
         ("checksum", ctypes.c_uint64),
     )
 
@@ -87,8 +88,8 @@ def why_no_recordings(dtype: str) -> str:
 class Program:
     """Calls in their order, made by the methods below, for arrays of one dtype; then `replay`.
 
-    Each method notes a call; nothing is computed before `replay`. Arrays must be contiguous and
-    stay where they are; the program keeps them alive.
+    Each method notes a call, `note` any of them; nothing is computed before `replay`. Arrays must
+    be contiguous and stay where they are; the program keeps them alive.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -99,10 +100,11 @@ class Program:
         self._run, self._prefix = replay_functions()[self._dtype.char], "sd"[self._dtype == "f8"]
         self.packed: dict[tuple[int, bool], Array] = {}
 
-    def _note(
+    def note(
         self, name: str, arrays: tuple[Array | int, ...], sizes: tuple[int, ...] = (),
         numbers: tuple[float, ...] = (),
     ) -> None:  # fmt: skip
+        """Note call `name` of recording.c; an int among `arrays` is an address, 0 for none."""
         self._held += [array for array in arrays if isinstance(array, np.ndarray)]
         places = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
         self._calls.append((CODES[name], places, list(sizes), list(numbers)))
@@ -127,12 +129,12 @@ class Program:
 
     def gather(self, stored: Array, scale: Array, shift: Array, out: Array) -> None:
         """`out = stored[samples] * scale + shift`, with `stored` of uint8."""
-        self._note("gather", (stored, scale, shift, out), out.shape)
+        self.note("gather", (stored, scale, shift, out), out.shape)
 
     def take(self, targets: Array, out: Array) -> None:
         """`out = targets[samples]`: classes (int64), or numbers (float64) in its dtype."""
         name = "take_classes" if targets.dtype == np.int64 else "take_numbers"
-        self._note(name, (targets, out), (len(out), out[:1].size))
+        self.note(name, (targets, out), (len(out), out[:1].size))
 
     def product(self, a: Array, b: Array, out: Array) -> Array:
         """`out = a @ b`, by the call of BLAS that `np.dot` makes for these shapes; return `out`.
@@ -150,7 +152,7 @@ class Program:
             (a, turned_a, lda), (b, turned_b, ldb) = self._laid_out(a), self._laid_out(b)
             function, wide = blas_function(self._prefix + "gemm") or (0, 0)
             turned = turned_a | turned_b << 8
-            self._note("product", (function, a, b, out),
+            self.note("product", (function, a, b, out),
                        (wide, turned, rows, columns, depth, lda, ldb))  # fmt: skip
         return out
 
@@ -160,7 +162,7 @@ class Program:
         order, lda = (ROW_MAJOR, columns) if matrix.flags.c_contiguous else (COLUMN_MAJOR, rows)
         function, wide = blas_function(self._prefix + "gemv") or (0, 0)
         sizes = (wide, order, turned, *matrix.shape, lda, vector.strides[0] // matrix.itemsize)
-        self._note("matrix_vector", (function, matrix, vector, out), sizes)
+        self.note("matrix_vector", (function, matrix, vector, out), sizes)
 
     def _laid_out(self, matrix: Array) -> tuple[Array, int, int]:
         """Return a matrix, whether it lies transposed in memory, and the length of its lines."""
@@ -175,22 +177,22 @@ class Program:
             return matrix
         copy = np.empty(matrix.shape, self._dtype)
         apart = [stride // self._dtype.itemsize for stride in matrix.strides]
-        self._note("copy_matrix", (copy, matrix), (*matrix.shape, *apart))
+        self.note("copy_matrix", (copy, matrix), (*matrix.shape, *apart))
         return copy
 
     def activate(self, z: Array, bias: Array, activation: str) -> None:
         """`z = f(z + bias)`."""
         arrays = (z, bias, loop_function("tanh", self._dtype.char))
-        self._note("activate", arrays, (*z.shape, ACTIVATIONS.index(activation)))
+        self.note("activate", arrays, (*z.shape, ACTIVATIONS.index(activation)))
 
     def activation_gradient(self, dy: Array, y: Array, activation: str, dbias: Array) -> None:
         """`dy = dy f'(a)` where `y = f(a)`; `dbias` is its sum over rows."""
         sizes = (*y.shape, ACTIVATIONS.index(activation))
-        self._note("activation_gradient", (dy, y, dbias), sizes)
+        self.note("activation_gradient", (dy, y, dbias), sizes)
 
     def sum_rows(self, x: Array, out: Array) -> None:
         """`out = x.sum(axis=0)`."""
-        self._note("sum_rows", (x, out), x.shape)
+        self.note("sum_rows", (x, out), x.shape)
 
     def softmax(self, o: Array, classes: Array, f: Array, sums: Array, losses: Array) -> None:
         """`f = exp(o - max o)`, `sums[0]` its sums, `losses = -log` of the chosen share (float64).
@@ -198,11 +200,11 @@ class Program:
         `sums` has two rows of one number a sample.
         """
         loops = (loop_function(name, self._dtype.char) for name in ("exp", "log"))
-        self._note("softmax", (o, classes, f, sums, losses, *loops), o.shape)
+        self.note("softmax", (o, classes, f, sums, losses, *loops), o.shape)
 
     def softmax_gradient(self, f: Array, classes: Array, sums: Array) -> None:
         """`f = f / sums[0] - onehot(classes)`."""
-        self._note("softmax_gradient", (f, classes, sums), f.shape)
+        self.note("softmax_gradient", (f, classes, sums), f.shape)
 
     def squared(
         self, o: Array, targets: Array, difference: Array, losses: Array, units: Array | None
@@ -214,82 +216,82 @@ class Program:
         sizes = (*o.shape, int(targets.dtype.kind in "iu"))
         factors = 0 if units is None else np.ascontiguousarray(units, "f8")
         arrays = (o, targets, difference, losses, np.empty(o.shape[1]), factors)
-        self._note("squared", arrays, sizes)
+        self.note("squared", arrays, sizes)
 
     def squared_gradient(self, difference: Array) -> None:
         """`difference = 2 difference`."""
-        self._note("squared_gradient", (difference,), (difference.size,))
+        self.note("squared_gradient", (difference,), (difference.size,))
 
     def dropout(
         self, x: Array, mask: Array, y: Array, first: int, limit: int, key: int, factor: float
     ) -> None:
         """Draw `mask` for rows from `first` on, with key number `key`; `y = x mask`."""
-        self._note("dropout", (x, mask, y), (len(x), x[:1].size, first, limit, key), (factor,))
+        self.note("dropout", (x, mask, y), (len(x), x[:1].size, first, limit, key), (factor,))
 
     def multiply(self, x: Array, y: Array) -> None:
         """`x = x y`."""
-        self._note("multiply", (x, y), (x.size,))
+        self.note("multiply", (x, y), (x.size,))
 
     def add(self, x: Array, y: Array) -> None:
         """`x = x + y`."""
-        self._note("add", (x, y), (x.size,))
+        self.note("add", (x, y), (x.size,))
 
     def copy(self, out: Array, x: Array) -> None:
         """`out = x`."""
-        self._note("copy", (out, x), (x.nbytes,))
+        self.note("copy", (out, x), (x.nbytes,))
 
     def zero(self, x: Array) -> None:
         """`x = 0`."""
-        self._note("zero", (x,), (x.nbytes,))
+        self.note("zero", (x,), (x.nbytes,))
 
     def tally_loss(self, header: Array, place: int, losses: Array) -> None:
         """`header[place] += losses.sum()`."""
-        self._note("tally_loss", (header, losses), (place, len(losses)))
+        self.note("tally_loss", (header, losses), (place, len(losses)))
 
     def tally_right(self, o: Array, classes: Array | None, header: Array, place: int) -> None:
         """Add to `header[place]` how many rows are right, and behind it their number."""
-        self._note("tally_right", (o, 0 if classes is None else classes, header), (*o.shape, place))
+        self.note("tally_right", (o, 0 if classes is None else classes, header), (*o.shape, place))
 
     def end_header(self, header: Array, place: int) -> None:
         """Write the block's `stop` to `header[place]`."""
-        self._note("end_header", (header,), (place,))
+        self.note("end_header", (header,), (place,))
 
     def check(self, header: Array, losses: int) -> None:
         """End the replay where the sum of these losses is not finite, or a rank has failed."""
-        self._note("check", (header,), (losses,))
+        self.note("check", (header,), (losses,))
 
     def wait(self, function: int, state: int) -> int:
         """Wait by `function(state)`; where it returns 0 the replay ends here. Return the number."""
-        self._note("wait", (function, state))
+        self.note("wait", (function, state))
         return len(self._calls) - 1
 
     def pause(self) -> int:
         """End the replay here, for what Python does. Return the number of this call."""
-        self._note("pause", ())
+        self.note("pause", ())
         return len(self._calls) - 1
 
     def sum_messages(self, total: Array, messages: Array, low: int, high: int) -> None:
         """`total[low:high] = messages[:, low:high].sum(axis=0)`, added in their order."""
         apart = messages.strides[0] // self._dtype.itemsize
-        self._note("sum_messages", (total, messages), (low, high, len(messages), apart))
+        self.note("sum_messages", (total, messages), (low, high, len(messages), apart))
 
     def sum_headers(self, headers: Array, total: Array) -> None:
         """`total = headers.sum(axis=0)` (float64)."""
-        self._note("sum_headers", (headers, total), headers.shape)
+        self.note("sum_headers", (headers, total), headers.shape)
 
     def add_two(self, out: Array, a: Array, b: Array) -> None:
         """`out = a + b`."""
-        self._note("add_two", (out, a, b), (out.size,))
+        self.note("add_two", (out, a, b), (out.size,))
 
     def function(self, call: Call) -> None:
         """Call a function of images.c."""
         self._held += call.held
-        self._note("function", (call.address, call.addresses))
+        self.note("function", (call.address, call.addresses))
 
     def momentum(self, form: str, vectors: Sequence[Array], beta: float, decay: float) -> None:
         """One update of `w, v, g` as `kernels.momentum` does it; the rate is the block's."""
         sizes = (len(vectors[0]), ("classical", "averaged", "nesterov").index(form))
-        self._note("momentum", tuple(vectors), sizes, (beta, decay))
+        self.note("momentum", tuple(vectors), sizes, (beta, decay))
 
     def adam(
         self, vectors: Sequence[Array], decoupled: bool, decay: float, beta1: float, beta2: float,
@@ -297,4 +299,4 @@ class Program:
     ) -> None:  # fmt: skip
         """One update of `w, m, v, g` as `kernels.adam` does it; rates are the block's."""
         sizes = (len(vectors[0]), decoupled)
-        self._note("adam", tuple(vectors), sizes, (decay, beta1, beta2, epsilon))
+        self.note("adam", tuple(vectors), sizes, (decay, beta1, beta2, epsilon))

@@ -28,7 +28,7 @@ class Judgement:
         self._header = np.zeros(3)
         program.zero(self._header)
         self._reading = reading = Reading(program, run, split, rows, training=False)
-        self.outputs, _ = note_forward(program, run.network, reading.inputs, PREDICTION, ())
+        (self.outputs,), _ = note_forward(program, run.network, [reading.inputs], [PREDICTION])
         context = run.loss_context
         losses, _ = note_loss(program, run.loss, self.outputs, reading.targets, context)
         classes = reading.targets if reading.targets.dtype == np.int64 else None

@@ -6,7 +6,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from disttrain.data import Batches, Division, Feed, Normalization
-from disttrain.model import Conv, Dense, Dropout, Flatten, Network, Softmax, Squared
+from disttrain.model import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    LayerNorm,
+    Network,
+    Softmax,
+    Squared,
+)
 from disttrain.model.layers.pooling import Pool
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training.optimizer import Optimizer
@@ -29,6 +39,8 @@ METHODS: dict[type, tuple[str, ...]] = {
     Conv: ("forward",),
     Pool: ("forward",),
     Flatten: ("forward",),
+    LayerNorm: ("forward",),
+    BatchNorm: ("forward", "asking"),
     Softmax: ("forward",),
     Squared: ("forward",),
     SquaredInUnits: ("forward",),

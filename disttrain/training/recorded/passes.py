@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from disttrain.arrays import Array
 from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.model import (
     AveragePool,
+    BatchNorm,
     Context,
     Conv,
     Dense,
@@ -22,6 +24,7 @@ from disttrain.model import (
     Flatten,
     GlobalAveragePool,
     Layer,
+    LayerNorm,
     Loss,
     MaxPool,
     Network,
@@ -30,33 +33,54 @@ from disttrain.model import (
     Squared,
 )
 from disttrain.model.losses import SquaredInUnits
+from disttrain.model.network import Ask, together
 from disttrain.model.passes import times
 from disttrain.training.recorded.images import conv, pool
+from disttrain.training.recorded.normalization import batch_norm, batch_norm_asking, layer_norm
 
 __all__ = ["LAYERS", "LOSSES", "note_backward", "note_forward", "note_loss"]
 
 Back = Callable[[Array], "Array | None"]
+BackTogether = Callable[[Sequence[Array]], list[Any]]
 
 
 def note_forward(
-    program: Program, network: Network, inputs: Array, pass_: Pass, keys: Sequence[str]
-) -> tuple[Array, list[Back]]:
-    """Note a forward pass; return its outputs and the functions that note the way back.
+    program: Program, network: Network, inputs: Sequence[Array], passes: Sequence[Pass],
+    keys: Sequence[str] = (), ask: Ask | None = None,
+) -> tuple[list[Array], list[BackTogether]]:  # fmt: skip
+    """Note passes under way at once; return their outputs and the functions that note the way back.
 
-    `keys` are the names of the dropout layers, in the order of the block's keys.
+    `keys` are the names of the dropout layers, in the order of the block's keys. `ask` notes the
+    sums over the global batch of what the passes' layers have yielded; at prediction none do.
     """
-    backs = []
-    for layer, ctx in zip(network.layers, network.contexts(pass_), strict=True):
-        inputs, back = LAYERS[type(layer)](program, layer, inputs, ctx, keys)
-        backs.append(back)
-    return inputs, backs
+    xs, backs = list(inputs), list[BackTogether]()
+    for layer, *contexts in zip(network.layers, *map(network.contexts, passes), strict=True):
+        pairs, kind = zip(xs, contexts, strict=True), type(layer)
+        if ask and kind in ASKING:
+            done = together([ASKING[kind](program, layer, x, ctx) for x, ctx in pairs], ask)
+            backs.append(partial(back_together, [back for _, back in done], ask))
+        else:
+            done = [LAYERS[kind](program, layer, x, ctx, keys) for x, ctx in pairs]
+            backs.append(partial(back_alone, [back for _, back in done]))
+        xs = [x for x, _ in done]
+    return xs, backs
 
 
-def note_backward(backs: Sequence[Back], dy: Array | None) -> None:
-    """Note the way back from the gradient of the outputs, as `Network.forward` goes it."""
+def back_together(backs: Sequence[Any], ask: Ask, dys: Sequence[Array]) -> list[Any]:
+    """Note the way back through a layer that asks for sums over the batch."""
+    return together([back(dy) for back, dy in zip(backs, dys, strict=True)], ask)
+
+
+def back_alone(backs: Sequence[Back], dys: Sequence[Array]) -> list[Any]:
+    """Note the way back through any other layer."""
+    return [back(dy) for back, dy in zip(backs, dys, strict=True)]
+
+
+def note_backward(backs: Sequence[BackTogether], dys: Sequence[Any]) -> None:
+    """Note the way back from the gradients of the outputs, as `Network.forward` goes it."""
     for back in reversed(backs):
-        if dy is not None:
-            dy = back(dy)
+        if dys[0] is not None:
+            dys = back(dys)
 
 
 def dense(
@@ -111,8 +135,10 @@ def flatten(
 
 LAYERS: dict[type[Layer], Any] = {
     Dense: dense, Dropout: dropout, Flatten: flatten, Conv: conv, MaxPool: pool, AveragePool: pool,
-    GlobalAveragePool: pool,
+    GlobalAveragePool: pool, LayerNorm: layer_norm, BatchNorm: batch_norm,
 }  # fmt: skip
+# Layers that in training ask for sums over the global batch.
+ASKING: dict[type[Layer], Any] = {BatchNorm: batch_norm_asking}
 
 
 def note_loss(

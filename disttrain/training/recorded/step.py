@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from disttrain import journal
+from disttrain.arrays import Workspace
 from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.arrays.draws import key_of
 from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Program, why_no_recordings
 from disttrain.config import Sgd
-from disttrain.data import PIECE_ROWS, Split
+from disttrain.data import PIECE_ROWS, Piece, Split
 from disttrain.model import BUILT_IN, Conv, Dense, Dropout, Network
 from disttrain.model.layers.pooling import Pool
+from disttrain.training.recorded.batch_sums import Rounds
 from disttrain.training.recorded.judgement import Judgement
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
@@ -129,6 +133,8 @@ class Recording:
         self._low, self._high = pieces[0].low, pieces[-1].high
         self._program = Program(run.network.dtype)
         self._notes = NOTES[type(run.work.reducer)](self._program, run.work.reducer)
+        sums = run.work.batch_sums
+        self._ask = Rounds(self._program, self._notes, sums, rows) if sums else None
         self._note(pieces)
 
     def _note(self, pieces: Any) -> None:
@@ -136,23 +142,10 @@ class Recording:
         run, program, notes = self._run, self._program, self._notes
         notes.part("reading", "reading a batch")
         self._reading = Reading(program, run, run.dataset.splits["train"], self._high - self._low)
-        inputs, targets = self._reading.inputs, self._reading.targets
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
-        for piece in pieces:
-            notes.part("compute", "forward")
-            part = slice(piece.low - self._low, piece.high - self._low)
-            outputs, backs = note_forward(
-                program, run.network, inputs[part], notes.open(piece), self._keys
-            )
-            losses, gradient = note_loss(
-                program, run.loss, outputs, targets[part], run.loss_context
-            )
-            classes = targets[part] if targets.dtype == np.int64 else None
-            program.tally_right(outputs, classes, notes.header, losses_in_header)
-            notes.part("compute", "backward")
-            note_backward(backs, gradient())
-            notes.add(piece, losses)
+        for group in [pieces] if self._ask else [[piece] for piece in pieces]:
+            self._note_pieces(group)
         program.end_header(notes.header, losses_in_header + 3)
         notes.sum(self._rows)
         program.check(notes.total, losses_in_header)
@@ -160,6 +153,28 @@ class Recording:
         notes.part("compute", "update")
         if self._updates:
             note_update(program, run)
+
+    def _note_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Note the way forth and back of pieces that are under way at once."""
+        run, program, notes = self._run, self._program, self._notes
+        targets, losses_in_header = self._reading.targets, run.work.reducer.tally.units
+        notes.part("compute", "forward")
+        parts = [slice(piece.low - self._low, piece.high - self._low) for piece in pieces]
+        passes = [notes.open(piece)._replace(place=n) for n, piece in enumerate(pieces)]
+        inputs = [self._reading.inputs[part] for part in parts]
+        outputs, backs = note_forward(program, run.network, inputs, passes, self._keys, self._ask)
+        judged = []
+        for part, output in zip(parts, outputs, strict=True):
+            context = run.loss_context
+            if len(pieces) > 1:  # the gradients of all are there at once
+                context = replace(context, workspace=Workspace(np.empty))
+            judged.append(note_loss(program, run.loss, output, targets[part], context))
+            classes = targets[part] if targets.dtype == np.int64 else None
+            program.tally_right(output, classes, notes.header, losses_in_header)
+        notes.part("compute", "backward")
+        note_backward(backs, [gradient() for _, gradient in judged])
+        for piece, (losses, _) in zip(pieces, judged, strict=True):
+            notes.add(piece, losses)
 
     def prepare(self, step: int, rate: float) -> None:
         """Set what changes from step to step: samples, rate, keys; read what C does not read."""
@@ -230,3 +245,5 @@ def note_update(program: Program, run: Run) -> None:
                 [w, *slots, g[part]], settings.kind == "adamw", decay,
                 settings.beta1, settings.beta2, settings.epsilon,
             )  # fmt: skip
+    for part in optimizer.averages:
+        program.note("move_averages", (run.network.values[part], g[part]), (len(g[part]),))

@@ -70,6 +70,13 @@ class Notes(ABC):
         """Note a call from Python, of `function`."""
         self.stops[self._program.pause()] = Stop(phase, function, False)
 
+    def gather(self, gather: Any, edges: Any, phase: str) -> None:
+        """Note that every rank gets the rows that all have written."""
+        if hasattr(gather, "barrier"):
+            self.wait(gather.barrier, phase)
+        elif self._reducer.way != "none":
+            self.call(partial(gather.complete, edges), phase)
+
     def open(self, piece: Piece) -> Pass:
         """Return the pass for a piece."""
         return self._reducer.open(0, piece)  # type: ignore[no-any-return]
@@ -200,18 +207,12 @@ class ProductNotes(Notes):
         reducer = self._reducer
         if reducer.rows is not None:
             edges = [reducer.division.edges(rows)] * len(reducer.rows.arrays)
-            self._gather(reducer.rows, edges, ROWS)
+            self.gather(reducer.rows, edges, ROWS)
             self.part("compute", "gradients")
             self._multiply_owned(rows)
         self._program.copy(reducer.header, self.header)
-        self._gather(reducer.sums, [reducer.cuts, range(len(reducer.headers) + 1)], SUM)
+        self.gather(reducer.sums, [reducer.cuts, range(len(reducer.headers) + 1)], SUM)
         self._program.sum_headers(reducer.headers, self.total)
-
-    def _gather(self, gather: Any, edges: Any, phase: str) -> None:
-        if hasattr(gather, "barrier"):
-            self.wait(gather.barrier, phase)
-        elif self._reducer.way != "none":
-            self.call(partial(gather.complete, edges), phase)
 
     def _multiply_owned(self, rows: int) -> None:
         reducer = self._reducer

@@ -10,7 +10,9 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.data import Division
 
-__all__ = ["BatchSums"]
+__all__ = ["PHASE", "BatchSums"]
+
+PHASE = "waiting for the sums of a layer over the batch"
 
 
 class BatchSums:
@@ -25,27 +27,27 @@ class BatchSums:
     def __init__(
         self, comm: Communicator, division: Division, rows: int, widths: Sequence[int]
     ) -> None:
-        self._comm, self._division = comm, division
+        self._comm, self.division = comm, division
         most = division.unit_edges(rows)[-1]
         # Each round has an array of its own: it is written again only after the step's own sum.
-        self._gathers = [comm.all_gather([(most, width)], ["f8"]) for width in widths]
+        self.gathers = [comm.all_gather([(most, width)], ["f8"]) for width in widths]
         self._edges: list[int] = []
         self._round = 0
 
     def begin(self, rows: int) -> None:
         """Begin a step, of a global batch of `rows`."""
-        self._edges, self._round = self._division.unit_edges(rows), 0
+        self._edges, self._round = self.division.unit_edges(rows), 0
 
     def sum(self, parts: Sequence[Array]) -> Array:
         """Return the sum over all units; `parts` are those of this rank's, in order. Collective."""
-        gather, rank = self._gathers[self._round], self._comm.rank
+        gather, rank = self.gathers[self._round], self._comm.rank
         (array,) = gather.arrays
         first, end = self._edges[rank], self._edges[rank + 1]
         for row, part in zip(range(first, end), parts, strict=False):
             array[row] = part
         self._round += 1
         before = self._comm.watch.current
-        self._comm.phase("waiting for the sums of a layer over the batch")
+        self._comm.phase(PHASE)
         gather.complete([self._edges])
         self._comm.phase(before)
         total = np.zeros(array.shape[1])
@@ -55,6 +57,6 @@ class BatchSums:
 
     def abandon(self) -> None:
         """Do the rounds of this step that are left, with zeros. Collective."""
-        while self._round < len(self._gathers):
-            width = self._gathers[self._round].arrays[0].shape[1]
+        while self._round < len(self.gathers):
+            width = self.gathers[self._round].arrays[0].shape[1]
             self.sum([np.zeros(width)] * self._edges[-1])

@@ -39,7 +39,7 @@ def test_replays_have_the_bits_of_eager_steps(comm, made, mode):
 
     found = 0
     for trial in range(6):
-        settings = given(write, draw) | {"reproducibility": mode}
+        settings = given(write, draw, mode)
         settings["communication"] = {"sum": WAYS[trial % 3]}
         settings["training"]["batch_size"] += 8
         settings = disttrain.Settings.model_validate(settings)
@@ -64,8 +64,12 @@ def simple(made):
 
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
-def test_a_rank_that_fails_ends_the_step_of_all(comm, simple, mode, monkeypatch):
-    run = disttrain.build(simple.replace(reproducibility={"mode": mode}), comm=comm)
+@pytest.mark.parametrize("layers", [[], [{"kind": "batch-norm"}]], ids=["dense", "batch-norm"])
+def test_a_rank_that_fails_ends_the_step_of_all(comm, simple, layers, mode, monkeypatch):
+    """With batch normalization the others wait for its sums in the middle of the step."""
+    model = {"layers": [{"units": 8, "activation": "tanh"}, *layers, {"units": 3}]}
+    settings = simple.replace(model=model, reproducibility={"mode": mode})
+    run = disttrain.build(settings, comm=comm)
     last = comm.size - 1
     train_step(run, 0, 0.1)
     assert run.recordings.of(1)

@@ -34,8 +34,14 @@ MODES: list[dict[str, Any]] = [
 ]
 
 
-def given(write_data: Callable[..., str], draw: np.random.Generator) -> dict[str, Any]:
-    """Return settings of a random network on random data."""
+def given(
+    write_data: Callable[..., str], draw: np.random.Generator, mode: dict[str, Any]
+) -> dict[str, Any]:
+    """Return settings of a random network on random data, to be trained in this mode.
+
+    Shared products are for dense layers only; other networks have normalization, also of the data:
+    a grey image, which is one channel.
+    """
 
     def pick(*what: Any) -> Any:
         return what[draw.integers(len(what))]
@@ -46,15 +52,18 @@ def given(write_data: Callable[..., str], draw: np.random.Generator) -> dict[str
     if pick(True, False):
         inputs = (inputs / 255).astype("f4")
     targets = draw.integers(0, 3, ROWS) if classes else draw.standard_normal((ROWS, outputs))
-    layers = [
-        {
+    layers: list[dict[str, Any]] = []
+    for _ in range(draw.integers(4)):
+        if mode.get("arithmetic") != "shared" and pick(True, True, False):
+            layers.append({"kind": pick("layer-norm", "batch-norm"), "epsilon": pick(1e-5, 0.1)})
+        dense = {
             "units": pick(1, 2, 7, 16, 33),
             "activation": pick("relu", "tanh", "sigmoid", "identity"),
             "dropout": pick(0.0, 0.3),
         }
-        for _ in range(draw.integers(4))
-    ]
+        layers.append(dense)
     return {
+        "reproducibility": mode,
         "seed": int(draw.integers(100)),
         "data": {
             "path": write_data(f"{draw.integers(1 << 60)}.h5", train=(inputs, targets)),
@@ -99,7 +108,7 @@ def test_replays_have_the_bits_of_eager_steps(
     draw = np.random.default_rng(OPTIMIZERS.index(optimizer) * 10 + MODES.index(mode))
     found = judged = 0
     for _ in range(4):
-        settings = given(write_data, draw) | {"optimizer": optimizer, "reproducibility": mode}
+        settings = given(write_data, draw, mode) | {"optimizer": optimizer}
         replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
         assert replayed[:2] == eager[:2], settings
         assert eager[2:] == (0, False)
@@ -111,7 +120,7 @@ def test_replays_have_the_bits_of_eager_steps(
 def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None:
     draw = np.random.default_rng(3)
     targets = draw.standard_normal((ROWS, 3)) * [1, 10, 100]
-    settings = given(write_data, draw)
+    settings = given(write_data, draw, MODES[2])
     settings["data"]["path"] = write_data(train=(draw.standard_normal((ROWS, 4)), targets))
     settings["model"] |= {"layers": [{"units": 9, "activation": "tanh"}, {"units": 3}]}
     settings["model"]["loss"] = "squared"
@@ -120,6 +129,27 @@ def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None
     assert replayed[:2] == eager[:2]
     assert replayed[2] > 0
     assert replayed[3]
+
+
+@pytest.mark.parametrize("mode", MODES[:2], ids=["fast", "leaves"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normalization_of_images(
+    write_data: Callable[..., str], mode: dict[str, Any], dtype: str
+) -> None:
+    """Many pixels, and few channels whose numbers are of very different sizes: order tells."""
+    draw = np.random.default_rng(4)
+    inputs = draw.integers(0, 256, (ROWS, 15, 14, 3), np.uint8)
+    settings = given(write_data, draw, mode)
+    settings["data"]["path"] = write_data(train=(inputs, draw.integers(0, 3, ROWS)))
+    settings["training"]["batch_size"] = 43
+    norm, conv = {"kind": "batch-norm", "momentum": 0.3}, {"kind": "conv", "filters": 5}
+    settings["model"] = {"dtype": dtype, "layers": [
+        norm, conv | {"activation": "relu"}, {"kind": "layer-norm"}, conv | {"filters": 1}, norm,
+        {"kind": "max-pool"}, {"kind": "flatten"}, {"units": 3},
+    ]}  # fmt: skip
+    replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
+    assert replayed[:2] == eager[:2]
+    assert replayed[2:] == (7, True)
 
 
 def test_rows_that_do_not_lie_in_one_run(build: Callable[..., Run]) -> None:

@@ -69,36 +69,55 @@ static double NAMED(sum_column)(ptrdiff_t rows, const double *x) {
     return sum;
 }
 
+/* Sums over rows of at most SIDE channels: of x to `one`, of its squares (no y) or of x y to `two`.
+   Lanes without a channel read the next pixel's numbers, but not behind the last one. */
+#define SIDE 16
+#define ADD_ROWS(FROM, TO, LANES, SECOND)                                                          \
+    for (ptrdiff_t r = FROM; r < TO; r++)                                                          \
+        for (ptrdiff_t l = 0; l < LANES; l++) {                                                    \
+            T first = x[r * channels + l];                                                         \
+            a[l] += (double)first;                                                                 \
+            b[l] += SECOND;                                                                        \
+        }
+#define SQUARE ((double)first * (double)first)
+#define TIMES ((double)(T)(first * y[r * channels + l]))
+WIDE static void NAMED(side_sums)(ptrdiff_t rows, ptrdiff_t channels, ptrdiff_t side,
+                                  const T *restrict x, const T *restrict y, ptrdiff_t whole,
+                                  double *restrict one, double *restrict two) {
+    double a[SIDE] = {0}, b[SIDE] = {0};
+    if (y) {
+        ADD_ROWS(0, whole, SIDE, TIMES)
+        ADD_ROWS(whole, rows, side, TIMES)
+    } else {
+        ADD_ROWS(0, whole, SIDE, SQUARE)
+        ADD_ROWS(whole, rows, side, SQUARE)
+    }
+    memcpy(one, a, (size_t)side * sizeof(double));
+    memcpy(two, b, (size_t)side * sizeof(double));
+}
+
 /* The sums over pixels of x and of its squares (no y), or of x and x y.
    p: x, y or NULL, sums, scratch (a float64 a pixel), with y the same sums as numbers of T, twice;
    n: pixels, channels. Behind the sums without y: pixels. */
-WIDE static void NAMED(batch_sums)(const Call *c) {
-    ptrdiff_t rows = c->n[0], channels = c->n[1];
-    const T *restrict x = c->p[0], *restrict y = c->p[1];
-    double *restrict one = c->p[2], *restrict two = one + channels, *restrict scratch = c->p[3];
-    for (ptrdiff_t u = 0; u < 2 * channels; u++) one[u] = 0;
+static void NAMED(batch_sums)(const Call *c) {
+    ptrdiff_t rows = c->n[0], channels = c->n[1], count = rows * channels;
+    const T *x = c->p[0], *y = c->p[1];
+    double *one = c->p[2], *two = one + channels, *scratch = c->p[3];
     if (channels == 1) { /* numpy adds a column as it adds a vector */
         for (ptrdiff_t r = 0; r < rows; r++) scratch[r] = (double)x[r];
         one[0] = NAMED(sum_column)(rows, scratch);
         for (ptrdiff_t r = 0; r < rows; r++)
             scratch[r] = y ? (double)(T)(x[r] * y[r]) : (double)x[r] * (double)x[r];
         two[0] = y ? NAMED(sum_column)(rows, scratch) : 0 + pairwise_f64(scratch, rows);
-    } else if (y) {
-        for (ptrdiff_t r = 0; r < rows; r++, x += channels, y += channels)
-            for (ptrdiff_t u = 0; u < channels; u++) {
-                T product = x[u] * y[u];
-                one[u] += (double)x[u];
-                two[u] += (double)product;
-            }
-    } else {
-        for (ptrdiff_t r = 0; r < rows; r++, x += channels)
-            for (ptrdiff_t u = 0; u < channels; u++) {
-                one[u] += (double)x[u];
-                two[u] += (double)x[u] * (double)x[u];
-            }
     }
-    if (!c->p[1]) two[channels] = (double)rows;
-    for (ptrdiff_t u = 0; c->p[1] && u < channels; u++) {
+    for (ptrdiff_t low = 0; channels > 1 && low < channels; low += SIDE) {
+        ptrdiff_t side = channels - low < SIDE ? channels - low : SIDE;
+        ptrdiff_t whole = count < low + SIDE ? 0 : (count - low - SIDE) / channels + 1;
+        NAMED(side_sums)(rows, channels, side, x + low, y ? y + low : NULL, whole, one + low,
+                         two + low);
+    }
+    if (!y) two[channels] = (double)rows;
+    for (ptrdiff_t u = 0; y && u < channels; u++) {
         ((T *)c->p[4])[u] = (T)one[u];
         ((T *)c->p[5])[u] = (T)two[u];
     }
@@ -129,14 +148,25 @@ static void NAMED(batch_moments)(const Call *c) {
     }
 }
 
-/* p: x, mean, inverse deviation, scale, shift, normalized, y; n: pixels, channels. */
+/* Write the numbers of the channels again and again, up to `width`: loops are then long. */
+static const T *NAMED(repeat)(ptrdiff_t channels, ptrdiff_t width, const T *x, T *out) {
+    for (ptrdiff_t low = 0; low < width; low += channels)
+        memcpy(out + low, x, (size_t)channels * sizeof(T));
+    return out;
+}
+
+/* p: x, mean, inverse deviation, scale, shift, normalized, y, scratch; n: pixels, channels, width
+   (channels times some number), of which scratch has four times as many numbers. */
 WIDE static void NAMED(batch_norm)(const Call *c) {
-    ptrdiff_t channels = c->n[1];
-    const T *restrict x = c->p[0], *restrict mean = c->p[1], *restrict inverse = c->p[2];
-    const T *restrict scale = c->p[3], *restrict shift = c->p[4];
-    T *restrict hat = c->p[5], *restrict y = c->p[6];
-    for (ptrdiff_t r = 0; r < c->n[0]; r++, x += channels, hat += channels, y += channels)
-        for (ptrdiff_t u = 0; u < channels; u++) {
+    ptrdiff_t channels = c->n[1], width = c->n[2], count = c->n[0] * channels;
+    const T *restrict x = c->p[0];
+    T *restrict hat = c->p[5], *restrict y = c->p[6], *scratch = c->p[7];
+    const T *restrict mean = NAMED(repeat)(channels, width, c->p[1], scratch);
+    const T *restrict inverse = NAMED(repeat)(channels, width, c->p[2], scratch + width);
+    const T *restrict scale = NAMED(repeat)(channels, width, c->p[3], scratch + 2 * width);
+    const T *restrict shift = NAMED(repeat)(channels, width, c->p[4], scratch + 3 * width);
+    for (; count > 0; count -= width, x += width, hat += width, y += width)
+        for (ptrdiff_t u = 0; u < (count < width ? count : width); u++) {
             T normalized = (x[u] - mean[u]) * inverse[u];
             hat[u] = normalized;
             y[u] = normalized * scale[u] + shift[u];
@@ -144,20 +174,21 @@ WIDE static void NAMED(batch_norm)(const Call *c) {
 }
 
 /* p: dy, normalized, totals over the batch, those of the way forth, scale, inverse deviation,
-   three numbers a channel; n: pixels, channels. */
+   scratch; n: pixels, channels, width, as above. */
 WIDE static void NAMED(batch_norm_gradient)(const Call *c) {
-    ptrdiff_t channels = c->n[1];
-    T *restrict d = c->p[0], *restrict one = c->p[6], *restrict two = one + channels;
-    T *restrict factor = two + channels;
+    ptrdiff_t channels = c->n[1], width = c->n[2], count = c->n[0] * channels;
+    T *restrict d = c->p[0], *restrict one = c->p[6], *restrict two = one + width;
+    T *restrict factor = two + width;
     const T *restrict hat = c->p[1], *scale = c->p[4], *inverse = c->p[5];
     const double *totals = c->p[2];
-    double all = ((const double *)c->p[3])[2 * channels], count = all < 1 ? 1 : all;
-    for (ptrdiff_t u = 0; u < channels; u++) {
-        one[u] = (T)(totals[u] / count);
-        two[u] = (T)(totals[channels + u] / count);
-        factor[u] = scale[u] * inverse[u];
+    double all = ((const double *)c->p[3])[2 * channels], pixels = all < 1 ? 1 : all;
+    for (ptrdiff_t u = 0, channel = 0; u < width; u++) {
+        one[u] = (T)(totals[channel] / pixels);
+        two[u] = (T)(totals[channels + channel] / pixels);
+        factor[u] = scale[channel] * inverse[channel];
+        channel = channel + 1 < channels ? channel + 1 : 0;
     }
-    for (ptrdiff_t r = 0; r < c->n[0]; r++, d += channels, hat += channels)
-        for (ptrdiff_t u = 0; u < channels; u++)
+    for (; count > 0; count -= width, d += width, hat += width)
+        for (ptrdiff_t u = 0; u < (count < width ? count : width); u++)
             d[u] = (d[u] - one[u] - hat[u] * two[u]) * factor[u];
 }

@@ -16,6 +16,8 @@ from disttrain.model.passes import Asking
 __all__ = ["batch_norm", "batch_norm_asking", "layer_norm"]
 
 Back = Callable[[Array], "Array | None"]
+# Numbers in a row of a loop, at least: few channels are taken several times.
+LONG = 256
 
 
 def layer_norm(
@@ -57,14 +59,15 @@ def batch_norm_asking(
     totals = yield first
     moved = gradients["mean"], gradients["variance"]
     y, hat, inverse = note_normalizing(program, layer, x, ctx, totals, moved)
-    factors = np.empty((3, channels), x.dtype)
+    width = channels * max(1, LONG // channels)
+    scratch = np.empty(3 * width, x.dtype)
 
     def backward(dy: Array) -> Generator[Array, Array, Array]:
         own = gradients["shift"], gradients["scale"]
         program.note("batch_sums", (dy, hat, second, column, *own), sizes)
         back = yield second
-        given = dy, hat, back, totals, scale, inverse, factors
-        program.note("batch_norm_gradient", given, sizes)
+        given = dy, hat, back, totals, scale, inverse, scratch
+        program.note("batch_norm_gradient", given, (*sizes, width))
         return dy
 
     return y, backward
@@ -80,6 +83,8 @@ def note_normalizing(
     mean, inverse = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     arrays = totals, values["mean"], values["variance"], *moved, mean, inverse
     program.note("batch_moments", arrays, (channels, len(x)), (layer.momentum, layer.epsilon))
-    given = x, mean, inverse, values["scale"], values["shift"], hat, y
-    program.note("batch_norm", given, (x.size // channels, channels))
+    width = channels * max(1, LONG // channels)
+    scratch = np.empty(4 * width, x.dtype)
+    given = x, mean, inverse, values["scale"], values["shift"], hat, y, scratch
+    program.note("batch_norm", given, (x.size // channels, channels, width))
     return y, hat, inverse

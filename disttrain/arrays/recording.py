@@ -44,10 +44,8 @@ class Block(ctypes.Structure):
     _fields_ = (
         ("samples", ctypes.c_void_p),
         ("keys", ctypes.c_void_p),
-        *[
-            (name, ctypes.c_double)
-            for name in ["inverse", "rate", "corrected_rate", "root", "stop"]
-        ],
+        *[(name, ctypes.c_double) for name in ("inverse", "rate", "corrected_rate")],
+        *[(name, ctypes.c_double) for name in ("root", "stop")],
         ("checksum", ctypes.c_uint64),
     )
 

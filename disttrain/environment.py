@@ -179,7 +179,9 @@ def seconds_in(variable: str, usual: float, environment: Mapping[str, str] = os.
     with contextlib.suppress(ValueError):
         if 0 <= (seconds := float(text)) <= LONGEST:
             return seconds or math.inf
-    raise LauncherError(f"{variable}={text} is no time: give seconds, as in 60, or 0 for no limit")
+    raise LauncherError(
+        f"{variable}={text} is not a time: give seconds, as in 60, or 0 for no limit"
+    )
 
 
 def spares(ranks: int, environment: Mapping[str, str] = os.environ) -> int:

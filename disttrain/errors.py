@@ -174,7 +174,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, DisttrainError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"left by sys.exit({error.code!r}); --resume goes on"
+        return f"ended by sys.exit({error.code!r}); --resume goes on"
     return shown(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["measures", "quoted", "shown", "shown_lines"]
+__all__ = ["decimals", "measures", "quoted", "shown", "shown_lines"]
 
 # Characters of one line, and of a name or a value inside a sentence.
 LINE, NAME = 2000, 200
@@ -59,6 +59,12 @@ def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def decimals(value: float) -> str:
+    """Return a loss or a score with four decimals, or as 1.2e+30 or 3.1e-07 where they don't "
+    "fit."""
+    return f"{value:.4f}" if value == 0 or 0.00005 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def measures(metrics: Mapping[str, float]) -> str:

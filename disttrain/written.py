@@ -92,9 +92,9 @@ def summary_of(path: Path) -> dict[str, Any]:
         raise ValueError(f"its status is {str(summary.get('status'))!r:.40}")
     known = {"steps": 0, "epochs": 0.0, "digest": None} | summary
     if not is_count(known["steps"]) or not is_number(known["epochs"]):
-        raise ValueError("its steps or epochs are no numbers")
+        raise ValueError("its steps or epochs are not numbers")
     if not isinstance(known["digest"], str | None):
-        raise ValueError("its digest is no text")
+        raise ValueError("its digest is not a text")
     return known
 
 
@@ -135,7 +135,7 @@ def _check_interval(interval: dict[str, Any]) -> None:
     if not good or not all(
         is_number(value) or (value is None and name in PERHAPS) for name, value in interval.items()
     ):
-        raise ValueError("it is no interval")
+        raise ValueError("it is not an interval")
 
 
 def decoded(content: bytes) -> str:
@@ -160,7 +160,7 @@ def json_of(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         raise ValueError("it is not JSON") from None
     if not isinstance(found, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     return found
 
 

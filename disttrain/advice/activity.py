@@ -91,7 +91,7 @@ def why_equal(names: list[str]) -> str:
     """Return the sentence for layers of equal units: what is wrong and what to do."""
     return (
         f"all units of {', '.join(names)} begin with the same weights and biases, and what follows "
-        "weighs them alike: they compute the same for ever, as one unit would; take an initializer "
+        "weighs them equally: they stay equal and act as one unit; use an initializer "
         'that draws at random, such as "he", "xavier" or "small-random"'
     )
 

@@ -108,12 +108,14 @@ def initial_loss(run: Run, calm: Predictor) -> SanityCheck:
         want = 1.0 if targets.dtype.kind in "iu" else float(np.square(numbers).sum() / len(numbers))
         low, high, why = 0.25 * want, want + 3.0 * run.network.outputs, f"Σ y² = {want:.4g}"
     else:
-        return SanityCheck("initial loss", True, f"{loss:.4g}; nothing is known to expect")
+        return SanityCheck(
+            "initial loss", True, f"{loss:.4g}; no expected value is known for this loss"
+        )
     return SanityCheck(
         "initial loss", low <= loss <= high,
         f"{loss:.4g}, expected about {why}, between {low:.3g} and {high:.3g}",
         "normalize the inputs (data.normalize), or begin with smaller weights (initializer, scale)"
-        if not loss <= high else "look whether the targets are among the inputs",
+        if not loss <= high else "check whether the targets are among the inputs",
     )  # fmt: skip
 
 
@@ -121,7 +123,7 @@ def distinct_units(run: Run) -> SanityCheck:
     """See whether the units of each hidden layer can become different."""
     names = equal_units(run.network)
     says = (
-        f"in {', '.join(names)} they are equal"
+        f"all units of {', '.join(names)} begin equal"
         if names
         else "no hidden layer begins with equal units"
     )
@@ -131,7 +133,9 @@ def distinct_units(run: Run) -> SanityCheck:
 def gradients(run: Run, calm: Predictor) -> SanityCheck:
     """Check the gradients of a sample of weights and inputs, in float64."""
     if isinstance(run.loss, Perceptron):
-        return SanityCheck("gradients", True, "none: the perceptron's rule is no derivative")
+        return SanityCheck(
+            "gradients", True, "not checked: the perceptron's rule is not a gradient"
+        )
     inputs, targets = run.feed(run.dataset.splits["train"], portion(run)[:ROWS])
     get = run.network.device.get
     check = gradient_check(
@@ -140,7 +144,7 @@ def gradients(run: Run, calm: Predictor) -> SanityCheck:
     return SanityCheck(
         "gradients", check.error <= TOLERANCE,
         f"largest relative error {check.error:.1e}, at {check.where}, of {check.checked} numbers",
-        f"backward says {check.analytic:.6g}, central differences say {check.numeric:.6g}: the "
+        f"backward gives {check.analytic:.6g}, central differences give {check.numeric:.6g}: the "
         f"backward function of {check.parameter.partition('/')[0]} or of what follows is wrong",
     )  # fmt: skip
 

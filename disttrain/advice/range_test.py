@@ -66,7 +66,7 @@ def parse_range(text: str | None) -> tuple[float, float]:
     except ValueError:
         low = high = math.nan
     if not 0 < low < high < math.inf:
-        raise UsageError(f"{text!r} is no range of rates: write LOW:HIGH, as in 1e-5:10")
+        raise UsageError(f"{text!r} is not a range of rates: write LOW:HIGH, as in 1e-5:10")
     return low, high
 
 
@@ -78,7 +78,9 @@ def range_test(run: Run, low: float, high: float, steps: int = STEPS) -> RangeTe
     puts everything back.
     """
     if isinstance(run.loss, Perceptron):
-        raise UsageError("a range test says nothing about a perceptron: its rule has no best rate")
+        raise UsageError(
+            "a range test is of no use for a perceptron: its result does not depend on the rate"
+        )
     rates = np.geomspace(low, high, steps).tolist()
     vectors = run.optimizer.vectors.values()
     before = [vector.copy() for vector in vectors]

@@ -54,7 +54,7 @@ def _of_inputs(run: Run) -> Iterator[str]:
     elif most > FAR_APART * least and run.normalization.divisor != DIVISOR:
         yield (
             f"the inputs' standard deviations go from {least:.3g} to {most:.3g}, so that the large "
-            f"ones decide alone: {CURE}"
+            f"ones dominate: {CURE}"
         )
 
 

@@ -28,7 +28,9 @@ def perceptron_says(run: Run) -> list[str]:
             f"on the {train.count} training samples"
         ]
     if train.count > LARGEST:
-        return [f"after {epochs} the perceptron still makes mistakes: maybe no line separates"]
+        return [
+            f"after {epochs} the perceptron still makes mistakes: the classes may not be separable"
+        ]
     inputs, classes = run.feed(train, np.arange(train.count))
     host = run.network.device.get(inputs).astype(np.float64)
     if separable(host, run.network.device.get(classes)):

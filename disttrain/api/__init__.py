@@ -24,6 +24,7 @@ from disttrain.interop.any_model import network_of_model
 from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.held import TEMPORARY
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
 from disttrain.training.measures import Metric, Metrics
@@ -203,7 +204,7 @@ def _folder(
         if comm.is_root:
             # Other hosts see the working directory rather than /tmp.
             where = None if comm.local_size == comm.size else "."
-            keep = tempfile.TemporaryDirectory(prefix=".disttrain-", dir=where)
+            keep = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=where)
     made: str = comm.share(str(Path(keep.name).absolute()) if keep else None)
     return Path(made), keep
 

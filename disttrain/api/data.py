@@ -153,7 +153,7 @@ def _array(given: Any, what: str) -> np.ndarray:
     except ValueError as error:
         raise DataError(f"{what} are not an array ({error}): give rows of one length") from None
     if array.ndim == 0:
-        raise DataError(f"{what} are no array: give one row for each sample")
+        raise DataError(f"{what} are not an array: give one row for each sample")
     if what.endswith("inputs"):
         if array.dtype.kind == "b":
             array = array.astype(np.int8)

@@ -24,7 +24,7 @@ def as_callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
     for callback in found:
         if not isinstance(callback, Callback):
             raise UsageError(
-                f"callbacks has {quoted(callback)}: give objects of a class that is made from "
+                f"callbacks has {quoted(callback)}: give objects of a subclass of "
                 "disttrain.Callback"
             )
     return found

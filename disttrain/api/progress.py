@@ -17,7 +17,7 @@ from disttrain.advice.activity import silence
 from disttrain.api.notebook import Notebook, in_notebook
 from disttrain.environment import TERMINAL, launched
 from disttrain.preemption import ASKED
-from disttrain.shown import measures, shown
+from disttrain.shown import decimals, measures, shown
 from disttrain.training import Callback, Report, Run
 
 __all__ = ["Progress", "Warnings", "default"]
@@ -87,14 +87,15 @@ class Progress(Callback):
         if run.dataset.class_names and not run.dataset.file.class_names:
             count = len(run.dataset.class_names)
             self.on_message(f"the labels count from 1: 1 to {count} are the names of classes")
-        way, works, spares = run.work.reducer.way, run.comm.workers, run.comm.spares
+        works, spares = run.comm.workers, run.comm.spares
         self.on_message(
             f"{works} rank{'s' * (works > 1)} on {run.network.device.name}"
             + (f" and {spares} spare{'s' * (spares > 1)}" if spares else "")
-            + (f", summed by {way}" if way != "none" else "")
+            + _of_sum(run.work.reducer.way)
             + (", exact mode; " if run.arithmetic else ", fast mode; ")
             + f"global batch {run.work.batches.batch_size}, "
-            f"{run.steps_per_epoch} steps an epoch, {training.epochs} epochs"
+            f"{run.steps_per_epoch} step{'s' * (run.steps_per_epoch != 1)} an epoch, "
+            f"{training.epochs} epoch{'s' * (training.epochs != 1)}"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")
         )
         self._due = time.monotonic() + FIRST
@@ -125,7 +126,7 @@ class Progress(Callback):
             accuracy = getattr(report, f"{name}_accuracy")
             if loss is not None:
                 parts.append(
-                    f"{name} loss {loss:.4f}"
+                    f"{name} loss {decimals(loss)}"
                     + (f" accuracy {accuracy:.4f}" if accuracy is not None else "")
                 )
         average = {n: x for n, x in report.metrics.items() if n in OF_AVERAGE}
@@ -157,7 +158,8 @@ class Progress(Callback):
         """Print the result and the paths of the files."""
         self.on_stop()
         why = f" ({summary['reason']})" if summary["reason"] else ""
-        words = [f"{summary['status']}{why} after {summary['epochs']:.4g} epochs"]
+        words = [f"{summary['status']}{why} after {summary['epochs']:.4g} epoch"]
+        words[0] += "s" * (summary["epochs"] != 1)
         words.append(f"{summary['wall_seconds']:.1f} s")
         words.append(f"{summary['samples_per_second']:,.0f} samples/s")
         self.on_message(", ".join(words))
@@ -182,7 +184,7 @@ def _of_score(score: dict[str, Any]) -> str:
     loss, accuracy = score["loss"], score["accuracy"]
     also = measures({k: v for k, v in score.items() if k not in ("loss", "accuracy")})
     right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f} %"
-    return f"loss {loss:.4f}{right}{also}"
+    return f"loss {decimals(loss)}{right}{also}"
 
 
 def default(folder: Path | None) -> Callback | None:
@@ -202,13 +204,22 @@ def _is_watched(stream: TextIO) -> bool:
     return stream.isatty() and launched() is None
 
 
+def _of_sum(way: str) -> str:
+    """Return how ranks add their gradients as part of a line; "" where there is one rank."""
+    if way == "none":
+        return ""
+    if way == "products":
+        return ", each computes rows of every gradient (products)"
+    return f", gradients added {'in shared memory' if 'window' in way else 'by messages'} ({way})"
+
+
 def _speed(run: Run) -> str:
     """Return the speed, and loss and accuracy, of the interval so far; "" at its beginning."""
     state = run.state
     if not state.samples:
         return ""
     loss = state.loss * run.loss_unit / state.weight
-    words = f"{state.samples / state.seconds:,.0f} samples/s  loss {loss:.4f}"
+    words = f"{state.samples / state.seconds:,.0f} samples/s  loss {decimals(loss)}"
     if run.dataset.classes:
         words += f"  accuracy {state.correct / state.samples:.4f}"
     return words

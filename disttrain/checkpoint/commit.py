@@ -158,7 +158,7 @@ def read_record(file: BinaryIO) -> Record | None:
         table = json.loads(record[:-8])
         return _checked(table) if table["bytes"] == size - END - len(record) else None
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"its record is of another form: {error!s:.40}") from None
+        raise ValueError(f"its record has an unknown form: {error!s:.40}") from None
 
 
 def _checked(table: dict[str, Any]) -> Record:
@@ -166,14 +166,14 @@ def _checked(table: dict[str, Any]) -> Record:
     size = table["bytes"]
     parts = {name: Part(*place) for name, place in table["data sets"].items()}
     if not all(name.isprintable() for name in parts):
-        raise ValueError("its record names what no terminal can show")
+        raise ValueError("its record has names with characters that can't be printed")
     numbers = [n for part in parts.values() for n in (part.first, part.length)]
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError("its record states offsets or lengths that are no counts")
+        raise ValueError("its record has offsets or lengths that are not whole numbers")
     done = between = 0
     for part in sorted(parts.values()):
         if part.first < done:
-            raise ValueError("its data sets share their bytes")
+            raise ValueError("its data sets overlap")
         between, done = between + part.first - done, part.first + part.length
     if done > size:
         raise ValueError(f"it ends at byte {size}, but bytes up to {done} are named")

@@ -62,7 +62,8 @@ def load(path: str | Path) -> Snapshot:
     except (OSError, MemoryError) as error:
         cause = getattr(error, "strerror", None) or "not enough memory"
         raise CheckpointError(
-            f"checkpoint {path} can't be read ({cause}): it may be whole; see to the cause and try "
+            f"checkpoint {path} can't be read ({cause}): it may be undamaged; remove the cause "
+            "and try "
             "again"
         ) from None
     # Untrusted content may raise anything.
@@ -79,7 +80,8 @@ def _refuse_uncommitted(path: Path, file: BinaryIO) -> NoReturn:
     head = file.read(HEAD_BYTES)
     if head.startswith(SIGNATURE) and FORMAT.encode() in head:
         raise DamagedCheckpoint(
-            f"checkpoint {path} is torn or was changed (its commit record does not match): use "
+            f"checkpoint {path} is incomplete or was changed (its commit record does not "
+            "match): use "
             "another one of its run"
         )
     kind = "an HDF5 file, but " if head.startswith(SIGNATURE) else ""
@@ -129,7 +131,7 @@ def _read(path: Path, root: Mapping[str, Any], content: Content) -> Snapshot:
         raise ValueError(f"digest {digest!r:.40}")
     if digest != snapshot.digest:
         raise DamagedCheckpoint(
-            f"checkpoint {path} does not hold what it was made of: its digest is "
+            f"checkpoint {path} has other contents than were saved: their digest is "
             f"{snapshot.digest[:12]}, it states {digest!s:.12}; use another one of its run, and "
             "have the memory of that host tested"
         )
@@ -173,5 +175,5 @@ def _checked(facts: dict[str, Any], inputs: int | None) -> dict[str, Any]:
         and all(np.isfinite(facts[key]).all() for key in ("mean", "deviation"))
     )
     if not good:
-        raise ValueError("its normalization is not one")
+        raise ValueError("its normalization has an unknown form")
     return facts

@@ -38,9 +38,10 @@ def all_checkpoints(folder: Path) -> list[Path]:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
         if folder.parent.is_file():
-            raise CheckpointError(f"{folder.parent} is no run folder: give one") from None
+            raise CheckpointError(f"{folder.parent} is not a run folder: give one") from None
         raise CheckpointError(
-            f"{folder}, where checkpoints are, can't be read ({error.strerror}): see to it and try "
+            f"{folder}, where checkpoints are, can't be read ({error.strerror}): remove the "
+            "cause and try "
             "again"
         ) from None
     return sorted((folder / name for name in names if NAME.fullmatch(name)), key=step_of)
@@ -123,8 +124,7 @@ def newest_whole(folder: Path, best: Path | None = None) -> Found:
             continue
         if snapshot.step != step_of(path):
             raise CheckpointError(
-                f"checkpoint {path} is of step {snapshot.step}: give it back its own name, or move "
-                "it away"
+                f"checkpoint {path} is of step {snapshot.step}: rename it back, or move it away"
             )
         break
     if best and os.path.lexists(best) and (damaged or snapshot is None):

@@ -108,7 +108,7 @@ def write_atomically(
         with contextlib.suppress(OSError):
             neighbour.unlink(missing_ok=True)
         raise error(
-            f"{path} can't be written ({problem.strerror}): what stands there is still whole; "
+            f"{path} can't be written ({problem.strerror}): the file that was there is unchanged; "
             "make room or choose another --output"
         ) from None
     except BaseException:

@@ -58,6 +58,6 @@ class Snapshot:
         held = sum(tensor.size for tensor in self.parameters.values())
         if held != count:
             raise CheckpointError(
-                f"{source} is of another network than its run file says: it holds {held} "
+                f"{source} belongs to another network than its run file describes: it holds {held} "
                 f"parameters, not {count}"
             )

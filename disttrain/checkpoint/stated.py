@@ -86,7 +86,7 @@ def _check(value: Any, form: Any, where: str) -> None:
     else:
         good = isinstance(value, form) and not isinstance(value, bool)
     if not good:
-        raise ValueError(f"{where} is of another form than it should be")
+        raise ValueError(f"{where} has an unknown form")
     for key in form if isinstance(form, dict) else ():
         if key in value:
             _check(value[key], form[key], f"{where}, {key!r},")

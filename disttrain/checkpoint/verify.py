@@ -62,7 +62,7 @@ def verify(path: Path) -> Verdict:
         return Verdict(path, str(error), _damaged(path))
     problem = ""
     if NAME.fullmatch(path.name) and step_of(path) != snapshot.step:
-        problem = f"checkpoint {path} is of step {snapshot.step}: give it back its own name"
+        problem = f"checkpoint {path} is of step {snapshot.step}: rename it back"
     return Verdict(
         path, problem, [], snapshot.step, snapshot.epoch, snapshot.digest,
         snapshot.progress,

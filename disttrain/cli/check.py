@@ -47,7 +47,7 @@ Show = Annotated[
     bool, typer.Option("--show", help="Draw some training samples, augmented, to augmented.png.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="For --show [default: runs/<name>].")
+    Path | None, typer.Option("--output", "-o", help="Folder for --show [default: runs/<name>].")
 ]
 
 

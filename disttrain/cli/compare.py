@@ -10,6 +10,7 @@ import typer
 
 from disttrain.cli.columns import columns
 from disttrain.cli.options import AsJson, print_json, say
+from disttrain.shown import decimals
 
 __all__ = ["command"]
 
@@ -39,7 +40,7 @@ def _print(facts: dict[str, Any]) -> None:
     for line in facts["settings"]:
         say(f"run files differ in {line}")
     if facts["equal"] is None:
-        say("where they part can't be said: their intervals end at other steps")
+        say("where they begin to differ is unknown: their intervals end at different steps")
         return
     if facts["equal"]:
         say(
@@ -74,14 +75,17 @@ def _outcomes(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
 
 def _number(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.4f}".rstrip("0").rstrip(".")
+        if 1000 <= value < 1e6:
+            return f"{value:,.0f}"
+        text = decimals(value)
+        return text if "e" in text else text.rstrip("0").rstrip(".")
     return "-" if value is None else str(value)
 
 
 def _which_is_better(facts: dict[str, Any]) -> str:
     found, runs = facts["better"], facts["runs"]
     if found is None:
-        return "which is better can't be said: they have no measure on the same data in common"
+        return "which is better is unknown: they have no score on the same data"
     words, values = " ".join(found["by"]), [f"{value:.6g}" for value in found["values"]]
     if found["run"] is None:
         return f"equally good, by {words} ({' and '.join(values)})"
@@ -96,8 +100,8 @@ def _sums_in_another_order(facts: dict[str, Any]) -> bool:
 
 
 OTHER_RANKS = (
-    'other numbers of ranks add in another order; with reproducibility.mode = "exact" the bits '
-    "are the same on any number"
+    "with another number of ranks sums are added in another order; with "
+    'reproducibility.mode = "exact" the bits are the same on any number'
 )
 SENTENCES = {
     "data": "data: they were trained on other samples",

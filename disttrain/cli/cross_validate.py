@@ -23,6 +23,7 @@ from disttrain.cli.options import (
     teller,
 )
 from disttrain.cli.own import Layers, keys_of, read_with
+from disttrain.shown import decimals
 
 if TYPE_CHECKING:
     from disttrain.comm import Communicator
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-Folds = Annotated[int, typer.Option("--folds", help="Parts of the training rows.")]
+Folds = Annotated[int, typer.Option("--folds", help="Number of parts of the training rows.")]
 Repeats = Annotated[
-    int, typer.Option("--repeats", min=1, help="Times that the rows are divided anew.")
+    int, typer.Option("--repeats", min=1, help="How often the rows are divided anew.")
 ]
 Over = Annotated[
     list[str],
@@ -135,14 +136,16 @@ def _lines(found: dict[str, Any], folder: Path, final: bool, layers: str | None)
         name = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
         what = "a fold has failed"
         if row["mean"] is not None:
-            what = f"{found['metric']} {row['mean']:.4f}, deviation {row['deviation']:.4f}"
+            what = (
+                f"{found['metric']} {decimals(row['mean'])}, deviation {decimals(row['deviation'])}"
+            )
         mark = "  best" if place == found["best"] and len(found["settings"]) > 1 else ""
         lines.append(f"{name or 'the run file'}: {what}{mark}")
     if gap := found["difference"]:
         larger = "larger" if gap["larger"] else "not larger"
         lines.append(
-            f"the best is ahead of the second by {gap['difference']:.4f}, {larger} than the "
-            f"standard error of that difference, {gap['error']:.4f}"
+            f"the best is ahead of the second by {decimals(gap['difference'])}, {larger} than the "
+            f"standard error of that difference, {decimals(gap['error'])}"
         )
     if found["best"] is not None and not final:
         lines.append(

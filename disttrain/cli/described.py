@@ -42,7 +42,8 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     say(f"  learning rate   {rate:g}, {kind}{marks.get('schedule.learning_rate', '')}")
     if facts["initial_weights"]:
         say(f"  {facts['initial_weights']}")
-    say(f"  a step is       {facts['step']}")
+    then = " once, then replayed by one call into C" if facts["step"] == "recorded" else ""
+    say(f"  a step is       {facts['step']}{then}")
     for line in facts["warnings"]:
         say(f"warning: {line}")
 

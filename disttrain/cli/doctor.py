@@ -27,7 +27,7 @@ COURTESY = 5.0
 LOOKING = 0.6
 
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder to try out.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder to be tested.")]
 Limit = Annotated[float, typer.Option("--limit", min=1, help="Seconds after which it gives up.")]
 Clean = Annotated[
     bool, typer.Option("--clean", help="Only remove what jobs that are gone have left here.")

@@ -22,10 +22,10 @@ __all__ = ["command"]
 WIDE = 38
 
 Ranks = Annotated[int, typer.Option("-n", "--ranks", "-np", "--np", min=2, help="Number of ranks.")]
-Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, as of `disttrain launch`.")]
+Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, as for `disttrain launch`.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs of each training.")]
 Tolerance = Annotated[
-    str, typer.Option("--fault-tolerance", help="auto, on or off, as of `disttrain launch`.")
+    str, typer.Option("--fault-tolerance", help="auto, on or off, as for `disttrain launch`.")
 ]
 Output = Annotated[
     Path | None,

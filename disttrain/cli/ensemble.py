@@ -39,7 +39,7 @@ Source = Annotated[
     ),
 ]
 Members = Annotated[
-    int | None, typer.Option(min=2, max=1000, help="Train so many members from RUN.toml.")
+    int | None, typer.Option(min=2, max=1000, help="Number of members to train from RUN.toml.")
 ]
 Top = Annotated[
     int | None,
@@ -149,7 +149,9 @@ def _asked(
     if changes:
         raise UsageError("--set is for the run file of new members (--members)")
     if not source.is_dir():
-        raise UsageError(f"{source} is no folder: --{kinds[0]} takes the folder of a study or run")
+        raise UsageError(
+            f"{source} is not a folder: --{kinds[0]} takes the folder of a study or run"
+        )
     return kinds[0], None, own_layers(layers)
 
 

@@ -24,7 +24,12 @@ SETTING = ("train", "check", "cross-validate", "ensemble")
 def hint(error: Any) -> str:
     """Return one line about an error of the command line; "" where there is none to give."""
     command = getattr(getattr(error, "ctx", None), "info_name", "")
-    if option := getattr(error, "option_name", ""):
+    from disttrain.launch.command import NUMBERS, PARALLEL
+
+    option = getattr(error, "option_name", "")
+    if option in NUMBERS and command in PARALLEL:
+        return f"ranks are started by: disttrain launch -n 2 {command} ..."
+    if option:
         return _key(option) if command in SETTING else _place(option, command)
     said = str(getattr(error, "message", ""))
     if "extra argument" in said and command in SETTING and "=" in said:

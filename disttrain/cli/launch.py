@@ -48,9 +48,11 @@ Ranks = Annotated[
 Hosts = Annotated[str | None, typer.Option(help="Hosts to run on, with slots: n1,n2:4,n3.")]
 HostFile = Annotated[Path | None, typer.Option(help="The same as a file, a host per line.")]
 Restarts = Annotated[
-    int, typer.Option(min=0, help="Start a training that lost ranks again, so many times.")
+    int, typer.Option(min=0, help="How often a training that lost ranks is started again.")
 ]
-AgentCommand = Annotated[str | None, typer.Option(help="AGENT HOST COMMAND, in place of ssh.")]
+AgentCommand = Annotated[
+    str | None, typer.Option(help="Command used instead of ssh, as in AGENT HOST COMMAND.")
+]
 Python = Annotated[
     str | None, typer.Option(help="The interpreter, the same on all hosts [default: this one].")
 ]
@@ -64,7 +66,9 @@ Spares = Annotated[
         min=0, max=MOST, help="Idle ranks beside those, which take the place of ranks that die."
     ),
 ]
-Network = Annotated[str | None, typer.Option(help="Between hosts, as in eth1 or 10.0.0.0/16.")]
+Network = Annotated[
+    str | None, typer.Option(help="Network between hosts, as in eth1 or 10.0.0.0/16.")
+]
 
 
 def command(

@@ -46,7 +46,7 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The data file to write.")]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**63 - 1, help="Of the one shuffle of the training rows.")
+    int, typer.Option(min=0, max=2**63 - 1, help="Seed of the shuffle of the training rows.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
@@ -71,7 +71,9 @@ def mnist(
     out: Out,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FOLDER", help="Holds MNIST's four files, gzipped or not."),
+        typer.Option(
+            "--from", metavar="FOLDER", help="Folder with MNIST's four files, gzipped or not."
+        ),
     ] = None,
     unlabelled: Unlabelled = None,
     seed: Seed = 0,
@@ -90,7 +92,7 @@ def mnist(
 def idx(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="[FOLDER] OUT", help="FOLDER holds files with MNIST's names."),
+        typer.Argument(metavar="[FOLDER] OUT", help="FOLDER has files with MNIST's names."),
     ],
     train_images: Annotated[Path | None, typer.Option(help="Instead of FOLDER.")] = None,
     train_labels: Annotated[Path | None, typer.Option(help="Instead of FOLDER.")] = None,
@@ -149,7 +151,8 @@ def npz(
 @app.command()
 def images(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of images per class.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder with one folder of images for each class."),
     ],
     out: Out,
     size: Annotated[

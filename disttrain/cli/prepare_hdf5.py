@@ -37,7 +37,9 @@ def hdf5(
             "as /a,/b. Left out: what the file holds is listed.",
         ),
     ] = "",
-    targets: Annotated[str, typer.Option(metavar="/PATH", help="That of the targets.")] = "",
+    targets: Annotated[
+        str, typer.Option(metavar="/PATH", help="The data set of the targets.")
+    ] = "",
     test_inputs: Annotated[str, typer.Option(metavar="/PATH")] = "",
     test_targets: Annotated[str, typer.Option(metavar="/PATH")] = "",
     transposed: Annotated[

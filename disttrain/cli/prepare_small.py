@@ -21,14 +21,19 @@ app = typer.Typer()
 
 From = Annotated[
     Path | None,
-    typer.Option("--from", metavar="FOLDER", help="Holds the table instead of data/small."),
+    typer.Option("--from", metavar="FOLDER", help="Folder with the table, instead of data/small."),
 ]
-Rows = Annotated[int, typer.Option(min=1, max=10_000_000, help="Of all classes together.")]
+Rows = Annotated[
+    int, typer.Option(min=1, max=10_000_000, help="Number of rows of all classes together.")
+]
 Noise = Annotated[
-    float, typer.Option(min=0.0, help="Standard deviation of what is added to the features.")
+    float, typer.Option(min=0.0, help="Standard deviation of the noise added to the features.")
 ]
 DrawSeed = Annotated[
-    int, typer.Option(min=0, max=2**63 - 1, help="Of the draws and of the rows' one shuffle.")
+    int,
+    typer.Option(
+        min=0, max=2**63 - 1, help="Seed of the random draws and of the shuffle of the rows."
+    ),
 ]
 
 
@@ -115,7 +120,9 @@ def spirals(
 @app.command()
 def blobs(
     out: Out,
-    classes: Annotated[int, typer.Option(min=2, max=1000, help="One cluster for each.")] = 3,
+    classes: Annotated[
+        int, typer.Option(min=2, max=1000, help="Number of classes, each one cluster.")
+    ] = 3,
     rows: Rows = 400,
     noise: Noise = 1.0,
     test_fraction: TestFraction = 0.0,
@@ -131,7 +138,7 @@ def blobs(
 def line(
     out: Out,
     margin: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Smallest distance from the line.")
+        float, typer.Option(min=0.0, max=1.0, help="Smallest distance of a point from the line.")
     ] = 0.1,
     rows: Rows = 200,
     noise: Noise = 0.0,
@@ -148,12 +155,14 @@ def line(
 def curve(
     out: Out,
     function: Annotated[
-        str, typer.Option(metavar="F", help="Of x: + - * / **, sin, exp, abs, ...")
+        str, typer.Option(metavar="F", help="Function of x: + - * / **, sin, exp, abs, ...")
     ] = "sin(3*x) + 0.3*x",
     low: Annotated[float, typer.Option(help="Smallest x.")] = -3.0,
     high: Annotated[float, typer.Option(help="Largest x.")] = 3.0,
     rows: Annotated[int, typer.Option(min=1, max=10_000_000)] = 200,
-    noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation, added to y.")] = 0.0,
+    noise: Annotated[
+        float, typer.Option(min=0.0, help="Standard deviation of the noise added to y.")
+    ] = 0.0,
     test_fraction: TestFraction = 0.0,
     seed: DrawSeed = 0,
     as_json: AsJson = False,

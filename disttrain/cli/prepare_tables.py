@@ -48,10 +48,10 @@ Target = Annotated[
 Columns = Annotated[
     str | None, typer.Option(metavar="A,B,...", help="Only these columns are inputs.")
 ]
-Drop = Annotated[str | None, typer.Option(metavar="A,B,...", help="These columns are no inputs.")]
+Drop = Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns that are not inputs.")]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="This column is no input: it says how much each row counts."),
+    typer.Option(metavar="NAME", help="Column with the weight of each row; it is not an input."),
 ]
 Pixels = Annotated[
     bool, typer.Option("--pixels", help="Inputs are pixels from 0 to 255: kept as bytes.")
@@ -70,7 +70,7 @@ Missing = Annotated[
         "and an input that says so; drop: such rows are left out. Left out: they are refused."
     ),
 ]
-Decimal = Annotated[str, typer.Option(help="What stands before decimals.")]
+Decimal = Annotated[str, typer.Option(help="The decimal sign.")]
 Na = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="More cells that say that something is missing."),

@@ -19,6 +19,7 @@ from disttrain.cli.options import (
     print_json,
     teller,
 )
+from disttrain.shown import decimals
 
 if TYPE_CHECKING:
     from disttrain.config import Study
@@ -73,7 +74,7 @@ def _best(told: dict[str, Any], folder: Path) -> list[str]:
     settings = ", ".join(f"{key} = {value}" for key, value in best["settings"].items())
     return [
         f"best of {len(told['candidates'])}: candidate {best['number']}, {told['metric']} "
-        f"{best['score']:.4f}: {settings}",
+        f"{decimals(best['score'])}: {settings}",
         f"train it again by `disttrain train {folder / 'best.toml'}`",
     ]
 

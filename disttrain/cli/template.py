@@ -29,11 +29,13 @@ Nodes = Annotated[int, typer.Option("--nodes", "-N", min=1, help="How many nodes
 Time = Annotated[
     str, typer.Option("--time", "-t", help="Time limit: 01:30:00, 90 (minutes), 1-12:00:00.")
 ]
-Memory = Annotated[str, typer.Option("--memory", "--mem", help="Of a node, as in 64G.")]
+Memory = Annotated[str, typer.Option("--memory", "--mem", help="Memory of a node, as in 64G.")]
 Partition = Annotated[
-    str, typer.Option("--partition", "--queue", "-p", "-q", help="Where the job waits.")
+    str, typer.Option("--partition", "--queue", "-p", "-q", help="Partition or queue.")
 ]
-Account = Annotated[str, typer.Option("--account", "--project", "-A", help="Whose time it is.")]
+Account = Annotated[
+    str, typer.Option("--account", "--project", "-A", help="Account to be charged.")
+]
 Program = Annotated[
     str, typer.Option(help="The command on the nodes [default: this one, by its full path].")
 ]

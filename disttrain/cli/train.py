@@ -151,7 +151,7 @@ def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
 
     if path.suffix.lower() in IMPORTERS and path.is_file():
         raise UsageError(
-            f"{path} is no run file: name the data file in one (`path` in the section [data]), "
+            f"{path} is not a run file: name the data file in one (`path` in the section [data]), "
             "with the layers of the network; `disttrain prepare` makes data files of tables and "
             "images"
         )

@@ -81,7 +81,8 @@ def _replay(
                 f"{facts['tensor']} is another one at step {facts['step']}" + note
             )
     if comm.is_root and not as_json:
-        say(f"as recorded at {len(facts['compared'])} intervals, on {facts['ranks']} ranks")
+        ranks = f"{facts['ranks']} rank{'s' * (facts['ranks'] > 1)}"
+        say(f"as recorded at {len(facts['compared'])} intervals, on {ranks}")
 
 
 def _verdict(file: Path) -> dict[str, Any]:

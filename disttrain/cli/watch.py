@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disttrain.cli.options import say
-from disttrain.shown import shown
+from disttrain.shown import decimals, shown
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -35,7 +35,7 @@ def command(
     ],
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="Seconds between two looks at the files.")
+        float, typer.Option(min=0.1, max=3600, help="Seconds between two readings of the files.")
     ] = 2.0,
 ) -> None:
     """Show curves, rates, ranks or candidates of a job while it runs; ends when the job ends.
@@ -101,7 +101,7 @@ def _status(view: OneRun | SeveralRuns) -> str:
     if isinstance(best, dict) and isinstance(best.get("score"), float | int):
         settings = best.get("settings")
         own = settings.items() if isinstance(settings, dict) else ()
-        words += f"; best: candidate {best.get('number')}, {best['score']:.4f}"
+        words += f"; best: candidate {best.get('number')}, {decimals(best['score'])}"
         words += "".join(f", {key} = {value}" for key, value in own)
     return words
 
@@ -162,7 +162,7 @@ def _runs(view: SeveralRuns) -> Table:
         loss, accuracy = (interval.get(f"validation_{k}") for k in ("loss", "accuracy"))
         losses = [r["validation_loss"] for r in run.history if r["validation_loss"] is not None]
         row = [run.name, run.status or "running", f"{run.epoch:.2f}/{run.epochs}",
-               "–" if loss is None else f"{loss:.4f}",
+               "–" if loss is None else decimals(loss),
                "–" if accuracy is None else f"{accuracy:.4f}",
                spark(losses, 20) if losses else ""]  # fmt: skip
         table.add_row(*(shown(cell, 60) for cell in row))

@@ -66,7 +66,7 @@ def connected_to(comm: Any) -> Ranks:
     """
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise UsageError(
-            f"comm={comm!r} is no communicator that a training can have: give an intracommunicator "
+            f"comm={comm!r} is not a communicator for a training: give an intracommunicator "
             "of mpi4py, as MPI.COMM_WORLD, or what disttrain.connect() returned"
         )
     found = comm.Get_attr(OURS)
@@ -256,7 +256,7 @@ class Ranks(Communicator):
             return self._topology.memory.array(shape, np.dtype(dtype))
         except OSError as error:
             raise UsageError(
-                f"{self.host} grants no shared memory for an array of shape {shape} ({error}): "
+                f"{self.host} can't provide shared memory for an array of shape {shape} ({error}): "
                 'make room in /dev/shm, or use data.memory = "stream"'
             ) from None
 

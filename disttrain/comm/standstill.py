@@ -57,7 +57,10 @@ class Standstill(NamedTuple):
         """Return which ranks it is, of which group and host, what they do and since when."""
         ranks = " and ".join(str(int(row["rank"])) for row in self.rows)
         if not ranks:
-            return f"the ranks{of} on {host} have gone different ways: some are in {self.what}"
+            return (
+                f"the ranks{of} on {host} wait for each other in different phases: some are "
+                f"in {self.what}"
+            )
         return f"rank {ranks}{of} on {host} has been in {self.what}"
 
     def tell(self, sentence: str, board: np.ndarray[Any, Any]) -> None:
@@ -66,7 +69,7 @@ class Standstill(NamedTuple):
         A stopped process, or one that has no handler for it, can't be reached.
         """
         warn = partial(journal.note, "standstill", logging.WARNING)
-        warn(text=f"{sentence}; after {self.limit:.0f} s it is given up")
+        warn(text=f"{sentence}; after {self.limit:.0f} s it counts as lost")
         for row in board:
             rank, pid = int(row["rank"]), int(row["pid"])
             if not catches(pid, signal.SIGUSR2):
@@ -94,7 +97,7 @@ def standstill(
     """Return what holds up a rank that waits since then; None where all ranks wait for the same.
 
     `longest` are the times that phases have taken so far. Ranks that all wait, and not in the same
-    phase, have gone different ways: the fewer of them are wrong, as in a branch that one of them
+    phase, wait for each other: the fewer of them are wrong, as in a branch that one of them
     alone took.
     """
     now = time.monotonic()

@@ -263,7 +263,7 @@ class Watch:
                 sentence = (
                     f"rank {rank}{self._of} on {self._host} was stopped by a signal "
                     f"(process {pid}) in '{phase}', {now - self._stopped[place]:.0f} s ago, and "
-                    "nobody let it go on"
+                    "it was not continued"
                 )
                 return sentence, [pid]
         return ()

@@ -101,7 +101,7 @@ def _join() -> Communicator:
     # From here on MPI waits for the others inside C, and no other Python thread can run.
     words = (
         f"disttrain: the ranks did not find each other within {seconds:g} s (rank {job.rank} on "
-        f"{socket.gethostname()} waited): a host stands still, or messages lead nowhere; "
+        f"{socket.gethostname()} waited): a host does not respond, or messages do not arrive; "
         f"see `disttrain doctor` on the same hosts, and {CONNECT_SECONDS}\n"
     )
     late = FIRST_WORD if job.rank else 0

@@ -61,7 +61,7 @@ def _class_weights(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         return validate(given)
     except ValidationError:
         raise ValueError(
-            f'{quoted(given)} are no class weights: give "balanced", a number of at least 0 for '
+            f'{quoted(given)} are not class weights: give "balanced", a number of at least 0 for '
             "each class, or a table such as { cat = 2.0 }"
         ) from None
 

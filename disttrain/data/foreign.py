@@ -76,7 +76,7 @@ class Foreign:
         if isinstance(names, list):
             return tuple(map(str, names))
         if self.ours and names is not None:
-            raise Refused(f"it has the classes {names!r:.40}, which is no list of names")
+            raise Refused(f"it has the classes {names!r:.40}, which is not a list of names")
         try:
             return names_in(self.text(CLASSES))
         except (ValueError, RecursionError):
@@ -92,7 +92,7 @@ class Foreign:
         try:
             return bytes(array.all()).decode()
         except UnicodeDecodeError:
-            raise Refused(f"'{name}' is no text") from None
+            raise Refused(f"'{name}' is not a text") from None
 
     def _attribute(self, name: str) -> Any:
         """Return a number, a text or a list of them; None for anything else, and for nothing."""
@@ -254,7 +254,7 @@ def _plain(values: np.ndarray, path: str) -> np.ndarray:
     if values.dtype.kind == "S":
         return np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind not in "iufb" or values.dtype.itemsize > 8:
-        raise Refused(f"{path} holds {values.dtype}, which are no numbers")
+        raise Refused(f"{path} holds {values.dtype}, not numbers")
     return values
 
 
@@ -266,6 +266,7 @@ def _refuse_unknown(filtered: tuple[int, int, tuple[int, ...], bytes], path: str
             importlib.import_module("hdf5plugin")
     if not h5py.h5z.filter_avail(number):
         raise Refused(
-            f"{path} has the filter {number} ({name.decode(errors='replace')}), which is not there",
+            f"{path} has the filter {number} ({name.decode(errors='replace')}), which is not "
+            "installed",
             f"pip install hdf5plugin, or {REPACK}",
         )

@@ -22,7 +22,7 @@ def checked_rows(given: Any, shape: tuple[int, ...], normalization: Normalizatio
     try:
         inputs = np.asarray(given)
     except ValueError as error:
-        raise DataError(f"the inputs are no array ({error}): give rows of one length") from None
+        raise DataError(f"the inputs are not an array ({error}): give rows of one length") from None
     if inputs.dtype.kind not in "iufb" or inputs.ndim < 1 or not len(inputs):
         raise DataError(f"inputs of shape {inputs.shape}, {inputs.dtype}, are not rows of numbers")
     if not interchangeable(inputs.shape[1:], shape) and interchangeable(inputs.shape, shape):

@@ -218,7 +218,7 @@ class Preparation:
         for row in np.flatnonzero(np.isnan(days)).tolist():
             if texts[row]:
                 raise DataError(
-                    f"{place(row, number)}: '{texts[row]:.60}' is no date as the training table "
+                    f"{place(row, number)}: '{texts[row]:.60}' is not a date as the training table "
                     f"writes them ({column.format}): correct it"
                 )
         return days
@@ -230,7 +230,7 @@ class Preparation:
         for row in np.flatnonzero(codes < 0).tolist():
             if texts[row]:
                 raise DataError(
-                    f"{place(row, number)}: '{texts[row]:.60}' is no category of the training "
+                    f"{place(row, number)}: '{texts[row]:.60}' is not a category of the training "
                     "table: correct it, or train with rows that have it"
                 )
         return codes
@@ -253,7 +253,7 @@ class Preparation:
         for row in np.flatnonzero(found < -1).tolist():
             some = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
             raise DataError(
-                f"{place(row, number)}: '{texts[row]:.60}' is no class of the training table, "
+                f"{place(row, number)}: '{texts[row]:.60}' is not a class of the training table, "
                 f"which has {some}"
             )
         return found

@@ -77,7 +77,7 @@ def open_recorded(path: str) -> Source:
     length = int.from_bytes(end[len(MARK) : len(MARK) + 8], "little")
     blocks = -(-length // BLOCK)
     if length + blocks * DIGEST + END != file.size:
-        raise Refused("its record is of a file of another length: it is torn")
+        raise Refused("its record is of a file of another length: the file is incomplete")
     table = bytes(file.read(length, blocks * DIGEST))
     if hashlib.sha256(table + end[:-DIGEST]).digest() != end[-DIGEST:]:
         raise Refused("its record is damaged")
@@ -150,7 +150,7 @@ class Layout:
             self._arrays[name], done = array, place + array.length
         self._texts = table["texts"]
         if not all(isinstance(text, str) for text in self._texts.values()):
-            raise ValueError("its texts are not texts")
+            raise ValueError("its texts can't be read")
         self.classes = names_in(self.text(CLASSES))
 
     def text(self, name: str) -> str:
@@ -170,7 +170,7 @@ def names_in(text: str) -> tuple[str, ...]:
     """Return the names of classes in a text; raise ValueError where it holds something else."""
     names = json.loads(text or "[]")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("its classes are no list of names")
+        raise ValueError("its classes are not a list of names")
     return tuple(names)
 
 
@@ -187,4 +187,4 @@ def layout_of(source: Source) -> Layout | None:
     try:
         return Layout(source, json.loads(bytes(text)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Refused(f"its layout is not one: {error}") from None
+        raise Refused(f"its layout has an unknown form: {error}") from None

@@ -126,5 +126,5 @@ class Zeros(Array):
 def numbers(name: str) -> np.dtype[Any]:
     """Return the dtype that `name` stands for; raise ValueError for any type but numbers."""
     if not DTYPE.fullmatch(name):
-        raise ValueError(f"{name:.40} is no type of numbers")
+        raise ValueError(f"{name:.40} is not a type of numbers")
     return np.dtype(name)

@@ -146,7 +146,8 @@ class Taught:
                 )
             if not _alike(column, theirs[column.name]):
                 raise DataError(
-                    f"data file {path} was prepared apart from the training table, and its column "
+                    f"data file {path} was prepared independently of the training table, and "
+                    "its column "
                     f"'{column.name:.60}' became other inputs: give the table itself, or prepare "
                     "it with --like and the data file that was trained on"
                 )

@@ -77,7 +77,7 @@ def check_replaceable(path: Path) -> None:
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"{folder} is closed to writing")
+            raise PermissionError(errno.EACCES, f"{folder} can't be written to")
 
 
 def write_data_file(

@@ -47,7 +47,7 @@ class Chain:
         for node in nodes:
             behind = trail[-1].behind(node)
             if behind is None:
-                raise self.refused(node, "moves numbers to where no layer of disttrain's has them")
+                raise self.refused(node, "moves numbers as no layer of disttrain does")
             trail.append(behind)
         self.at = trail[-1]
         return trail
@@ -86,7 +86,7 @@ class Chain:
             self.turned = node.kind != "ReduceMean" or _axes(node) == [2, 3]
             self.at = self.at._replace(first=self.turned)
         if self.at.flat or len(self.at.sides) != 3 or min(self.at.sides) < 1:
-            raise self.refused(node, "gets no images of a height and width that the graph states")
+            raise self.refused(node, "gets images whose height and width the graph does not state")
         if not self.at.first and node.kind != "ReduceMean":
             raise self.refused(node, "gets images whose channels come last")
         if node.options.get("group", 1) != 1 or any(
@@ -125,12 +125,12 @@ class Chain:
             ):  # fmt: skip
                 self.at = Axes((channels, *window.out), first=True, made=True)
                 return {"size": size, "stride": stride, "padding": padding}
-        raise self.refused(node, "has a border that no layer of disttrain's has")
+        raise self.refused(node, "has a padding that no layer of disttrain has")
 
     def _conv(self, node: Node) -> Layer:
         weight = node.given.get(1)
         if weight is None or weight.ndim != 4 or weight.shape[1] != self.at.sides[0]:
-            raise self.refused(node, "is no convolution of images by constant filters")
+            raise self.refused(node, "is not a convolution of images by constant filters")
         node.options.setdefault("kernel_shape", list(weight.shape[2:]))
         pads = node.options.get("pads", [0])
         table = self._window(node, ["valid", "same", int(max(pads))])
@@ -154,13 +154,13 @@ class Chain:
     def _dense(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
         given, options = node.given, node.options
         if 1 not in given or given[1].ndim != 2 or options.get("transA"):
-            raise self.refused(node, "is no product with a constant matrix")
+            raise self.refused(node, "is not a product with a constant matrix")
         weight = _floats(given[1] if options.get("transB") else given[1].T)
         weight = weight * weight.dtype.type(options.get("alpha", 1.0))
         bias = self._bias(node, weight)
         sides = self.at.sides
         if self.at.size != weight.shape[1] and (self.at.size or len(sides) > 1):
-            raise self.refused(node, "takes a part of its inputs")
+            raise self.refused(node, "uses only a part of its inputs")
         if self.at.first:
             # Its columns are in the order of (channels, height, width).
             images = weight.reshape(len(weight), *sides).transpose(0, 2, 3, 1)
@@ -176,7 +176,7 @@ class Chain:
         own = node.given.get(2)
         wrong = own is not None and own.size != 1 and {own.shape[-1], own.size} != {len(bias)}
         if own is None or wrong:
-            raise self.refused(node, "has a bias that is no constant of each unit")
+            raise self.refused(node, "has a bias that is not one constant for each unit")
         beta = weight.dtype.type(node.options.get("beta", 1))
         return np.asarray(bias + _floats(own).reshape(-1) * beta)
 

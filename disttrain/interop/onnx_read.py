@@ -25,7 +25,9 @@ from disttrain.interop.onnx_segments import Affine, affine_of
 
 __all__ = ["read_onnx"]
 
-READ = "read are chains of Gemm, MatMul, Conv, pools and activations, with arithmetic between"
+READ = (
+    "disttrain reads chains of Gemm, MatMul, Conv, pools and activations, with arithmetic between"
+)
 
 
 def read_onnx(path: Path, data: str | None = None) -> Adopted:
@@ -116,7 +118,7 @@ class _Graph:
         return products, between
 
     def refused(
-        self, node: Node, why: str = "is no layer of disttrain's, or not here"
+        self, node: Node, why: str = "is not a layer that disttrain has, or not at this place"
     ) -> Exception:
         """Return the error for a node."""
         return UsageError(f"{self.source}: the node {node.name!r} ({node.kind}) {why}; {READ}")
@@ -149,7 +151,7 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
         before = Affine(*(inputs_of(chain, number, other) for number in before))
         if np.any((before.scale < 0) | ((before.scale == 0) & (before.shift != 0))):
             # A deviation is never below 0, and 0 for an input that is left out.
-            raise graph.refused(between[0][-1], "turns an input round, or makes a constant of it")
+            raise graph.refused(between[0][-1], "multiplies an input by a negative number, or by 0")
     divisor = 255.0 if graph.dtype == np.uint8 else 1.0
     mean, deviation = _normalization(before, inputs, divisor)
     dtype = next(iter(layers[-1].weights.values())).dtype
@@ -187,7 +189,7 @@ def _ends(graph: _Graph, nodes: list[Node]) -> bool:
 def _last(chain: Chain, product: Node, nodes: list[Node], loss: str) -> TargetScale | None:
     """Take the last layer, and return the scale of the targets that stands behind it."""
     if product.kind not in ("Gemm", "MatMul"):
-        raise chain.refused(product, "stands last, where a dense layer has to")
+        raise chain.refused(product, "is the last layer, which must be a dense one")
     bias = nodes[:1] if nodes and nodes[0].kind == "Add" and product.kind == "MatMul" else []
     rest = nodes[len(bias) :]
     start = bias[0].output if bias else product.output
@@ -202,7 +204,7 @@ def _last(chain: Chain, product: Node, nodes: list[Node], loss: str) -> TargetSc
         raise chain.refused(rest[-1], "is arithmetic with other numbers than of the outputs")
     wide = [np.broadcast_to(number, units).astype("f8") for number in (after.shift, after.scale)]
     if (wide[1] <= 0).any():
-        raise chain.refused(rest[-1], "turns an output round")
+        raise chain.refused(rest[-1], "multiplies an output by a negative number, or by 0")
     return TargetScale(*wide)
 
 

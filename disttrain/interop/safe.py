@@ -110,7 +110,8 @@ def layers_of(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         prefix, _, key = name.rpartition(".")
         if key not in ("weight", "bias"):
             raise UsageError(
-                f"the tensor {name!r} is no weight or bias of a dense layer: a file is read whose "
+                f"the tensor {name!r} is not a weight or bias of a dense layer: a file is read "
+                "whose "
                 "tensors are called 0.weight, 0.bias, 2.weight, ..."
             )
         tensor = tensors[name]

@@ -146,7 +146,7 @@ class Agent:
                 return None
             case leftovers.NOT_SHARED:
                 folder = last.partition("/.disttrain-")[0] if lines else os.getcwd()
-                says = f"has no folder {folder}: start where all hosts share it"
+                says = f"has no folder {folder}: start in a folder that all hosts share"
                 return Trouble(says, gone=False)
             case leftovers.NO_ROOM:
                 return Trouble(f"has no place for MPI's files: {last}", gone=False)

@@ -196,7 +196,7 @@ def judge(
         return Ending(LOST, words, hopeless=0 < code < 128 and code != UNREPORTED)
     return Ending(
         LOST,
-        f"the ranks ended without saying how (mpirun: {how}): one of them was killed or died",
+        f"the ranks ended without an exit code (mpirun: {how}): one of them was killed or died",
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from disttrain.errors import UsageError
 from disttrain.launch.supervisor import Kind
 
-__all__ = ["GO_ON", "PARALLEL", "ranks_within", "resolved"]
+__all__ = ["GO_ON", "NUMBERS", "PARALLEL", "ranks_within", "resolved"]
 
 # disttrain's commands that run on several ranks, and those that don't.
 PARALLEL = (
@@ -54,7 +54,7 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
             meant = f": is `train {first}` meant?"
         raise UsageError(
             f"launch starts one of {', '.join(PARALLEL)}, or a program, as in `disttrain launch -n "
-            f"4 train RUN.toml` or `disttrain launch -n 4 python script.py`; {first!r} is no "
+            f"4 train RUN.toml` or `disttrain launch -n 4 python script.py`; {first!r} is not a "
             f"program here{meant}"
         )
     return "program", [found, *words[1:]]

@@ -139,7 +139,7 @@ def _why_no_host(text: str) -> str:
     if rest := REST.fullmatch(text):
         name, words = rest[1], rest[rest.lastindex or 0]
         return f"{words!r} behind {name} is not understood; write {name} or, with 4 slots, {name}:4"
-    return f"{text!r} is no host; write n1 or, with 4 slots, n1:4"
+    return f"{text!r} is not a host; write n1 or, with 4 slots, n1:4"
 
 
 def _merged(hosts: Sequence[Host]) -> list[Host]:

@@ -86,7 +86,8 @@ def check_chosen(text: str, here: Sequence[Interface], is_host: bool) -> None:
         network = _network(word)
         if network is None and word not in {interface.name for interface in here}:
             raise UsageError(
-                f"--interface {text}: {word!r} is no network as 10.0.0.0/16, and no interface "
+                f"--interface {text}: {word!r} is not a network such as 10.0.0.0/16, nor an "
+                "interface "
                 f"of this host to others with an IPv4 address; there are {there}"
             )
         found |= network is None or any(network.overlaps(i.block) for i in here)

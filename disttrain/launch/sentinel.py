@@ -69,7 +69,7 @@ def attend(pid: int, mark: str, base: str, folder: str) -> None:
             looks = 0
             said = (
                 f"disttrain: `disttrain launch` (process {pid}) was stopped by a signal "
-                f"{limit:g} s ago, and nobody let it go on: it ends here as if asked to stop\n"
+                f"{limit:g} s ago, and not continued: it ends here as if asked to stop\n"
             )
             with contextlib.suppress(OSError):
                 os.write(2, said.encode())

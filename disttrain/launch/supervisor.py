@@ -194,7 +194,9 @@ class Launch:
             if time.monotonic() > end:
                 held = f"run folder {self._mark.folder} is still locked"
                 by = f" ({sentence_on(self._gone)})" if self._gone else ""
-                return Ending(LOST, f"{held} by a rank of before{by}: end that host or its ranks")
+                return Ending(
+                    LOST, f"{held} by a rank of an earlier attempt{by}: end that host or its ranks"
+                )
             self.asked.sleep(LOOK)
         return None
 
@@ -244,7 +246,7 @@ def _places_of_signs(mark: RunMark | None, cluster: Cluster | None) -> list[Path
     try:
         places = [Path.cwd()] if cluster else [Path(tempfile.gettempdir())]
     except FileNotFoundError:
-        raise UsageError("the working directory is not there any more: go to another") from None
+        raise UsageError("the working directory was deleted: change to another one") from None
     if mark and mark.folder:
         places += [next(folder for folder in mark.folder.parents if folder.is_dir())]
     return places

@@ -75,7 +75,7 @@ class Site:
         words = (self.run_file, self.program, script, self.partition, self.account, self.gpu_type)
         for word in (*words, self.gres, *self.modules):
             if word and not PLAIN.fullmatch(word):
-                raise UsageError(f"{word!r} can't stand in a batch script: rename it")
+                raise UsageError(f"{word!r} can't be written in a batch script: rename it")
         each, seconds = self.ranks // self.nodes, self._seconds()
         lines = "\n".join(f"node{i + 1} slots={each}" for i in range(self.nodes))
         return {
@@ -162,7 +162,10 @@ class Site:
         units = (3600, 60, 1) if days or len(parts) == 3 else (60, 1)
         whole = int(days or 0) * 24 * 3600 + sum(n * u for n, u in zip(parts, units, strict=False))
         if whole <= self.grace:
-            raise UsageError(f"--time {self.time} leaves no time: give more than {self.grace} s")
+            raise UsageError(
+                f"--time {self.time} is {whole} s, as Slurm reads it, and the job is asked to stop "
+                f"{self.grace} s before its end: give more, as in 01:30:00"
+            )
         return whole
 
 
@@ -183,7 +186,7 @@ def fill(template: str, site: Site, script: str | None = None) -> str:
             "whose slots have as many cores"
         )
     if site.modules and not FILES[template][0].endswith(".sh"):
-        raise UsageError(f"--module is for batch scripts, and {template} is none")
+        raise UsageError(f"--module is for batch scripts, and {template} is not one")
     if site.gres and not template.startswith("slurm"):
         raise UsageError(f"--gres is Slurm's, and this is for {template}: use --gpus, --gpu-type")
     if site.gpu_type and template not in TYPED:

@@ -35,7 +35,7 @@ class Watchdog(threading.Thread):
     The ranks have not met after `starting` seconds; one of the `all_here` ranks of this host has
     ended before they met, and mpirun goes on, as it does with fault tolerance; mpirun does not end
     although its ranks have, because it waits for hosts that have gone; a signal has stopped mpirun
-    or a rank here, and nobody let it go on; the ranks of a host have given signs of life, and do
+    or a rank here, and it was not continued; the ranks of a host have given signs of life, and do
     not any more.
 
     `ranks_here` returns the processes of this host that carry the launch's mark as ranks, and
@@ -107,7 +107,7 @@ class Watchdog(threading.Thread):
                 also = f" and {len(stopped) - 1} more" if len(stopped) > 1 else ""
                 return (
                     f"a signal stopped {what} (process {pid}){also} over "
-                    f"{(self._looks - since) * LOOK:.0f} s ago, and nobody let it go on"
+                    f"{(self._looks - since) * LOOK:.0f} s ago, and not continued"
                 )
         return ""
 

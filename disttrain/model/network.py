@@ -258,7 +258,7 @@ def _checked(what: str, shape: Shape) -> Shape:
         isinstance(n, int | np.integer) and n > 0 for n in shape
     ):
         raise UsageError(
-            f"{what} is {shape!r}, which is no shape: a layer is given the shape of one sample, "
+            f"{what} is {shape!r}, which is not a shape: a layer is given the shape of one sample, "
             "as in (28, 28), and states shapes as tuples, as in (10,)"
         )
     return tuple(map(int, shape))

@@ -22,7 +22,7 @@ def why_not(subject: Subject) -> str | None:
     """Return why there is no such picture of this run, or None where there is one."""
     if not learned(subject):
         return "no network of units was pre-trained"
-    return None if image_shape(subject.sample_shape) else "the samples are no grey images"
+    return None if image_shape(subject.sample_shape) else "the samples are not grey images"
 
 
 def figure(subject: Subject) -> Figure:

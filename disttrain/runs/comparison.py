@@ -114,7 +114,7 @@ def _differences(a: Path, b: Path) -> list[str]:
     """Return the keys of the run files that differ, with both values, but for those set apart."""
     one, other = (flat(config.read(path / "run.toml").model_dump()) for path in (a, b))
     return [
-        f"{key}: {one.get(key, 'nothing')!r} and {other.get(key, 'nothing')!r}"
+        f"{key}: {' and '.join(repr(x[key]) if key in x else 'not set' for x in (one, other))}"
         for key in sorted(one | other)
         if one.get(key) != other.get(key)
         and not any(key == apart or key.startswith(apart + ".") for apart in APART)

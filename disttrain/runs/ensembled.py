@@ -238,7 +238,7 @@ def _file(path: Path, member: dict[str, Any]) -> Path:
 
 def _changed(path: Path, member: dict[str, Any]) -> str:
     return (
-        f"{_file(path, member)} is not what {path} was made of (its digest is another one): make "
+        f"{_file(path, member)} has changed since {path} was made (its digest differs): make "
         "the ensemble again"
     )
 

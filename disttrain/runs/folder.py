@@ -17,7 +17,7 @@ from disttrain.config import Settings, to_toml
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.runs import replaced
-from disttrain.runs.held import refuse_another
+from disttrain.runs.held import how_to_go_on, refuse_another
 from disttrain.runs.layers import LayerFolder
 from disttrain.runs.lines import append, line
 from disttrain.runs.lock import LOCK, place_of_lock
@@ -42,10 +42,9 @@ class RunFolder:
     pretraining-1/step-00000200.h5 (of the first hidden layer)  and pictures
     """
 
-    on_stop = "the state is saved, --resume goes on"
-
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.on_stop = how_to_go_on(path)
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.h5"
         self.metrics = path / "metrics.jsonl"

@@ -1,19 +1,31 @@
-"""What a folder holds already, so that no command mixes its files with another's."""
+"""What a folder holds already, so that no command mixes its files with another's; how to go on."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from disttrain.errors import UsageError
 
-__all__ = ["refuse_another"]
+__all__ = ["TEMPORARY", "how_to_go_on", "refuse_another"]
 
 # By the file that is there from the beginning; of an ensemble, from its end.
 KINDS = {
     "run.toml": "a run", "study.jsonl": "a study", "folds.jsonl": "folds",
     "ensemble.json": "an ensemble",
 }  # fmt: skip
+
+
+# What the name of a folder begins with that is removed with the script that trains in it.
+TEMPORARY = ".disttrain-"
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Return the end of the sentence for a run that was asked to stop: how it is resumed."""
+    if folder.name.startswith(TEMPORARY):
+        return "its folder is temporary and goes: give `train` a run folder, to resume it later"
+    return f"the state is saved, `disttrain train {shlex.quote(str(folder))} --resume` goes on"
 
 
 def refuse_another(folder: Path, own: str) -> None:

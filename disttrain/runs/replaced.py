@@ -44,7 +44,8 @@ def move(path: Path) -> None:
             path.rename(_aside(path))
     except OSError as problem:
         raise CheckpointError(
-            f"{path} can't be put aside ({problem.strerror}): nothing is deleted; see to it, then "
+            f"{path} can't be put aside ({problem.strerror}): nothing is deleted; remove the "
+            "cause, then "
             "--overwrite again, or --resume for the run that is there"
         ) from None
 

@@ -69,7 +69,7 @@ def replay(
     pretrain(run)
     begin, compared, odd = run.state.step, [], ""
     if comm.is_root:
-        say(f"replaying from step {begin} on {comm.size} ranks")
+        say(f"replaying from step {begin} on {comm.size} rank{'s' * (comm.size > 1)}")
     with within_limits(run.settings, comm, run.threads):
         for number, step in enumerate(steps):
             steps_to(run, step)

@@ -52,7 +52,7 @@ def refuse(path: Path) -> None:
                 begin = file.read(len(TITLE))
             if begin != TITLE.encode():
                 raise UsageError(
-                    f"--trace {path}: this file is there and is no timeline: give another name"
+                    f"--trace {path}: this file exists and is not a timeline: give another name"
                 )
         write_atomically(path, f"{TITLE}]}}\n".encode(), error=UsageError)
     except OSError as error:

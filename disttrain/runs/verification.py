@@ -110,14 +110,12 @@ def _metrics(path: Path, history: list[dict[str, Any]]) -> str:
             if step <= last:
                 return f"{path}, line {number} is of step {step}, after one of step {last}: {cure}"
             if number <= len(history) and interval != history[number - 1]:
-                return f"{path}, line {number} is not what the newest checkpoint remembers: {cure}"
+                return f"{path}, line {number} differs from the newest checkpoint's record: {cure}"
             last = step
     except (OSError, ValueError) as error:
         return f"{path} can't be read ({why(error)}): {cure}"
     if number < len(history):
-        return (
-            f"{path} ends before line {number + 1}, which the newest checkpoint remembers: {cure}"
-        )
+        return f"{path} ends before line {number + 1}, which the newest checkpoint records: {cure}"
     return ""
 
 
@@ -128,7 +126,7 @@ def _digests(path: Path, chain: list[dict[str, Any]]) -> str:
     except CheckpointError as error:
         return str(error)
     if any(record not in records for record in chain):
-        return f"{path} is not what the newest checkpoint remembers: --resume writes it anew"
+        return f"{path} differs from the newest checkpoint's record: --resume writes it anew"
     return ""
 
 

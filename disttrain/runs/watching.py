@@ -12,6 +12,7 @@ from typing import Any
 
 from disttrain import config
 from disttrain.errors import CheckpointError, DisttrainError
+from disttrain.shown import decimals
 from disttrain.written import PAUSED, intervals_of, json_of, records_of, summary_of, text_of
 
 __all__ = [
@@ -188,7 +189,7 @@ def line(interval: dict[str, Any], epochs: int) -> str:
         loss, accuracy = interval.get(f"{split}_loss"), interval.get(f"{split}_accuracy")
         if loss is not None:
             right = "" if accuracy is None else f" accuracy {accuracy:.4f}"
-            parts.append(f"{split} loss {loss:.4f}{right}")
+            parts.append(f"{split} loss {decimals(loss)}{right}")
     if "learning_rate" in interval:
         parts.append(f"rate {interval['learning_rate']:.4g}")
         parts.append(f"{interval['samples_per_second']:,.0f} samples/s")

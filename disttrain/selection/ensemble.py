@@ -21,6 +21,7 @@ from disttrain.runs.held import refuse_another
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Ended, Turns
+from disttrain.shown import decimals
 from disttrain.training.build import open_training_data
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
@@ -133,7 +134,9 @@ def _refuse_without(split: str, dataset: Dataset) -> None:
 def _tell(say: Say, count: int, ended: Ended) -> None:
     """Say how a member ended."""
     scores = (ended.value or {}).get("validation") or {}
-    known = [f"{k} {scores[k]:.4f}" for k in ("loss", "accuracy") if scores.get(k) is not None]
+    known = [
+        f"{k} {decimals(scores[k])}" for k in ("loss", "accuracy") if scores.get(k) is not None
+    ]
     how = ended.failure or ", ".join(known) or "trained"
     say(f"member {ended.number} of {count}: {how} ({ended.seconds:.1f} s)")
 
@@ -168,7 +171,7 @@ def best_of_study(study: Path, top: int) -> list[Path]:
         places = [folder / str(row["path"]) for row in rows[:top]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{file} is no study that can be used ({why(error) if str(error) else error}): give "
+            f"{file} is not a study that can be used ({why(error) if str(error) else error}): give "
             "the folder of a search"
         ) from None
     if len(places) < top:

@@ -18,6 +18,7 @@ from disttrain.errors import DisttrainError, Divergence, RunFileError
 from disttrain.selection.log import Log
 from disttrain.selection.space import settings_of
 from disttrain.selection.turns import Ended
+from disttrain.shown import decimals
 from disttrain.written import FINISHED, PAUSED, json_of, text_of
 
 __all__ = ["Table", "path_of"]
@@ -213,12 +214,14 @@ class Table:
         """Return a candidate as people read it, with the best so far and the time left."""
         of = f"/{self._planned}" if self._planned else ""
         values = "  ".join(f"{key} {value}" for key, value in row["settings"].items())
-        score = "no score" if row["score"] is None else f"{self._study.metric} {row['score']:.4f}"
+        score = (
+            "no score" if row["score"] is None else f"{self._study.metric} {decimals(row['score'])}"
+        )
         line = f"candidate {row['number']}{of}  {score}  {row['status']}  {values}"
         if row["failure"]:
             line += f"  ({row['failure']})"
         if best := self.best():
-            line += f"  best {best['score']:.4f} ({best['number']})"
+            line += f"  best {decimals(best['score'])} ({best['number']})"
         done, new = len(self._final), len(self._final) - self._before
         if new > 0 and done < self._planned:
             seconds = (time.monotonic() - self._begin) / new * (self._planned - done)

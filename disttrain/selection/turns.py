@@ -167,7 +167,7 @@ class Turns:
         with suppress(OSError, ValueError):
             for number in self._round.numbers[: int(self._counter.read_bytes())]:
                 if number in left:
-                    line = f"{self._name(number)} lost its ranks: others go on with it"
+                    line = f"{self._name(number)} lost its ranks: other ranks continue with it"
                     journal.note("lost", logging.WARNING, text=line)
 
     def _tell_each(self, ended: dict[int, Ended]) -> None:

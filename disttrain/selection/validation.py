@@ -23,6 +23,7 @@ from disttrain.selection.log import Log
 from disttrain.selection.plan import Plan
 from disttrain.selection.training import most_ranks
 from disttrain.selection.turns import Ended, Turns
+from disttrain.shown import decimals
 from disttrain.training import fit, pretrain
 from disttrain.training.build import build_run
 from disttrain.training.injection import Injection
@@ -200,7 +201,7 @@ class Table:
         }  # fmt: skip
         self.log.add(record)
         self.ended[ended.number] = record
-        score = ended.failure or f"{self._metric} {record['score']:.4f}"
+        score = ended.failure or f"{self._metric} {decimals(float(record['score']))}"
         values = named(self._plan.values[place])
         said = f"{len(self.ended)}/{self._plan.count}  {values}fold {fold + 1}"
         again = f" of repeat {repeat + 1}" if self._plan.repeats > 1 else ""

@@ -60,9 +60,10 @@ def diverged(run: Run, what: str, step: int, origin: str = "") -> Divergence:
         )
     rate = run.settings.schedule.learning_rate
     key = "pretraining" if run.pretrains else "schedule"
-    return Divergence(
-        f"{where}: take a smaller {key}.learning_rate than {rate:g}, or normalize {sizes}"
-    )
+    # "auto" brings targets that are numbers to a common scale too, the others the inputs alone.
+    scaled = ("auto",) if run.dataset.outputs else ("auto", "standardize", "range", "mean-image")
+    also = "" if run.settings.data.normalize in scaled else f", or normalize {sizes}"
+    return Divergence(f"{where}: take a smaller {key}.learning_rate than {rate:g}{also}")
 
 
 def origin(run: Run, step: int) -> str:

@@ -57,7 +57,8 @@ class Pace:
             journal.note("straggler", printed=True, found=one)
             if self._in_a_row[one["rank"]] == AGAIN:
                 said.append(
-                    f"rank {one['rank']} holds the others up: of {one['of_seconds']:.2f} s it took "
+                    f"rank {one['rank']} is slower than the others: of {one['of_seconds']:.2f} "
+                    "s it took "
                     f"{one['seconds']:.2f} s longer than they did, most of it {one['in']}"
                 )
         return said

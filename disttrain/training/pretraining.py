@@ -25,6 +25,7 @@ from disttrain.data.source import Rows
 from disttrain.errors import DataError
 from disttrain.model import Conv, Dense, Dropout, Flatten, Layer
 from disttrain.model import Rbm as RbmLayer
+from disttrain.shown import decimals
 from disttrain.training.callbacks import Callback
 from disttrain.training.decoder import decoder_of, encoder_of
 from disttrain.training.evaluation import samples_of
@@ -212,7 +213,7 @@ class Told(Callback):
         """Give one line for each epoch."""
         self.on_message(
             f"pre-training of layer {self._number} ({self._name})  epoch {report.epoch:6.2f}/"
-            f"{run.settings.training.epochs}  reconstruction loss {report.train_loss:.4f}  "
+            f"{run.settings.training.epochs}  reconstruction loss {decimals(report.train_loss)}  "
             f"{report.samples_per_second:,.0f} samples/s"
         )
 

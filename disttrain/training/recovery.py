@@ -68,7 +68,7 @@ def copy_replica(run: Run, source: int, behind: bool) -> None:
     best, read = comm.share((run.best, optimizer.checksum_read), source)
     sums = comm.collect([checksum(host) for host in copies])
     if any(other != sums[source] for other in sums):
-        raise RuntimeError("weights arrived as others than they were sent")
+        raise RuntimeError("weights changed on their way between ranks")
     if behind:
         for vector, host in zip(optimizer.vectors.values(), copies, strict=True):
             device.put(host, vector)

@@ -87,7 +87,7 @@ def refuse_cut_batches(settings: Settings, division: Division, sizes: Sequence[i
     """Raise RunFileError where batch normalization would not see all rows of a batch at once."""
     if settings.communication.sum == "buckets":
         raise RunFileError(
-            'communication.sum = "buckets" can\'t be had with batch-norm, whose sums over the '
+            'communication.sum = "buckets" does not work with batch-norm, whose sums over the '
             'batch travel during the backward pass too: use "auto"'
         )
     if not all(piece.first and piece.last for rows in sizes for piece in division.parts(rows)):

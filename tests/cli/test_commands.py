@@ -130,7 +130,7 @@ def test_a_timeline_is_written(shell):
     events = json.loads((shell.folder / "new/t.json").read_text())["traceEvents"]
     assert {"reading", "compute", "checkpoint"} <= {e["name"] for e in events}
     before = (shell.folder / "run.toml").read_text()
-    assert "this file is there and is no timeline" in sentence(shell.run(*trace, "run.toml"), 2)
+    assert "this file exists and is not a timeline" in sentence(shell.run(*trace, "run.toml"), 2)
     assert (shell.folder / "run.toml").read_text() == before
 
 
@@ -323,7 +323,7 @@ def test_a_mistake_in_set(shell, change):
 def test_a_run_file_that_is_none(shell, command):
     assert "missing.toml does not exist" in sentence(shell.run(command, "missing.toml"), 2)
     assert "it is a folder" in sentence(shell.run(command, "."), 2)
-    words = {"train": "blobs.h5 is no run file: name the data file in one", "check": "UTF-8"}
+    words = {"train": "blobs.h5 is not a run file: name the data file in one", "check": "UTF-8"}
     assert words[command] in sentence(shell.run(command, "blobs.h5"), 2)
 
 

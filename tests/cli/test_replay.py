@@ -132,7 +132,7 @@ def test_no_run_at_all(runs):
         assert result.returncode == 3
         assert "holds no run" in sentence(result, result.returncode)
     result = runs.run("compare", "base", "base/run.toml")
-    assert "run.toml is no run folder: give one" in sentence(result, 3)
+    assert "run.toml is not a run folder: give one" in sentence(result, 3)
 
 
 def test_equal_runs(runs):

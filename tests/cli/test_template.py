@@ -134,9 +134,11 @@ def test_resources_of_slurm_and_modules_are_refused_where_there_are_none():
         assert "--gpus-per" not in text
     with pytest.raises(UsageError, match="--gres is Slurm's, and this is for pbs"):
         fill("pbs", site)
-    with pytest.raises(UsageError, match="--module is for batch scripts, and kubernetes is none"):
+    with pytest.raises(
+        UsageError, match="--module is for batch scripts, and kubernetes is not one"
+    ):
         fill("kubernetes", Site("r", "r", 2, 1, "90", modules=("openmpi",)))
-    with pytest.raises(UsageError, match="can't stand in a batch script"):
+    with pytest.raises(UsageError, match="can't be written in a batch script"):
         fill("slurm", Site("r", "r", 2, 1, "90", modules=("openmpi; rm",)))
 
 
@@ -161,11 +163,14 @@ def test_a_run_file_for_gpus_asks_for_gpus(shell):
         (("pbs", "run.toml", "--time", "tomorrow"), "write it as HH:MM:SS"),
         (("slurm", "run.toml", "--memory", "64"), "as in 500M, 64G or 1T"),
         (("kubernetes", "run.toml", "--account", "me"), "are for schedulers"),
-        (("slurm", "run.toml", "--account", "a;b"), "'a;b' can't stand in a batch script"),
-        (("pbs", "run.toml", "--time", "00:02:00"), "leaves no time: give more than 120 s"),
-        (("slurm", "run.toml", "--program", "a b"), "'a b' can't stand in a batch script"),
+        (("slurm", "run.toml", "--account", "a;b"), "'a;b' can't be written in a batch script"),
+        (
+            ("pbs", "run.toml", "--time", "00:02:00"),
+            "120 s before its end: give more, as in 01:30:00",
+        ),
+        (("slurm", "run.toml", "--program", "a b"), "'a b' can't be written in a batch script"),
         (("pbs", "run.toml", "--time", "00:99:99"), "write it as HH:MM:SS"),
-        (("slurm", "run.toml", "--program=-x"), "'-x' can't stand in a batch script"),
+        (("slurm", "run.toml", "--program=-x"), "'-x' can't be written in a batch script"),
         (("slurm", "run.toml", "-o", "run.toml"), "--output run.toml is the run file itself"),
         (("gridengine", "run.toml", "--cpus", 8), "--cpus is not for gridengine"),
         (("slurm", "run.toml", "-o", "no/where"), "no/where can't be written"),

@@ -124,7 +124,7 @@ def test_every_file_of_a_damaged_run_is_named(trained):
 
 
 CHANGES = {
-    "metrics.jsonl": ('"step": 10', '"step": 11', "line 2 is not what the newest checkpoint"),
+    "metrics.jsonl": ('"step": 10', '"step": 11', "line 2 differs from the newest checkpoint"),
     "summary.json": ('"digest": "', '"digest": "0', "another digest than"),
 }
 

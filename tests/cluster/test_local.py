@@ -197,4 +197,4 @@ def test_what_is_wrong_with_a_host_is_told(cluster: Cluster, training: Training)
     )  # fmt: skip
     result = cluster.finish("n0", here, LIMIT)
     assert result.returncode == 2
-    assert "has no folder /run/here: start where all hosts share it" in said(result)[0]
+    assert "has no folder /run/here: start in a folder that all hosts share" in said(result)[0]

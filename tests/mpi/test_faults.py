@@ -320,4 +320,4 @@ def test_a_rank_that_dies_before_all_have_met_ends_the_job(shell):
 def test_a_time_to_connect_that_is_none_is_refused_by_one_rank(shell):
     shell.environment["DISTTRAIN_CONNECT_SECONDS"] = "abc"
     said = sentence(shell.run("launch", "-n", 2, *TRAIN), 2)
-    assert said.startswith("DISTTRAIN_CONNECT_SECONDS=abc is no time: give seconds")
+    assert said.startswith("DISTTRAIN_CONNECT_SECONDS=abc is not a time: give seconds")

@@ -108,7 +108,9 @@ def test_a_kill_changes_no_table(shell, wanted, ranks, ranks_each, faults):
 def test_the_candidate_of_a_dead_rank_is_named_and_goes_on_elsewhere(shell, wanted):
     result = search(shell, 2, "kill:rank=1,step=5")
     assert result.returncode == 0, result.stderr
-    (number,) = re.findall(r"candidate (\d) lost its ranks: others go on with it", result.stderr)
+    (number,) = re.findall(
+        r"candidate (\d) lost its ranks: other ranks continue with it", result.stderr
+    )
     assert table(shell, "out") == wanted
     assert result.stdout.count(f"candidate {number}/8") == 1
 

@@ -155,7 +155,7 @@ def test_a_rank_ten_times_slower_than_the_others_stays_and_is_told(shell, wanted
     assert straggler["rank"] == 1
     assert straggler["in"] == "reading"
     assert 0 < straggler["seconds"] <= straggler["of_seconds"]
-    assert "rank 1 holds the others up: of " in result.stderr
+    assert "rank 1 is slower than the others: of " in result.stderr
     assert shell.summary("whole")["stragglers"] == []
 
 

@@ -211,7 +211,7 @@ def test_a_time_that_is_none(shell):
     shell.environment["DISTTRAIN_STOPPED_SECONDS"] = "soon"
     result = shell.run("launch", "-n", 2, "--fault-tolerance", "off", *TRAIN)
     assert result.returncode == 2
-    assert "DISTTRAIN_STOPPED_SECONDS=soon is no time: give seconds" in spoken(result)[0]
+    assert "DISTTRAIN_STOPPED_SECONDS=soon is not a time: give seconds" in spoken(result)[0]
 
 
 SMALL = 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$@"'

@@ -566,7 +566,7 @@ def test_class_weights_have_three_forms(given: object, taken: object) -> None:
 
 @pytest.mark.parametrize("given", ["'uneven'", "[-1.0, 2.0]", "{ cat = 'two' }", "3"])
 def test_other_class_weights_are_refused_in_one_sentence(given: str) -> None:
-    with pytest.raises(RunFileError, match='no class weights: give "balanced", a number') as error:
+    with pytest.raises(RunFileError, match='not class weights: give "balanced", a number') as error:
         parse(f"data.path='d.h5'\nmodel.layers=[2]\ntraining.class_weights={given}")
     assert "also wrong" not in str(error.value)
 

@@ -19,6 +19,9 @@ from disttrain.errors import UsageError
         ("train run.toml --lr 0.1", "set by --set schedule.learning_rate=..."),
         ("check run.toml --batch-size=5", "set by --set training.batch_size=..."),
         ("train run.toml --zzz", ""),
+        ("train run.toml -n 2", "started by: disttrain launch -n 2 train ..."),
+        ("evaluate runs/a --nproc-per-node=2", "started by: disttrain launch -n 2 evaluate ..."),
+        ("plot runs/a -n 2", ""),
         ("evaluate runs/a --epochs 5", ""),
         ("train run.toml training.epochs=3", "set by --set training.epochs=3"),
         ("cross-validate run.toml --epochs 3", "set by --set training.epochs=..."),
@@ -43,5 +46,5 @@ def test_a_habit_is_answered(words: str, said: str) -> None:
 def test_data_are_no_run_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "houses.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UsageError, match=r"houses\.csv is no run file: name the data file in one"):
+    with pytest.raises(UsageError, match=r"houses\.csv is not a run file: name the data file"):
         app(["train", "houses.csv"], prog_name="disttrain", standalone_mode=False)

@@ -42,7 +42,7 @@ def function_of_x(text: str) -> Callable[[Array], Array]:
     UsageError, here, for anything else; what is undefined at an x comes out as NaN or infinity.
     """
     if len(text) > LONGEST:
-        raise UsageError(f"the function has {len(text)} letters, but at most {LONGEST} are read")
+        raise UsageError(f"the function has {len(text)} characters, but at most {LONGEST} are read")
     try:
         formula = ast.parse(text.strip(), mode="eval").body
         _value(formula, np.zeros(1), text)

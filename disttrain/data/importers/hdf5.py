@@ -61,7 +61,7 @@ def import_hdf5(
 
 def _opened(path: Path) -> Foreign:
     if not path.is_file():
-        raise DataError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+        raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
     if not h5py.is_hdf5(path):
         raise DataError(f"{path} is no HDF5 file (of MATLAB's only those of version 7.3 are)")
     return Foreign(open_recorded(str(path)))
@@ -93,7 +93,7 @@ def _numbered(
         targets = targets[:, 0]
     if regression or (not classes and not _tells_classes(targets)):
         if targets.dtype.kind in "US":
-            raise DataError(f"{path}: {name} holds text, which is no quantity")
+            raise DataError(f"{path}: {name} holds text, not numbers")
         return checked_targets(targets, path, name, regression=regression)
     texts = targets.dtype.kind in "US"
     called = targets if texts else checked_targets(targets.astype(np.float64), path, name)[:, 0]

@@ -149,7 +149,7 @@ def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for path, split in found.items():
         if split is None or splits.get(split) != path:
             count = sum(len(files) for _, _, files in os.walk(path))
-            notes.append(f"passed over {path} with {count} files: it is no split of this data")
+            notes.append(f"passed over {path} with {count} files: it is not a split of this data")
     return splits, notes
 
 
@@ -167,7 +167,7 @@ def _list_images(root: Path, classes: list[str]) -> Listing:
         before = len(listing.images)
         for path in files_in(folder):
             if path.suffix.lower() not in SUFFIXES:
-                listing.others[f"called *{path.suffix}, which are no images"] += 1
+                listing.others[f"called *{path.suffix}, which are not images"] += 1
             elif not path.is_file():
                 raise DataError(f"{path} is not a file (a pipe, or a broken link): remove it")
             else:

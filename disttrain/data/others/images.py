@@ -78,7 +78,7 @@ def _looks_of(taught: Taught) -> Looks:
     sides = [n for n in axes if n != 1] if grey else axes[:2]
     if len(sides) != 2 or (not grey and len(axes) != 3):
         raise DataError(
-            f"the network of {taught.network} takes samples of shape {taught.shape}, which are no "
+            f"the network of {taught.network} takes samples of shape {taught.shape}, which are not "
             "images of height x width (x 3): give what it was trained on"
         )
     return Looks((sides[0], sides[1]), grey=grey, colour=not grey)
@@ -104,7 +104,7 @@ def _of_labels(
     if wanted.split is not None:
         raise UsageError(f"{path} has no splits and is used whole: leave --split out")
     if not path.is_dir():
-        raise DataError(f"{path} is no folder: --labels is for the images in a folder")
+        raise DataError(f"{path} is not a folder: --labels is for the images in a folder")
     numbers = {name: number for number, name in enumerate(taught.called)}
     found = []
     for image, called in labelled_files(path, wanted.labels, SUFFIXES):
@@ -130,7 +130,7 @@ def _of_classes(path: Path, taught: Taught, split: str | None) -> list[tuple[Pat
     """Return the images in the folders of classes, each with the number of its class."""
     if not path.is_dir() or not taught.classes:
         raise DataError(
-            f"{path} says of no image what it shows: give a folder for each class, or --labels"
+            f"{path} does not say what its images show: give a folder for each class, or --labels"
         )
     numbers = {name: number for number, name in enumerate(taught.called)}
     words = {word: name for name, words in ALIASES.items() for word in words}

@@ -30,7 +30,7 @@ def from_table(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
         if known is None:
             known = _by_place(table, taught, wanted.labelled)
             notes.append(
-                f"the network of {taught.network} knows no names of columns: those of {path} are "
+                f"the network of {taught.network} has no column names: those of {path} are "
                 "taken in their order"
             )
         notes += _passed_over(table, known, wanted.labelled)

@@ -178,7 +178,7 @@ class Logger(Callback):
         for callback in self._callbacks:
             callback.on_warning(
                 f"warning: the logger {self.name} {why}, so records of it are missing: see "
-                f"{self._said}; the run is not touched by that"
+                f"{self._said}; the run is not affected"
             )
 
 
@@ -194,7 +194,7 @@ def _refuse_missing(name: str) -> None:
     module, _, own = name.partition(":")
     if not own.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(
-            f"there is no logger {name!r}: give {', '.join(BUILT_IN)}, or MODULE:CLASS of your own"
+            f"unknown logger {name!r}: give {', '.join(BUILT_IN)}, or MODULE:CLASS of your own"
         )
 
 

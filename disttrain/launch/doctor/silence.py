@@ -21,7 +21,8 @@ PATIENT = "if Python or MPI is slow to start here, wait longer: `disttrain docto
 # By what there is to be seen: the first that fits.
 CURES = {
     "late between hosts": (
-        "export OMPI_MCA_btl_tcp_if_include={network}; if that is not it, run `disttrain doctor` "
+        "export OMPI_MCA_btl_tcp_if_include={network}; if that does not help, run `disttrain "
+        "doctor` "
         f"alone on each host; {PATIENT}"
     ),
     "late": f"{PATIENT}; if it never ends, run `disttrain doctor` alone, without a launcher",
@@ -64,6 +65,6 @@ def no_answer(silence: Silence, network: Network, job: Launched | None = None) -
         kind = "late between hosts"
         if network.bridges and network.outward and not network.chosen:
             names = ", ".join(interface.name for interface in network.bridges)
-            what += f" (it may have taken {names} for the way to other hosts)"
+            what += f" (it may have used {names} to reach other hosts)"
     cure = CURES[kind].format(network=next(iter(network.outward), "NETWORK"))
     return Finding("no-answer", "problem", what, cure)

@@ -163,7 +163,7 @@ def kind_of(kind: str, model: Predictor, sizes: Sequence[int], targets: tuple[in
     reason = why_not_shared(model, sizes, targets)
     if kind == "shared" and reason:
         raise RunFileError(
-            f'reproducibility.arithmetic = "shared" can\'t be had: {reason}; use "leaves"'
+            f'reproducibility.arithmetic = "shared" is not possible: {reason}; use "leaves"'
         )
     if kind == "auto":
         return "leaves" if reason or too_much(model.network, sizes[0]) else "shared"
@@ -185,7 +185,7 @@ def why_not_products(network: Network, sizes: Sequence[int]) -> str:
     if network.device.kind != "cpu":
         return "it is for processors, not GPUs"
     if not network.rowwise:
-        return "not every layer says that it is made of rows and one weight (`rowwise = True`)"
+        return "not every layer is declared `rowwise = True` (each row computed by itself)"
     if sizes[0] > PIECE_ROWS:
         return f"a global batch of {sizes[0]} rows is more than {PIECE_ROWS}"
     if not multipliable(network.layout):

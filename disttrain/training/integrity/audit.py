@@ -103,7 +103,7 @@ class Audit:
         for name, vector in self._optimizer.vectors.items():
             vector[:] = vectors[name]
         if not all(self._comm.collect(self._sums() == sums)):
-            raise Corruption(f"{what}, and so does what was kept of step {kept.step}: resume")
+            raise Corruption(f"{what}, and the copy kept from step {kept.step} differs too: resume")
         vars(state).update(vars(copy.deepcopy(kept)))
         state.faults.append(f"{what}: done again from step {kept.step}")
         self._kept = (vectors, copy.deepcopy(state), sums)
@@ -123,7 +123,10 @@ class Audit:
                                            strict=True)
             if mine != right
         })  # fmt: skip
-        where = ", ".join(names) or "what has been rounded away since"
+        where = (
+            ", ".join(names)
+            or "tensors that can't be named any more, since rounding has removed the difference"
+        )
         if 2 * majority[1] <= len(found):
             odd = list(range(len(found)))
             who = "ranks " + ", ".join(f"{r} ({hosts[r]})" for r in odd) + " differ"

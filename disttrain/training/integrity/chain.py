@@ -81,7 +81,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         # `opened` says EINVAL of what is no file.
         if getattr(error, "errno", errno.EINVAL) not in (errno.ENOENT, errno.EINVAL):
             raise CheckpointError(
-                f"{path} can't be read ({why(error)}): it may be whole; see to the cause and try "
+                f"{path} can't be read ({why(error)}): it may be undamaged; remove the cause "
+                "and try "
                 "again"
             ) from None
         raise DamagedCheckpoint(
@@ -115,7 +116,7 @@ def check(facts: dict[str, Any]) -> None:
         )
     )
     if not good:
-        raise ValueError("it is no record of digests")
+        raise ValueError("it is not a record of digests")
 
 
 def link(facts: dict[str, Any], before: str) -> str:

@@ -153,7 +153,7 @@ def softmax(
 ) -> tuple[Array, Callable[[], Array]]:
     """Note `Softmax.forward`."""
     if targets.dtype != np.int64:
-        raise NotRecordable("the targets are no classes")
+        raise NotRecordable("the targets are not classes")
     rows = len(outputs)
     f, losses = ctx.array("softmax", outputs.shape), np.empty(rows)
     sums = np.empty((2, rows), outputs.dtype)

@@ -48,7 +48,7 @@ class Notes(ABC):
         kind: Any = type(getattr(reducer, "sum", None))
         finish = getattr(kind, "finish", None)
         if finish and finish.__qualname__ != f"{kind.__name__}.finish":
-            raise NotRecordable("somebody replaced the sum over ranks")
+            raise NotRecordable("the sum over ranks was replaced by another function")
         self.stops: dict[int, Stop] = {}
         self.parts = []
 

@@ -295,7 +295,7 @@ def test_what_is_no_communicator_is_said(comm):
     from mpi4py import MPI
 
     for given in (5, MPI.COMM_NULL, "world"):
-        with pytest.raises(UsageError, match=r"is no communicator that a training can have: give"):
+        with pytest.raises(UsageError, match=r"is not a communicator for a training: give"):
             disttrain.connect(given)
 
 

@@ -81,7 +81,7 @@ def test_another_file_is_not_replaced(comm, output):
     if comm.is_root:
         (output / "run.toml").write_text("precious")
     with (
-        pytest.raises(REFUSED, match="is no timeline: give another name"),
+        pytest.raises(REFUSED, match="is not a timeline: give another name"),
         traced(output / "run.toml", comm),
     ):
         raise AssertionError("the body must not run")

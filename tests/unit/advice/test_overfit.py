@@ -90,7 +90,7 @@ def test_equal_units(build: Build) -> None:
     )
     bad = failed(run)["units"]
     assert "dense1" in bad.says
-    assert "compute the same for ever" in bad.advice
+    assert "act as one unit" in bad.advice
 
 
 def test_what_can_not_be_learned(build: Build, write_data: Callable[..., str]) -> None:

@@ -69,7 +69,7 @@ def test_what_the_training_does_not_know_is_one_sentence(
     frame, kinds = animals
     for wrong, words in (
         (frame.drop(columns="size"), "no column 'size'"),
-        (frame.assign(colour="green"), "row 0, column 'colour': 'green' is no category"),
+        (frame.assign(colour="green"), "row 0, column 'colour': 'green' is not a category"),
         (frame.assign(id="x"), "row 0, column 'id': 'x' is not a number"),
         (frame[:0], "no rows"),
     ):

@@ -212,7 +212,7 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
     ),
     "no callback": (
         lambda: disttrain.train(data(), callbacks=[print], **ONE),
-        disttrain.UsageError, "made from disttrain.Callback",
+        disttrain.UsageError, "subclass of disttrain.Callback",
     ),
     "arrays to score": (
         lambda: disttrain.train(data(), **ONE).score(X, Y),

@@ -165,7 +165,7 @@ def test_one_of_another_step_than_its_name_says_is_not_gone_on_from(
 ) -> None:
     put(tmp_path, make(5), keep=2)
     (tmp_path / "step-00000005.h5").rename(tmp_path / "step-00000025.h5")
-    with pytest.raises(CheckpointError, match="is of step 5: give it back its own name"):
+    with pytest.raises(CheckpointError, match="is of step 5: rename it back"):
         newest_whole(tmp_path)
 
 

@@ -47,7 +47,9 @@ def test_a_branch_that_one_rank_took_alone():
 def test_of_two_ranks_that_went_different_ways_none_is_to_blame():
     found = found_on(board("waiting a", "waiting b", ago=(40, 40)), 40)
     assert not found.rows
-    assert found.sentence("", "n1").startswith("the ranks on n1 have gone different ways")
+    assert found.sentence("", "n1").startswith(
+        "the ranks on n1 wait for each other in different phases"
+    )
 
 
 def test_ranks_that_all_wait_for_the_same_wait_for_another_host():

@@ -42,7 +42,7 @@ def test_a_time_to_connect_that_is_none(monkeypatch, seconds):
     monkeypatch.setattr(world, "_joined", [])
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("DISTTRAIN_CONNECT_SECONDS", seconds)
-    with pytest.raises(LauncherError, match=f"^DISTTRAIN_CONNECT_SECONDS={seconds} is no time"):
+    with pytest.raises(LauncherError, match=f"^DISTTRAIN_CONNECT_SECONDS={seconds} is not a time"):
         connect()
 
 

@@ -69,7 +69,7 @@ def test_other_tables_get_the_inputs_of_the_training_table(tmp_path):
     np.testing.assert_allclose(train[:, 4], np.cos(2 * np.pi * passed / 7), atol=1e-6)
     assert any("'day' holds dates and gives 5 inputs" in note for note in imported.notes)
     (tmp_path / "bad.csv").write_text("day,rain,y\n2012-01-01,3,1\nyesterday,3,1\n")
-    with pytest.raises(DataError, match="line 3, column 'day': 'yesterday' is no date"):
+    with pytest.raises(DataError, match="line 3, column 'day': 'yesterday' is not a date"):
         read_table(tmp_path / "bad.csv", imported.preparation)
 
 

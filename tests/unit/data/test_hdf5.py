@@ -113,7 +113,7 @@ def test_mistakes_are_one_sentence(path, tmp_path):
         with pytest.raises(DataError, match=words) as caught:
             read(path, *names)
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="no quantity"):
+    with pytest.raises(DataError, match="not numbers"):
         read(path, "X", "names", regression=True)
     with pytest.raises(DataError, match="is no HDF5 file"):
         read(text, "X", "y")

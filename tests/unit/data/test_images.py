@@ -30,7 +30,7 @@ def test_folders_become_classes_in_the_order_of_their_names(tmp_path):
     inputs, targets = imported.splits["train"]
     assert imported.classes == ["cat", "dog"]
     assert imported.notes == (
-        "passed over 1 file called *.txt, which are no images",
+        "passed over 1 file called *.txt, which are not images",
         f"passed over 1 file in {tmp_path} that lie in no folder of a class",
     )
     assert inputs.shape == (3, 3, 4)
@@ -66,7 +66,7 @@ def test_every_name_of_a_validation_folder_is_known(tmp_path, name):
     imported = import_images(tmp_path)
     assert set(imported.splits) == {"train", "validation"}
     assert imported.notes == (
-        f"passed over {tmp_path / 'extra'} with 2 files: it is no split of this data",
+        f"passed over {tmp_path / 'extra'} with 2 files: it is not a split of this data",
     )
 
 

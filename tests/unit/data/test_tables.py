@@ -528,8 +528,11 @@ def test_a_table_prepared_apart_has_the_same_classes_and_keeps_its_order(table):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("a,c,b,label\n1,red,5,dog\n", "line 2, column 'label': 'dog' is no class of the training"),
-        ("a,c,b,label\n1,green,5,ant\n", "line 2, column 'c': 'green' is no category of the train"),
+        ("a,c,b,label\n1,red,5,dog\n", "line 2, column 'label': 'dog' is not a class of the train"),
+        (
+            "a,c,b,label\n1,green,5,ant\n",
+            "line 2, column 'c': 'green' is not a category of the tr",
+        ),
         ("a,c,label\n1,red,ant\n", "has no column 'b', which the training table has"),
         ("a,c,b\n1,red,5\n", "has no column 'label'"),
         ("a,c,b,label\n1,red,x,ant\n", "line 2, column 'b': 'x' is not a number"),

@@ -220,7 +220,7 @@ def test_a_graph_that_pytorch_wrote_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, want, atol=1e-5)
     graph.node[2].attribute[0].f = 0.3
     onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), tmp_path / "g.onnx")
-    with pytest.raises(UsageError, match=r"the node 'c' \(Elu\) is no layer of disttrain's"):
+    with pytest.raises(UsageError, match=r"the node 'c' \(Elu\) is not a layer that disttrain has"):
         adopted(tmp_path / "g.onnx", tmp_path / "g.h5")
 
 
@@ -333,7 +333,7 @@ def test_layers_for_images_go_out(
     export(exact, tmp_path / "e.onnx")
     np.testing.assert_allclose(ran(tmp_path / "e.onnx", pixels), exact.predict(pixels), atol=1e-13)
     if layers == IMAGES:
-        with pytest.raises(UsageError, match=r"\(LayerNormalization\) is no layer"):
+        with pytest.raises(UsageError, match=r"\(LayerNormalization\) is not a layer"):
             adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
     else:
         back = adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
@@ -471,5 +471,5 @@ def test_a_convolution_with_its_channels_first_is_read(tmp_path: Path, channels:
     nodes[4].attribute.append(h.make_attribute("dilations", [1, 2]))
     graph.ClearField("node")
     graph.node.extend(nodes)
-    with pytest.raises(UsageError, match=r"\(Conv\) (has groups|is no convolution)"):
+    with pytest.raises(UsageError, match=r"\(Conv\) (has groups|is not a convolution)"):
         adopted(written(), tmp_path / "g.h5")

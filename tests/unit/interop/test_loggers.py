@@ -239,7 +239,7 @@ def test_a_stop_that_another_rank_was_asked_for_has_the_short_limit(
 def test_a_logger_that_is_not_there_is_one_sentence(
     tmp_path: Path, settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="there is no logger 'tensorbord': give csv"):
+    with pytest.raises(UsageError, match="unknown logger 'tensorbord': give csv"):
         Logger("tensorbord", tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name in ("tensorboard", "mlflow", "wandb"):

@@ -90,7 +90,7 @@ def test_no_answer_is_told_without_any_facts():
 
 def test_no_answer_names_the_bridge_that_may_be_the_cause_and_the_network_to_take():
     finding = no_answer(LATE, Network((LO, DOCKER, ETH)), TWO_HOSTS)
-    assert finding.what.endswith("s (it may have taken docker0 for the way to other hosts)")
+    assert finding.what.endswith("s (it may have used docker0 to reach other hosts)")
     assert "OMPI_MCA_btl_tcp_if_include=10.0.0.0/24" in finding.cure
     chosen = Network((LO, DOCKER, ETH), "chosen=eth0")
     assert "docker0" not in no_answer(LATE, chosen, TWO_HOSTS).what

@@ -15,7 +15,7 @@ def test_hosts_of_the_command_line():
 
 @pytest.mark.parametrize("text", ["", "n1,", "n1:x", "n1:-2", "-oProxyCommand=x", "n1;reboot"])
 def test_what_is_no_host(text):
-    with pytest.raises(UsageError, match="is no host; write n1"):
+    with pytest.raises(UsageError, match="is not a host; write n1"):
         parse_hosts(text)
 
 

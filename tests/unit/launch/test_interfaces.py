@@ -84,7 +84,7 @@ def test_interfaces_and_networks_that_are_here(text):
 def test_what_is_no_interface_is_named_beside_those_that_are(text, word, is_host):
     with pytest.raises(UsageError) as caught:
         check_chosen(text, [LO, ETH, FAST], is_host)
-    assert f"{word!r} is no network as 10.0.0.0/16, and no interface of this host" in str(
+    assert f"{word!r} is not a network such as 10.0.0.0/16, nor an interface of this host" in str(
         caught.value
     )
     assert "there are eth0 (10.1.0.0/16), ib0 (192.168.7.0/24)" in str(caught.value)

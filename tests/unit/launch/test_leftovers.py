@@ -142,7 +142,7 @@ def test_a_host_that_does_not_share_the_place_for_signs(tmp_path, monkeypatch):
     agent, elsewhere, mark = Agent(HERE, sys.executable), [Host("203.0.113.7", 1)], uuid.uuid4().hex
     signs = tmp_path / ".disttrain-abc"
     found = agent.begin(elsewhere, mark, str(tmp_path), signs=signs)["203.0.113.7"]
-    assert found.says == f"has no folder {tmp_path}: start where all hosts share it"
+    assert found.says == f"has no folder {tmp_path}: start in a folder that all hosts share"
     assert not found.gone
     signs.mkdir()
     assert agent.begin(elsewhere, mark, str(tmp_path), signs=signs) == {}

@@ -177,5 +177,5 @@ def test_a_layer_that_states_no_shape_is_named(found: object) -> None:
             return {"gain": Parameter(found)}
 
     for layer, what in ((Outputs(), r"outputs\(shape\)"), (Parameters(), "the shape of 'gain'")):
-        with pytest.raises(UsageError, match=f"wrong2.*{what} is .*no shape: .*as tuples"):
+        with pytest.raises(UsageError, match=f"wrong2.*{what} is .*not a shape: .*as tuples"):
             Network([Dense(3), layer], (4,), "float64", Cpu(), seed=1)

@@ -104,7 +104,7 @@ def test_every_reader_says_what_is_wrong(
     mark.code()
     # Resuming needs none of them; but what can't be read, and may be whole, is not replaced.
     said = tried(lambda: go(settings("training.epochs=2"), resume=True))
-    cures = {"a folder": "move it away", "a link to itself": "see to the cause and try again"}
+    cures = {"a folder": "move it away", "a link to itself": "remove the cause and try again"}
     assert not said or (name in said and cures[what] in said)
 
 

@@ -143,7 +143,7 @@ def test_the_best_of_a_study(tmp_path: Path, metric: str, best: int) -> None:
     with pytest.raises(UsageError, match="has 3 candidates that came to their end: --top 4"):
         best_of_study(tmp_path, 4)
     (tmp_path / "study.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="no study that can be used"):
+    with pytest.raises(CheckpointError, match="not a study that can be used"):
         best_of_study(tmp_path, 2)
 
 

@@ -29,5 +29,5 @@ def docker_bridges(ranks: Sequence[Facts]) -> Iterator[Seen]:
     if len(hosts) > 1 and confusing and not chosen and not other:
         parts = [f"{i.name} ({i.address}) on {r.host}" for r, n in confusing for i in n.bridges]
         network = common_network([n for _, n in hosts]) or confusing[0][1].outward[0]
-        what = f"Open MPI may take a bridge for the way to other hosts, and hang: {shown(parts)}"
+        what = f"Open MPI may use a bridge to reach other hosts, and hang: {shown(parts)}"
         yield seen([r for r, _ in confusing], what, network=network)

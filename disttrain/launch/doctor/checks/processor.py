@@ -80,5 +80,8 @@ def different_blas(ranks: Sequence[Facts]) -> Iterator[Seen]:
     if len(groups) > 1:
         oldest = min(groups, key=lambda k: KERNELS.index(k) if k in KERNELS else len(KERNELS))
         parts = [f"{kernel} on {named(group)}" for kernel, group in groups.items()]
-        what = f"the BLAS takes different kernels ({shown(parts)}): no equal bits in exact mode"
+        what = (
+            f"the ranks' BLAS uses different kernels ({shown(parts)}): exact mode can't give "
+            "equal bits"
+        )
         yield seen(known, what, kernel=oldest)

@@ -21,7 +21,7 @@ def _disks(ranks: Sequence[Facts]) -> Iterator[tuple[Facts, Disk]]:
 
 @check("problem", "look at its mount (`df`, `mount`), or choose another folder with --output")
 def folder_gives_no_answer(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Trying the run folder out fails, or gives no answer in time, as on a dead network disk."""
+    """The test of the run folder fails, or does not end in time, as on a dead network disk."""
     for rank in ranks:
         if reason := rank.failed.get("disk"):
             yield seen([rank], f"the run folder could not be tried out on {rank.host}: {reason}")
@@ -63,7 +63,7 @@ def sync_slow(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("problem", "mount it with locks (Lustre: `-o flock`), or choose another folder by --output")
 def no_locks(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """flock fails there or keeps nobody out: a run refuses the folder, or two runs share it."""
+    """flock fails there or has no effect: a run refuses the folder, or two runs share it."""
     for rank, disk in _disks(ranks):
         if disk.lock_problem:
             yield seen([rank], f"flock does not work in {disk.tested}: {disk.lock_problem}")
@@ -79,7 +79,7 @@ def little_space(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("warning", "choose a folder on a disk or a mounted volume with --output")
 def folder_does_not_last(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """The run folder lies in memory or in a container's own layer: it goes with a restart."""
+    """The run folder is in memory or in a container's own layer: it is lost at a restart."""
     for rank, disk in _disks(ranks):
         if disk.kind in FORGETS:
             where = FORGETS[disk.kind]

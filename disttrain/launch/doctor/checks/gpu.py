@@ -59,7 +59,7 @@ def no_cupy(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("problem", "pip uninstall {wheels}, then pip install 'disttrain[cuda{cuda}]'")
 def two_cupy_wheels(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """More than one CuPy is installed: their files lie over each other."""
+    """More than one CuPy is installed: their files overwrite each other."""
     for rank in one_per_host(ranks):
         if rank.gpu and len(rank.gpu.wheels) > 1:
             wheels = rank.gpu.wheels
@@ -69,7 +69,7 @@ def two_cupy_wheels(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("problem", "pip uninstall {wheel}, then pip install 'disttrain[cuda12]'; or a newer driver")
 def cupy_newer_than_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """The CuPy wheel is for a newer CUDA than the driver serves."""
+    """The CuPy wheel is for a newer CUDA than the driver supports."""
     for rank in one_per_host(ranks):
         for wheel in rank.gpu.wheels if rank.gpu and rank.gpu.driver_cuda else ():
             made_for = re.search(r"cuda(\d+)", wheel)
@@ -82,7 +82,7 @@ def cupy_newer_than_driver(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("problem", "look at `nvidia-smi` there, and that CUDA_VISIBLE_DEVICES names a GPU")
 def gpu_unusable(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """There are a driver and CuPy, and no GPU can be used."""
+    """A driver and CuPy are installed, but no GPU can be used."""
     explained = [s.ranks for c in (two_cupy_wheels, cupy_newer_than_driver) for s in c.look(ranks)]
     hosts = {r.host for group in explained for r in group}
     for rank in one_per_host(r for r in ranks if r.gpu and r.gpu.wheels and not r.gpu.device):

@@ -16,7 +16,7 @@ REPORT = (
 
 @check("warning", REPORT)
 def not_looked_at(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """A subject could not be looked at on a rank: it failed, or gave no answer in time."""
+    """A check failed on a rank, or did not end in time."""
     # The run folder has a finding of its own.
     subjects = dict.fromkeys(s for r in ranks for s in r.failed if s != "disk")
     for subject in subjects:

@@ -16,7 +16,7 @@ MESSAGE = 64 << 20
 
 @check("warning", 'give containers `--shm-size={size}`, or set communication.sum = "ring"')
 def small_shared_memory(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """/dev/shm has less than 64 MB for each rank of a host, where sums and data sets live."""
+    """/dev/shm (for gradients and data sets) has less than 64 MB for each rank of a host."""
     for host, group in by_host(r for r in ranks if r.machine).items():
         free = group[0].machine.shared_free if group[0].machine else None
         # Who looks at it alone will start two ranks at least; one row more holds the total.

@@ -18,7 +18,7 @@ KINDS = {"Open MPI": "openmpi", "MPICH": "mpich", "Intel MPI": "mpich", "MVAPICH
     "--mpi=pmix`) of {library}",
 )
 def singletons(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """A launcher started N processes, and MPI shows each of them another world, mostly of one."""
+    """A launcher started N processes, but in MPI each is in a job of another size, mostly one."""
     for rank in ranks:
         stated, world = rank.launch.processes, rank.mpi.world if rank.mpi else 0
         if rank.mpi and world and rank.launch.variable and stated not in (0, world):
@@ -78,7 +78,7 @@ def foreign_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
 
 @check("warning", "pip install 'disttrain[mpi]' (it brings Open MPI), or load your MPI module")
 def no_launcher(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """MPI is there, and no mpirun or mpiexec to start ranks with."""
+    """MPI is installed, but no mpirun or mpiexec to start ranks with."""
     root = ranks[0]
     alone = not root.launch.variable and "programs" not in root.failed
     if alone and root.mpi and root.mpi.library and not root.launch.programs:

@@ -29,7 +29,7 @@ def _crowded(ranks: int, cores: int, machine_cores: int) -> bool:
 
 @check("warning", "start them with `--bind-to none`, or ask the scheduler for a core for each rank")
 def ranks_share_a_core(ranks: Sequence[Facts]) -> Iterator[Seen]:
-    """Ranks of one computer may use fewer cores than they are, while it has more."""
+    """Ranks of one computer may use fewer cores than there are ranks, but it has more."""
     for group, processors, cores in _machines(ranks):
         every = processors[0].machine_cores
         if _crowded(len(group), cores, every):

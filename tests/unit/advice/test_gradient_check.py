@@ -81,7 +81,7 @@ def test_a_right_layer_of_ones_own() -> None:
 )
 def test_a_wrong_layer_is_named(mistake: str, where: str) -> None:
     """Also where the initial parameters are ones, which would hide a forgotten factor."""
-    with pytest.raises(AssertionError, match=f"backward says .* for {where}.* relative error"):
+    with pytest.raises(AssertionError, match=f"backward gives .* for {where}.* relative error"):
         gradient_check(Scale(mistake)).assert_ok()
 
 

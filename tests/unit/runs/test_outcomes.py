@@ -55,4 +55,4 @@ def test_runs_of_fast_mode_on_other_ranks_are_told_why_bits_part(
     assert "on3: 3 ranks, fast mode, cpu\n" in said
     assert 'with reproducibility.mode = "exact" the bits are the same' in said
     compare._print(facts | {"equal": None})
-    assert "their intervals end at other steps" in capsys.readouterr().out
+    assert "their intervals end at different steps" in capsys.readouterr().out

@@ -36,12 +36,10 @@ def command(
         str, typer.Option("--launch", metavar="OPTIONS", help='As in "--hosts n1,n2:4".')
     ] = "",
     latency: Annotated[
-        float | None,
-        typer.Option(min=0, help="Latency of the network to predict for, in microseconds."),
+        float | None, typer.Option(min=0, help="Predict for a network of this latency (us).")
     ] = None,
     bandwidth: Annotated[
-        float | None,
-        typer.Option(min=1e-6, help="Bandwidth of that network for each rank, in GB/s."),
+        float | None, typer.Option(min=1e-6, help="Its bandwidth for each rank, in GB/s.")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the table into this .png or .svg.")

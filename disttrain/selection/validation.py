@@ -201,7 +201,7 @@ class Table:
         }  # fmt: skip
         self.log.add(record)
         self.ended[ended.number] = record
-        score = ended.failure or f"{self._metric} {decimals(float(record['score']))}"
+        score = ended.failure or f"{self._metric} {decimals(value[self._metric])}"
         values = named(self._plan.values[place])
         said = f"{len(self.ended)}/{self._plan.count}  {values}fold {fold + 1}"
         again = f" of repeat {repeat + 1}" if self._plan.repeats > 1 else ""

@@ -220,7 +220,7 @@ def test_a_flip_before_a_step_that_failed_is_found_when_the_run_goes_on(comm, se
             disttrain.fit(run)
         undo()
         if again:
-            with pytest.raises(Corruption, match="rounding has removed the difference between steps 4"):
+            with pytest.raises(Corruption, match="rounding has removed the difference between"):
                 disttrain.fit(run)
         # From a checkpoint nothing of it is left.
         run.restore(start)

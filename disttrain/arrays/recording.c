@@ -41,13 +41,17 @@ typedef struct {
     X(TALLY_RIGHT) X(END_HEADER) X(CHECK) X(MOMENTUM) X(ADAM) X(COPY_MATRIX) X(WAIT) X(PAUSE)      \
     X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION) X(LAYER_NORM) X(LAYER_NORM_GRADIENT)      \
     X(BATCH_SUMS) X(BATCH_MOMENTS) X(BATCH_NORM) X(BATCH_NORM_GRADIENT)                  \
-    X(MOVE_AVERAGES)
+    X(AVERAGES)
 #define NUMBER(name) name,
 #define NAME(name) #name " "
 enum { CALLS(NUMBER) };
 const char recording_names[] = CALLS(NAME);
 const int64_t recording_sizes[] = {sizeof(Call), sizeof(Block)};
-enum { IDENTITY, RELU, SIGN, TANH, SIGMOID };
+enum { IDENTITY, RELU, SIGN, TANH, SIGMOID, LEAKY_RELU, ELU, GELU, SILU };
+/* As in cpu_kernels.py: the slope of leaky-relu below 0; sqrt(2 / π), and what gelu has before a³. */
+#define LEAK 0.01
+#define ROOT 0.79788456080286535588
+#define CUBE 0.044715
 
 /* As in optimizer.py. */
 #define SPREAD UINT64_C(6364136223846793005)
@@ -209,7 +213,50 @@ WIDE static void NAMED(add)(ptrdiff_t count, T *restrict x, const T *restrict y)
     for (ptrdiff_t i = 0; i < count; i++) x[i] += y[i];
 }
 
-/* p: z, bias, numpy's tanh; n: rows, units, which. */
+WIDE static void NAMED(leak)(ptrdiff_t count, T *restrict x, const T *restrict y) {
+    for (ptrdiff_t i = 0; i < count; i++) x[i] *= y[i] > 0 ? 1 : (T)LEAK;
+}
+
+/* x times the slope of elu, from its outputs y; a NaN must stay visible, as in all of these. */
+WIDE static void NAMED(slope_elu)(ptrdiff_t count, T *restrict x, const T *restrict y) {
+    for (ptrdiff_t i = 0; i < count; i++) x[i] *= (y[i] > 0 ? 0 : y[i]) + 1;
+}
+
+WIDE static void NAMED(negative)(ptrdiff_t count, const T *restrict z, T *restrict out) {
+    for (ptrdiff_t i = 0; i < count; i++) out[i] = z[i] > 0 ? 0 : z[i];
+}
+
+WIDE static void NAMED(choose_negative)(ptrdiff_t count, T *restrict z, const T *restrict below) {
+    for (ptrdiff_t i = 0; i < count; i++) z[i] = z[i] <= 0 ? below[i] : z[i];
+}
+
+/* What gelu and silu take the tanh of. */
+WIDE static void NAMED(before_tanh)(ptrdiff_t count, const T *restrict a, T *restrict out, int gelu) {
+    if (gelu)
+        for (ptrdiff_t i = 0; i < count; i++)
+            out[i] = (T)ROOT * (a[i] + (T)CUBE * a[i] * a[i] * a[i]);
+    else
+        for (ptrdiff_t i = 0; i < count; i++) out[i] = (T)0.5 * a[i];
+}
+
+/* Replace a by gelu or silu of it, with the tanh; write the derivative to `slope`, if any. */
+WIDE static void NAMED(behind_tanh)(ptrdiff_t count, T *restrict a, const T *restrict tanh,
+                                    T *restrict slope, int gelu) {
+    for (ptrdiff_t i = 0; slope && gelu && i < count; i++) {
+        T inner = (T)ROOT * (1 + (T)(3 * CUBE) * a[i] * a[i]);
+        T part = (T)0.5 * (1 + tanh[i]);
+        slope[i] = part + (T)0.5 * a[i] * (1 - tanh[i] * tanh[i]) * inner;
+    }
+    for (ptrdiff_t i = 0; slope && !gelu && i < count; i++) {
+        T part = (T)0.5 * tanh[i] + (T)0.5;
+        slope[i] = part * (1 + a[i] * (1 - part));
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        a[i] *= gelu ? (T)0.5 * (1 + tanh[i]) : (T)0.5 * tanh[i] + (T)0.5;
+}
+
+/* p: z, bias, numpy's tanh and expm1, scratch of elu, gelu and silu, slope of the last two or NULL;
+   n: rows, units, which. */
 static void NAMED(activate)(const Call *c) {
     ptrdiff_t rows = c->n[0], units = c->n[1], count = rows * units;
     T *z = c->p[0];
@@ -227,10 +274,20 @@ static void NAMED(activate)(const Call *c) {
         NAMED(halve)(count, z);
         NAMED(apply)(c->p[2], count, z, z);
         NAMED(halve_shifted)(count, z, (T)0.5);
+    } else if (c->n[2] == LEAKY_RELU) {
+        for (ptrdiff_t i = 0; i < count; i++) z[i] *= z[i] > 0 ? 1 : (T)LEAK;
+    } else if (c->n[2] == ELU) {
+        NAMED(negative)(count, z, c->p[4]);
+        NAMED(apply)(c->p[3], count, c->p[4], c->p[4]);
+        NAMED(choose_negative)(count, z, c->p[4]);
+    } else if (c->n[2] == GELU || c->n[2] == SILU) {
+        NAMED(before_tanh)(count, z, c->p[4], c->n[2] == GELU);
+        NAMED(apply)(c->p[2], count, c->p[4], c->p[4]);
+        NAMED(behind_tanh)(count, z, c->p[4], c->p[5], c->n[2] == GELU);
     }
 }
 
-/* p: dy, y, dbias; n: rows, units, which. */
+/* p: dy, y (of gelu and silu the slope), dbias; n: rows, units, which. */
 static void NAMED(activation_gradient)(const Call *c) {
     ptrdiff_t rows = c->n[0], units = c->n[1], count = rows * units;
     if (c->n[2] == RELU) {
@@ -239,6 +296,9 @@ static void NAMED(activation_gradient)(const Call *c) {
     }
     if (c->n[2] == TANH) NAMED(slope_tanh)(count, c->p[0], c->p[1]);
     if (c->n[2] == SIGMOID) NAMED(slope_sigmoid)(count, c->p[0], c->p[1]);
+    if (c->n[2] == LEAKY_RELU) NAMED(leak)(count, c->p[0], c->p[1]);
+    if (c->n[2] == ELU) NAMED(slope_elu)(count, c->p[0], c->p[1]);
+    if (c->n[2] == GELU || c->n[2] == SILU) NAMED(multiply)(count, c->p[0], c->p[1]);
     NAMED(bias_gradient)(rows, units, c->p[0], c->p[2]);
 }
 
@@ -454,7 +514,7 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
             break;
         case ADD_TWO: NAMED(add_two)(n[0], p[0], p[1], p[2]); break;
         case ADAM: NAMED(update_adam)(c, block); break;
-        case MOVE_AVERAGES: /* p: running averages, gradients; n: count */
+        case AVERAGES: /* p: running averages, gradients; n: count */
             for (int64_t i = 0; i < n[0]; i++)
                 ((T *)p[0])[i] -= ((const T *)p[1])[i] * (T)block->inverse;
             break;

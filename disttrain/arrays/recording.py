@@ -16,8 +16,9 @@ import numpy as np
 
 from disttrain.arrays.addresses import blas_function, compiled_form, loop_function, replay_functions
 from disttrain.arrays.compiled_images import Call
+from disttrain.arrays.cpu_kernels import SLOPED
 
-__all__ = ["ACTIVATIONS", "Block", "NotRecordable", "Program", "why_no_recordings"]
+__all__ = ["Block", "NotRecordable", "Program", "why_no_recordings"]
 
 Array = np.ndarray[Any, Any]
 CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)])
@@ -26,11 +27,10 @@ CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
 end_header check momentum adam copy_matrix wait pause sum_messages sum_headers add_two function
-layer_norm layer_norm_gradient batch_sums batch_moments batch_norm batch_norm_gradient
-move_averages
+layer_norm layer_norm_gradient batch_sums batch_moments batch_norm batch_norm_gradient averages
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
-ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid")
+ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid", "leaky-relu", "elu", "gelu", "silu")
 ROW_MAJOR, COLUMN_MAJOR, PLAIN, TRANSPOSED = 101, 102, 111, 112
 
 
@@ -44,8 +44,7 @@ class Block(ctypes.Structure):
     _fields_ = (
         ("samples", ctypes.c_void_p),
         ("keys", ctypes.c_void_p),
-        *[(name, ctypes.c_double) for name in ("inverse", "rate", "corrected_rate")],
-        *[(name, ctypes.c_double) for name in ("root", "stop")],
+        *[(n, ctypes.c_double) for n in ("inverse", "rate", "corrected_rate", "root", "stop")],
         ("checksum", ctypes.c_uint64),
     )
 
@@ -63,7 +62,7 @@ def why_no_recordings(dtype: str) -> str:
         return "disttrain's C code is of another version: install disttrain again"
     if blas_function(("s" if kind == "f" else "d") + "gemm") is None:
         return "the BLAS of numpy was not found"
-    if not all(loop_function(name, kind) for name in ("exp", "log", "tanh")):
+    if not all(loop_function(name, kind) for name in ("exp", "log", "tanh", "expm1")):
         return "numpy's functions were not found"
     draw = np.random.default_rng(0).random
     a, b, bias = draw((37, 23)).astype(dtype), draw((41, 23)).astype(dtype), np.zeros(41, dtype)
@@ -86,8 +85,7 @@ def why_no_recordings(dtype: str) -> str:
 class Program:
     """Calls in their order, made by the methods below, for arrays of one dtype; then `replay`.
 
-    Each method notes a call, `note` any of them; nothing is computed before `replay`. Arrays must
-    be contiguous and stay where they are; the program keeps them alive.
+    Each method notes a call, `note` any one. Arrays are contiguous and stay where they are.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -178,13 +176,15 @@ class Program:
         self.note("copy_matrix", (copy, matrix), (*matrix.shape, *apart))
         return copy
 
-    def activate(self, z: Array, bias: Array, activation: str) -> None:
-        """`z = f(z + bias)`."""
-        arrays = (z, bias, loop_function("tanh", self._dtype.char))
+    def activate(self, z: Array, bias: Array, activation: str, slope: Array | None = None) -> None:
+        """`z = f(a)`, `a = z + bias`; of gelu and silu `slope = f'(a)`, where it is given."""
+        loops = (loop_function(name, self._dtype.char) for name in ("tanh", "expm1"))
+        scratch = np.empty(z.size if activation in ("elu", *SLOPED) else 0, z.dtype)
+        arrays = (z, bias, *loops, scratch, 0 if slope is None else slope)
         self.note("activate", arrays, (*z.shape, ACTIVATIONS.index(activation)))
 
     def activation_gradient(self, dy: Array, y: Array, activation: str, dbias: Array) -> None:
-        """`dy = dy f'(a)` where `y = f(a)`; `dbias` is its sum over rows."""
+        """`dy = dy f'(a)` where `y = f(a)`, or the slope; `dbias` is its sum over rows."""
         sizes = (*y.shape, ACTIVATIONS.index(activation))
         self.note("activation_gradient", (dy, y, dbias), sizes)
 

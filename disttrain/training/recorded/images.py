@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import Array
+from disttrain.arrays.cpu_kernels import SLOPED
 from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.arrays.windows import Window
 from disttrain.model import Context, Conv
@@ -31,16 +32,19 @@ def conv(
     inside = bias if plain else None
     packed = note_packing(program, ctx, window, weight, turned=False)
     note(program, ctx, "convolve", window, layer.filters, relu, pixels, packed, inside, h)
+    kept, slope = rows, None
     if not plain:
         own = np.zeros(layer.filters, h.dtype) if bias is None else bias
-        program.activate(rows, own, layer.activation)
+        if layer.activation in SLOPED and ctx.pass_.training:
+            slope = kept = ctx.array("slope", rows.shape)
+        program.activate(rows, own, layer.activation, slope)
 
     def backward(dh: Array) -> Array | None:
         dbias = ctx.gradients.get("bias")
         if not plain:
             into = ctx.array("bias gradient", (layer.filters,)) if dbias is None else dbias
             drows = dh.reshape(rows.shape)
-            program.activation_gradient(drows, rows, layer.activation, into)
+            program.activation_gradient(drows, kept, layer.activation, into)
             dbias = None
         dx = ctx.array("input gradient", pixels.shape) if ctx.needs_input_gradient else None
         turned = None if dx is None else note_packing(program, ctx, window, weight, turned=True)

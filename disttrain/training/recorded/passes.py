@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import Array
+from disttrain.arrays.cpu_kernels import SLOPED
 from disttrain.arrays.recording import NotRecordable, Program
 from disttrain.model import (
     AveragePool,
@@ -92,10 +93,12 @@ def dense(
 
     rows = x.reshape(len(x), weight.shape[1])
     h = times(program.product, rows, weight.T, ctx.array("output", (len(x), layer.units)), tile)
-    program.activate(h, bias, layer.activation)
+    sloped = layer.activation in SLOPED and ctx.pass_.training
+    kept = ctx.array("slope", h.shape) if sloped else h
+    program.activate(h, bias, layer.activation, kept if sloped else None)
 
     def backward(dh: Array) -> Array | None:
-        program.activation_gradient(dh, h, layer.activation, ctx.gradients["bias"])
+        program.activation_gradient(dh, kept, layer.activation, ctx.gradients["bias"])
         if ctx.pass_.take is None:
             program.product(dh.T, rows, ctx.gradients["weight"])
         else:

@@ -13,10 +13,10 @@ from disttrain import journal
 from disttrain.arrays import Workspace
 from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.arrays.draws import key_of
-from disttrain.arrays.recording import ACTIVATIONS, Block, NotRecordable, Program, why_no_recordings
+from disttrain.arrays.recording import Block, NotRecordable, Program, why_no_recordings
 from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, Piece, Split
-from disttrain.model import BUILT_IN, Conv, Dense, Dropout, Network
+from disttrain.model import BUILT_IN, Conv, Dropout, Network
 from disttrain.model.layers.pooling import Pool
 from disttrain.training.recorded.batch_sums import Rounds
 from disttrain.training.recorded.judgement import Judgement
@@ -92,8 +92,6 @@ def why_not(run: Run) -> str:
             return f"{name} has no recorded form"
         if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
-        if isinstance(layer, Dense | Conv) and layer.activation not in ACTIVATIONS:
-            return f"{name} has an activation without a recorded form, {layer.activation}"
     if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
     if run.work.batches.counts is not None:
@@ -246,4 +244,4 @@ def note_update(program: Program, run: Run) -> None:
                 settings.beta1, settings.beta2, settings.epsilon,
             )  # fmt: skip
     for part in optimizer.averages:
-        program.note("move_averages", (run.network.values[part], g[part]), (len(g[part]),))
+        program.note("averages", (run.network.values[part], g[part]), (len(g[part]),))

@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hypothesis
 import numpy as np
 import pytest
 
 from disttrain.config import Settings, parse
-
-# No test asserts a time: also not that one example takes less than 200 ms on a busy machine.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
 
 LONG = frozenset(
     line

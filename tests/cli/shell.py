@@ -102,7 +102,7 @@ class Shell:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
         )  # fmt: skip
 
-    def run(self, *arguments: object, timeout: float = 60, **options: object):
+    def run(self, *arguments: object, timeout: float = 100, **options: object):
         """Run `disttrain ARGUMENTS` to its end; past `timeout`, kill all of it and raise.
 
         Where it makes no difference, it is a fork of a Python that has imported everything.
@@ -148,7 +148,7 @@ class Shell:
             if name in variables
         }
 
-    def left_running(self, seconds: float = 10) -> dict[int, str]:
+    def left_running(self, seconds: float = 30) -> dict[int, str]:
         """Return what still runs after at most `seconds`: nothing, as it should be."""
         wait_for(lambda: not self.running(), seconds)
         left = {}
@@ -174,7 +174,7 @@ def a_shell(folder: Path):
         shell.kill_all()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> bool:
     """Return whether `condition` came true within `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

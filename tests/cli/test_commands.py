@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.shell import TRAINING, numbers, sentence, wait_for
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 METRICS = {
     "step", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
     "validation_accuracy", "samples_per_second", "seconds",
@@ -420,7 +420,7 @@ def test_two_runs_in_one_folder(shell, second):
     assert wait_for(lambda: (shell.folder / "out" / "metrics.jsonl").exists())
     assert "in use" in sentence(shell.run(*endless, *second), 2)
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=20)
+    first.communicate(timeout=100)
     assert first.returncode == 75
 
 

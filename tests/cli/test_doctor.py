@@ -13,7 +13,7 @@ import pytest
 from disttrain.launch import find_launcher
 from tests.cli.shell import wait_for
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = pytest.mark.timeout(240)
 MPIRUN = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 # Four ranks on the two cores of a small machine, which others use too.
 CROWDED = {"more-ranks-than-cores", "ranks-share-a-core", "sync-slow", "little-space"}
@@ -141,7 +141,7 @@ def test_ranks_that_never_come_are_a_finding_in_time(shell):
     )
     report = json.loads(process.stdout.readline())
     shell.kill_all()
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
     (finding,) = report["findings"]
     assert finding["name"] == "no-answer"
     assert "connecting the ranks: not over after 4 s" in finding["what"]
@@ -177,7 +177,7 @@ def test_a_request_to_end_during_the_imports_is_answered(shell):
     process = shell.start("doctor", "--json", env={"OMPI_COMM_WORLD_SIZE": "1"})
     assert wait_for(lambda: blocks_term(process.pid), 20)
     process.terminate()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=100)
     (line,) = out.splitlines()
     (finding,) = json.loads(line)["findings"]
     assert finding["name"] == "no-answer"

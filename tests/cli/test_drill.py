@@ -68,7 +68,7 @@ def test_the_score_card(shell):
     assert fault["how"] == "went on"
     assert fault["steps_lost"] == 0
     assert fault["same_digest"]
-    assert 0 < fault["seconds"] < 30
+    assert fault["seconds"] > 0
     assert found["passed"]
     assert found["undisturbed"]["steps"] > 0
     assert "rank 1 killed" in result.stderr

@@ -13,7 +13,7 @@ import pytest
 from disttrain.checkpoint import Snapshot, image, load
 from tests.cli.shell import sentence
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 ODD = "\x1b[2J\nfine\u202e\ud800"
 SEEN = "\\x1b[2J\\nfine\\u202e\\ud800"
 

@@ -131,7 +131,7 @@ def test_a_program_is_asked_to_stop_by_usr1(shell):
     process = shell.start("launch", "-n", 1, "sh", "-c", code)
     assert wait_for(lambda: (shell.folder / "ready").exists())
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
     assert process.returncode == 75
     assert (shell.folder / "heard").exists()
     assert not shell.left_running()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.shell import wait_for
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 RANKS = 3
 TRAIN = ("launch", "-n", RANKS, "train", "run.toml", "--output", "out")
 
@@ -151,7 +151,7 @@ def test_a_signal_is_written_by_the_rank_that_got_it(shell):
     metrics = shell.folder / "out" / "metrics.jsonl"
     assert wait_for(lambda: metrics.exists() and metrics.read_text())
     os.kill(shell.ranks()[1], signal.SIGUSR1)
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
     assert process.returncode == 75
     written = journals(shell)
     assert of(written["rank-0001.jsonl"], "signal")[0]["signal"] == "SIGUSR1"

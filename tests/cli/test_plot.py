@@ -7,7 +7,7 @@ import pytest
 from tests.cli.shell import sentence
 
 pytest.importorskip("matplotlib")
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture

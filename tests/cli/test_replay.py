@@ -9,7 +9,7 @@ import pytest
 from disttrain.training.integrity import chain
 from tests.cli.shell import a_shell, blobs, sentence
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 EXACT = ("--set", 'reproducibility.mode="exact"', "--set", "validation.every_steps=4")
 WAYS = {
     "base": (),

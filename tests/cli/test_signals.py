@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.shell import ROOT, wait_for
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 SIGNALS = ["SIGUSR1", "SIGTERM", "SIGINT"]
 # Ends on request only. An interval is 100 steps.
 ENDLESS = (
@@ -25,7 +25,7 @@ def under_way(shell, output="out"):
     assert wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 1)
 
 
-def over(process, seconds=30):
+def over(process, seconds=100):
     """Return the output of a process that ends within `seconds`."""
     return process.communicate(timeout=seconds)
 
@@ -90,7 +90,7 @@ def test_one_rank_of_several(shell, name, rank):
 def test_a_request_is_kept_while_the_program_starts(shell):
     """Sent as soon as the process listens, long before the first step."""
     process = shell.start(*ENDLESS, "--output", "out")
-    assert wait_for(lambda: _listens(process.pid), 10)
+    assert wait_for(lambda: _listens(process.pid))
     process.send_signal(signal.SIGTERM)
     _, err = over(process)
     assert process.returncode == 75, err
@@ -116,7 +116,7 @@ def test_a_request_in_the_middle_of_an_import_imports_nothing():
 def test_a_request_to_the_launcher_while_ranks_start(shell, delay):
     """Whenever it comes: the run ends as preempted and nothing stays."""
     process = shell.start("launch", "-n", 2, *ENDLESS, "--output", "out")
-    assert wait_for(lambda: _listens(process.pid), 10)
+    assert wait_for(lambda: _listens(process.pid))
     time.sleep(delay)
     process.send_signal(signal.SIGTERM)
     _, err = over(process)
@@ -144,7 +144,7 @@ def test_a_second_interrupt_ends_at_once(shell, launch):
         process.send_signal(signal.SIGINT)
         os.kill(process.pid, signal.SIGCONT)
         process.send_signal(signal.SIGINT)
-        over(process, 10)
+        over(process)
         # The first may have been enough: then it ended as preempted.
         assert process.returncode in (130, 75)
     else:
@@ -152,7 +152,7 @@ def test_a_second_interrupt_ends_at_once(shell, launch):
         time.sleep(0.3)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        over(process, 10)
+        over(process)
         assert process.returncode == 130
     assert not shell.left_running()
 
@@ -162,8 +162,8 @@ def test_no_rank_outlives_a_killed_launcher(shell):
     under_way(shell)
     assert len(shell.ranks()) == 2
     process.kill()
-    process.wait(10)
-    assert not shell.left_running(15)
+    process.wait(100)
+    assert not shell.left_running()
     resumed = shell.run(
         "launch", "-n", 2, *ENDLESS, "--output", "out", "--resume",
         "--set", "training.epochs=1",
@@ -175,7 +175,7 @@ def test_no_rank_outlives_a_killed_launcher(shell):
 def test_a_signal_at_the_very_end_is_not_an_error(shell):
     """Asked to stop in the last step: it is done, not preempted."""
     process = shell.start("train", "run.toml", "--output", "out", "--set", "training.epochs=1")
-    assert wait_for(lambda: (shell.folder / "out" / "summary.json").exists(), 20)
+    assert wait_for(lambda: (shell.folder / "out" / "summary.json").exists())
     process.send_signal(signal.SIGTERM)
     over(process)
     assert process.returncode == 0
@@ -187,6 +187,6 @@ def test_a_launch_whose_reader_goes_away_saves_and_ends_with_75(shell):
     process = shell.start("launch", "-n", 2, *ENDLESS, "--output", "out")
     assert process.stdout.readline()
     process.stdout.close()
-    assert process.wait(40) == 75
+    assert process.wait(100) == 75
     assert shell.summary("out")["status"] == "preempted"
     assert not shell.left_running()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.shell import sentence
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 LAUNCH = ("launch", "-n", 2)
 
 

@@ -7,6 +7,7 @@ arguments and the numbers handed on are those of `gpu_kernels`. `test_gpu.py` ru
 from __future__ import annotations
 
 import ctypes
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,24 +25,36 @@ if COMPILER is None:
     pytest.skip("no C++ compiler", allow_module_level=True)
 
 
+class Sources:
+    """The functions in C++ of all kernels: one library, compiled when the first is called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.texts = ["#include <cmath>\nusing namespace std; typedef double T, float64;\n"]
+        self._path = folder / "kernels.cpp"
+
+    @functools.cached_property
+    def library(self) -> ctypes.CDLL:
+        """The library."""
+        self._path.write_text("".join(self.texts))
+        made = self._path.with_suffix(".so")
+        command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(made), str(self._path)]
+        subprocess.run(command, check=True, timeout=60)
+        return ctypes.CDLL(str(made))
+
+
 class Kernel:
     """A kernel of cupy's, as a loop in C++ over float64."""
 
-    def __init__(self, inputs: str, outputs: str, code: str, name: str, folder: Path) -> None:
+    def __init__(self, inputs: str, outputs: str, code: str, sources: Sources) -> None:
         self._names = [part.split() for part in f"{inputs}, {outputs}".split(", ")]
         self._count = len(inputs.split(", "))
         arguments = ", ".join(f"T* {name}_, long {name}_step" for _, name in self._names)
         bound = " ".join(f"T& {name} = {name}_[i * {name}_step];" for _, name in self._names)
-        source = folder / f"{name}.cpp"
-        source.write_text(
-            "#include <cmath>\nusing namespace std; typedef double T; typedef double float64;\n"
-            f'extern "C" void run(long n, {arguments}) '
+        self._sources, self._name = sources, f"run{len(sources.texts)}"
+        sources.texts.append(
+            f'extern "C" void {self._name}(long n, {arguments}) '
             f"{{ for (long i = 0; i < n; i++) {{ {bound} {code}; }} }}\n"
         )
-        library = source.with_suffix(".so")
-        command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)]
-        subprocess.run(command, check=True, timeout=60)
-        self._run = ctypes.CDLL(str(library)).run
 
     def __call__(self, *given: Any) -> None:
         shape = given[-1].shape
@@ -55,19 +68,19 @@ class Kernel:
             assert scalar or array.flags.c_contiguous
             kept.append(array)
             arguments += [array.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(not scalar)]
-        self._run(*arguments)
+        getattr(self._sources.library, self._name)(*arguments)
 
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """`gpu_kernels`, with a cupy that makes processor code."""
-    folder = tmp_path_factory.mktemp("kernels")
+    sources = Sources(tmp_path_factory.mktemp("kernels"))
 
     def reduction(
         inputs: str, outputs: str, map_: str, reduce: str, after: str, zero: str, name: str
     ) -> Any:
         assert (inputs, reduce, after, zero) == ("T x", "a + b", "y = a", "0")
-        each = Kernel(inputs, outputs, f"y = {map_}", name, folder)
+        each = Kernel(inputs, outputs, f"y = {map_}", sources)
 
         def run(x: np.ndarray) -> np.ndarray:
             y = np.empty(x.shape)
@@ -77,7 +90,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         return run
 
     return loaded(
-        lambda inputs, outputs, code, name: Kernel(inputs, outputs, code, name, folder), reduction
+        lambda inputs, outputs, code, name: Kernel(inputs, outputs, code, sources), reduction
     )
 
 

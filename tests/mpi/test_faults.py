@@ -8,10 +8,10 @@ import pytest
 from disttrain.launch import find_launcher
 from tests.cli.shell import ROOT, sentence
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 RANKS = 3
 # Long enough for a start on a busy machine, short of any deadline.
-SOON = 30
+SOON = 100
 TRAIN = ("train", "run.toml", "--output", "out", "--set", "validation.on=all")
 STEP = r" \(step 6\)"
 # Place, rank, the phase that the sentence names. Saving and callbacks are rank 0's alone.
@@ -201,7 +201,7 @@ def test_a_killed_rank_costs_no_more_than_a_resume(shell):
 )
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])
 def test_a_rank_that_leaves_in_mid_run(shell, how, rank):
-    check_lost(shell, by_launch(shell, f"{how} at forward on {rank}", timeout=15))
+    check_lost(shell, by_launch(shell, f"{how} at forward on {rank}"))
 
 
 STUDY = """
@@ -245,7 +245,7 @@ def test_a_search_under_plain_mpirun_with_ulfm_goes_on_without_a_rank_that_dies(
 
 
 def test_a_crash_in_c_says_where_python_was(shell):
-    result = by_launch(shell, "SEGV at forward on 1", timeout=15)
+    result = by_launch(shell, "SEGV at forward on 1")
     check_lost(shell, result)
     assert result.stderr.count("Segmentation fault") >= 1
     assert "in compute_gradients" in result.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from tests.mpi.soak import SOON
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 RUN = """
 [data]
 path = "blobs.h5"
@@ -85,7 +85,7 @@ CASES = [
     (4, 2, ["kill:rank=2,step=5", "kill:rank=3,step=9"]),
     (4, 3, ["kill:rank=0,step=5", "kill:rank=1,step=9", "kill:rank=2,step=11"]),
 ]
-FAST = (1, 2)
+FAST = (2,)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.cli.shell import wait_for
 from tests.mpi.soak import SOON, TRAIN, TRAINING, found
 from tests.mpi.test_recovery import DEEP, PRETRAINING
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 CASES = [
     # Ranks, spares, the faults; ranks at the end, and places that were taken.
     (3, 1, ["kill:rank=0,step=50"], 3, 1),
@@ -31,7 +32,7 @@ CASES = [
     (2, 2, ["kill:rank=2,phase=standing by", "kill:rank=1,step=60"], 2, 1),
     (3, 1, ["kill:rank=0,step=50", "kill:rank=3,phase=going on without"], 2, 0),
 ]
-FAST = (1, 2)
+FAST = (1,)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +100,13 @@ def test_an_idle_spare_takes_no_core_and_ends_with_a_training_that_is_stopped(
                           "--inject=slow:rank=0,step=60,seconds=0.05")  # fmt: skip
     assert wait_for(lambda: (shell.folder / "out/checkpoints/step-00000060.h5").exists(), SOON)
     ranks = shell.ranks()
-    before = {rank: ticks(pid) for rank, pid in ranks.items()}
+    begin, before = time.monotonic(), ticks(ranks[2])
     for _ in range(20):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.1)
-    spent = {rank: ticks(pid) - before[rank] for rank, pid in ranks.items()}
-    assert spent[2] < spent[1] / 2, spent
+    seconds = time.monotonic() - begin
+    spent = (ticks(ranks[2]) - before) / os.sysconf("SC_CLK_TCK")
+    assert spent < seconds / 4, f"the spare computed for {spent} of {seconds} s"
     os.kill(process.pid, number)
     process.communicate(timeout=SOON)
     assert process.returncode == code

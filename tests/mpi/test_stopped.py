@@ -14,11 +14,11 @@ import pytest
 from tests.cli.shell import sentence, wait_for
 from tests.mpi.test_faults import spoken
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 SECONDS = {"DISTTRAIN_STOPPED_SECONDS": "2"}
 TRAIN = ("train", "run.toml", "--output", "out", "--set", "checkpoint.every_steps=5")
 LONG = ("--set", "training.epochs=100000")
-SOON = 60
+SOON = 100
 
 
 def started(shell, *options):

@@ -10,22 +10,32 @@ from tests.mpi.suite import Job, collect
 
 NUMBERS = (1, 2, 3, 4)
 MORE = (5, 7, 8)
-# On these numbers of ranks one set of parameters in three is short; the others are `long`.
-SAMPLED = (1, 4)
+
+
+def is_sampled(ranks, number, sets):
+    """Whether set of parameters `number` of a function that has `sets` is short on these ranks.
+
+    Every function is run on each number of ranks, and every set on 2 or on 3; the rest is `long`.
+    """
+    if ranks in MORE or sets == 1:
+        return ranks not in MORE
+    return {1: number % 3 == 0, 2: number % 2 == 0, 3: number % 2 == 1, 4: number % 3 == 1}[ranks]
 
 
 def pytest_generate_tests(metafunc):
     with tempfile.TemporaryDirectory() as folder:
         tests, items = collect(Path(folder)), []
+    function_of = {test["name"]: test["name"].partition("[")[0] for test in tests}
+    sets = Counter(function_of[test["name"]] for test in tests if not test["long"])
     for ranks in (*NUMBERS, *MORE):
         seen = Counter()
         for test in tests:
+            function = function_of[test["name"]]
             if ranks in MORE and not test["name"].startswith("test_exact.py"):
                 continue
-            function = test["name"].partition("[")[0]
-            left_out = ranks in SAMPLED and seen[function] % 3 != 0
-            seen[function] += 1
-            marks = [pytest.mark.long] if test["long"] or ranks in MORE or left_out else []
+            short = not test["long"] and is_sampled(ranks, seen[function], sets[function])
+            seen[function] += not test["long"]
+            marks = [] if short else [pytest.mark.long]
             items.append(
                 pytest.param(ranks, test["name"], marks=marks, id=f"{ranks} ranks-{test['name']}")
             )

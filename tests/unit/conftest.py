@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from disttrain.comm.alone import Alone
@@ -12,6 +13,10 @@ from disttrain.config import Settings
 from disttrain.errors import Preempted
 from disttrain.runs import train
 from disttrain.training import Callback, Run, build_run
+
+# No test asserts a time: also not that one example takes less than 200 ms on a busy machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 class Listener(Callback):

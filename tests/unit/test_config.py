@@ -411,12 +411,15 @@ def test_the_schema_knows_every_section() -> None:
     assert set(schema()["properties"]) == set(Settings.model_fields)
 
 
+SCHEMA = schema()
+
+
 def numeric_keys(
     table: dict[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
     """Yield each numeric key of the schema, its facts there, and what it needs beside it."""
     if "$ref" in table:
-        table = schema()["$defs"][table["$ref"].rpartition("/")[2]]
+        table = SCHEMA["$defs"][table["$ref"].rpartition("/")[2]]
     kind = table.get("properties", {}).get("kind", {})
     tag = kind.get("const") or kind.get("enum", [""])[0]
     needs = (f"{'.'.join(path)}.kind={tag}",) if tag and tag != "dense" else ()
@@ -437,7 +440,7 @@ def numeric_keys(
                 yield ".".join(inner), one, needs
 
 
-NUMERIC = list(numeric_keys(schema()))
+NUMERIC = list(numeric_keys(SCHEMA))
 
 
 def limits(facts: dict[str, Any]) -> tuple[Any, Any]:

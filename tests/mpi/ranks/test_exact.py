@@ -9,6 +9,7 @@ from disttrain.comm.alone import Alone
 from disttrain.model import Context, Dense, Layer, Parameter
 from disttrain.training.exact.probe import Probe
 from tests.cli.shell import blobs, numbers
+from tests.mpi.ranks.alone import by_root
 
 # 150 rows for training: batches of 32, the last of an epoch has 22.
 RUN_FILE = """
@@ -51,14 +52,18 @@ def trained(settings, comm, **more):
     return (run.digest(), history, run.state.best_step), run
 
 
+def alone(settings, comm, **more):
+    """Return what one rank alone gets."""
+    return by_root(comm, lambda: trained(settings, Alone(), **more)[0])
+
+
 def check(settings, comm, ways=ARITHMETICS, **more):
     """Compare a training on these ranks with one alone, in each arithmetic."""
     runs = []
     for way in ways:
         exact = settings.replace(reproducibility={"arithmetic": way})
         mine, run = trained(exact, comm, **more)
-        alone, _ = trained(exact, Alone(), **more)
-        assert mine == alone
+        assert mine == alone(exact, comm, **more)
         assert len(set(map(str, comm.collect(mine)))) == 1
         assert run.arithmetic.kind == way
         run.close()
@@ -198,7 +203,7 @@ def test_a_layer_of_ones_own_is_computed_leaf_by_leaf(comm, settings):
         return [Dense(9, "relu"), Gain(), Dense(3)]
 
     auto, run = trained(settings, comm, layers=layers())
-    assert auto == trained(settings, Alone(), layers=layers())[0]
+    assert auto == alone(settings, comm, layers=layers())
     assert run.arithmetic.kind == "leaves"
     asked = settings.replace(reproducibility={"arithmetic": "shared"})
     with pytest.raises(disttrain.DisttrainError, match=r"rowwise = True.*use \"leaves\"") as caught:
@@ -273,7 +278,7 @@ def test_a_bias_that_decays_is_computed_leaf_by_leaf(comm, settings, monkeypatch
         return [Decaying(9, "relu"), Decaying(3)]
 
     mine, run = trained(settings, comm, layers=layers())
-    assert mine == trained(settings, Alone(), layers=layers())[0]
+    assert mine == alone(settings, comm, layers=layers())
     assert run.arithmetic.kind == "leaves"
 
 
@@ -381,7 +386,7 @@ def test_a_failure_in_a_step_is_everyones_and_the_run_goes_on_to_the_same_bits(c
         disttrain.fit(run)
     run.network.forward = forward
     disttrain.fit(run)
-    assert run.digest() == trained(exact, Alone())[0][0]
+    assert run.digest() == alone(exact, comm)[0]
 
 
 @pytest.mark.parametrize("way", ARITHMETICS)
@@ -418,7 +423,7 @@ def test_auto_is_exact_on_any_number_of_ranks_also_more_than_leaves(comm, settin
     few = auto(settings, leaves=2)
     mine, run = trained(few, comm)
     assert (run.settings.reproducibility.mode, run.arithmetic.kind) == ("exact", "shared")
-    assert mine == trained(few, Alone())[0]
+    assert mine == alone(few, comm)
 
 
 def test_auto_is_fast_where_exact_would_cost(comm, settings, monkeypatch):

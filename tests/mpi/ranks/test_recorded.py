@@ -7,7 +7,7 @@ import disttrain
 from disttrain.comm.watch import Watch
 from disttrain.data.writer import write_data_file
 from disttrain.training.trainer import train_step
-from tests.cli.shell import blobs
+from tests.cli.shell import blobs, wait_for
 from tests.unit.training.test_recorded import MODES, given
 
 WAYS = ["auto", "allreduce", "ring"]
@@ -97,18 +97,15 @@ def test_a_rank_that_waits_in_a_replay_says_so(comm, simple, monkeypatch):
         pytest.skip("one rank waits for nobody")
     run = disttrain.build(simple.replace(reproducibility={"mode": "fast"}), comm=comm)
     train_step(run, 0, 0.1)
-    phases, enter = [], Watch.enter
+    said, enter = comm.node_array((comm.size,), "i4"), Watch.enter
 
     def note(watch, phase):
-        phases.append(phase)
+        if phase == "waiting for the sum of gradients":
+            said[comm.rank] = 1
         enter(watch, phase)
 
     monkeypatch.setattr(Watch, "enter", note)
     if comm.rank == 0:
-        import time
-
-        time.sleep(0.1)
+        assert wait_for(lambda: said[1:].all())
     train_step(run, 1, 0.1)
-    if comm.rank:
-        assert "waiting for the sum of gradients" in phases
     run.close()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from disttrain.selection.turns import Turns
 from disttrain.selection.validation import Plan, cross_validate
 from disttrain.training.build import open_training_data
 from tests.cli.shell import blobs
+from tests.mpi.ranks.alone import by_root
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -58,8 +60,8 @@ def test_runs_in_groups_have_the_digests_of_one_rank_and_are_not_trained_twice(
     ended = train_in_groups(comm, jobs, folder, dataset=data, tell=told.append)
     again = train_in_groups(comm, jobs[:4], folder, ranks_each=2, dataset=data)
     data.close(comm)
-    mine = folder / f"of{comm.rank}"
-    alone = train_in_groups(Alone(), jobs_in(mine, settings), mine)
+    mine = folder / "alone"
+    alone = by_root(comm, lambda: train_in_groups(Alone(), jobs_in(mine, settings), mine))
     assert [one.number for one in ended] == [0, 1, 2, 3, 4]
     assert [one.exit_code for one in ended] == [0, 0, 0, 0, 4]
     assert "learning_rate" in ended[4].failure
@@ -102,8 +104,8 @@ def test_ranks_left_over_join_a_group_where_that_changes_no_bit(comm, settings, 
         job = Job(1, chosen, folder / f"{mode}{leaves}")
         (ended,) = train_in_groups(comm, [job], folder, dataset=data)
         assert ended.value["ranks"] == min(comm.size, ranks), mode
-        mine = folder / f"{mode}{leaves}-of{comm.rank}"
-        (alone,) = train_in_groups(Alone(), [Job(1, chosen, mine)], mine)
+        mine = Job(1, chosen, folder / f"{mode}{leaves}-alone")
+        (alone,) = by_root(comm, partial(train_in_groups, Alone(), [mine], mine.folder))
         assert ended.value["digest"] == alone.value["digest"], mode
     data.close(comm)
 
@@ -189,7 +191,8 @@ def without_times(table):
 def test_a_study_has_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study, folder):
     said = []
     table = search(study, folder / "all", comm, say=said.append)
-    alone = search(study, folder / f"of{comm.rank}", Alone(), say=lambda line: None)
+    quiet = {"say": lambda line: None}
+    alone = by_root(comm, lambda: search(study, folder / "alone", Alone(), **quiet))
     assert without_times(table) == without_times(alone)
     rows = table["candidates"]
     assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
@@ -245,8 +248,8 @@ def test_candidates_that_fail_are_rows_and_a_study_of_them_alone_says_so(comm, s
 def test_folds_have_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study, folder):
     plan = Plan(study.run, (), {"schedule.learning_rate": [0.01, 0.1]}, folds=3, repeats=2)
     found = cross_validate(plan, folder / "folds", comm, say=lambda line: None)
-    mine = folder / f"of{comm.rank}"
-    alone = cross_validate(plan, mine, Alone(), say=lambda line: None)
+    quiet = {"say": lambda line: None}
+    alone = by_root(comm, lambda: cross_validate(plan, folder / "alone", Alone(), **quiet))
 
     def timeless(table):
         return [

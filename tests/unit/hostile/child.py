@@ -177,7 +177,7 @@ def each(kind: str, valid: Path, paths: list[Path]) -> dict[str, Any]:
 def mutate(
     kind: str, valid: Path, flips: list[int], first: int, every: int, sign: str
 ) -> dict[str, Any]:
-    """Read `valid` with one byte changed at a time.
+    """Read `valid` with one byte changed at a time, by one of `flips` in turn.
 
     With `sign`, its record is right each time: "anew" changes the record's own table too, "first"
     has the record of the first form. Where the process dies, the byte is the last one in the file
@@ -205,19 +205,19 @@ def mutate(
         path.open("wb", buffering=0) as file,
         valid.with_suffix(".place").open("w") as note,
     ):
-        for place in range(first, len(content) + len(text), every):
-            for flip in flips:
-                note.seek(0)
-                note.write(f"{place:9d} {flip:3d}\n")
-                note.flush()
-                file.seek(0)
-                file.truncate()
-                file.write(changed(place, flip))
-                word, said = outcome(kind, path)
-                counts[word] = counts.get(word, 0) + 1
-                ours = not word.startswith("not") and "MemoryError" not in said
-                if not ours or (word == "read" and not sign and said != whole):
-                    bad.append([place, flip, word, said])
+        for number, place in enumerate(range(first, len(content) + len(text), every)):
+            flip = flips[number % len(flips)]
+            note.seek(0)
+            note.write(f"{place:9d} {flip:3d}\n")
+            note.flush()
+            file.seek(0)
+            file.truncate()
+            file.write(changed(place, flip))
+            word, said = outcome(kind, path)
+            counts[word] = counts.get(word, 0) + 1
+            ours = not word.startswith("not") and "MemoryError" not in said
+            if not ours or (word == "read" and not sign and said != whole):
+                bad.append([place, flip, word, said])
     places = {str(valid), str(valid.with_suffix(".place"))}
     return {"counts": counts, "bad": bad, "opened": [o for o in opened if o not in places]}
 

@@ -217,7 +217,8 @@ def test_all_loggers_have_one_limit(
     go(asked, callbacks=[heard, *loggers_of(asked, tmp_path / "run")])
     assert len(heard.lines) == 3
     assert all("did not end in time" in line for line in heard.lines)
-    assert heard.times[-1] - heard.times[0] < 2.0
+    # One limit after the other would be 4 s.
+    assert heard.times[-1] - heard.times[0] < 3.5
 
 
 def test_a_stop_that_another_rank_was_asked_for_has_the_short_limit(

@@ -15,11 +15,14 @@ import pytest
 from disttrain import written
 from disttrain.checkpoint import Report
 from disttrain.cli import inspect
-from disttrain.config import Settings
+from disttrain.comm.alone import Alone
+from disttrain.config import Settings, parse
+from disttrain.data.writer import write_data_file
 from disttrain.errors import CheckpointError, DisttrainError, RunFileError
 from disttrain.launch.run_mark import RunMark
-from disttrain.runs import compare_runs
+from disttrain.runs import compare_runs, train
 from disttrain.runs.verification import verify_run
+from tests.conftest import RUN_FILE, blobs
 
 Go = Callable[..., dict[str, Any]]
 Make = Callable[..., Settings]
@@ -61,12 +64,29 @@ def put(path: Path, what: str) -> None:
         path.symlink_to(path if what == "a link to itself" else path.with_name("nothing"))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one epoch, trained once for all tests."""
+    folder = tmp_path_factory.mktemp("finished")
+    splits = {"train": blobs(110, 1), "test": blobs(30, 2)}
+    write_data_file(folder / "data.h5", splits)
+    changes = [f"data.path={folder / 'data.h5'}", "training.epochs=1", "plot=false"]
+    train(parse(RUN_FILE, changes), folder / "run", Alone())
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path, settings: Make, go: Go) -> Path:
-    """A folder with a finished run of one epoch."""
-    go(settings("training.epochs=1", "plot=false"))
-    shutil.copytree(tmp_path / "run", tmp_path / "other")
+def run(tmp_path: Path, finished: Path) -> Path:
+    """A folder with that run, beside another one."""
+    for name in ("run", "other"):
+        shutil.copytree(finished / "run", tmp_path / name)
     return tmp_path / "run"
+
+
+@pytest.fixture
+def settings(finished: Path) -> Make:
+    """Return a function: the settings of that run with changes."""
+    return lambda *changes: parse(RUN_FILE, [f"data.path={finished / 'data.h5'}", *changes])
 
 
 def tried(do: Callable[[], Any]) -> str:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.mpi.run import ROOT, TESTS, start, stop
 # Variables that say to the ranks' conftest: only collect, into this file; run the tests that are
 # named in this file; write reports into this one.
 COLLECT, CHOSEN, REPORTS = "RANKS_COLLECT", "RANKS_CHOSEN", "RANKS_REPORTS"
+# Set to anything: run only those that `sampled` returns.
+SAMPLED = "RANKS_SAMPLED"
 # Seconds without any news of a job, after which it is ended: each test has a limit of 100 s.
 PATIENCE = 240.0
 # Files of a stack that say nothing of a test that hangs.
@@ -40,6 +43,22 @@ def collect(folder: Path) -> list[dict[str, Any]]:
     if done.returncode:
         raise pytest.UsageError(f"{TESTS} can't be collected:\n{done.stdout}{done.stderr}")
     return json.loads(path.read_text())
+
+
+def sampled(ranks: int, names: Sequence[str]) -> set[str]:
+    """Return the tests that are not left out on so many ranks: some parameters of each function.
+
+    Of `names` every function is run on 1 to 4 ranks, and every one of them on 2 or on 3 ranks.
+    """
+    functions = [name.partition("[")[0] for name in names]
+    sets, seen, found = Counter(functions), Counter[str](), set()
+    for name, function in zip(names, functions, strict=True):
+        number = seen[function]
+        turn = {1: number % 3 == 0, 2: number % 2 == 0, 3: number % 2 == 1, 4: number % 3 == 1}
+        if turn.get(ranks, False) or (sets[function] == 1 and ranks in turn):
+            found.add(name)
+        seen[function] += 1
+    return found
 
 
 def stacks_path(reports: Path, rank: int) -> Path:

@@ -1,44 +1,31 @@
 """Every test of `ranks/` under 1 to 4 ranks, and exact mode on more ranks than cores."""
 
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.mpi.suite import Job, collect
+from tests.mpi.suite import Job, collect, sampled
 
 NUMBERS = (1, 2, 3, 4)
 MORE = (5, 7, 8)
-
-
-def is_sampled(ranks, number, sets):
-    """Whether set of parameters `number` of a function that has `sets` is short on these ranks.
-
-    Every function is run on each number of ranks, and every set on 2 or on 3; the rest is `long`.
-    """
-    if ranks in MORE or sets == 1:
-        return ranks not in MORE
-    return {1: number % 3 == 0, 2: number % 2 == 0, 3: number % 2 == 1, 4: number % 3 == 1}[ranks]
+# On 5 and 8 ranks a function has the parameters that it has on these numbers of ranks.
+AS_ON = {5: 1, 8: 4}
 
 
 def pytest_generate_tests(metafunc):
     with tempfile.TemporaryDirectory() as folder:
         tests, items = collect(Path(folder)), []
-    function_of = {test["name"]: test["name"].partition("[")[0] for test in tests}
-    sets = Counter(function_of[test["name"]] for test in tests if not test["long"])
+    names = [test["name"] for test in tests]
     for ranks in (*NUMBERS, *MORE):
-        seen = Counter()
-        for test in tests:
-            function = function_of[test["name"]]
-            if ranks in MORE and not test["name"].startswith("test_exact.py"):
+        few = sampled(AS_ON.get(ranks, ranks), [t["name"] for t in tests if not t["long"]])
+        for name in names:
+            if ranks in MORE and not name.startswith("test_exact.py"):
                 continue
-            short = not test["long"] and is_sampled(ranks, seen[function], sets[function])
-            seen[function] += not test["long"]
-            marks = [] if short else [pytest.mark.long]
-            items.append(
-                pytest.param(ranks, test["name"], marks=marks, id=f"{ranks} ranks-{test['name']}")
-            )
+            if ranks in AS_ON and name not in few:
+                continue
+            marks = [] if name in few and ranks in NUMBERS else [pytest.mark.long]
+            items.append(pytest.param(ranks, name, marks=marks, id=f"{ranks} ranks-{name}"))
     metafunc.parametrize(("ranks", "name"), items)
 
 

@@ -19,7 +19,14 @@ COMM = disttrain.connect()
 from mpi4py import MPI  # noqa: E402
 
 from tests.cli.shell import blobs  # noqa: E402
-from tests.mpi.suite import CHOSEN, COLLECT, REPORTS, stacks_path  # noqa: E402
+from tests.mpi.suite import (  # noqa: E402
+    CHOSEN,
+    COLLECT,
+    REPORTS,
+    SAMPLED,
+    sampled,
+    stacks_path,
+)
 
 # A rank that failed waits so long for the others to end the same test.
 PATIENCE = 15.0
@@ -145,9 +152,16 @@ def pytest_collection_modifyitems(config, items):
         ]
         Path(path).write_text(json.dumps(found))
     if path := os.environ.get(CHOSEN):
-        chosen = set(json.loads(Path(path).read_text()))
-        config.hook.pytest_deselected(items=[i for i in items if name_of(i.nodeid) not in chosen])
-        items[:] = [item for item in items if name_of(item.nodeid) in chosen]
+        keep(config, items, set(json.loads(Path(path).read_text())))
+    if SAMPLED in os.environ:
+        short = [item for item in items if item.get_closest_marker("long") is None]
+        keep(config, items, sampled(COMM.size, [name_of(item.nodeid) for item in short]))
+
+
+def keep(config, items, chosen):
+    """Leave the chosen items alone."""
+    config.hook.pytest_deselected(items=[i for i in items if name_of(i.nodeid) not in chosen])
+    items[:] = [item for item in items if name_of(item.nodeid) in chosen]
 
 
 # What each test has said so far: it has ended when its fixtures have.

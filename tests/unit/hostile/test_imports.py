@@ -20,7 +20,8 @@ from tests.unit.hostile.run import child, refused
 
 Make = Callable[[Path], object]
 X, Y = np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) % 2
-ZEROS = 100 << 20
+# More than the 64 MB that a child may take.
+ZEROS = 72 << 20
 
 
 def npy(shape: object, descr: object = "<f8", content: bytes = b"") -> bytes:
@@ -82,7 +83,7 @@ NPZ: dict[str, Make] = {
     "a bomb of bzip2": packed_otherwise(zipfile.ZIP_BZIP2),
     "a bomb of lzma": packed_otherwise(zipfile.ZIP_LZMA),
     **{name: archive(content) for name, content in HEADERS.items()},
-    "a bomb": archive(npy((ZEROS // 24, 3), content=bytes(ZEROS))),
+    "a bomb": lambda path: archive(npy((ZEROS // 24, 3), content=bytes(ZEROS)))(path),
     "a cut one": lambda path: (archive(npy((20, 3), content=bytes(480)))(path),
                                path.write_bytes(path.read_bytes()[:-30])),
 }  # fmt: skip

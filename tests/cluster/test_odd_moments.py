@@ -14,7 +14,7 @@ from tests.cluster.conftest import Training
 from tests.cluster.hosts import Cluster
 from tests.cluster.test_local import LIMIT, finished, options, said
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 SHORT, ENDLESS = ("--set", "training.epochs=2"), ("--set", "training.epochs=100000")
 # An agent that does what WHEN says of a command, and else what agents do.
 AGENT = "#!/bin/sh\n{when}\nexec {agent} \"$@\"\n"  # fmt: skip
@@ -37,7 +37,7 @@ def launcher(cluster: Cluster, host: str = "n0") -> int:
                     if line.startswith(sys.executable) and " launch " in line]  # fmt: skip
         return bool(found)
 
-    assert wait_for(is_there, 10)
+    assert wait_for(is_there)
     return found[0]
 
 
@@ -102,7 +102,7 @@ def test_ctrl_c_while_hosts_are_asked(cluster: Cluster, training: Training) -> N
     launch = ("--hosts", "n0,n1", "--agent", agent(cluster, training.folder, when))
     command = ["setsid", "--wait", *training.command(*SHORT, launch=launch)]
     process = cluster.start("n0", command, training.environment)
-    assert wait_for(lambda: any("sleep 100" in line for line in cluster.running("n0").values()), 10)
+    assert wait_for(lambda: any("sleep 100" in line for line in cluster.running("n0").values()))
     os.killpg(os.getpgid(launcher(cluster)), signal.SIGINT)
     result = finished(cluster, process, code=75)
     assert said(result) == [

@@ -16,7 +16,7 @@ from tests.cluster.conftest import Training
 from tests.cluster.hosts import Cluster
 from tests.cluster.slurm import Slurm, why_not
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL")
 # `disttrain` as it is here, installed or not.
 PROGRAM = f'#!/bin/sh\nexec {sys.executable} -m disttrain "$@"\n'
@@ -58,7 +58,7 @@ def output(training: Training, job: str) -> str:
     return (training.folder / f"run-{job}.out").read_text()
 
 
-def wait_for_end(slurm: Slurm, training: Training, job: str, seconds: float = 90) -> None:
+def wait_for_end(slurm: Slurm, training: Training, job: str, seconds: float = 200) -> None:
     """Wait until the job is over; it must have ended with 0."""
     assert wait_for(lambda: slurm.state(job) in OVER, seconds), slurm.facts(job)
     assert slurm.state(job) == "COMPLETED", output(training, job)
@@ -70,7 +70,7 @@ def test_time_limit(slurm: Slurm, training: Training) -> None:
     path = script(training, "slurm", 2)
     job = slurm.submit(path, "--time=1", "--signal=B:USR1@50", env=training.environment)
     training.under_way("runs/run")
-    assert wait_for(lambda: slurm.facts(job).get("Restarts") == "1", 70), slurm.facts(job)
+    assert wait_for(lambda: slurm.facts(job).get("Restarts") == "1", 150), slurm.facts(job)
     summary = training.summary("runs/run")
     assert summary["status"] == "preempted"
     epochs(training, f"epochs = {int(summary['epochs']) + 2}")
@@ -87,7 +87,7 @@ def test_cancelled(slurm: Slurm, training: Training, name: str) -> None:
     job = slurm.submit(script(training, name, 2), env=training.environment)
     training.under_way("runs/run")
     slurm("scancel", job)
-    assert wait_for(lambda: slurm.state(job) in OVER, 40), slurm.facts(job)
+    assert wait_for(lambda: slurm.state(job) in OVER, 100), slurm.facts(job)
     facts = slurm.facts(job)
     assert (facts["JobState"], facts["Restarts"]) == ("CANCELLED", "0")
 
@@ -111,7 +111,7 @@ def test_srun(slurm: Slurm, training: Training) -> None:
     job = slurm.submit(script(training, "slurm-srun", 2), env=training.environment)
     training.under_way("runs/run")
     slurm("scancel", "--signal=USR1", job)
-    assert wait_for(lambda: slurm.facts(job).get("Restarts") == "1", 30), slurm.facts(job)
+    assert wait_for(lambda: slurm.facts(job).get("Restarts") == "1", 100), slurm.facts(job)
     assert training.summary("runs/run")["status"] == "preempted"
     wait_for_end(slurm, training, job)
     assert training.summary("runs/run")["ranks"] == 2
@@ -125,6 +125,6 @@ def test_what_would_recur_is_not_queued_again(slurm: Slurm, training: Training, 
     path = script(training, name, 1)
     epochs(training, "epochs = 0")
     job = slurm.submit(path, env=training.environment)
-    assert wait_for(lambda: slurm.state(job) in OVER, 40), slurm.facts(job)
+    assert wait_for(lambda: slurm.state(job) in OVER, 100), slurm.facts(job)
     facts = slurm.facts(job)
     assert (facts["JobState"], facts["ExitCode"], facts["Restarts"]) == ("FAILED", "2:0", "0")

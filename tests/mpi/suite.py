@@ -48,14 +48,13 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 def sampled(ranks: int, names: Sequence[str]) -> set[str]:
     """Return the tests that are not left out on so many ranks: some parameters of each function.
 
-    Of `names` every function is run on 1 to 4 ranks, and every one of them on 2 or on 3 ranks.
+    Every function of `names` is run on 1, 2, 3 and 4 ranks, and every name on 2, 3 or 4.
     """
+    turn = {1: 0, 2: 0, 3: 1, 4: 2}.get(ranks, 0)
     functions = [name.partition("[")[0] for name in names]
     sets, seen, found = Counter(functions), Counter[str](), set()
     for name, function in zip(names, functions, strict=True):
-        number = seen[function]
-        turn = {1: number % 3 == 0, 2: number % 2 == 0, 3: number % 2 == 1, 4: number % 3 == 1}
-        if turn.get(ranks, False) or (sets[function] == 1 and ranks in turn):
+        if seen[function] % 3 == min(turn, sets[function] - 1):
             found.add(name)
         seen[function] += 1
     return found

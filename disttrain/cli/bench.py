@@ -157,7 +157,8 @@ def step(
             say(f"  {name:10}{1e3 * facts[name]:9.3f} ms   {what}")
     for count, seconds in facts.get("compute_of_rows", {}).items():
         say(f"  {count:5} rows{1e3 * seconds:9.3f} ms")
-    say(f"  {facts['samples_per_second']:,.0f} samples a second; gradients added by: {found.way}")
+    way = f"; gradients added by: {found.way}" if found.way != "none" else ""
+    say(f"  {facts['samples_per_second']:,.0f} samples a second{way}")
     say(before)
 
 

@@ -70,7 +70,8 @@ def command(
         outcomes = []
         for number, case in enumerate(cases(ranks, whole), 1):
             outcomes.append(drill.attempt(number, case, whole))
-            tell(_line(outcomes[-1]))
+            for line in _lines(outcomes[-1]):
+                tell(line)
     good = [o for o in outcomes if o.recovered and (o.same_digest or not whole.exact)]
     tell(_verdict(outcomes, len(good), whole))
     if as_json:
@@ -106,15 +107,14 @@ def _headline(run_file: Path, ranks: int, whole: Whole) -> str:
     )
 
 
-def _line(outcome: Outcome) -> str:
-    """Return a row of the score-card."""
+def _lines(outcome: Outcome) -> list[str]:
+    """Return a row of the score-card, and why the job itself could not go on."""
     yes = "yes" if outcome.recovered else "NO"
     seconds = "-" if outcome.seconds is None else f"{outcome.seconds:.2f}"
     lost = "-" if outcome.steps_lost is None else str(outcome.steps_lost)
     same = "yes" if outcome.same_digest else "NO"
     row = f"{outcome.case.name:{WIDE}} {yes:9}  {outcome.how:15}  {seconds:>7}  {lost:>10}  {same}"
-    # Why the job itself could not go on.
-    return f"{row}\n    code {outcome.code}: {outcome.said}" if outcome.code else row
+    return [row, f"    code {outcome.code}: {outcome.said}"] if outcome.code else [row]
 
 
 def _verdict(outcomes: list[Outcome], good: int, whole: Whole) -> str:

@@ -95,8 +95,11 @@ def _of_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
     yield "parameters:"
     for name, tensor in facts["parameters"].items():
         yield f"  {name}: {tensor}"
-    yield f"data path: {data['path']}"
-    yield f"samples: {', '.join(f'{n:,} {split}' for split, n in data['samples'].items())}"
+    if data["samples"]:
+        yield f"data path: {data['path']}"
+        yield f"samples: {', '.join(f'{n:,} {split}' for split, n in data['samples'].items())}"
+    else:
+        yield "data: none, the network was imported"
     shape = tuple(data.get("shape", [data["inputs"]]))
     yield f"a sample: {in_words(shape)} ({data['input_dtype']})"
     yield f"normalization: {facts['normalization']}"

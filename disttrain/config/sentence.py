@@ -72,12 +72,12 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
             return f'{key} is a table of keys; did you mean {".".join(path)}.kind = "{given}"?'
         layer = f", as in {{ units = {given} }}" if path[:2] == ["model", "layers"] else ""
         layer = layer if type(given) is int else ""
-        return f"{key} is {quoted(given)}: input should be a table of keys{layer}"
+        return f"{key} is {quoted(given)}: it should be a table of keys{layer}"
     if kind == "value_error":
         return f"{key}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
     says = _limit(problem.get("ctx", {})) or WANTED.get(kind)
     says = says or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
-    return f"{key} is {quoted(given)}: {says}"
+    return f"{key} is {quoted(given)}: {says.replace('input should', 'it should', 1)}"
 
 
 def _key(root: type[BaseModel], problem: ErrorDetails) -> str:
@@ -95,7 +95,7 @@ def _missing(root: type[BaseModel], problem: ErrorDetails) -> str:
 def _limit(facts: Mapping[str, Any]) -> str:
     """Return which limit of a number was passed; "" where it was something else."""
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    return "".join(f"input should be {words[k]} {_number(facts[k])}" for k in words if k in facts)
+    return "".join(f"it should be {words[k]} {_number(facts[k])}" for k in words if k in facts)
 
 
 def _number(limit: float) -> str:

@@ -144,7 +144,7 @@ def test_an_unknown_key_names_the_nearest(change: str, words: str) -> None:
         (["schedule.kind='cosin'"], "'schedule.kind' is 'cosin'; did you mean 'cosine'?"),
         (["optimizer.kind='rms'"], "'optimizer.kind' is 'rms'; known kinds: sgd, adam, adamw"),
         (["schedule.kind=[]"], "'schedule.kind' is []; known kinds: constant, step"),
-        (["schedule=5"], "'schedule' is 5: input should be a table of keys"),
+        (["schedule=5"], "'schedule' is 5: it should be a table of keys"),
         (["optimizer=adam"], 'is a table of keys; did you mean optimizer.kind = "adam"?'),
         (["model.layers=[{kind='lstm', units=3}]"], "'model.layers.0.kind' is 'lstm'"),
     ],
@@ -479,12 +479,12 @@ def test_every_number_has_two_limits(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("model.layers.0.units=1000000000", "'model.layers.0.units' is 1000000000: input should "
+        ("model.layers.0.units=1000000000", "'model.layers.0.units' is 1000000000: it should "
          "be at most 16777216"),
         ("model.layers.0.dropout=0.99999999999", "should be at most 0.99"),
         ("communication.bucket_mib=1e308", "should be at most 65536"),
         ("reproducibility.leaves=100000", "should be at most 256"),
-        ("training.protocol=[]", "'training.protocol' is []: input should be 'mini-batch'"),
+        ("training.protocol=[]", "'training.protocol' is []: it should be 'mini-batch'"),
         ("a" + ".a" * 32_000 + "=1", "write it as section.key=value"),
         ("seed=" + "[" * 100_000, "'seed' is '[[["),
         ("seed=" + "{a=" * 50_000, "'seed' is '{a={a="),

@@ -44,7 +44,7 @@ def refusal(tmp_path):
         ('"schedule.learning_rate" = 0.1', "give { low = ..., high = ... } or { choices"),
         ("schedule.learning_rate = { choices = [0.1] }", '"schedule.learning_rate" = { ... }'),
         ('"model.layers.7.units" = { choices = [3] }', "its items are 0 to 1"),
-        ('"model.layers.0.units" = { low = 0, high = 9 }', "input should be at least 1"),
+        ('"model.layers.0.units" = { low = 0, high = 9 }', "it should be at least 1"),
         ('"model.layers.count" = { low = 0, high = 3 }', "at least 1 layer"),
     ],
 )

@@ -49,7 +49,7 @@ class GradientCheck:
         """Raise AssertionError, which names the worst number, where the error is not below."""
         if not self.error <= tolerance:
             raise AssertionError(
-                f"backward gives {self.analytic:.6g} for {self.where}, central differences say "
+                f"backward gives {self.analytic:.6g} for {self.where}, central differences give "
                 f"{self.numeric:.6g}: relative error {self.error:.1e}, more than {tolerance:.0e}"
             )
 

@@ -53,9 +53,9 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
         if first.endswith(".toml") and os.path.isfile(first):
             meant = f": is `train {first}` meant?"
         raise UsageError(
-            f"launch starts one of {', '.join(PARALLEL)}, or a program, as in `disttrain launch -n "
-            f"4 train RUN.toml` or `disttrain launch -n 4 python script.py`; {first!r} is not a "
-            f"program here{meant}"
+            f"{first!r} is not a program here{meant or ':'} launch starts one of "
+            f"{', '.join(PARALLEL)}, or a program, as in `disttrain launch -n 4 train RUN.toml` or "
+            "`disttrain launch -n 4 python script.py`"
         )
     return "program", [found, *words[1:]]
 

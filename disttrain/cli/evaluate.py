@@ -164,9 +164,11 @@ def _of_classes(score: dict[str, Any]) -> list[str]:
     rows.append(("mean", *score["macro"].values(), score["rows"]))
     table = [[shown(n), *(f"{x:.4f}" for x in x3), f"{count:,}"] for n, *x3, count in rows]
     top, auc = score["top"], score["roc_auc"]
-    last = f"top-{top['k']} accuracy {100 * top['accuracy']:.2f} %"
-    last += "" if auc is None else f", ROC AUC {auc:.4f}"
-    return [*columns([("class", "precision", "recall", "F1", "rows"), *table]), last]
+    last = [] if auc is None else [f"ROC AUC {auc:.4f}"]
+    if top["k"] < len(score["classes"]):  # else every row is among them
+        last.insert(0, f"top-{top['k']} accuracy {100 * top['accuracy']:.2f} %")
+    lines = list(columns([("class", "precision", "recall", "F1", "rows"), *table]))
+    return lines + ([", ".join(last)] if last else [])
 
 
 def _percent(score: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from disttrain.cli.drill import _lines
 from disttrain.launch.drill import Case, Outcome, Whole, cases, cost_of
 from disttrain.training.injection import KINDS, parse_fault
 from tests.cli.shell import sentence
@@ -97,3 +98,12 @@ def test_a_run_file_that_does_not_work_is_told_before_any_fault(shell):
     (shell.folder / "kept").mkdir()
     (shell.folder / "kept/file").touch()
     assert "is there already" in sentence(shell.run("drill", "run.toml", "--output", "kept"), 2)
+
+
+def test_why_a_job_ended_has_a_line_of_its_own():
+    outcome = Outcome(
+        Case("rank 1 killed", ("kill:rank=1,step=3",)), "restarted", 1.0, 2, True, 5, "rank 1 died"
+    )
+    row, why = _lines(outcome)
+    assert row.startswith("rank 1 killed")
+    assert why == "    code 5: rank 1 died"

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 
 from disttrain import journal
 from disttrain.errors import DataError, RankFailure
-from disttrain.shown import quoted, shown, shown_lines
+from disttrain.shown import decimals, quoted, shown, shown_lines
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,15 @@ def test_what_a_rank_says_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert said.count("\n") == 1
     assert "\\x1b[2J\\nxxx" in said
     assert len(said) < 3000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.05424, "0.0542"), (0.0, "0.0000"), (713.35142, "713.3514"), (-0.5, "-0.5000"),
+        (1.2e30, "1.2e+30"), (2.5e6, "2.5e+06"), (0.00004, "4e-05"), (3.14e-7, "3.14e-07"),
+        (math.inf, "inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_a_loss_is_short_however_large_or_small(value: float, text: str) -> None:
+    assert decimals(value) == text

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from disttrain.cli.evaluate import _of_classes
 from disttrain.errors import UsageError
 from disttrain.runs.classification import class_metrics
 
@@ -47,3 +48,12 @@ def test_without_scikit_learn_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(UsageError, match=r'pip install "disttrain\[metrics\]"'):
         class_metrics(PREDICTIONS, TARGETS, ["a", "b", "c"], 2)
+
+
+def test_top_k_of_all_classes_is_not_printed() -> None:
+    pytest.importorskip("sklearn")
+    for k, told in ((2, True), (5, False)):
+        found = class_metrics(PREDICTIONS, TARGETS, ["a", "b", "c"], k)
+        last = _of_classes(found | {"rows": len(TARGETS)})[-1]
+        assert ("top-" in last) == told
+        assert "ROC AUC 1.0" in last or "ROC AUC 0.9" in last

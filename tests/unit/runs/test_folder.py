@@ -13,6 +13,8 @@ from disttrain.checkpoint import all_checkpoints, load
 from disttrain.comm.alone import Alone
 from disttrain.config import Settings, read
 from disttrain.errors import DataError, Divergence, UsageError
+from disttrain.runs.folder import RunFolder
+from disttrain.runs.held import TEMPORARY
 from disttrain.runs.trained import load_trained
 
 Go = Callable[..., dict[str, Any]]
@@ -171,3 +173,9 @@ def test_what_a_killed_run_left_half_written_is_removed(
     stray.write_bytes(b"half")
     go(settings(), resume=True)
     assert not stray.exists()
+
+
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path):
+    said = RunFolder(tmp_path / "my runs" / "a").on_stop
+    assert f"`disttrain train '{tmp_path}/my runs/a' --resume` goes on" in said
+    assert "--resume`" not in RunFolder(tmp_path / f"{TEMPORARY}x").on_stop

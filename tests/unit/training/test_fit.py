@@ -142,6 +142,18 @@ def test_whatever_is_not_finite_is_a_divergence(
     assert all(np.isfinite(v) for r in run.state.history for v in r.values() if v is not None)
 
 
+@pytest.mark.parametrize(("kind", "told"), [("none", True), ("auto", False)])
+def test_only_what_is_not_normalized_is_to_be(
+    build: Build, write_data: Callable[..., str], kind: str, told: bool
+) -> None:
+    run = build(f"data.path={regression(1.0, write_data)}", "model.layers=[{units=1}]",
+                "model.loss=squared", "schedule.learning_rate=1e30",
+                f"data.normalize={kind}")  # fmt: skip
+    with np.errstate(all="ignore"), pytest.raises(Divergence) as caught:
+        fit(run)
+    assert ("or normalize inputs and targets" in str(caught.value)) == told
+
+
 def test_before_any_update_no_rate_is_blamed(build: Build, write_data: Callable[..., str]) -> None:
     path = regression(1e200, write_data)
     run = build(f"data.path={path}", "model.layers=[{units=1}]", "model.loss=squared")

@@ -10,7 +10,7 @@ from disttrain.training.injection import KINDS, parse_fault
 from tests.cli.shell import sentence
 
 WHOLE = Whole(steps=100, seconds=0.5, digest="a", exact=True, validates=True)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(700)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
@@ -52,7 +52,7 @@ def test_a_fault_that_did_not_happen_is_none_that_was_got_over():
 
 def card(shell, **options):
     """Return the score-card of a drill as an object, and as people read it."""
-    result = shell.run("drill", "run.toml", "-n", 2, "--json", timeout=280, **options)
+    result = shell.run("drill", "run.toml", "-n", 2, "--json", timeout=600, **options)
     return result, json.loads(result.stdout)
 
 
@@ -81,7 +81,7 @@ def test_the_score_card(shell):
 @pytest.mark.long
 def test_all_faults_are_got_over(shell):
     env = {"DISTTRAIN_STOPPED_SECONDS": "2"}
-    result = shell.run("drill", "run.toml", "-n", 3, "--json", env=env, timeout=280)
+    result = shell.run("drill", "run.toml", "-n", 3, "--json", env=env, timeout=600)
     assert result.returncode == 0, result.stderr
     found = {fault["name"]: fault for fault in json.loads(result.stdout)["faults"]}
     assert all(fault["same_digest"] for fault in found.values())

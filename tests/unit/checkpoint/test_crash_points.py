@@ -51,6 +51,7 @@ def check_all(made: Saver, root: Path) -> list[tuple[int, int]]:
     return reached
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("keep", [1, *(pytest.param(k, marks=pytest.mark.long) for k in (2, 3))])
 def test_every_crash_point(tmp_path: Path, saver: Callable[..., Saver], keep: int) -> None:
     (tmp_path / "disk").mkdir()

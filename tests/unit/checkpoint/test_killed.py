@@ -53,6 +53,7 @@ def killed_after(seconds: float, path: Path, make: Make, first: int) -> list[str
     return said.decode().split()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("times", [20, pytest.param(300, marks=pytest.mark.long)])
 def test_killed_at_random_moments(tmp_path: Path, make: Make, times: int) -> None:
     random_delay = random.Random(times)

@@ -52,6 +52,7 @@ def crashes(disk: Disk) -> list[Folder]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_every_crash_point_of_a_training(
     tmp_path: Path, settings: Make, go: Go, listen: type, metrics: Callable[[Path], Any]
 ) -> None:

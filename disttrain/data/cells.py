@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +19,20 @@ __all__ = [
     "Place",
     "as_numbers",
     "as_texts",
+    "by_name",
     "class_of",
     "number_in",
     "plain_cells",
+    "plain_text",
     "way_to_read",
 ]
 
 NA = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>")
 """Cells that say that a value is missing. In a column of classes only "" does, and numbers."""
 
+FORMULA = re.compile(r'="([^"]*)"')
 SIGNS = "%$€£¥"
+QUOTED = re.compile(r"'(.*\d.*)'")
 BRACKETS = re.compile(r"\((.*\d.*)\)")
 SIGNED = re.compile(rf"([+-]?)\s?[{SIGNS}]?\s?(\d.*?|[.,]\d+)\s?[{SIGNS}]?")
 DECIMALS = re.compile(r"\d*,\d+([eE][+-]?\d+)?")
@@ -47,15 +51,34 @@ def class_of(text: str, decimal: str = ".") -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else text
 
 
+def by_name(names: Sequence[str], decimal: str = ".") -> dict[str, int]:
+    """Return the place of each class by its name, and by the number that it is: 7 finds 007."""
+    plain = {class_of(name, decimal): place for place, name in enumerate(names)}
+    return plain | {name: place for place, name in enumerate(names)}
+
+
+def plain_text(cell: str) -> str:
+    """Return a cell without blanks around it, and ="007", as Excel keeps a text, as 007."""
+    text = cell.strip()
+    found = FORMULA.fullmatch(text) if text.startswith("=") else None
+    return found[1].strip() if found else text
+
+
 def as_texts(cells: pandas.Series) -> list[str]:
     """Return cells as text without blanks around it, "" where they are missing."""
     if str(cells.dtype) in ("str", "string"):
         codes, different = cells.factorize()  # -1, the last one, where a cell is missing
-        texts = [*(text.strip() for text in different), ""]
+        texts = [*map(plain_text, different), ""]
         return [texts[code] for code in codes.tolist()]
     missing = cells.isna().to_numpy()
     values = cells.to_numpy(dtype=object)
-    return ["" if gone else str(cell).strip() for cell, gone in zip(values, missing, strict=True)]
+    return ["" if gone else _text(cell) for cell, gone in zip(values, missing, strict=True)]
+
+
+def _text(cell: object) -> str:
+    """Return a cell as text; bytes, as some programs write text into Parquet, are UTF-8."""
+    text = cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else str(cell)
+    return plain_text(text)
 
 
 def as_numbers(cells: pandas.Series, column: int, place: Place, decimal: str = ".") -> Array:
@@ -103,6 +126,8 @@ def way_to_read(text: str, decimal: str = ".") -> str:
         number_in(inside[1], decimal)
     )):  # fmt: skip
         return "write negative numbers with a minus, not in brackets"
+    if (inside := QUOTED.fullmatch(text)) and not np.isnan(number_in(inside[1], decimal)):
+        return "write numbers without quotes"
     found = SIGNED.fullmatch(text)
     if found is None or not np.isnan(number_in(text, decimal)):
         return ""

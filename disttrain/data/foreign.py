@@ -201,6 +201,8 @@ class Foreign:
         if kind.get_class() not in KINDS:
             what = OTHERS.get(kind.get_class(), "something that numpy has no type for")
             raise Refused(f"{path} does not hold numbers but {what}")
+        if not found.shape:
+            raise Refused(f"{path} holds a single number", "name an array with a row per sample")
         # Without what h5py notes at the types of enumerations.
         dtype = np.dtype(found.dtype.str)
         if dtype.kind not in "iufb" or dtype.itemsize > 8:

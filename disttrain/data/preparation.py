@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from disttrain.data.cells import NA, Place, as_numbers, as_texts, class_of
+from disttrain.data.cells import NA, Place, as_numbers, as_texts, by_name, class_of
 from disttrain.data.dates import PARTS, date_inputs, days_of
 from disttrain.data.format import Array
 from disttrain.errors import DataError
@@ -139,11 +139,12 @@ class Preparation:
         if bad.any():
             row, number = map(int, np.argwhere(bad)[0])
             what = "a pixel (0 to 255)" if self.dtype == "uint8" else "a number of 4 bytes"
+            what += ", as the training table has them"
             if not np.isfinite(inputs[row, number]):
                 what = "a finite number"
             raise DataError(
                 f"{place(row, places[self.column_of(number).name])}: {inputs[row, number]:g} is "
-                f"not {what}, as the training table has them: correct it"
+                f"not {what}: correct it"
             )
         return made
 
@@ -245,7 +246,7 @@ class Preparation:
             columns = [as_numbers(table[n], n, place, self.decimal) for n in numbers]
             return np.stack(columns, axis=1)
         if not self._numbers:
-            self._numbers.update({name: code for code, name in enumerate(self.classes)})
+            self._numbers.update(by_name(self.classes, self.decimal))
         (number,) = numbers
         texts = as_texts(table[number])
         classes = {text: self._class(text) for text in set(texts)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.cells import class_of
+from disttrain.data.cells import by_name, class_of
 from disttrain.data.dataset import Dataset
 from disttrain.data.given import checked_rows
 from disttrain.data.importers.frame import as_frame, inputs_of_frame
@@ -86,7 +86,7 @@ class Taught:
             names = [str(number) for number in range(int(targets.max()) + 1)]
         if not names or not (self.names or all(name.isdecimal() for name in names)):
             return targets
-        known = {name: number for number, name in enumerate(self.called)}
+        known = by_name(self.called)
         numbers = np.array([known.get(n, known.get(class_of(n), -1)) for n in names], np.int64)
         found: np.ndarray = numbers[targets]
         if (found < 0).any():

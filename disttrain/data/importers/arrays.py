@@ -14,6 +14,7 @@ import numpy as np
 from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets
+from disttrain.data.importers.classes import FEW_CLASSES
 from disttrain.data.importers.source import RATIO, SMALL, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
 
@@ -29,7 +30,13 @@ NAMES = {
     )
     for split, words in ALIASES.items()
 }
-NAMES["train"] += (*PAIRS, ("data", "target"), ("features", "labels"), ("arr_0", "arr_1"))
+NAMES["train"] += (
+    *PAIRS,
+    ("data", "target"),
+    ("features", "labels"),
+    ("features", "target"),
+    ("arr_0", "arr_1"),
+)
 """What the two arrays of each split may be called, in capitals or not."""
 
 
@@ -41,15 +48,19 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
     says which arrays are there if the needed ones are not.
     """
     splits: dict[str, tuple[Array, Array]] = {}
-    classes: list[str] = []
+    classes, notes = list[str](), list[str]()
     with open_npz(path) as (file, names):
+        left = sorted(set(file.files) - {name for pair in names.values() for name in pair})
+        if left:
+            some = ", ".join(left[:10]) + ", ..." * (len(left) > 10)
+            notes.append(f"passed over the array{'s' * (len(left) > 1)} {some}")
         for split, (inputs, targets) in names.items():
             splits[split] = (
                 checked_inputs(file[inputs], path, inputs),
                 _numbered(file[targets], path, targets, regression, classes),
             )
     check_splits(splits, path)
-    return Imported(splits, classes or None)
+    return Imported(splits, classes or None, tuple(notes + _perhaps_classes(splits, regression)))
 
 
 @contextmanager
@@ -80,7 +91,21 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
     numbered = _numbered(arrays[1], targets, "targets", regression, classes)
     splits = {"train": (checked_inputs(arrays[0], inputs), numbered)}
     check_splits(splits, f"{inputs} with {targets}")
-    return Imported(splits, classes or None)
+    return Imported(splits, classes or None, tuple(_perhaps_classes(splits, regression)))
+
+
+def _perhaps_classes(splits: dict[str, tuple[Array, Array]], regression: bool) -> list[str]:
+    """Return a note where targets are a few whole numbers, but stored as floats."""
+    targets = splits["train"][1] if "train" in splits else np.empty((0, 1))
+    if regression or targets.ndim == 1 or targets.shape[1] > 1:
+        return []
+    few = np.unique(targets)
+    if not 1 < len(few) <= FEW_CLASSES or (few != np.floor(few)).any():
+        return []
+    return [
+        f"the targets are {len(few)} different whole numbers, stored as {targets.dtype}, and are "
+        "taken for quantities: store them as integers if they are classes"
+    ]
 
 
 def _numbered(

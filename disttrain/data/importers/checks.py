@@ -77,7 +77,8 @@ def _floats(array: Array, where: str) -> Array:
     if array.ndim not in (1, 2):
         raise DataError(f"{where} have shape {array.shape}, but need one row per sample")
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32)
+        short = array.astype(np.float32)
+        array = short if (short == array).all() else array.astype(np.float64)
     array = array.reshape(len(array), -1)
     _refuse_unless_finite(array, where)
     return array

@@ -59,33 +59,34 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
             raise DataError(
                 f"{table.path}: the target column '{name:.60}' holds over {MOST_TEXTS} classes"
             )
-        names = sorted(counts)
-        if len(names) == found.present[number] > UNIQUE:
+        rows = {text: counts[text] for text in sorted(counts)}
+        if len(rows) == found.present[number] > UNIQUE:
             raise DataError(
                 f"{table.path}: the target column '{name:.60}' holds another text in every row: "
                 "say which column is the target with --target"
             )
     else:
-        names = _whole_numbers(found, counts, values, notes)
-        if not names:
+        rows = _whole_numbers(found, counts, values, notes)
+        if not rows:
             return ()
-    notes += capitals("the target", names)
-    rare = [text for text in sorted(counts) if counts[text] < RARE]
+    notes += capitals("the target", rows)
+    rare = [name for name, count in rows.items() if count < RARE]
     if rare:
-        some = ", ".join(f"{text:.40} ({counts[text]})" for text in rare[:5])
+        some = ", ".join(f"{name:.40} ({rows[name]})" for name in rare[:5])
         notes.append(f"classes with few rows: {some}{', ...' * (len(rare) > 5)}")
-    return tuple(names)
+    return tuple(rows)
 
 
 def _whole_numbers(
     found: Survey, counts: Mapping[str, int], values: Array, notes: list[str]
-) -> list[str]:
-    """Return the names of classes that are numbers, none where the numbers are quantities."""
+) -> dict[str, int]:
+    """Return the rows of classes that are numbers, by name; none where these are quantities."""
     if not (np.isfinite(values) & (values == np.floor(values))).all():
-        return []
-    rows = Counter[str]()
+        return {}
+    rows, written = Counter[str](), dict[str, set[str]]()
     for text, count in counts.items():
         rows[class_of(text, found.decimal)] += count
+        written.setdefault(class_of(text, found.decimal), set()).add(text)
     names = sorted(rows, key=float)
     each = found.rows / len(names)
     small = values.min() >= 0 and values.max() < CLASSES_BELOW
@@ -98,13 +99,19 @@ def _whole_numbers(
     if years or not (coded or few or pair):
         kind = "years" if years else "numbers"
         notes.append(f"the target has {len(names)} different {kind}: a regression")
-        return []
+        return {}
     if len(names) > FEW_CLASSES:
         notes.append(
             f"the {len(names)} different whole numbers of the target are taken for classes: "
             "--regression takes them for quantities"
         )
-    return names
+    return {_as_written(name, written[name]): rows[name] for name in names}
+
+
+def _as_written(name: str, texts: set[str]) -> str:
+    """Return 007 for the class 7 where all rows write it so: a code keeps its zeros."""
+    text, *others = texts
+    return text if not others and text.isdecimal() and text == name.zfill(len(text)) else name
 
 
 def _refuse_odd(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from disttrain.data.importers.header import NAMELESS, TARGET_NAMES, is_index
+from disttrain.data.importers.header import NAMELESS, TARGET_NAMES, again_index, is_index
 from disttrain.data.importers.survey import Survey
 from disttrain.data.importers.table import Table
 from disttrain.data.preparation import Missing
@@ -104,6 +104,12 @@ def inputs_among(
             notes.append(
                 f"left out the first column, '{names[0]}', which names or numbers the rows"
             )
+        again = [n for n in chosen if again_index(names[n]) and _counts(found, n)]
+        if again and not options.everything:
+            notes.append(
+                f"left out what pandas numbered the rows by before: {_listed(names, again)}"
+            )
+            chosen = [n for n in chosen if n not in again]
         empty = [n for n in chosen if not found.present[n]]
         if empty:
             notes.append(f"left out columns without any cell: {_listed(names, empty)}")
@@ -113,6 +119,12 @@ def inputs_among(
     if not chosen:
         raise DataError(f"{table.path} has no column but the target: inputs are missing")
     return chosen, notes
+
+
+def _counts(found: Survey, number: int) -> bool:
+    """Tell whether a column holds a whole number of 0 or more in every row."""
+    all_there = number not in found.odd and found.numbers[number] == found.rows
+    return bool(all_there and found.whole[number] and found.least[number] >= 0)
 
 
 def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:

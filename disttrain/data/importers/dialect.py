@@ -33,6 +33,8 @@ HEAD_BYTES = 4 << 20
 BLANKS = r"\s+"
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SPARSE = re.compile(r"[-+\d.]\S*((?:\s+\d+:[-+]?[\d.]\S*)+)(?:\s*#.*)?")
+TIME = re.compile(r"\d{1,2}:\d\d")
 SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -51,10 +53,11 @@ class Dialect:
     names: list[str]
 
 
-def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
+def sniff(path: Path, target: str | None, decimal: str, na: Sequence[str] = ()) -> Dialect:
     """Find out how the table at `path` is written. Raises DataError for what is no table.
 
-    `target` is the column that was asked for, if any: a first row that holds it is a header.
+    `target` is the column that was asked for, if any: a first row that holds it is a header. Cells
+    that are one of `na` are missing, so they name no column.
     """
     with open_source(path) as stream:
         start = stream.read(HEAD_BYTES)
@@ -66,12 +69,7 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     if said:
         text = text[said.end() :]
     lines = text.splitlines(keepends=True)
-    if "\0" in lines[0] if lines else False:
-        raise DataError(f"{path} is not a table of text: check the path")
-    if re.match(r"\s*(\{|\[\s*[\[{])", text):
-        raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
-    if len(start) == HEAD_BYTES and len(lines) <= 1:
-        raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
+    _refuse_others(path, text, lines, len(start))
     above = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines)) % len(lines or [""])
     separator = said.group(1) if said else _separator(lines[above:], decimal)
     whole = lines[: len(lines) - (len(start) == HEAD_BYTES)]
@@ -85,7 +83,8 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     if title and in_title(title, rows, target, decimal, separator == BLANKS):
         header, names = False, names_of(title, rows)
     else:
-        header = is_header(rows[0], rows[1:], target, decimal)
+        first, *below = [["" if cell.strip() in na else cell for cell in row] for row in rows]
+        header = is_header(first, below, target, decimal)
         if title and not header:
             above, rows = 0, list(_rows(whole, separator))
     refuse_unclear(path, rows, header, target, decimal)
@@ -94,6 +93,30 @@ def sniff(path: Path, target: str | None, decimal: str) -> Dialect:
     empty = takewhile(lambda line: not line.strip(f'{separator} "\t\r\n'), lines[above:])
     skip = int(said is not None) + above + sum(1 for _ in empty)
     return Dialect(encoding, separator, skip, header, names)
+
+
+def _refuse_others(path: Path, text: str, lines: list[str], read: int) -> None:
+    """Raise DataError for text, of which `read` bytes were read, that is of another format."""
+    if "\0" in lines[0] if lines else False:
+        raise DataError(f"{path} is not a table of text: check the path")
+    if re.match(r"\s*(\{|\[\s*[\[{])", text):
+        raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
+    if lines and _is_sparse(lines[0]):
+        raise DataError(
+            f"{path} is in LIBSVM's format, not a table: write it as CSV, as with scikit-learn's "
+            "load_svmlight_file and numpy's savetxt"
+        )
+    if read == HEAD_BYTES and len(lines) <= 1:
+        raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
+
+
+def _is_sparse(line: str) -> bool:
+    """Tell whether a line is a number and pairs such as 3:0.5, as LIBSVM writes them.
+
+    Pairs that may all be times of a day, as 14:30, are none.
+    """
+    found = SPARSE.fullmatch(line.strip())
+    return found is not None and not all(map(TIME.fullmatch, found[1].split()))
 
 
 def _decoded(start: bytes, encoding: str, path: Path) -> str:

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from disttrain.data.cells import NA, number_in
+from disttrain.data.cells import NA, number_in, plain_text
 from disttrain.errors import DataError
 
 __all__ = [
     "HEAD_ROWS",
     "NAMELESS",
     "TARGET_NAMES",
+    "again_index",
     "in_title",
     "is_header",
     "is_index",
@@ -38,13 +39,16 @@ INDEX_NAMES = (
 )  # fmt: skip
 """What a first column is called that only numbers the rows, in capitals or not."""
 
+AGAIN = re.compile(r"Unnamed: 0(\.\d+)*")
+"""What pandas calls the index of a table that it wrote and read before."""
+
 ID = re.compile(r"[a-z]I[dD]$|[_ .-][iI][dD]$")
 """PassengerId, customer_id, Loan ID."""
 
 
 def names_of(first: Sequence[str], below: Sequence[Sequence[str]]) -> list[str]:
     """Return the names in a header. The first column may lack one, and so may the last ones."""
-    names = [name.strip() for name in first]
+    names = [plain_text(name) for name in first]
     more = _empty_ends(first, below)
     if not more and below and all(len(row) == len(first) + 1 for row in below):
         names.insert(0, "")
@@ -70,6 +74,11 @@ def is_index(name: str) -> bool:
     return name.lower() in INDEX_NAMES or ID.search(name) is not None
 
 
+def again_index(name: str) -> bool:
+    """Tell whether a column is the index of a table that pandas wrote, read and wrote again."""
+    return AGAIN.fullmatch(name) is not None
+
+
 def refuse_unclear(
     path: Path, rows: list[list[str]], header: bool, target: str | None, decimal: str
 ) -> None:
@@ -79,9 +88,14 @@ def refuse_unclear(
     short = len(rows[0]) + 1 < filled
     if len(rows[0]) == 1 and filled == 2 and len(rows) > 2:
         short = is_header(rows[1], rows[2:], target, decimal)
+    there = _filled(rows[0])
+    # Spreadsheets fill the line of a title with empty cells.
+    if not header and there == 1 < filled and len(rows[0]) > 1 and len(rows) > 2:
+        again = any(row[:1] == rows[0][:1] for row in rows[1:])
+        short = not again and is_header(rows[1], rows[2:], target, decimal)
     if short and 2 * count > len(rows):
         raise DataError(
-            f"{path}: the first line has {len(rows[0])} cell{'s' * (len(rows[0]) > 1)}, but most "
+            f"{path}: the first line has {there} cell{'s' * (there > 1)}, but most "
             f"have {filled}: take out what stands above the names of the columns"
         )
     if header and _may_be_moved(rows[0], rows[1:], target):

@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+    (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+     ".webp")
+)  # fmt: skip
 # What a file may hold, whatever its name. Pillow has readers of 30 more formats: one of them starts
 # Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -51,11 +52,21 @@ Size = tuple[int, int]
 
 @dataclass
 class Looks:
-    """How images are turned into arrays: scaled to `size`, all grey, all in colour."""
+    """How images are turned into arrays: scaled to `size`, all grey, all in colour.
+
+    `films` are the images of several frames or pages, of which the first one was taken.
+    """
 
     size: Size | None = None
     grey: bool = False
     colour: bool = False
+    films: set[Path] = field(default_factory=set)
+
+    def notes(self) -> list[str]:
+        """Return a note of the films, if there were any."""
+        count = len(self.films)
+        said = f"{count} image{'s' * (count > 1)} with several frames or pages: the first was taken"
+        return [said] if count else []
 
 
 @dataclass
@@ -100,6 +111,7 @@ def import_images(
     splits = {split: _read_split(each.images, looks, room) for split, each in listings.items()}
     check_splits(splits, folder)
     others = sum((each.others for each in listings.values()), Counter())
+    notes += looks.notes()
     notes += [
         f"passed over {count} file{'s' * (count > 1)} {kind}"
         for kind, count in sorted(others.items())
@@ -121,7 +133,7 @@ def _with_labels(folder: Path, labels: Path, looks: Looks, room: Path | None) ->
         there = {path for path in files_in(folder) if path.suffix.lower() in SUFFIXES}
     others = len(there - {path for path, _ in images})
     note = f"passed over {others} image{'s' * (others > 1)} in {folder} that {labels} does not name"
-    return Imported(splits, classes, (note,) if others else ())
+    return Imported(splits, classes, (*looks.notes(), *[note] * (others > 0)))
 
 
 def _by_number(name: str) -> tuple[float, str]:
@@ -144,6 +156,7 @@ def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
     # "train" may be a class of vehicles: then it holds images and no folders.
     splits = {split: path for path, split in found.items() if split and class_folders(path)}
     if "train" not in splits:
+        _refuse_level(folder, beside)
         return {"train": folder}, []
     notes = []
     for path, split in found.items():
@@ -151,6 +164,13 @@ def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
             count = sum(len(files) for _, _, files in os.walk(path))
             notes.append(f"passed over {path} with {count} files: it is not a split of this data")
     return splits, notes
+
+
+def _refuse_level(folder: Path, beside: list[Path]) -> None:
+    """Raise DataError where train, test, ... lie one folder deeper, which would be one class."""
+    inside = class_folders(beside[0]) if len(beside) == 1 else []
+    if any(SPLIT_FOLDERS.get(path.name.lower()) for path in inside):
+        raise DataError(f"{folder} has the splits one folder further down: give {beside[0]}")
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -253,6 +273,8 @@ def read_image(path: Path, looks: Looks) -> Array:
             with pillow.Image.open(path, formats=FORMATS) as opened:
                 if opened.mode.startswith(("I", "F")):
                     raise DataError(f"{path} has more than 8 bits per pixel: convert it to 8")
+                if getattr(opened, "is_animated", False):
+                    looks.films.add(path)
                 image = pillow.ImageOps.exif_transpose(opened)
             grey = looks.grey or image.mode in GREY
             image = image.convert("L" if grey and not looks.colour else "RGB")

@@ -142,7 +142,8 @@ def _column(table: Table, options: Options, found: Survey, number: int, notes: l
         if missing and options.missing != "drop":
             categories.append(MISSING)
         some = ", ".join(categories[:5]) + (", ..." if len(categories) > 5 else "")
-        notes.append(f"column '{name:.60}' gives {len(categories)} inputs, one each for {some}")
+        many = f"{len(categories)} inputs, one each" if len(categories) > 1 else "1 input,"
+        notes.append(f"column '{name:.60}' gives {many} for {some}")
         return Column(name, "categories", tuple(categories))
     if options.pixels and not (
         found.whole[number] and found.least[number] >= 0 and found.most[number] <= 255
@@ -180,8 +181,8 @@ def _dates(
     found.least[number], found.most[number], found.whole[number] = days.min(), days.max(), False
     missing = found.missing(number) > 0 and options.missing not in ("refuse", "drop")
     fill = float(np.average(days, weights=list(counts.values()))) if missing else None
-    some = ", ".join(parts)
-    notes.append(f"column '{name:.60}' holds dates and gives {len(parts)} inputs: {some}")
+    many = "1 input" if len(parts) == 1 else f"{len(parts)} inputs"
+    notes.append(f"column '{name:.60}' holds dates and gives {many}: {', '.join(parts)}")
     return Column(name, "date", parts, fill, missing and options.missing == "indicator", form)
 
 

@@ -72,7 +72,7 @@ class TextTable:
         self, path: Path, target: str | None, decimal: str, na: Sequence[str], read: Read
     ) -> None:
         self.path, self._decimal, self._na, self._read = path, decimal, tuple(na), read
-        self._dialect: Dialect = sniff(path, target, decimal)
+        self._dialect: Dialect = sniff(path, target, decimal, na)
         self.names = self._dialect.names
         self._whole = False
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.cells import class_of
+from disttrain.data.cells import by_name, class_of
 from disttrain.data.dataset import Split
 from disttrain.data.format import ALIASES
 from disttrain.data.importers.images import (
@@ -105,7 +105,7 @@ def _of_labels(
         raise UsageError(f"{path} has no splits and is used whole: leave --split out")
     if not path.is_dir():
         raise DataError(f"{path} is not a folder: --labels is for the images in a folder")
-    numbers = {name: number for number, name in enumerate(taught.called)}
+    numbers = by_name(taught.called)
     found = []
     for image, called in labelled_files(path, wanted.labels, SUFFIXES):
         number = numbers.get(called, numbers.get(class_of(called), -1))
@@ -132,7 +132,7 @@ def _of_classes(path: Path, taught: Taught, split: str | None) -> list[tuple[Pat
         raise DataError(
             f"{path} does not say what its images show: give a folder for each class, or --labels"
         )
-    numbers = {name: number for number, name in enumerate(taught.called)}
+    numbers = by_name(taught.called)
     words = {word: name for name, words in ALIASES.items() for word in words}
     roots = {
         words[folder.name.lower()]: folder for folder in class_folders(path)

@@ -179,3 +179,21 @@ def test_labels_that_are_python_objects_are_told_so(tmp_path):
     path = saved(tmp_path / "a.npz", x=X, y=np.array(["a", "b", "a", "b"], dtype=object))
     with pytest.raises(DataError, match=r"Python objects.*labels.astype\(str\)"):
         import_npz(path)
+
+
+def test_whole_quantities_keep_what_float32_would_lose(tmp_path):
+    codes = 20180130 + np.arange(4)
+    for kind, want in ((codes, np.float64), (np.arange(4), np.float32)):
+        path = saved(tmp_path / "a.npz", x=X, y=kind)
+        targets = import_npz(path, regression=True).splits["train"][1]
+        np.testing.assert_array_equal(targets[:, 0], kind)
+        assert targets.dtype == want
+
+
+def test_what_is_passed_over_and_what_may_be_classes_is_said(tmp_path):
+    path = saved(tmp_path / "a.npz", x=X, y=Y.astype(float), names=np.array(["a", "b"]))
+    over, perhaps = import_npz(path).notes
+    assert over == "passed over the array names"
+    assert "3 different whole numbers, stored as float64, and are taken for quantities" in perhaps
+    assert import_npz(saved(tmp_path / "b.npz", x=X, y=Y + 0.5)).notes == ()
+    assert import_npz(saved(tmp_path / "c.npz", features=X, target=Y)).notes == ()

@@ -155,3 +155,10 @@ def test_texts_of_matlab_are_classes(path):
     with pytest.raises(DataError, match=r"it holds /X \(4, 30\) float64") as caught:
         read(path, "", "")
     assert "#refs#" not in str(caught.value)
+
+
+def test_a_single_number_is_no_array(path):
+    with h5py.File(path, "w") as file:
+        file["X"], file["n"] = np.ones((4, 2)), 3.0
+    with pytest.raises(DataError, match=r"n holds a single number.*name an array with a row per"):
+        read(path, "X", "n")

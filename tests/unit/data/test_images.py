@@ -15,7 +15,8 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
 def picture(path, value=7, size=(4, 3), mode="L"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value if mode == "L" else None).save(path)
+    kind = "PNG" if path.suffix == ".jfif" else None
+    Image.new(mode, size, value if mode == "L" else None).save(path, kind)
     return path
 
 
@@ -238,3 +239,22 @@ def test_classes_that_are_numbers_count_as_numbers(flat):
 def test_mistakes_in_the_table_of_labels_name_the_line(flat, text, words):
     with pytest.raises(DataError, match=words):
         flat(text)
+
+
+def test_splits_one_folder_further_down_are_named(tmp_path):
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            picture(tmp_path / "photos" / split / name / "1.png")
+    with pytest.raises(DataError, match=rf"one folder further down: give {tmp_path}/photos$"):
+        import_images(tmp_path)
+    assert import_images(tmp_path / "photos").classes == ["cat", "dog"]
+
+
+def test_of_an_image_with_several_frames_the_first_is_taken_and_that_is_said(tmp_path):
+    for name, value in (("a", 1), ("b", 2)):
+        picture(tmp_path / name / "still.jfif")
+        frames = [Image.new("L", (4, 3), value), Image.new("L", (4, 3), 9)]
+        frames[0].save(tmp_path / name / "film.tif", save_all=True, append_images=frames[1:])
+    imported = import_images(tmp_path)
+    assert imported.splits["train"][0][:, 0, 0].tolist() == [1, 7, 2, 7]
+    assert imported.notes == ("2 images with several frames or pages: the first was taken",)

@@ -61,7 +61,7 @@ def diverged(run: Run, what: str, step: int, origin: str = "") -> Divergence:
     rate = run.settings.schedule.learning_rate
     key = "pretraining" if run.pretrains else "schedule"
     # "auto" brings targets that are numbers to a common scale too, the others the inputs alone.
-    scaled = ("auto",) if run.dataset.outputs else ("auto", "standardize", "range", "mean-image")
+    scaled = ("auto", "standardize", "range") if run.dataset.classes else ("auto",)
     also = "" if run.settings.data.normalize in scaled else f", or normalize {sizes}"
     return Divergence(f"{where}: take a smaller {key}.learning_rate than {rate:g}{also}")
 

@@ -154,6 +154,19 @@ def test_only_what_is_not_normalized_is_to_be(
     assert ("or normalize inputs and targets" in str(caught.value)) == told
 
 
+@pytest.mark.parametrize(("kind", "told"), [("mean-image", True), ("standardize", False)])
+def test_of_classes_the_inputs_alone_are_to_be_normalized(
+    build: Build, write_data: Callable[..., str], kind: str, told: bool
+) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 2))
+    run = build(f"data.path={write_data('two.h5', train=(x, (x[:, 0] > 0).astype('i8')))}",
+                "model.layers=[4, 2]", "schedule.learning_rate=1e30",
+                f"data.normalize={kind}")  # fmt: skip
+    with np.errstate(all="ignore"), pytest.raises(Divergence) as caught:
+        fit(run)
+    assert ("or normalize the inputs" in str(caught.value)) == told
+
+
 def test_before_any_update_no_rate_is_blamed(build: Build, write_data: Callable[..., str]) -> None:
     path = regression(1e200, write_data)
     run = build(f"data.path={path}", "model.layers=[{units=1}]", "model.loss=squared")

@@ -14,7 +14,16 @@ from mpi4py import MPI
 from disttrain.comm.topology import Topology
 from disttrain.errors import raised_everywhere
 
-__all__ = ["can_survive", "dead_in", "framed", "is_loss", "revoke", "survivors_of", "unframed"]
+__all__ = [
+    "Agreement",
+    "can_survive",
+    "dead_in",
+    "framed",
+    "is_loss",
+    "revoke",
+    "survivors_of",
+    "unframed",
+]
 
 # What Open MPI sets in ranks that were started by `mpirun --with-ft ulfm`.
 ENABLED = "OMPI_MCA_mpi_ft_enable"
@@ -73,6 +82,33 @@ def revoke(communicators: Sequence[MPI.Comm]) -> None:
             comm.Revoke()
 
 
+class Agreement:
+    """Lets all ranks of a communicator go on alike: none has met a loss, or all hear of one.
+
+    Each rank takes part in the same agreements in the same order. One that has met a loss elsewhere
+    lets the next one fail, as the others may wait for it there. (`Shrink` holds agreements too: one
+    of them could be taken for this rank's part, and only the others would go on.)
+    """
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def reach(self, comm: MPI.Comm, holds: bool = True) -> None:
+        """Return on all ranks where it `holds` on all, else raise a loss on all of them."""
+        self._failed = True
+        if not comm.Agree(int(holds)):
+            raise MPI.Exception(MPI.ERR_PROC_FAILED)
+        self._failed = False
+
+    def fail(self, communicators: Sequence[MPI.Comm]) -> None:
+        """End all calls on them, and the agreement on the first, unless it has failed already."""
+        revoke(communicators)
+        if not self._failed:
+            with contextlib.suppress(MPI.Exception):
+                communicators[0].Agree(0)
+        self._failed = False
+
+
 class Garbled(Exception):
     """What came from other ranks is not what they sent."""
 
@@ -93,11 +129,10 @@ def unframed(frame: Any) -> Any:
 def survivors_of(topology: Topology, settle: Callable[[Topology], None]) -> None:
     """Call `settle` with the topology of the ranks that are left, until all of them have done it.
 
-    Revoking ends every call on the old communicators that still waits, on all ranks. What was made
-    of these is not given back: that would be collective over the dead rank too.
+    Its communicators are revoked: that ends every call on them that still waits, on all ranks. What
+    was made of these is not given back: that would be collective over the dead rank too.
     """
     comm = topology.comm
-    revoke(topology.communicators)
     while True:
         found: Topology | None = None
         comm, settled = comm.Shrink(), True

@@ -31,7 +31,7 @@ from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
 from disttrain.comm.topology import Topology  # noqa: E402
 from disttrain.comm.watch import BOARD, Watch  # noqa: E402
 from disttrain.environment import cores, leave_status  # noqa: E402
-from disttrain.errors import UsageError  # noqa: E402
+from disttrain.errors import UsageError, raised_everywhere  # noqa: E402
 
 __all__ = ["Ranks", "connected_to", "library", "world", "world_size"]
 
@@ -90,7 +90,7 @@ class Ranks(Communicator):
         self.name = name
         self.library = library()
         self.host = socket.gethostname()
-        self._above, self._sections = above, 0
+        self._above, self._sections, self._agreement = above, 0, failures.Agreement()
         self.lost: list[str] = []
         can, made = above.survives if above else failures.can_survive(), [comm.Dup()]
         try:
@@ -135,7 +135,7 @@ class Ranks(Communicator):
         lost: list[str] | None = None
         if self._sections and self.survives:
             # All are in this inner section, or all go on in the one around it.
-            self._comm.Agree(1)
+            self._agreement.reach(self._comm)
         self._sections += 1
         try:
             while self.survives:
@@ -144,10 +144,7 @@ class Ranks(Communicator):
                         # What a lost rank did is known on its node only.
                         mend(self.share(lost))
                     lost = None
-                    value = work()
-                    # With the same outcome on all ranks: they leave, or do it again, together.
-                    self._comm.Agree(1)
-                    return value
+                    return self._together_out_of(work)
                 except BaseException as error:
                     if not failures.is_loss(error, self._comm):
                         raise
@@ -156,6 +153,20 @@ class Ranks(Communicator):
         finally:
             self._sections -= 1
 
+    def _together_out_of(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, or raise what all ranks raise; where one died, do neither.
+
+        A call in which a rank dies can fail on one rank and be another one's last before its end.
+        """
+        try:
+            value = work()
+        except BaseException as error:
+            if raised_everywhere(error):
+                self._agreement.reach(self._comm)
+            raise
+        self._agreement.reach(self._comm)
+        return value
+
     def _go_on_without(self) -> list[str]:
         """Become the communicator of the ranks that are left; return a sentence for each lost one.
 
@@ -163,6 +174,7 @@ class Ranks(Communicator):
         """
         before = {member: self._phase_of(member) for member in self.members}
         self.phase(GOING_ON)
+        self._agreement.fail(self._topology.communicators)
         failures.survivors_of(self._topology, self._settle_on)
         self.watch.regroup(self.rank, self._board)
         self.inside = ""
@@ -193,10 +205,10 @@ class Ranks(Communicator):
         part = self._comm.Split(colour, self.rank)
         if self.survives:
             # All have their part, and afterwards their group, or none begins to work in one.
-            self._comm.Agree(1)
+            self._agreement.reach(self._comm)
         group = Ranks(part, above=self, name=group_name(self.name, colour))
         if self.survives:
-            self._comm.Agree(1)
+            self._agreement.reach(self._comm)
         part.Free()
         return group
 

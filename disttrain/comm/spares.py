@@ -34,6 +34,8 @@ class WithSpares(Ranks):
         super().__init__(comm)
         # The ranks with the spares; `_topology` is that of the ones that work.
         self._everyone = self._topology
+        # The communicator of those.
+        self._part: MPI.Comm | None = None
         self._dismissed = False
 
     @property
@@ -54,16 +56,12 @@ class WithSpares(Ranks):
         with contextlib.suppress(MPI.Exception):
             works = self.rank < self._wanted
             part = self._comm.Split(0 if works else MPI.UNDEFINED, self.rank)
-        # With the same outcome on all ranks, also where one died.
-        if not self._comm.Agree(int(part is not None)) or part is None:
-            raise MPI.Exception(MPI.ERR_PROC_FAILED)
+        self._agreement.reach(self._comm, part is not None)
+        assert part is not None
         if part == MPI.COMM_NULL:
             self._stand_by()
-        try:
-            self._settle_on(Topology(part))
-        except MPI.Exception:
-            part.Revoke()
-            raise
+        self._part = part
+        self._settle_on(Topology(part))
         self.watch.regroup(self.rank, self._board)
         self._threads = self._cores_each()
 
@@ -105,11 +103,10 @@ class WithSpares(Ranks):
     def _go_on_without(self) -> list[str]:
         """Become the communicator of all that are left; say which spares take whose place."""
         before = self.members
-        if self._topology is not self._everyone:
-            for comm in self._topology.communicators:
-                with contextlib.suppress(MPI.Exception):
-                    comm.Revoke()
-            self._topology = self._everyone
+        if self._part is not None:
+            made = [] if self._topology is self._everyone else self._topology.communicators
+            self._agreement.fail([self._part, *made])
+            self._topology, self._part = self._everyone, None
         lost = super()._go_on_without()
         self._everyone = self._topology
         fresh = [rank for rank, host in self.members[: self._wanted]

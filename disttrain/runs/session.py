@@ -73,7 +73,11 @@ def train(
             session.say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
         with chronicled(session.folder, comm, session.chronicle.early):
-            run, summary = comm.survive(session.to_the_end, session.mend)
+            try:
+                run, summary = comm.survive(session.to_the_end, session.mend)
+            except BaseException as error:
+                session.end_by(error)
+                raise
             run.close()
             return summary
     finally:
@@ -99,7 +103,10 @@ class Session:
         self.chronicle, self.callbacks = Chronicle(), list[Callback]()
         self.standby: Callable[[], Sequence[Callback]] = list
         self.say, self._warn = teller(self.callbacks), teller(self.callbacks, grave=True)
+        # What is built, and the same where the ranks that are left go on with it.
+        self._built: Run | None = None
         self._run: Run | None = None
+        self._summary: dict[str, Any] | None = None
         self._lost = list[str]()
         self._writes = self._told = False
 
@@ -138,35 +145,36 @@ class Session:
 
     def to_the_end(self) -> tuple[Run, dict[str, Any]]:
         """Build, restore, fit, score; return the run and its summary, which is written."""
-        run, summary = self._run, None
-        try:
-            with within_limits(self.settings, self.comm):
-                if run is None:
-                    run = self._build(self.settings, self.comm, callbacks=self.callbacks)
-                    _begin(run, self.folder, self._start, self._accept, self._warn)
-                    self._writes = True
-                    if self.comm.spares:
-                        # What a spare has built; the others have none as long as they pre-train.
-                        self._run = run if self.comm.rank >= self.comm.workers else None
-                        stand_down(run)
-                    pretrain(run, self.folder)
-                    # From here on it goes on where it is.
-                    self._run = run
-                    self._note_lost(run)
-                if run.stage.done < Done.SCORING:
-                    fit(run, self.folder)
-                    run.stage.digest, run.stage.done = run.digest(), Done.SCORING
-                summary = finish(run, self.folder, self._begun)
-                self._tell_the_end(run, summary)
-                return run, summary
-        except BaseException as error:
-            if self.comm.is_loss(error):
-                raise
-            if self.comm.is_root and summary is None:
+        run = self._built = self._run
+        self._summary = None
+        with within_limits(self.settings, self.comm):
+            if run is None:
+                run = self._built = self._build(self.settings, self.comm, callbacks=self.callbacks)
+                _begin(run, self.folder, self._start, self._accept, self._warn)
+                self._writes = True
+                if self.comm.spares:
+                    # What a spare has built; the others have none as long as they pre-train.
+                    self._run = run if self.comm.rank >= self.comm.workers else None
+                    stand_down(run)
+                pretrain(run, self.folder)
+                # From here on it goes on where it is.
+                self._run = run
+                self._note_lost(run)
+            if run.stage.done < Done.SCORING:
+                fit(run, self.folder)
+                run.stage.digest, run.stage.done = run.digest(), Done.SCORING
+            self._summary = finish(run, self.folder, self._begun)
+            self._tell_the_end(run, self._summary)
+            return run, self._summary
+
+    def end_by(self, error: BaseException) -> None:
+        """Write down by which error the run ended, where its summary is not written; close it."""
+        run = self._built
+        with within_limits(self.settings, self.comm):
+            if self.comm.is_root and self._summary is None:
                 mark(run, self.comm, self.folder, self._begun, error)
             if run and raised_everywhere(error):
                 run.close()
-            raise
 
     def mend(self, lost: list[str]) -> None:
         """Go on with the run on the ranks that are left, or build it again where it had not begun.

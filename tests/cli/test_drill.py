@@ -79,6 +79,19 @@ def test_the_score_card(shell):
 
 
 @pytest.mark.long
+def test_where_it_is_off_each_fault_has_a_line_that_says_why_the_job_ended(shell):
+    (shell.folder / "one.py").write_text(ONE + "from disttrain.cli import main; main()")
+    result = shell.run("drill", "run.toml", "-n", 2, "--fault-tolerance", "off", module="one")
+    assert result.returncode == 0, result.stderr
+    said = result.stdout.splitlines()
+    (place,) = [n for n, line in enumerate(said) if line.startswith("rank 1 killed ")]
+    assert said[place].split()[3:5] == ["yes", "restarted"]
+    assert said[place].endswith(" yes")
+    assert said[place + 1].startswith("    code 5: the ranks ended without saying how")
+    assert "1 of 1 trainings with a fault ended with the digest" in said[-1]
+
+
+@pytest.mark.long
 def test_all_faults_are_got_over(shell):
     env = {"DISTTRAIN_STOPPED_SECONDS": "2"}
     result = shell.run("drill", "run.toml", "-n", 3, "--json", env=env, timeout=600)

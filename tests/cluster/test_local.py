@@ -87,6 +87,31 @@ def test_lost(cluster: Cluster, training: Training, fault: str) -> None:
     training.check_same("out", "alone")
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_dies_and_its_host_lives(cluster: Cluster, training: Training, rank: int) -> None:
+    """With --fault-tolerance on the others go on, on the same hosts, to the same result."""
+    short = ("--set", "training.epochs=10")
+    training.alone("alone", *short)
+    fault = ("--inject", f"kill:rank={rank},step=200")
+    command = training.command(*short, *fault, launch=options(cluster, "--fault-tolerance", "on"))
+    result = finished(cluster, cluster.start("n0", command, training.environment))
+    assert f"rank {rank} on n{rank} died; 2 ranks go on after step 200" in result.stdout
+    assert training.summary()["ranks"] == 2
+    training.check_same("out", "alone")
+
+
+def test_a_host_dies_where_dead_ranks_are_survived(cluster: Cluster, training: Training) -> None:
+    """mpirun ends with its host, whatever the ranks could do: a restart goes on."""
+    training.alone("alone")
+    launch = options(cluster, "--fault-tolerance", "on", "--restarts", 1)
+    process = cluster.start("n0", training.command(launch=launch), training.environment)
+    training.under_way()
+    cluster.kill("n2")
+    finished(cluster, process)
+    assert training.summary()["environment"]["hosts"] == ["n0", "n1"]
+    training.check_same("out", "alone")
+
+
 def test_no_restarts(cluster: Cluster, training: Training) -> None:
     """Without --restarts a lost host is named, and the code is 5."""
     process = cluster.start("n0", training.command(launch=options(cluster)), training.environment)

@@ -1,8 +1,8 @@
 """`python -m tests.mpi.driver ARGUMENTS`: `disttrain ARGUMENTS` with one thing broken on one rank.
 
 The environment says what: FAULT = "how at place on rank", as in "exception at forward on 1" or
-"flip at step 5 on 0"; PACE = "0.002" has every step take so many seconds more. `launch` starts its
-ranks as drivers too, so that nothing of this is in the package.
+"flip at step 5 on 0", several with "; " between them; PACE = "0.002" has every step take so many
+seconds more. `launch` starts its ranks as drivers too, so that nothing of this is in the package.
 """
 
 from __future__ import annotations
@@ -39,10 +39,40 @@ def fail(how: str) -> None:
         time.sleep(300)
     if how in ("STOP", "KILL", "TERM", "SEGV"):
         os.kill(os.getpid(), getattr(signal, f"SIG{how}"))
+    if how == "lost":
+        lose_another()
     if how.startswith("os._exit"):
         os._exit(int(how.removeprefix("os._exit")))
     if how.startswith("sys.exit"):
         sys.exit(int(how.removeprefix("sys.exit")))
+
+
+def lose_another() -> None:
+    """Wait until another rank is dead, then raise what MPI does for a call in which it died.
+
+    A collective call may have ended on some ranks before, and so without an error.
+    """
+    from mpi4py import MPI
+
+    from disttrain.comm.failures import dead_in
+
+    end = time.monotonic() + 20
+    while not dead_in(MPI.COMM_WORLD) and time.monotonic() < end:
+        time.sleep(0.01)
+    raise MPI.Exception(MPI.ERR_PROC_FAILED)
+
+
+def after_once(owner: object, name: str, how: str) -> None:
+    """Have the first call of `owner.name` fail when it is done."""
+    real, waiting = getattr(owner, name), [how]
+
+    def broken(*arguments, **options):
+        value = real(*arguments, **options)
+        if waiting:
+            fail(waiting.pop())
+        return value
+
+    setattr(owner, name, broken)
 
 
 def before(owner: object, name: str, how: str, at: int = 0) -> None:
@@ -122,6 +152,9 @@ def inject(how: str, place: str) -> None:
     if place.startswith("step "):
         at_step(int(place.removeprefix("step ")), how)
         return
+    if place == "end of saving":
+        after_once(folder.RunFolder, "save", how)
+        return
     if place == "backward":
         forward, begin = Network.forward, trainer.begin
 
@@ -175,10 +208,11 @@ def main() -> None:
     launch.supervise = as_drivers
     job, fault = launched(), os.environ.get("FAULT")
     if job and fault:
-        how, rest = fault.split(" at ", 1)
-        place, rank = rest.rsplit(" on ", 1)
-        if job.rank == int(rank):
-            inject(how, place)
+        for each in fault.split("; "):
+            how, rest = each.split(" at ", 1)
+            place, rank = rest.rsplit(" on ", 1)
+            if job.rank == int(rank):
+                inject(how, place)
     if job and "PACE" in os.environ:
         slow_down(float(os.environ["PACE"]))
     command.main()

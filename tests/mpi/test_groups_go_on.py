@@ -124,6 +124,20 @@ def test_a_group_that_lost_a_rank_says_so_in_the_candidates_row_and_summary(shel
     assert table(shell, "out") == wanted
 
 
+@pytest.mark.parametrize(
+    ("dead", "behind"),
+    [(2, 0), *(pytest.param(*case, marks=pytest.mark.long) for case in [(2, 1), (0, 2), (1, 0)])],
+)
+def test_a_kill_in_the_last_call_before_a_pause_divides_no_group(shell, wanted, dead, behind):
+    """For one of the others that call may end well: it pauses, and the other one has an error."""
+    fault = f"KILL at end of saving on {dead}; lost at end of saving on {behind}"
+    result = search(shell, 3, ranks_each=3, module="tests.mpi.driver", env={"FAULT": fault})
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" died in ") == 1, result.stderr
+    assert table(shell, "out") == wanted
+    assert not shell.left_running()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("ranks_each", [1, 2])
 @pytest.mark.parametrize(

@@ -73,11 +73,7 @@ def train(
             session.say(f"the run in {output} is finished ({done['status']}): nothing to do")
             return done
         with chronicled(session.folder, comm, session.chronicle.early):
-            try:
-                run, summary = comm.survive(session.to_the_end, session.mend)
-            except BaseException as error:
-                session.end_by(error)
-                raise
+            run, summary = session.survived(comm)
             run.close()
             return summary
     finally:
@@ -166,6 +162,14 @@ class Session:
             self._summary = finish(run, self.folder, self._begun)
             self._tell_the_end(run, self._summary)
             return run, self._summary
+
+    def survived(self, comm: Communicator) -> tuple[Run, dict[str, Any]]:
+        """Go to the end, also where ranks die on the way; an error that ends it is written down."""
+        try:
+            return comm.survive(self.to_the_end, self.mend)
+        except BaseException as error:
+            self.end_by(error)
+            raise
 
     def end_by(self, error: BaseException) -> None:
         """Write down by which error the run ended, where its summary is not written; close it."""

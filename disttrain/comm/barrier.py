@@ -7,7 +7,6 @@ import importlib.util
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from disttrain.comm.memory import SharedMemory
 from disttrain.environment import cores
@@ -38,7 +37,7 @@ class Barrier:
     def __init__(self, memory: SharedMemory) -> None:
         self._node = memory.node
         wait = _library()
-        everywhere = self._node.allreduce(wait is not None, MPI.LAND)
+        everywhere = all(self._node.allgather(wait is not None))
         self._wait = wait if everywhere else None
         self.function = self.state = 0
         if self._wait is None:

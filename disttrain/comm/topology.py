@@ -43,7 +43,9 @@ class Topology:
 
     def fits(self, length: int) -> bool:
         """Return True where every node has room for `length` more shared bytes. Collective."""
-        return bool(self.comm.allreduce(length < self.memory.room, MPI.LAND))
+        # Not mpi4py's `allreduce` of objects: it duplicates the communicator, and crashes in that
+        # where a rank dies.
+        return all(self.comm.allgather(length < self.memory.room))
 
     def close(self) -> None:
         """Free the communicators, the widest last. Collective."""

@@ -116,7 +116,7 @@ def all_gather(
         window: WindowGather | None = None
         with suppress(OSError):
             window = WindowGather(topology.memory, shapes, types)
-        if topology.comm.allreduce(window is not None, MPI.LAND):
+        if all(topology.comm.allgather(window is not None)):
             assert window is not None
             return NodesGather(topology, window)
     return MessageGather(topology.comm, shapes, types)

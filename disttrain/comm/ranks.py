@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import mpi4py
@@ -142,7 +143,7 @@ class Ranks(Communicator):
                 try:
                     if lost is not None and mend:
                         # What a lost rank did is known on its node only.
-                        mend(self.share(lost))
+                        self._together_out_of(partial(mend, self.share(lost)))
                     lost = None
                     return self._together_out_of(work)
                 except BaseException as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-__all__ = ["Swap"]
+__all__ = ["Swap", "ranks_of_host"]
 
 Array = np.ndarray[Any, Any]
 
@@ -20,7 +21,7 @@ NOTHING = np.empty(0, np.uint8)
 
 
 class Swap:
-    """Sends arrays to some ranks of `comm` and receives arrays from some. Making one is collective.
+    """Sends arrays to some ranks of `comm` and receives arrays from some.
 
     Between ranks of one host an array is one message, up to 1 GiB. Between hosts arrays go in
     messages so short that MPI sends them at once: a long one it announces first, and the answer to
@@ -28,7 +29,7 @@ class Swap:
     (1.3 MB each way between two hosts of 100 Mbit/s: 208 ms instead of 106). There a rank sends
     when the receiver has said that it waits, so that nothing piles up.
 
-    `near` are the ranks of this host; they are looked up where they are not given.
+    `near` are the ranks of this host. Where they are not given, making one is collective.
     """
 
     def __init__(self, comm: MPI.Comm, near: Collection[int] | None = None) -> None:
@@ -71,8 +72,9 @@ class Swap:
 
 
 def ranks_of_host(comm: MPI.Comm) -> list[int]:
-    """Return the ranks of `comm` that are on this rank's host. Collective."""
-    host = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
-    ranks = host.allgather(comm.rank)
-    host.Free()
-    return ranks
+    """Return the ranks of `comm` that are on this rank's host. Collective.
+
+    By name: a communicator of the host's ranks could not be revoked where a rank dies meanwhile.
+    """
+    hosts = comm.allgather(socket.gethostname())
+    return [rank for rank, host in enumerate(hosts) if host == hosts[comm.rank]]

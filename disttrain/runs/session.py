@@ -168,7 +168,9 @@ class Session:
         try:
             return comm.survive(self.to_the_end, self.mend)
         except BaseException as error:
-            self.end_by(error)
+            # Where a rank was lost, those that are left do it again, in the section around this.
+            if not comm.is_loss(error):
+                self.end_by(error)
             raise
 
     def end_by(self, error: BaseException) -> None:

@@ -14,7 +14,7 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset
 from disttrain.disk import make_directory
-from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.errors import CheckpointError, DisttrainError, Preempted, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import FILE, ensemble_of
 from disttrain.runs.held import refuse_another
@@ -89,8 +89,11 @@ def train_each(
         opened[0].close(comm)
         return files
 
-    with comm.watch.armed(members[0].communication.deadline_seconds):
-        return comm.survive(to_the_end, turns.mend)
+    try:
+        with comm.watch.armed(members[0].communication.deadline_seconds):
+            return comm.survive(to_the_end, turns.mend)
+    except Preempted:
+        raise Preempted(f"asked to stop: {folder} keeps what has ended, --resume goes on") from None
 
 
 def _refuse_members(folder: Path, resume: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from mpi4py import MPI
@@ -13,6 +14,7 @@ from disttrain.comm.sums.allreduce import Allreduce, Buckets
 from disttrain.comm.sums.base import Sum, Vector
 from disttrain.comm.sums.ring import Ring
 from disttrain.comm.sums.window import Window
+from disttrain.comm.swap import ranks_of_host
 from disttrain.comm.topology import Topology
 from disttrain.errors import UsageError
 
@@ -67,9 +69,12 @@ def by_window(
     """
     made: Sum | None = None
     comm, node = topology.comm, topology.node
-    # Made here, by all ranks: the window may fail on one node only.
-    peers = topology.peers if across else None
-    over = (lambda m, h: FLAT[across](peers, m, h)) if peers is not None else None
+    over: Callable[[Vector, Vector], Sum] | None = None
+    # What all ranks do together is done here: the window may fail on one node only.
+    if across == "ring":
+        over = partial(Ring, topology.peers, near=ranks_of_host(topology.peers))
+    elif across:
+        over = partial(FLAT[across], topology.peers)
     if not topology.fits((node.size + 1) * length * dtype.itemsize):
         return flat(comm, length, dtype, header, "allreduce")
     try:

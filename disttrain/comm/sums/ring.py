@@ -8,6 +8,7 @@ times that on three hosts.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 import numpy as np
 from mpi4py import MPI
@@ -24,11 +25,13 @@ class Ring(InPlace):
 
     way = "ring"
 
-    def __init__(self, comm: MPI.Comm, message: Vector, header: Vector) -> None:
+    def __init__(
+        self, comm: MPI.Comm, message: Vector, header: Vector, near: Collection[int] | None = None
+    ) -> None:
         super().__init__(comm, message, header)
         cuts = [len(message) * s // comm.size for s in range(comm.size + 1)]
         self._segments = [message[a:b] for a, b in itertools.pairwise(cuts)]
-        self._swap = Swap(comm)
+        self._swap = Swap(comm, near)
         self._arriving = np.empty(max(len(s) for s in self._segments), message.dtype)
 
     def finish(self) -> None:

@@ -197,7 +197,8 @@ class Recording:
         run, block = self._run, self._block
         optimizer, program = run.optimizer, self._program
         block.stop, block.checksum = stop, optimizer.checksum_read
-        first = 0 if run.comm.watch.timeline else min(self._notes.stops, default=0)
+        apart = self._ask or run.comm.watch.timeline
+        first = 0 if apart else min(self._notes.stops, default=0)
         if first:
             # Here this rank's own work ends: what follows needs others.
             program.replay(block, 0, first)
@@ -216,15 +217,23 @@ class Recording:
         return totals
 
     def _go_on(self, at: int) -> int:
-        """Replay from call `at` on, for a timeline part by part; return what `replay` returns."""
-        timeline = self._run.comm.watch.timeline
-        if timeline is None:
+        """Replay from call `at` on; return what `replay` returns.
+
+        Part by part for a timeline, and where layers wait for others in between: what a rank then
+        computes is not waiting.
+        """
+        comm = self._run.comm
+        timeline = comm.watch.timeline
+        if not (self._ask or timeline):
             return self._program.replay(self._block, at)
         parts = self._notes.parts
         ends = [begin for begin, *_ in parts[1:]] + [self._program.length]
         for (_, word, phase), end in zip(parts, ends, strict=True):
             if at < end:
-                timeline.begin(word, phase)
+                if self._ask and word != "sum" and comm.watch.current != phase:
+                    comm.phase(phase)
+                if timeline:
+                    timeline.begin(word, phase)
                 at = self._program.replay(self._block, at, end)
                 if at < end:
                     break

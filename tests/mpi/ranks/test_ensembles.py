@@ -39,7 +39,7 @@ def test_the_same_file_on_any_ranks(comm, made_data, together_path, mode):
         # All ranks are asked to stop while they train, as often as they have to be.
         ASKED.signal = "SIGUSR1"
         try:
-            with pytest.raises(Preempted):
+            with pytest.raises(Preempted, match=f"{folder.name} keeps what has ended, --resume"):
                 averaged(settings, folder, comm)
         finally:
             ASKED.signal = None

@@ -11,7 +11,7 @@ from tests.cli.shell import blobs
 # The exception that one rank raises, the cause that the others name, their exit code.
 KINDS = {
     "interrupt": (KeyboardInterrupt, "KeyboardInterrupt", 1),
-    "exit": (lambda: SystemExit(3), "left by sys.exit(3); --resume goes on", 5),
+    "exit": (lambda: SystemExit(3), "ended by sys.exit(3); --resume goes on", 5),
     "generator": (GeneratorExit, "GeneratorExit", 1),
     "memory": (lambda: MemoryError("no room"), "MemoryError: no room", 1),
 }

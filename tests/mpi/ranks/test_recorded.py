@@ -6,6 +6,7 @@ import pytest
 import disttrain
 from disttrain.comm.watch import Watch
 from disttrain.data.writer import write_data_file
+from disttrain.training.reducers.batch_sums import PHASE
 from disttrain.training.trainer import train_step
 from tests.cli.shell import blobs, wait_for
 from tests.unit.training.test_recorded import MODES, given
@@ -109,3 +110,21 @@ def test_a_rank_that_waits_in_a_replay_says_so(comm, simple, monkeypatch):
         assert wait_for(lambda: said[1:].all())
     train_step(run, 1, 0.1)
     run.close()
+
+
+def test_what_is_computed_between_sums_of_layers_is_not_waiting(comm, simple):
+    """Else a rank that is slow or stuck behind the first of them could not be told from the rest."""
+    layers = [{"units": 8}, {"kind": "batch-norm"}, {"units": 3}]
+    run = disttrain.build(simple.replace(model={"layers": layers}), comm=comm)
+    train_step(run, 0, 0.1)
+    assert run.recordings.of(1)
+    phases = []
+    comm.watch.entered = phases.append
+    try:
+        train_step(run, 1, 0.1)
+    finally:
+        comm.watch.entered = None
+    run.close()
+    waits = [n for n, phase in enumerate(phases) if phase == PHASE]
+    assert [phases[n + 1] for n in waits] == ["forward", "backward"]
+    assert phases.index("backward") < waits[1]

@@ -36,7 +36,7 @@ def test_what_is_undefined_comes_out_so():
         ("3x", "is not a function of x: write it like"),
         ("", "is not a function of x"),
         ("sin(x", "is not a function of x"),
-        ("9" * 150 + "1" * 60, "has 210 letters"),
+        ("9" * 150 + "1" * 60, "has 210 characters"),
         ("(" * 99 + "x" + ")" * 99, None),
         ("-" * 199 + "x", None),
         ("y + 1", "'y' in 'y \\+ 1' is not known: .* x, e, pi, abs"),

@@ -96,7 +96,7 @@ def test_other_names_can_be_mapped(tmp_path: Path) -> None:
         (np.array([b"a"] * 6), Y, "train/inputs does not hold numbers"),
         (X, np.array([b"a"] * 6), "train/targets does not hold numbers"),
         (X.astype("c8"), Y, "train/inputs does not hold numbers"),
-        (np.float64(3), np.int64(1), "does not hold numbers in rows"),
+        (np.float64(3), np.int64(1), "holds a single number"),
     ],
 )
 def test_a_split_that_can_not_be_used(

@@ -241,7 +241,7 @@ def test_a_filter_that_is_larger_than_the_image_has_its_border(graph: Written) -
     nodes = images([node("Relu", "c", "d")])
     nodes[0] = node("Conv", "x k", "c")
     graph.write(nodes, (2, 2, 2), k=IMAGE["k"], v=some(16, 3))
-    graph.refused(r"'c' \(Conv\) has a border")
+    graph.refused(r"'c' \(Conv\) has a padding")
 
 
 def test_options_of_pools_that_change_nothing_are_read(graph: Written) -> None:

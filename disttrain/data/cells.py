@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "by_name",
     "class_of",
     "number_in",
+    "place_of",
     "plain_cells",
     "plain_text",
     "way_to_read",
@@ -55,6 +56,11 @@ def by_name(names: Sequence[str], decimal: str = ".") -> dict[str, int]:
     """Return the place of each class by its name, and by the number that it is: 7 finds 007."""
     plain = {class_of(name, decimal): place for place, name in enumerate(names)}
     return plain | {name: place for place, name in enumerate(names)}
+
+
+def place_of(name: str, known: Mapping[str, int]) -> int:
+    """Return the place of a class in what `by_name` returned, -1 where it is none of them."""
+    return known.get(name, known.get(class_of(name), -1))
 
 
 def plain_text(cell: str) -> str:

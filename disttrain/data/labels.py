@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from disttrain.data.cells import by_name, place_of
 from disttrain.errors import DataError
 
 __all__ = ["class_names", "class_numbers", "numbers_of"]
@@ -32,7 +33,7 @@ def class_names(labels: Any) -> list[str] | None:
 def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:
     """Return `labels` as int64 class numbers: their places in `names`, or themselves without any.
 
-    Raises DataError for a name that is not there.
+    The number 7 is the class 007 too. Raises DataError for a name that is not there.
     """
     labels = _flat(labels)
     if not names:
@@ -44,11 +45,11 @@ def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:
         counted: np.ndarray = labels.astype(np.int64)
         return counted
     found, places = np.unique(labels, return_inverse=True)
-    known = {name: number for number, name in enumerate(names)}
-    for name in found.tolist():
-        if str(name) not in known:
-            raise DataError(f"targets hold the class {name!r}, which is none of the {len(names)}")
-    numbers = np.array([known[str(name)] for name in found.tolist()], np.int64)
+    known = by_name(names)
+    numbers = np.array([place_of(str(name), known) for name in found.tolist()], np.int64)
+    if (numbers < 0).any():
+        name = found.tolist()[int(np.argmax(numbers < 0))]
+        raise DataError(f"targets hold the class {name!r}, which is none of the {len(names)}")
     found_numbers: np.ndarray = numbers[places.reshape(-1)]
     return found_numbers
 

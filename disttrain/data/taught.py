@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.cells import by_name, class_of
+from disttrain.data.cells import by_name, place_of
 from disttrain.data.dataset import Dataset
 from disttrain.data.given import checked_rows
 from disttrain.data.importers.frame import as_frame, inputs_of_frame
@@ -82,12 +82,12 @@ class Taught:
         that are all names of the network's classes, as 1 to 26, are names. Raises DataError for a
         class that occurs in the file and is none of the network's.
         """
-        if not names and self._are_names(targets):
+        if not names and self.are_names(targets):
             names = [str(number) for number in range(int(targets.max()) + 1)]
         if not names or not (self.names or all(name.isdecimal() for name in names)):
             return targets
         known = by_name(self.called)
-        numbers = np.array([known.get(n, known.get(class_of(n), -1)) for n in names], np.int64)
+        numbers = np.array([place_of(name, known) for name in names], np.int64)
         found: np.ndarray = numbers[targets]
         if (found < 0).any():
             name = names[int(targets[np.argmax(found < 0)])]
@@ -98,8 +98,9 @@ class Taught:
             )
         return found
 
-    def _are_names(self, targets: np.ndarray) -> bool:
-        return {str(number) for number in np.unique(targets).tolist()} <= set(self.names)
+    def are_names(self, numbers: np.ndarray) -> bool:
+        """Tell whether all of these numbers are names of classes; 1 is that of 01 too."""
+        return {str(number) for number in np.unique(numbers).tolist()} <= by_name(self.names).keys()
 
     def targets_in(self, dataset: Dataset, targets: np.ndarray) -> np.ndarray:
         """Return targets of a data file in the network's numbering. Raises DataError."""

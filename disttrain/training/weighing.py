@@ -8,13 +8,14 @@ that of its class, each 1 where there is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.config import Settings
 from disttrain.data import Dataset, Split
+from disttrain.data.cells import by_name, place_of
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Loss
 from disttrain.shown import quoted
@@ -41,13 +42,7 @@ def class_weights(settings: Settings, dataset: Dataset, own_loss: bool) -> np.nd
         counts = np.bincount(dataset.splits["train"].targets, minlength=len(names))
         found = counts.sum() / (len(names) * np.maximum(counts, 1))
     elif isinstance(asked, dict):
-        unknown = sorted(asked.keys() - set(names))
-        if unknown:
-            raise RunFileError(
-                f"training.class_weights names the class {quoted(unknown[0])}; the classes are "
-                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
-            )
-        found = np.array([asked.get(name, 1.0) for name in names])
+        found = _of_names(asked, names)
     else:
         found = np.array(asked, "f8")
     if len(found) != len(names) or not found.any():
@@ -57,6 +52,21 @@ def class_weights(settings: Settings, dataset: Dataset, own_loss: bool) -> np.nd
             "least one of them above 0"
         )
     return np.asarray(found, np.float64)
+
+
+def _of_names(asked: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
+    """Return the weight of each class, 1 where none is given; 7 names the class 007 too."""
+    known, found = by_name(names), np.ones(len(names))
+    for name in sorted(asked):
+        place = place_of(name, known)
+        if place < 0:
+            raise RunFileError(
+                f"training.class_weights names the class {quoted(name)}; the classes are "
+                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+            )
+        if name == names[place] or names[place] not in asked:
+            found[place] = asked[name]
+    return found
 
 
 def counts_of(split: Split, loss: Loss) -> np.ndarray | None:

@@ -47,5 +47,5 @@ def _targets(array: np.ndarray, path: Path, name: str, taught: Taught, rows: int
         return taught.targets_of(array, rows)
     numbers = checked_targets(array, path, name)
     whole = array.ndim == 1 and numbers.dtype == np.int64
-    named = whole and {str(n) for n in np.unique(numbers).tolist()} <= set(taught.names)
+    named = whole and taught.are_names(numbers)
     return taught.targets_of(numbers, rows, numbered=not named)

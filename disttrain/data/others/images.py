@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.cells import by_name, class_of
+from disttrain.data.cells import by_name, place_of
 from disttrain.data.dataset import Split
 from disttrain.data.format import ALIASES
 from disttrain.data.importers.images import (
@@ -108,7 +108,7 @@ def _of_labels(
     numbers = by_name(taught.called)
     found = []
     for image, called in labelled_files(path, wanted.labels, SUFFIXES):
-        number = numbers.get(called, numbers.get(class_of(called), -1))
+        number = place_of(called, numbers)
         if number < 0:
             raise DataError(
                 f"{wanted.labels}: {image.name} is of the class '{called:.60}', which the network "

@@ -135,3 +135,11 @@ def test_weights_that_do_not_fit_are_refused(path: str, change: str, words: str)
 def test_classes_that_a_table_leaves_out_count_as_1(path: str) -> None:
     run = build_run(settings(path, "training.class_weights={'1' = 3.0}"), Alone())
     assert run.loss.class_weights.tolist() == [1.0, 3.0, 1.0]
+
+
+def test_a_number_names_the_class_of_its_code_too(write_data: WriteData) -> None:
+    x, targets = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    path = write_data(attributes={"classes": ["007", "8", "09"]}, train=(x, targets))
+    for given in ("{7 = 2.0, 9 = 3.0}", "{'007' = 2.0, '7' = 5.0, '09' = 3.0}"):
+        run = build_run(settings(path, f"training.class_weights={given}"), Alone())
+        assert run.loss.class_weights.tolist() == [2.0, 1.0, 3.0]

@@ -16,8 +16,8 @@ import numpy as np
 from disttrain.data.cells import number_in
 from disttrain.data.importers.header import (
     HEAD_ROWS,
+    begins_with_header,
     in_title,
-    is_header,
     names_of,
     numbered,
     refuse_unclear,
@@ -33,7 +33,8 @@ HEAD_BYTES = 4 << 20
 BLANKS = r"\s+"
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-SPARSE = re.compile(r"[-+\d.]\S*((?:\s+\d+:[-+]?[\d.]\S*)+)(?:\s*#.*)?")
+NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+SPARSE = re.compile(rf"[-+\d.]\S*((?:\s+\d+:{NUMBER})+)\s*(?:#.*)?")
 TIME = re.compile(r"\d{1,2}:\d\d")
 SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -57,7 +58,7 @@ def sniff(path: Path, target: str | None, decimal: str, na: Sequence[str] = ()) 
     """Find out how the table at `path` is written. Raises DataError for what is no table.
 
     `target` is the column that was asked for, if any: a first row that holds it is a header. Cells
-    that are one of `na` are missing, so they name no column.
+    that are one of `na` are missing, so they name no column, but in a row of texts that are names.
     """
     with open_source(path) as stream:
         start = stream.read(HEAD_BYTES)
@@ -83,8 +84,7 @@ def sniff(path: Path, target: str | None, decimal: str, na: Sequence[str] = ()) 
     if title and in_title(title, rows, target, decimal, separator == BLANKS):
         header, names = False, names_of(title, rows)
     else:
-        first, *below = [["" if cell.strip() in na else cell for cell in row] for row in rows]
-        header = is_header(first, below, target, decimal)
+        header = begins_with_header(rows, target, decimal, na)
         if title and not header:
             above, rows = 0, list(_rows(whole, separator))
     refuse_unclear(path, rows, header, target, decimal)

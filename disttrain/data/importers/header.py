@@ -15,8 +15,8 @@ __all__ = [
     "NAMELESS",
     "TARGET_NAMES",
     "again_index",
+    "begins_with_header",
     "in_title",
-    "is_header",
     "is_index",
     "names_of",
     "numbered",
@@ -125,6 +125,27 @@ def _may_be_moved(first: list[str], below: list[list[str]], target: str | None) 
     if all(_is_text(cell, ".") for cell in cells):
         return len(set(cells)) == len(cells)
     return any(cells == [str(start + n) for n in range(len(cells))] for start in (0, 1))
+
+
+def begins_with_header(
+    rows: list[list[str]], target: str | None, decimal: str, na: Sequence[str]
+) -> bool:
+    """Tell whether the first row is a header, where cells that are one of `na` are missing.
+
+    A row of texts, one of which is the word for a missing cell, is one where none of them comes
+    again below.
+    """
+    first, *below = [["NA" if cell.strip() in na else cell for cell in row] for row in rows]
+    if is_header(first, below, target, decimal):
+        return True
+    if first == rows[0] or not _is_all_text(rows[0], rows[1:], decimal):
+        return False
+    names = [cell.strip() for cell in rows[0]]
+    return not any(
+        name and name == cell.strip()
+        for row in rows[1:]
+        for name, cell in zip(names, row, strict=False)
+    )
 
 
 def is_header(first: list[str], below: list[list[str]], target: str | None, decimal: str) -> bool:

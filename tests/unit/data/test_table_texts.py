@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disttrain.data.importers.dialect import BLANKS, sniff
 from disttrain.data.importers.tables import Options, import_table, read_table
 from disttrain.errors import DataError
 
@@ -131,3 +132,40 @@ def test_numbers_in_single_quotes_are_no_categories(tmp_path):
     path = written(tmp_path / "t.csv", ["u,kind", *(f"'{n % 7}','{n % 2}'" for n in range(20))])
     with pytest.raises(DataError, match=r"line 2, column 'u': ''0'' is not a number.*without quo"):
         import_table(path)
+
+
+WORDS = ["red,big,sad,yes", "blue,small,odd,no", "red,none,odd,yes", "none,small,sad,no"]
+
+
+@pytest.mark.parametrize("first", ["?,b,c,yes", "none,big,odd,yes"])
+def test_a_word_for_missing_in_a_first_row_of_texts_is_no_name(tmp_path, first):
+    path = written(tmp_path / "t.csv", [first, *WORDS * 5])
+    imported = import_table(path, Options(na=("?", "none"), missing="mean"))
+    assert [column.name for column in imported.preparation.columns] == ["1", "2", "3"]
+    assert len(imported.splits["train"][0]) == 21
+
+
+@pytest.mark.parametrize("first", ["low,none,high,sort", ",none,high,sort"])
+def test_a_name_that_is_a_word_for_missing_is_a_name_where_no_cell_below_is_it(tmp_path, first):
+    lines = [line.replace("none", "dull") for line in WORDS * 15]
+    path = written(tmp_path / "t.csv", [first, *lines])
+    assert sniff(path, None, ".", ("none",)).names == first.split(",")
+    again = written(tmp_path / "u.csv", [first, *lines, "red,none,odd,yes"])
+    assert sniff(again, None, ".", ("none",)).names == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("cell", ["2013-07-02 15:05:00", "2013-07-02 15:05", "1 12:30:15"])
+def test_a_time_in_the_first_cell_is_not_the_format_of_libsvm(tmp_path, cell):
+    lines = [f"{cell},{n % 7 / 2},{n % 2}" for n in range(20)]
+    assert len(import_table(written(tmp_path / "t.csv", lines)).splits["train"][0]) == 20
+
+
+@pytest.mark.parametrize("line", ["1 3:0.5 7:-1.25e-3 9:.5", "+1 3:4.  # row", "2.5 3:1"])
+def test_lines_of_libsvm_are_told(tmp_path, line):
+    with pytest.raises(DataError, match="is in LIBSVM's format"):
+        import_table(written(tmp_path / "t.txt", [line] * 3))
+
+
+def test_a_long_line_is_told_from_libsvm_at_once(tmp_path):
+    path = written(tmp_path / "t.txt", ["1 3:" + "1" * 1_000_000 + "x", "0 3:4x"])
+    assert sniff(path, None, ".").separator == BLANKS

@@ -13,7 +13,7 @@ import numpy as np
 
 from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
-from disttrain.data.importers.checks import checked_inputs, checked_targets
+from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
 from disttrain.data.importers.classes import FEW_CLASSES
 from disttrain.data.importers.source import RATIO, SMALL, reading
 from disttrain.errors import DataError, DisttrainError, UsageError
@@ -59,6 +59,7 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
                 checked_inputs(file[inputs], path, inputs),
                 _numbered(file[targets], path, targets, regression, classes),
             )
+    splits = of_one_type(splits)
     check_splits(splits, path)
     return Imported(splits, classes or None, tuple(notes + _perhaps_classes(splits, regression)))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.format import Array
+from disttrain.data.format import Array, Splits
 from disttrain.errors import DataError
 
-__all__ = ["MAX_CLASSES", "checked_inputs", "checked_targets"]
+__all__ = ["MAX_CLASSES", "checked_inputs", "checked_targets", "of_one_type"]
 
 MAX_CLASSES = 1_000_000
 """More classes than that are a wrong column or file: each costs the network an output."""
@@ -66,6 +66,15 @@ def checked_targets(
                 "number the classes from 0, or ask for regression"
             )
     return array.astype(np.int64)
+
+
+def of_one_type(splits: Splits) -> dict[str, tuple[Array, Array]]:
+    """Return splits whose targets, where all are floats, have the widest type among them."""
+    types = [targets.dtype for _, targets in splits.values()]
+    if any(kind.kind != "f" for kind in types):
+        return dict(splits)
+    wide = np.result_type(*types)
+    return {name: (x, targets.astype(wide, copy=False)) for name, (x, targets) in splits.items()}
 
 
 def _one_hot(array: Array) -> bool:

@@ -12,7 +12,7 @@ from disttrain.data.file import reading
 from disttrain.data.foreign import Foreign
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
-from disttrain.data.importers.checks import checked_inputs, checked_targets
+from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
 from disttrain.data.importers.classes import FEW_CLASSES, ROWS_OF_CODE
 from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
@@ -54,6 +54,7 @@ def import_hdf5(
             inputs = inputs.astype(np.float32)  # truth values of MATLAB are no pixels
         numbers = _numbered(targets, path, name, regression, classes, notes)
         splits[split] = checked_inputs(inputs, path, inputs_name), numbers
+    splits = of_one_type(splits)
     check_splits(splits, path)
     plain = classes == list(map(str, range(len(classes))))
     return Imported(splits, None if plain else classes, tuple(notes))
@@ -101,7 +102,7 @@ def _numbered(
     found = [str(value) if texts else f"{value:.0f}" for value in distinct.tolist()]
     if not classes:
         classes += found
-        if targets.dtype.kind == "f":
+        if targets.dtype.kind == "f" or (not texts and len(found) > FEW_CLASSES):
             notes.append(
                 f"{name} holds {len(found)} different whole numbers, which are taken for classes: "
                 "--regression takes them for quantities"

@@ -12,7 +12,7 @@ import numpy as np
 
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
-from disttrain.data.importers.checks import checked_inputs, checked_targets
+from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
@@ -52,6 +52,7 @@ def import_idx(files: Mapping[str, tuple[Path, Path]], *, regression: bool = Fal
             checked_inputs(inputs, images, "images"),
             checked_targets(targets, labels, "labels", regression=regression),
         )
+    splits = of_one_type(splits)
     check_splits(splits, ", ".join(str(images) for images, _ in files.values()))
     return Imported(splits)
 

@@ -197,3 +197,14 @@ def test_what_is_passed_over_and_what_may_be_classes_is_said(tmp_path):
     assert "3 different whole numbers, stored as float64, and are taken for quantities" in perhaps
     assert import_npz(saved(tmp_path / "b.npz", x=X, y=Y + 0.5)).notes == ()
     assert import_npz(saved(tmp_path / "c.npz", features=X, target=Y)).notes == ()
+
+
+@pytest.mark.parametrize("large", ["train", "test"])
+def test_quantities_have_one_type_in_all_splits(tmp_path, large):
+    y = {"train": np.array([0, 1, 2, 3]), "test": np.array([3, 2, 1, 0])}
+    y[large] = y[large] + 20180131
+    path = saved(tmp_path / "a.npz", x_train=X, y_train=y["train"], x_test=X, y_test=y["test"])
+    splits = import_npz(path, regression=True).splits
+    for split, want in y.items():
+        assert splits[split][1].dtype == np.float64
+        np.testing.assert_array_equal(splits[split][1][:, 0], want)

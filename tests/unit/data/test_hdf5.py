@@ -162,3 +162,20 @@ def test_a_single_number_is_no_array(path):
         file["X"], file["n"] = np.ones((4, 2)), 3.0
     with pytest.raises(DataError, match=r"n holds a single number.*name an array with a row per"):
         read(path, "X", "n")
+
+
+def test_many_whole_numbers_are_classes_and_said_to_be(path):
+    with h5py.File(path, "w") as f:
+        f["x"], f["few"], f["many"] = X, Y, np.arange(ROWS)
+    assert read(path, "x", "few").notes == ()
+    (note,) = read(path, "x", "many").notes
+    assert note.startswith(f"many holds {ROWS} different whole numbers")
+    assert "--regression" in note
+
+
+def test_quantities_have_one_type_in_all_splits(path):
+    with h5py.File(path, "w") as f:
+        f["x"], f["small"], f["large"] = X, Y, Y + 20180131
+    splits = read(path, "x", "small", ("x", "large"), regression=True).splits
+    assert {targets.dtype for _, targets in splits.values()} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(splits["test"][1][:, 0], Y + 20180131)

@@ -118,6 +118,9 @@ def test_float_labels_and_regression_give_floats(tmp_path):
     labels = write(tmp_path / "l", LABELS)
     targets = import_idx({"train": (images, labels)}, regression=True).splits["train"][1]
     assert targets.dtype == np.float32
+    large = write(tmp_path / "n", LABELS.astype("i4") + 20180131)
+    splits = import_idx({"train": (images, labels), "test": (images, large)}, regression=True)
+    assert {own.dtype for _, own in splits.splits.values()} == {np.dtype(np.float64)}
 
 
 def test_a_test_label_that_training_lacks_is_refused(tmp_path):

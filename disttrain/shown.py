@@ -62,8 +62,7 @@ def _escaped(text: str) -> str:
 
 
 def decimals(value: float) -> str:
-    """Return a loss or a score with four decimals, or as 1.2e+30 or 3.1e-07 where they don't "
-    "fit."""
+    """Return a loss or a score with four decimals, as 1.2e+30 or 3.1e-07 where they don't fit."""
     return f"{value:.4f}" if value == 0 or 0.00005 <= abs(value) < 1e6 else f"{value:.3g}"
 
 

@@ -7,10 +7,12 @@ of each into a file as soon as it has it, and each item waits for its own.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,17 +34,20 @@ PATIENCE = 240.0
 FRAMEWORK = ("/_pytest/", "/pluggy/", "/threading.py", "<frozen runpy>")
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
+@functools.cache
+def collect() -> list[dict[str, Any]]:
     """Return the name of each collective test, and whether it is long."""
-    path = folder / "collected.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "timeout=60", str(TESTS)],
-        cwd=ROOT, env=os.environ | {COLLECT: str(path)}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise pytest.UsageError(f"{TESTS} can't be collected:\n{done.stdout}{done.stderr}")
-    return json.loads(path.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "collected.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "timeout=60",
+             str(TESTS)],
+            cwd=ROOT, env=os.environ | {COLLECT: str(path)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise pytest.UsageError(f"{TESTS} can't be collected:\n{done.stdout}{done.stderr}")
+        return json.loads(path.read_text())
 
 
 def sampled(ranks: int, names: Sequence[str]) -> set[str]:

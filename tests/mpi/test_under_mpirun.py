@@ -1,8 +1,5 @@
 """Every test of `ranks/` under 1 to 4 ranks, and exact mode on more ranks than cores."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from tests.mpi.suite import Job, collect, sampled
@@ -14,8 +11,7 @@ AS_ON = {5: 1, 8: 4}
 
 
 def pytest_generate_tests(metafunc):
-    with tempfile.TemporaryDirectory() as folder:
-        tests, items = collect(Path(folder)), []
+    tests, items = collect(), []
     names = [test["name"] for test in tests]
     for ranks in (*NUMBERS, *MORE):
         few = sampled(AS_ON.get(ranks, ranks), [t["name"] for t in tests if not t["long"]])

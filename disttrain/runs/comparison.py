@@ -14,8 +14,9 @@ from disttrain.training.integrity.chain import read
 
 __all__ = ["compare_runs"]
 
-# Settings on which no step depends.
+# Settings on which no step depends; but the rates of a cosine depend on `epochs`.
 APART = (*FREE, "validation")
+EPOCHS = "training.epochs"
 
 
 def compare_runs(a: Path, b: Path) -> dict[str, Any]:
@@ -113,9 +114,11 @@ def _records(path: Path) -> dict[int, dict[str, Any]]:
 def _differences(a: Path, b: Path) -> list[str]:
     """Return the keys of the run files that differ, with both values, but for those set apart."""
     one, other = (flat(config.read(path / "run.toml").model_dump()) for path in (a, b))
+    cosine = "cosine" in (one.get("schedule.kind"), other.get("schedule.kind"))
+    apart = [key for key in APART if not (cosine and key == EPOCHS)]
     return [
         f"{key}: {' and '.join(repr(x[key]) if key in x else 'not set' for x in (one, other))}"
         for key in sorted(one | other)
         if one.get(key) != other.get(key)
-        and not any(key == apart or key.startswith(apart + ".") for apart in APART)
+        and not any(key == name or key.startswith(f"{name}.") for name in apart)
     ]

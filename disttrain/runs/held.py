@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
+from disttrain.environment import launched
 from disttrain.errors import UsageError
 
 __all__ = ["TEMPORARY", "how_to_go_on", "refuse_another"]
@@ -25,7 +26,10 @@ def how_to_go_on(folder: Path) -> str:
     """Return the end of the sentence for a run that was asked to stop: how it is resumed."""
     if folder.name.startswith(TEMPORARY):
         return "its folder is temporary and goes: give `train` a run folder, to resume it later"
-    return f"the state is saved, `disttrain train {shlex.quote(str(folder))} --resume` goes on"
+    job = launched()
+    launch = f"launch -n {job.size} " if job and job.size > 1 else ""
+    command = f"disttrain {launch}train {shlex.quote(str(folder))} --resume"
+    return f"the state is saved, `{command}` goes on"
 
 
 def refuse_another(folder: Path, own: str) -> None:

@@ -20,6 +20,8 @@ WAYS = {
     "order": ("--set", "data.block_rows=16"),
     "shared": ("--set", 'reproducibility.arithmetic="shared"'),
     "slower": ("--set", "schedule.learning_rate=0.05", "--set", "validation.every_steps=8"),
+    "cosine": ("--set", "schedule.kind=cosine"),
+    "shorter": ("--set", "schedule.kind=cosine", "--set", "training.epochs=2"),
     "apart": ("--set", "validation.patience=50", "--set", "checkpoint.keep=1", "--set", "epochs=4"),
 }
 
@@ -180,6 +182,12 @@ def test_where_two_runs_part_and_why(runs, other, step, cause):
     said = runs.run("compare", "base", other).stdout
     assert f"different at step {step}, first in dense1/weight" in said
     assert f"cause: {cause}" in said
+
+
+def test_the_rates_of_a_cosine_depend_on_the_epochs(runs):
+    facts = compared(runs, "cosine", "shorter")
+    assert facts["cause"] == "settings"
+    assert facts["settings"] == ["training.epochs: 3 and 2"]
 
 
 def test_other_arithmetic_is_named_with_what_computed(runs, done):

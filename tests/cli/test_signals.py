@@ -37,7 +37,9 @@ def check_preempted(shell, process):
     sentences = [line for line in err.splitlines() if line.startswith("disttrain: ")]
     assert len(sentences) == 1, err
     assert "asked to stop after step" in sentences[0]
-    assert f"`disttrain train {shell.folder / 'out'} --resume` goes on" in sentences[0]
+    assert f"train {shell.folder / 'out'} --resume` goes on" in sentences[0]
+    ranks = shell.summary("out")["ranks"]
+    assert ("`disttrain train" if ranks == 1 else f"launch -n {ranks} train") in sentences[0]
     assert "Traceback" not in err
     assert not shell.left_running()
     summary = shell.summary("out")

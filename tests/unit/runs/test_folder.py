@@ -175,7 +175,10 @@ def test_what_a_killed_run_left_half_written_is_removed(
     assert not stray.exists()
 
 
-def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path):
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, monkeypatch):
     said = RunFolder(tmp_path / "my runs" / "a").on_stop
     assert f"`disttrain train '{tmp_path}/my runs/a' --resume` goes on" in said
     assert "--resume`" not in RunFolder(tmp_path / f"{TEMPORARY}x").on_stop
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    said = RunFolder(tmp_path / "a").on_stop
+    assert f"`disttrain launch -n 3 train {tmp_path}/a --resume` goes on" in said

@@ -11,7 +11,6 @@ import cupyx
 import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
-from disttrain.arrays.images import Images
 from disttrain.errors import DeviceError
 
 __all__ = ["Gpu"]
@@ -47,9 +46,10 @@ class Gpu(Device):
                 "(cuda12, cuda13) fits the driver"
             ) from None
         from disttrain.arrays import gpu_kernels
+        from disttrain.arrays.gpu_images import GpuImages
 
         self.kernels = gpu_kernels
-        self.images = Images(cupy)
+        self.images = GpuImages()
         self._copied = cupy.cuda.Event(disable_timing=True)
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"

@@ -42,7 +42,7 @@ from disttrain.training.recorded.normalization import batch_norm, batch_norm_ask
 __all__ = ["LAYERS", "LOSSES", "note_backward", "note_forward", "note_loss"]
 
 Back = Callable[[Array], "Array | None"]
-BackTogether = Callable[[Sequence[Array]], list[Any]]
+BackTogether = Callable[[Sequence[Array], Callable[[int], None]], list[Any]]
 
 
 def note_forward(
@@ -67,21 +67,37 @@ def note_forward(
     return xs, backs
 
 
-def back_together(backs: Sequence[Any], ask: Ask, dys: Sequence[Array]) -> list[Any]:
+def back_together(
+    backs: Sequence[Any], ask: Ask, dys: Sequence[Array], done: Callable[[int], None]
+) -> list[Any]:
     """Note the way back through a layer that asks for sums over the batch."""
-    return together([back(dy) for back, dy in zip(backs, dys, strict=True)], ask)
+    dxs = together([back(dy) for back, dy in zip(backs, dys, strict=True)], ask)
+    for place in range(len(dxs)):
+        done(place)
+    return dxs
 
 
-def back_alone(backs: Sequence[Back], dys: Sequence[Array]) -> list[Any]:
+def back_alone(
+    backs: Sequence[Back], dys: Sequence[Array], done: Callable[[int], None]
+) -> list[Any]:
     """Note the way back through any other layer."""
-    return [back(dy) for back, dy in zip(backs, dys, strict=True)]
+    dxs = []
+    for place, (back, dy) in enumerate(zip(backs, dys, strict=True)):
+        dxs.append(back(dy))
+        done(place)
+    return dxs
 
 
-def note_backward(backs: Sequence[BackTogether], dys: Sequence[Any]) -> None:
-    """Note the way back from the gradients of the outputs, as `Network.forward` goes it."""
-    for back in reversed(backs):
+def note_backward(
+    backs: Sequence[BackTogether], dys: Sequence[Any], done: Callable[[int, int], None]
+) -> None:
+    """Note the way back from the gradients of the outputs, as `Network.forward` goes it.
+
+    `done(layer, place)` notes what follows where a pass has a layer's gradients.
+    """
+    for layer in reversed(range(len(backs))):
         if dys[0] is not None:
-            dys = back(dys)
+            dys = backs[layer](dys, partial(done, layer))
 
 
 def dense(

@@ -142,7 +142,7 @@ class Recording:
         self._reading = Reading(program, run, run.dataset.splits["train"], self._high - self._low)
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
-        for group in [pieces] if self._ask else [[piece] for piece in pieces]:
+        for group in [pieces] if self._ask else notes.side_by_side(pieces):
             self._note_pieces(group)
         program.end_header(notes.header, losses_in_header + 3)
         notes.sum(self._rows)
@@ -170,7 +170,10 @@ class Recording:
             classes = targets[part] if targets.dtype == np.int64 else None
             program.tally_right(output, classes, notes.header, losses_in_header)
         notes.part("compute", "backward")
-        note_backward(backs, [gradient() for _, gradient in judged])
+        note_backward(
+            backs, [gradient() for _, gradient in judged],
+            lambda layer, place: notes.layer_done(pieces[place], layer),
+        )  # fmt: skip
         for piece, (losses, _) in zip(pieces, judged, strict=True):
             notes.add(piece, losses)
 

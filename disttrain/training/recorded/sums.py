@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, Sh
 __all__ = ["NOTES", "Notes"]
 
 Array = np.ndarray[Any, Any]
+# Bytes of weights that stay in a processor's second cache from one leaf to the next. Where there are
+# more, leaves go through the network side by side, of so many rows together.
+CACHE, TOGETHER = 1 << 19, 32
 SUM, ROWS = "waiting for the sum of gradients", "waiting for the rows of the batch"
 
 
@@ -81,6 +84,13 @@ class Notes(ABC):
         """Return the pass for a piece."""
         return self._reducer.open(0, piece)  # type: ignore[no-any-return]
 
+    def side_by_side(self, pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
+        """Return the pieces as groups whose passes are under way at once, layer by layer."""
+        return [[piece] for piece in pieces]
+
+    def layer_done(self, piece: Piece, layer: int) -> None:  # noqa: B027 - most do nothing
+        """Note what follows where the backward pass of a piece has a layer's gradients."""
+
     @abstractmethod
     def add(self, piece: Piece, losses: Array) -> None:
         """Note what follows the backward pass of a piece."""
@@ -133,14 +143,29 @@ class LeafNotes(Notes):
         super().__init__(program, reducer)
         self.header, self.total = reducer.sum.header, reducer.sum.total_header
 
+    def side_by_side(self, pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
+        """Return groups of leaves: a layer's weights are read from memory once a group."""
+        most = TOGETHER if self._reducer.vectors[0].nbytes > CACHE else 0
+        groups: list[Sequence[Piece]] = []
+        for piece in pieces:
+            if groups and piece.high - groups[-1][0].low <= most:
+                groups[-1] = [*groups[-1], piece]
+            else:
+                groups.append([piece])
+        return groups
+
+    def layer_done(self, piece: Piece, layer: int) -> None:
+        """Note the additions that follow a leaf, of this layer: its gradients are in the cache."""
+        views = self._reducer.gradients
+        for to, other in self._reducer.plan(piece)[1]:
+            for name, sums in views[to][layer].items():
+                self._program.add(sums, views[other][layer][name])
+
     def add(self, piece: Piece, losses: Array) -> None:
-        """Note the losses of a leaf, and the additions that follow it."""
+        """Note the losses of a leaf."""
         if not (piece.first and piece.last):
             raise NotRecordable("a leaf is cut into pieces")
         self._program.tally_loss(self.header, piece.unit, losses)
-        vectors = self._reducer.vectors
-        for to, other in self._reducer.plan(piece)[1]:
-            self._program.add(vectors[to], vectors[other])
 
     def sum(self, rows: int) -> None:
         """Note the tree over all ranks in the window of the node; else it is called from Python."""

@@ -53,7 +53,7 @@ class LeafReducer(Reducer):
         # One vector more, for the second and later parts of a leaf that is cut into several.
         scratch = [np.zeros(length, network.dtype) for _ in range(last + 2 - width)]
         self.vectors = [mirror.array for mirror in self._out] + [device.put(s) for s in scratch]
-        self._gradients = [network.layout.views(vector) for vector in self.vectors]
+        self.gradients = [network.layout.views(vector) for vector in self.vectors]
 
     @property
     def totals(self) -> Array:
@@ -70,7 +70,7 @@ class LeafReducer(Reducer):
         """Return the pass, which writes into the leaf's vector, or into one that is added to it."""
         first = piece.first and piece.low < piece.high
         number = self.plan(piece)[0] if first else -1
-        return Pass(True, step, piece.low, self._gradients[number])
+        return Pass(True, step, piece.low, self.gradients[number])
 
     def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in a part of a leaf; after its last one add what the tree says."""

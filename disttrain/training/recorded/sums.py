@@ -20,8 +20,8 @@ from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, Sh
 __all__ = ["NOTES", "Notes"]
 
 Array = np.ndarray[Any, Any]
-# Bytes of weights that stay in a processor's second cache from one leaf to the next. Where there are
-# more, leaves go through the network side by side, of so many rows together.
+# Bytes of weights that stay in a processor's second cache from one leaf to the next. Where there
+# are more, leaves go through the network side by side, of so many rows together.
 CACHE, TOGETHER = 1 << 19, 32
 SUM, ROWS = "waiting for the sum of gradients", "waiting for the rows of the batch"
 

@@ -131,7 +131,8 @@ class RankFailure(DisttrainError):
     `rank` and `phase` say where it happened, `cause` is the text of the original error, and
     `exit_code` is the original's: 1 for an unexpected exception. `details` is the traceback of an
     unexpected one, else empty. `others` are the further ranks that failed; where all ranks found
-    the same mistake of the user's, `common`, the text is the cause alone. `group` names the group
+    the same mistake of the user's, or rank 0 in what it does for all (`common`), the text is the
+    cause alone. `group` names the group
     of ranks in which `rank` counts, where it is not the whole job.
     """
 

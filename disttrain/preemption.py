@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from types import FrameType
 
-__all__ = ["ASKED", "Preemption"]
+__all__ = ["ASKED", "Preemption", "say_killed"]
+
+
+def say_killed(then: str = "; --resume goes on from what was saved") -> None:
+    """Print on standard error that a second Ctrl-C ends it at once, and what can be done `then`.
+
+    By one write of the system's, since a handler may come in the middle of another print.
+    """
+    if sys.__stderr__ is not None:  # else its number may be that of another file
+        with contextlib.suppress(OSError):
+            os.write(2, f"disttrain: interrupted twice: ended at once{then}\n".encode())
 
 
 class Preemption:
@@ -30,6 +41,7 @@ class Preemption:
         if number == signal.SIGINT:
             self._interrupts += 1
             if self._interrupts > 1:
+                say_killed()
                 os._exit(130)
         self.signal = signal.Signals(number).name
         # Only where it is there: a signal comes in the middle of another import too, and one begun

@@ -55,10 +55,11 @@ def silence(run: Run) -> dict[str, str]:
     }
     sentences = {}
     for name, units in silent_units(network, inputs).items():
-        which = f" (units {', '.join(map(str, units))})" if len(units) <= NAMED else ""
+        one, few = len(units) == 1, len(units) <= NAMED
+        which = f" (unit{'s' * (not one)} {', '.join(map(str, units))})" if few else ""
         sentences[name] = (
-            f"{name}: {len(units)} of {counts[name]} ReLU units are 0 for all of {len(inputs)} "
-            f"training rows{which}"
+            f"{name}: {len(units)} of {counts[name]} ReLU units {'outputs' if one else 'output'} 0 "
+            f"for each of {len(inputs)} training rows{which}"
         )
     return sentences
 

@@ -42,7 +42,7 @@ from disttrain.cli import (
     watch,
 )
 from disttrain.cli.examples import show_examples
-from disttrain.cli.hints import hint
+from disttrain.cli.hints import hint, plainly
 from disttrain.environment import STATUS, VERSION, launched, leave_status, prepare_blas
 from disttrain.errors import Dismissed, DisttrainError, LauncherError
 from disttrain.shown import shown, shown_lines
@@ -144,6 +144,7 @@ def main() -> None:
     except typer.TyperException as error:
         # A word of the command line is wrong: typer's own sentence, once.
         if not (job and job.rank):
+            error.message = plainly(error.message)
             error.show()  # type: ignore[attr-defined]
             if line := hint(error):
                 print(shown(line), file=sys.stderr)

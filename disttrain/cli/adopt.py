@@ -42,7 +42,7 @@ def command(
     from disttrain.interop.exchange import adopt
 
     comm = connect()
-    with comm.together("importing"):
+    with comm.together("importing", by_root=True):
         facts = adopt(file, out, run, layers, loss, data) if comm.is_root else {}
     if comm.is_root and as_json:
         print_json(facts)

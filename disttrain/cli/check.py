@@ -113,7 +113,7 @@ def begin_together(run: Run) -> str:
     from disttrain.training.initial import begin_from
 
     source, said = run.settings.model.from_, ""
-    with run.comm.together("loading model.from"):
+    with run.comm.together("loading model.from", by_root=True):
         if source and run.comm.is_root:
             said = begin_from(run.network, source)
     if source:

@@ -24,7 +24,7 @@ def command(run_a: RunA, run_b: RunB, as_json: AsJson = False) -> None:
     from disttrain.runs import compare_runs
 
     comm = connect()
-    with comm.together("comparing"):
+    with comm.together("comparing", by_root=True):
         if comm.is_root:
             facts = compare_runs(run_a, run_b)
             if as_json:
@@ -52,7 +52,8 @@ def _print(facts: dict[str, Any]) -> None:
     alike = f"equal up to step {before[-1]}, " if before else ""
     held = f" ({' and '.join(facts['vectors'])})" if facts["vectors"] else ""
     say(f"{alike}different at step {facts['step']}, first in {facts['tensor']}{held}")
-    say(f"cause: {SENTENCES[facts['cause']]}")
+    of_data = f": {_their_data(facts)}" if facts["cause"] == "data" else ""
+    say(f"cause: {SENTENCES[facts['cause']]}{of_data}")
     if facts["cause"] == "arithmetic":
         for run, about in zip(facts["runs"], facts["about"], strict=True):
             ranks = f"{run['ranks'] or 'an unknown number of'} rank{'s' * (run['ranks'] != 1)}"
@@ -84,13 +85,29 @@ def _number(value: Any) -> str:
 
 def _which_is_better(facts: dict[str, Any]) -> str:
     found, runs = facts["better"], facts["runs"]
+    if found is None and _on_other_data(facts):
+        return f"which is better is unknown: {_their_data(facts)}"
     if found is None:
-        return "which is better is unknown: they have no score on the same data"
+        return "which is better is unknown: they have no score of the same kind"
     words, values = " ".join(found["by"]), [f"{value:.6g}" for value in found["values"]]
     if found["run"] is None:
         return f"equally good, by {words} ({' and '.join(values)})"
     one = found["run"]
     return f"better: {runs[one]['path']}, by {words} ({values[one]} against {values[1 - one]})"
+
+
+def _on_other_data(facts: dict[str, Any]) -> bool:
+    """Return True where the contents of the two data files were not the same."""
+    return bool(facts["about"][0].get("data") != facts["about"][1].get("data"))
+
+
+def _their_data(facts: dict[str, Any]) -> str:
+    """Return which data each of the two runs was trained on."""
+    a, b = (run["path"] for run in facts["runs"])
+    of_a, of_b = facts["data"]
+    if of_a == of_b:
+        return f"{of_a} held other contents when {b} was trained than for {a}"
+    return f"{a} was trained on {of_a}, {b} on {of_b}"
 
 
 def _sums_in_another_order(facts: dict[str, Any]) -> bool:

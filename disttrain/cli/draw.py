@@ -36,7 +36,7 @@ def command(
     from disttrain.report.drawing import draw_file
 
     comm = connect()
-    with comm.together("drawing"):
+    with comm.together("drawing", by_root=True):
         if comm.is_root:
             own = own_layers(layers)
             draw_file(file, output, own.layers, own.loss)

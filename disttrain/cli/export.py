@@ -42,7 +42,7 @@ def command(
 
     comm = connect()
     trained = load_model(run, comm, averaged=average, float64=float64)
-    with comm.together("exporting"):
+    with comm.together("exporting", by_root=True):
         facts = export(trained, file, prepared) if comm.is_root else {}
     if comm.is_root and as_json:
         print_json(facts)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["hint"]
+__all__ = ["hint", "plainly"]
+
+# What the library that checks values says, and the same in words for people.
+SAID = {
+    r"Input should be a valid integer,.*": "give a whole number",
+    r"Input should be a valid number,.*": "give a number",
+    r"Input should be greater than or equal to ": "the least is ",
+    r"Input should be less than or equal to ": "the most is ",
+    r"Input should be ": "it must be ",
+    r"Value error, ": "",
+}
 
 # What other programs call our commands.
 COMMANDS = {
@@ -19,6 +30,13 @@ IMPORTERS = {
     ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5",
 }  # fmt: skip
 SETTING = ("train", "check", "cross-validate", "ensemble")
+
+
+def plainly(message: str) -> str:
+    """Return what typer says of a value with other words for those of pydantic."""
+    for theirs, ours in SAID.items():
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def hint(error: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from disttrain.cli.options import say
 from disttrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ Ranks = Annotated[
         "--ranks",
         "-np",
         "--np",
+        "--nproc",
         "--nproc-per-node",
         "--nproc_per_node",
         min=1,
@@ -90,13 +92,16 @@ def command(
     from disttrain.launch.given import check_here
 
     arguments, ranks = _numbered(arguments, ranks)
-    kind, program = resolved(arguments, python or sys.executable)
+    on_hosts = hosts is not None or hostfile is not None
+    kind, program = resolved(arguments, python or sys.executable, not on_hosts)
     if kind != "program" and any(word in HELP for word in arguments):
         raise typer.Exit(subprocess.call([*program[:4], "--help"]))
-    _check(kind, arguments, restarts, hosts is not None or hostfile is not None)
+    _check(kind, arguments, restarts, on_hosts)
+    if kind == "program" and ranks is None and not on_hosts:
+        _tell_whose(arguments)
     stopped.check()
     launcher, cluster = find_launcher(), None
-    if hosts is not None or hostfile is not None:
+    if on_hosts:
         named = _named(hosts, hostfile)
         cluster = _cluster(launcher, named, ranks, agent, python or sys.executable, interface)
     elif agent is not None or interface is not None:
@@ -174,6 +179,14 @@ def _numbered(arguments: list[str], ranks: int | None) -> tuple[list[str], int |
             f"{' '.join(words)}`"
         )
     return words, int(given)
+
+
+def _tell_whose(arguments: list[str]) -> None:
+    """Say that a number of ranks behind a program of the user's goes to that program."""
+    from disttrain.launch.command import ranks_behind
+
+    if note := ranks_behind(arguments):
+        say(f"disttrain: {note}", as_json=True)
 
 
 def _check(kind: str, arguments: list[str], restarts: int, on_hosts: bool) -> None:

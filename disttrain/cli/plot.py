@@ -33,7 +33,7 @@ def command(
     from disttrain.comm import connect
 
     comm = connect()
-    with comm.together("drawing"):
+    with comm.together("drawing", by_root=True):
         if comm.is_root:
             _draw(run, output or run, own_layers(layers), as_json, sample)
 

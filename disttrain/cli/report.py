@@ -41,7 +41,7 @@ def command(
     from disttrain.report.write import write_report
 
     comm = connect()
-    with comm.together("writing the report"):
+    with comm.together("writing the report", by_root=True):
         if comm.is_root:
             own = own_layers(layers)
             written = write_report(

@@ -86,6 +86,7 @@ def command(
     """Train a network; under mpirun or `disttrain launch` on all ranks together."""
     from disttrain.comm import connect
     from disttrain.runs import train
+    from disttrain.runs.refused import unless_refused
     from disttrain.runs.traced import traced
 
     comm = connect()
@@ -102,7 +103,7 @@ def command(
             return settings, folder, own, injection, callbacks
 
     settings, folder, own, injection, callbacks = comm.survive(configured)
-    with traced(trace, comm, teller(quiet, as_json)):
+    with traced(trace, comm, teller(quiet, as_json)), unless_refused(folder, comm):
         summary = train(
             settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
             accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
@@ -144,6 +145,14 @@ def _callbacks(
     return found
 
 
+def _runs_beside(path: Path) -> str:
+    """Return the names of the runs that lie beside `path`, as the end of a sentence."""
+    from disttrain.written import run_at
+
+    found = sorted(p.parent for p in path.parent.glob("*/run.toml") if run_at(p.parent))
+    return f"; the runs beside it are {', '.join(map(str, found[:9]))}" if found else ""
+
+
 def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     """Return the run file, and the folder of the run to go on with where `path` names one."""
     from disttrain.errors import UsageError
@@ -158,6 +167,9 @@ def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     run = run_at(path)
     if run and resume:
         return run / "run.toml", run
+    if resume and (path.is_dir() or not (path.suffix or path.exists())):
+        what = "holds no run" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}: there is nothing to go on with{_runs_beside(path)}")
     if run and path.is_dir():
         raise UsageError(
             f"{path} is the folder of a run: go on with it by --resume, or begin another by its "

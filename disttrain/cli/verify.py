@@ -46,7 +46,7 @@ def command(
             own = own_layers(layers)
         _replay(comm, file, (first or 0, last), own, as_json)
         return
-    with comm.together("verifying"):
+    with comm.together("verifying", by_root=True):
         if comm.is_root:
             facts = _verdict(file)
             if as_json:

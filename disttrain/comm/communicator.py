@@ -15,6 +15,7 @@ from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
 from disttrain.errors import (
+    DataError,
     DisttrainError,
     RankFailure,
     UsageError,
@@ -26,6 +27,8 @@ from disttrain.errors import (
 __all__ = ["Communicator", "group_name"]
 
 T = TypeVar("T")
+# The exit codes of a user's mistakes: in the command or the run file, in data or a checkpoint.
+MISTAKES = (UsageError.exit_code, DataError.exit_code)
 
 
 class Communicator(ABC):
@@ -211,13 +214,15 @@ class Communicator(ABC):
             )
 
     @contextmanager
-    def together(self, phase: str) -> Iterator[None]:
+    def together(self, phase: str, by_root: bool = False) -> Iterator[None]:
         """Run the body on every rank; raise on all ranks if it failed on any.
 
         The body holds no collective call: a rank that failed before it would leave the others
         waiting in it. Where ranks failed, each raises `RankFailure` with the lowest failed rank,
         `phase` and the cause. A rank alone raises an error meant for the user as it is; a rank
         that was left by KeyboardInterrupt, SystemExit or GeneratorExit raises that again.
+        `by_root` says that rank 0 alone does something in the body: the sentence on a mistake of
+        the user's is then the cause alone, as the rank says nothing about it.
         """
         self.refuse_inside()
         error: BaseException | None = None
@@ -226,9 +231,9 @@ class Communicator(ABC):
             yield
         except BaseException as caught:
             error = caught
-        self.settle(phase, error)
+        self.settle(phase, error, by_root)
 
-    def settle(self, phase: str, error: BaseException | None) -> None:
+    def settle(self, phase: str, error: BaseException | None, by_root: bool = False) -> None:
         """Tell all ranks how `phase` went on this one; raise on all if it failed on any."""
         # KeyboardInterrupt and SystemExit keep their type for the code that handles them.
         is_exit = error is not None and not isinstance(error, Exception)
@@ -240,7 +245,8 @@ class Communicator(ABC):
             others = [other[0] for other in failures[1:]]
             known = not failures[0][4]
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
-            failure = RankFailure(*failures[0], others, common, self.name)
+            mistake = by_root and known and failures[0][3] in MISTAKES
+            failure = RankFailure(*failures[0], others, common or mistake, self.name)
             # An error for the user that is the same on all ranks keeps its type, as on one rank.
             if error is not None and (is_exit or common):
                 remember_failure(error, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +115,24 @@ def open_file(path: str) -> Layout | Foreign:
         return layout_of(source) or Foreign(source)
 
 
+def _how_to_prepare(path: str) -> str:
+    """Return what to do with an HDF5 file of another program whose arrays lie elsewhere."""
+    return (
+        f": it is HDF5 of another program; `disttrain prepare hdf5 {shlex.quote(path)} data.h5` "
+        "lists its arrays, and makes a data file of those that --inputs and --targets name"
+    )
+
+
+def _others(held: Layout | Foreign) -> str:
+    """Return which arrays a file of another program has, and how a run file names them."""
+    if not isinstance(held, Foreign) or held.ours:
+        return ""
+    return (
+        f": it holds {'; '.join(held.listed()) or 'nothing'}; name the arrays in its groups by "
+        "data.inputs and data.targets in the run file"
+    )
+
+
 def looks_like_data(path: str) -> bool:
     """Return True where `path` is a data file of ours, or an HDF5 file with a group `train`."""
     try:
@@ -150,7 +169,8 @@ def read_facts(
             without = _facts(path, held, UNLABELLED, UNLABELLED, names, False)
         preparation = held.text(PREPARATION)
     if "train" not in found and "test" not in found:
-        raise DataError(f"data file {path} has neither a group 'train' nor 'test'")
+        how = "" if held.ours else _how_to_prepare(path)
+        raise DataError(f"data file {path} has neither a group 'train' nor 'test'{how}")
     first = next(iter(found.values()))
     for facts in found.values():
         if facts.kind != first.kind:
@@ -182,7 +202,7 @@ def _facts(
     for part in names[: 1 + labelled]:
         array = held.get(f"{group}/{part}")
         if array is None:
-            raise DataError(f"data file {path} has no dataset '{group}/{part}'")
+            raise DataError(f"data file {path} has no dataset '{group}/{part}'{_others(held)}")
         if not array.shape:
             raise DataError(f"data file {path}: {array.path} does not hold numbers in rows")
         arrays.append(array)

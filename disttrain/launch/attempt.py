@@ -17,7 +17,7 @@ from disttrain.launch.relay import Relay
 from disttrain.launch.run_mark import RunMark
 from disttrain.launch.signs import Signs
 from disttrain.launch.watchdog import Watchdog
-from disttrain.preemption import ASKED
+from disttrain.preemption import ASKED, say_killed
 
 __all__ = ["LOST", "PREEMPTED", "Asked", "Ending", "die_with_parent", "judge", "run"]
 
@@ -99,6 +99,8 @@ class Asked:
         again = number == signal.SIGINT and self.signal == signal.SIGINT
         self.signal = signal.Signals(number)
         if again or number == signal.SIGQUIT or not self._saves:
+            if again and self._saves and not self.killed:
+                say_killed() if self._trains else say_killed("")
             self.killed = True
             if self._job:
                 self._job.kill()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 
 from disttrain.errors import UsageError
 from disttrain.launch.supervisor import Kind
 
-__all__ = ["GO_ON", "NUMBERS", "PARALLEL", "ranks_within", "resolved"]
+__all__ = ["GO_ON", "NUMBERS", "PARALLEL", "ranks_behind", "ranks_within", "resolved"]
 
 # disttrain's commands that run on several ranks, and those that don't.
 PARALLEL = (
@@ -22,18 +23,26 @@ GO_ON = ("train", "search", "cross-validate", "ensemble")
 ALONE = ("prepare", "compare", "plot", "draw", "report", "watch", "launch", "drill", "template")
 PYTHONS = ("python", "python3")
 # How other launchers call the number of ranks.
-NUMBERS = ("-n", "-np", "--np", "--ranks", "--nproc-per-node", "--nproc_per_node")
+NUMBERS = (
+    "-n", "-np", "--np", "--ranks", "--nproc", "--nproc-per-node", "--nproc_per_node",
+)  # fmt: skip
 
 
-def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
+def resolved(words: Sequence[str], python: str, here: bool = True) -> tuple[Kind, list[str]]:
     """Return what `words` are, and the program to start for them.
 
     `python` is the interpreter, also where `words` begin with "python" or a script. Raises
-    UsageError for a word that is neither a command for several ranks nor a program here.
+    UsageError for a word that is neither a command for several ranks nor a program here, and, where
+    the ranks run `here` alone, for a script that is not there.
     """
     if words[0] == "disttrain" and len(words) > 1:
         words = words[1:]
     first = words[0]
+    if first.startswith("-"):
+        raise UsageError(
+            f"launch has no option {first}: its own options stand before the command, as in "
+            "`disttrain launch -n 4 train RUN.toml`; `disttrain launch --help` lists them"
+        )
     if first in PARALLEL:
         kind: Kind = "training" if first in GO_ON else "command"
         return kind, [python, "-m", "disttrain", *words]
@@ -42,9 +51,12 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
             f"{first} is not for several ranks: start it alone, as `disttrain {first} ...`; launch "
             f"is for {', '.join(PARALLEL)}, or any program of yours"
         )
+    script = words[1] if first in PYTHONS and len(words) > 1 else first
+    if script.endswith(".py") and here and not os.path.isfile(script):
+        raise UsageError(f"there is no script {script} here{_like(script)}")
     if first in PYTHONS:
         return "program", [python, *words[1:]]
-    if first.endswith(".py") and os.path.isfile(first):
+    if first.endswith(".py"):
         return "program", [python, *words]
     found = shutil.which(first)
     if found is None:
@@ -58,6 +70,33 @@ def resolved(words: Sequence[str], python: str) -> tuple[Kind, list[str]]:
             "`disttrain launch -n 4 python script.py`"
         )
     return "program", [found, *words[1:]]
+
+
+def _like(script: str) -> str:
+    """Return the question whether a script beside it is meant whose name is almost the same."""
+    place, name = os.path.split(script)
+    try:
+        there = [found for found in os.listdir(place or ".") if found.endswith(".py")]
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(name, there, 1)
+    return f": is {os.path.join(place, near[0])} meant?" if near else ""
+
+
+def ranks_behind(words: Sequence[str]) -> str:
+    """Return a note on a number of ranks behind a program of the user's, which gets it; else ""."""
+    for place, word in enumerate(words[1:], 1):
+        option, equals, value = word.partition("=")
+        end = place + (1 if equals else 2)
+        number = value if equals else "".join(words[place + 1 : end])
+        if option in NUMBERS and number.isascii() and number.isdigit():
+            program = next(w for w in words if w not in PYTHONS and not w.startswith("-"))
+            left = shlex.join([*words[:place], *words[end:]])
+            return (
+                f"{' '.join(words[place:end])} behind the command is for {program}, which runs on "
+                f"1 rank: for {number} ranks type `disttrain launch -n {number} {left}`"
+            )
+    return ""
 
 
 def ranks_within(words: Sequence[str]) -> tuple[list[str], str | None]:

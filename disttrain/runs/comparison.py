@@ -33,18 +33,21 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     - "arithmetic": the same samples and settings, but the results differ.
 
     Where their intervals end at other steps, `equal` is None. `settings` lists the keys that differ
-    and that a step may depend on, `about` what each run computed with, `runs` what each came to and
-    `better` which is better (`outcomes.better`; None where their data differ). Raises
-    CheckpointError for a folder without a run or digests, or whose digests were changed.
+    and that a step may depend on, `about` what each run computed with, `data` the path of its data,
+    `runs` what each came to and `better` which is better (`outcomes.better`; None where their data
+    differ). Raises CheckpointError for a folder without a run or digests, or whose digests were
+    changed.
     """
     runs = [_records(path) for path in (a, b)]
-    settings = _differences(a, b)
+    files = [config.read(path / "run.toml") for path in (a, b)]
+    settings = _differences(*(flat(file.model_dump()) for file in files))
     common = sorted(runs[0].keys() & runs[1].keys())
     facts: dict[str, Any] = {
         "equal": True if any(common) else None, "compared": common, "step": None, "tensor": None,
         "vectors": [], "cause": None, "settings": settings, "last": [max(run) for run in runs],
         "about": [run[min(run)].get("about", {}) for run in runs],
         "runs": (outcomes := [outcome_of(path) for path in (a, b)]),
+        "data": [file.data.path for file in files],
     }  # fmt: skip
     same_loss = not any(line.startswith("model.loss:") for line in settings)
     comparable = facts["about"][0].get("data") == facts["about"][1].get("data")
@@ -111,9 +114,8 @@ def _records(path: Path) -> dict[int, dict[str, Any]]:
     return {record["step"]: record for record in read(folder.digests)}
 
 
-def _differences(a: Path, b: Path) -> list[str]:
-    """Return the keys of the run files that differ, with both values, but for those set apart."""
-    one, other = (flat(config.read(path / "run.toml").model_dump()) for path in (a, b))
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the keys of two run files that differ, with both values, but for those set apart."""
     cosine = "cosine" in (one.get("schedule.kind"), other.get("schedule.kind"))
     apart = [key for key in APART if not (cosine and key == EPOCHS)]
     return [

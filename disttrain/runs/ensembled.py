@@ -150,7 +150,7 @@ def load_ensemble(
     member is not the one that was put into it.
     """
     facts: dict[str, Any] = {}
-    with comm.together("loading the ensemble"):
+    with comm.together("loading the ensemble", by_root=True):
         if comm.is_root:
             facts = read(path)
     facts = comm.share(facts)
@@ -159,11 +159,11 @@ def load_ensemble(
         found = load_trained(
             _file(path, member), comm, layers, loss, averaged=facts["average"], float64=float64
         )
-        with comm.together("loading the ensemble"):
+        with comm.together("loading the ensemble", by_root=True):
             if found.snapshot.digest != member["digest"]:
                 raise CheckpointError(_changed(path, member))
         members.append(found)
-    with comm.together("loading the ensemble"):
+    with comm.together("loading the ensemble", by_root=True):
         return ensemble_of(members, path)
 
 
@@ -181,7 +181,7 @@ def load_model(
     `averaged` and `float64` are as in `load_trained`; an ensemble says itself which weights it has.
     """
     place, found = Path(path), False
-    with comm.together("loading the checkpoint"):
+    with comm.together("loading the checkpoint", by_root=True):
         if comm.is_root:
             found = is_ensemble(place)
             if found and averaged:

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from disttrain.environment import launched
+from disttrain.environment import launched, spares
 from disttrain.errors import UsageError
 
 __all__ = ["TEMPORARY", "how_to_go_on", "refuse_another"]
@@ -26,10 +26,17 @@ def how_to_go_on(folder: Path) -> str:
     """Return the end of the sentence for a run that was asked to stop: how it is resumed."""
     if folder.name.startswith(TEMPORARY):
         return "its folder is temporary and goes: give `train` a run folder, to resume it later"
-    job = launched()
-    launch = f"launch -n {job.size} " if job and job.size > 1 else ""
-    command = f"disttrain {launch}train {shlex.quote(str(folder))} --resume"
+    command = f"disttrain {_as_launched()}train {shlex.quote(str(folder))} --resume"
     return f"the state is saved, `{command}` goes on"
+
+
+def _as_launched() -> str:
+    """Return the words that start as many ranks and spares as this job has; "" for one rank."""
+    job = launched()
+    if not job or job.size < 2:
+        return ""
+    waiting = spares(job.size)
+    return f"launch -n {job.size - waiting} " + f"--spares {waiting} " * bool(waiting)
 
 
 def refuse_another(folder: Path, own: str) -> None:

@@ -55,7 +55,7 @@ def replay(
     steps that it does not have.
     """
     own: dict[str, Any] = {"layers": layers, "loss": loss}
-    with comm.together("opening the run folder"):
+    with comm.together("opening the run folder", by_root=True):
         stretch = look_up(path, first, last, layers, loss) if comm.is_root else None
     mine = stretch or Stretch(None, None, [], None)  # type: ignore[arg-type]
     settings, recorded = comm.share((mine.settings, mine.arithmetic))

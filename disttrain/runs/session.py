@@ -115,7 +115,7 @@ class Session:
     def open(self) -> dict[str, Any] | None:
         """Lock the folder, look back for a checkpoint; return the summary of a finished run."""
         comm, folder = self.comm, self.folder
-        with comm.together("opening the run folder"):
+        with comm.together("opening the run folder", by_root=True):
             if comm.is_root and not folder.is_locked:
                 folder.claim(self._resume, self._overwrite)
                 self._look_back()
@@ -192,7 +192,7 @@ class Session:
         self.promote()
         if not all(comm.collect(self._run is not None)):
             self._run = None
-        with comm.together("opening the run folder"):
+        with comm.together("opening the run folder", by_root=True):
             if comm.is_root and not self.folder.is_locked:
                 self.folder.take_over(self._overwrite and not self._writes)
                 if self._run is None:
@@ -202,7 +202,7 @@ class Session:
             go_on_with_others(run)
             run.callbacks = self.callbacks if comm.is_root else ()
             self._note_lost(run)
-            with comm.together("opening the run folder"):
+            with comm.together("opening the run folder", by_root=True):
                 if comm.is_root:
                     self.folder.go_on(run)
         self._tell_of(lost, time.perf_counter() - begin)
@@ -237,7 +237,7 @@ def _begin(
     Nothing in the folder is changed before all checks that may refuse the run.
     """
     best, snapshot = Best(), start.snapshot
-    with run.comm.together("restoring"):
+    with run.comm.together("restoring", by_root=True):
         if snapshot:
             adapt(run, snapshot, accept, warn)
             best = best_of(folder, start)
@@ -250,7 +250,7 @@ def _begin(
         )
     if snapshot is None and (names := equal_units(run.network)):
         warn(f"warning: {why_equal(names)}")
-    with run.comm.together("opening the run folder"):
+    with run.comm.together("opening the run folder", by_root=True):
         if run.comm.is_root:
             folder.refuse_unusable()
             start.put_right(folder, warn)

@@ -73,7 +73,7 @@ def train_each(
 
     def to_the_end() -> list[Path]:
         """Train what is left to be trained."""
-        with comm.together("opening the ensemble"):
+        with comm.together("opening the ensemble", by_root=True):
             if comm.is_root and not opened:
                 _refuse_members(folder, resume)
         if not all(comm.collect(bool(opened))):
@@ -227,7 +227,7 @@ def combine(
     beside it. `split` is "test" by default, or where there is none "validation".
     """
     average = kind == "average"
-    with comm.together("opening the ensemble"):
+    with comm.together("opening the ensemble", by_root=True):
         if comm.is_root:
             refuse_another(folder, FILE)
     members = [load_trained(file, comm, layers, loss) for file in files]

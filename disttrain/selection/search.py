@@ -176,7 +176,7 @@ class Search:
 
     def _open(self) -> Table | None:
         """Return the table on rank 0, else None."""
-        with self._comm.together("opening the study"):
+        with self._comm.together("opening the study", by_root=True):
             if self._comm.is_root and not self._table:
                 log = opened(self._folder, self._study, self._resume, self._say)
                 self._table = Table(self._folder, self._study, log, self._say)

@@ -116,7 +116,7 @@ class Validation:
 
     def _begun(self, data: Dataset) -> Table | None:
         """Return the table on rank 0, else None. Collective."""
-        with self._comm.together("opening the folds"):
+        with self._comm.together("opening the folds", by_root=True):
             check(self._plan, data)
             if self._comm.is_root and not self._table:
                 refuse_another(self._folder, "folds.jsonl")

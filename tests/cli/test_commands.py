@@ -331,6 +331,27 @@ def test_softmax_of_numbers(shell):
     numbers(shell.folder / "blobs.h5")
     softmax = ("train", "run.toml", "--output", "out", "--set", "model.loss=softmax")
     assert 'loss = "squared"' in sentence(shell.run(*softmax), 2)
+    # A start that was refused leaves no folder, and one that was there as it was.
+    assert not (shell.folder / "out").exists()
+    (shell.folder / "out").mkdir()
+    assert shell.run(*softmax).returncode == 2
+    assert (shell.folder / "out").exists()
+
+
+def test_there_is_no_run_to_go_on_with(trained):
+    said = sentence(trained.run("train", "nope", "--resume"), 2)
+    assert said == "nope does not exist: there is nothing to go on with; the runs beside it are out"
+    (trained.folder / "empty").mkdir()
+    said = sentence(trained.run("train", "empty", "--resume"), 2)
+    assert said.startswith("empty holds no run: there is nothing to go on with")
+
+
+def test_an_option_that_is_no_number_is_answered_in_plain_words(shell):
+    result = shell.run("launch", "-n", "two", "env")
+    assert result.returncode == 2
+    assert ": give a whole number\n" in result.stderr
+    result = shell.run("prepare", "moons", "m.h5", "--test-fraction", 2)
+    assert "Invalid value for '--test-fraction': the most is 0.99\n" in result.stderr
 
 
 DATA = {

@@ -141,6 +141,7 @@ def test_a_program_is_asked_to_stop_by_usr1(shell):
     "words",
     [
         ("-np", 2, "env"),
+        ("--nproc", 2, "env"),
         ("env", "-n", 2),
         pytest.param(("--nproc-per-node=2", "env"), marks=pytest.mark.long),
         pytest.param(("env", "-np", "2"), marks=pytest.mark.long),
@@ -164,10 +165,26 @@ def test_the_number_of_ranks_in_other_words(shell, words):
         (("-n", 2, "trian", "run.toml"), "'trian' is not a program here: is train meant?"),
         (("--hosts", "n1,n2", "--nproc-per-node", 2, "env"), "--hosts n1:4,n2:4"),
         (("--restarts", 2, "env"), "--restarts is for what can go on"),
+        (("--ntasks", 2, "env"), "launch has no option --ntasks: its own options stand before"),
+        (("runs.py",), "there is no script runs.py here: is run.py meant?"),
+        (("-n", 2, "python", "runs.py"), "there is no script runs.py here: is run.py meant?"),
     ],
 )
 def test_what_is_not_understood_is_answered_with_the_right_form(shell, words, said):
+    (shell.folder / "run.py").touch()
     assert said in sentence(shell.run("launch", *words), 2)
+
+
+def test_a_number_of_ranks_behind_a_script_is_said_to_be_the_scripts(shell):
+    (shell.folder / "hello.py").write_text("import sys; print(*sys.argv[1:])")
+    result = shell.run("launch", "python", "hello.py", "--deep", "-n", 2)
+    assert result.stdout == "--deep -n 2\n"
+    assert result.stderr == (
+        "disttrain: -n 2 behind the command is for hello.py, which runs on 1 rank: for 2 ranks "
+        "type `disttrain launch -n 2 python hello.py --deep`\n"
+    )
+    result = shell.run("launch", "-n", 1, "hello.py", "-n", 2)
+    assert (result.stdout, result.stderr) == ("-n 2\n", "")
 
 
 @pytest.mark.parametrize("words", [["-h"], ["launch", "-h"], ["launch", "-n", "2", "train", "-h"],

@@ -144,7 +144,7 @@ def test_equal_runs(runs):
     assert "equal at all 5 intervals" in runs.run("compare", "base", "again").stdout
 
 
-def test_which_run_is_better(runs):
+def test_which_run_is_better(runs, done):
     facts = compared(runs, "base", "slower")
     losses = [runs.summary(name)["validation"]["loss"] for name in ("base", "slower")]
     assert losses[0] < losses[1], "the test needs a worse run"
@@ -154,6 +154,15 @@ def test_which_run_is_better(runs):
     assert f"better: base, by validation loss ({losses[0]:.6g} against {losses[1]:.6g})" in said
     facts = compared(runs, "base", "data")
     assert facts["better"] is None, "other samples, other losses"
+    said = runs.run("compare", "base", "data").stdout
+    held = f"{done / 'blobs.h5'} held other contents when data was trained than for base"
+    assert f"which is better is unknown: {held}\n" in said
+    assert said.endswith(f"cause: data: they were trained on other samples: {held}\n")
+    copy = runs.folder / "data" / "run.toml"
+    copy.write_text(copy.read_text().replace("blobs.h5", "others.h5"))
+    said = runs.run("compare", "base", "data").stdout
+    both = f"base was trained on {done / 'blobs.h5'}, data on {done / 'others.h5'}"
+    assert f"which is better is unknown: {both}\n" in said
 
 
 def test_what_no_step_depends_on_does_not_count(runs):

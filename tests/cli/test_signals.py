@@ -134,6 +134,11 @@ def _listens(pid):
     return int(caught, 16) >> (signal.SIGUSR1 - 1) & 1
 
 
+ENDED_AT_ONCE = (
+    "disttrain: interrupted twice: ended at once; --resume goes on from what was saved\n"
+)
+
+
 @pytest.mark.parametrize("launch", [(), ("launch", "-n", 2)])
 def test_a_second_interrupt_ends_at_once(shell, launch):
     process = shell.start(*launch, *ENDLESS, "--output", "out")
@@ -155,9 +160,24 @@ def test_a_second_interrupt_ends_at_once(shell, launch):
         time.sleep(0.3)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        over(process)
+        said = over(process)[1]
         assert process.returncode == 130
+        assert said.count(ENDED_AT_ONCE) == 1, said
     assert not shell.left_running()
+
+
+def test_a_second_interrupt_says_what_it_does():
+    code = (
+        "import os, signal\n"
+        "from disttrain.preemption import ASKED\n"
+        "ASKED.listen()\n"
+        "for _ in range(2):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, ENDED_AT_ONCE)
 
 
 def test_no_rank_outlives_a_killed_launcher(shell):

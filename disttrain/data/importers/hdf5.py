@@ -75,7 +75,9 @@ def _values(file: Foreign, path: Path, names: str, transposed: bool) -> Array:
         values = file.values(name.strip())
         if values is None or not values.ndim:
             held = "; ".join(file.listed()) or "nothing"
-            raise DataError(f"{path} has no data set '{name.strip():.100}': it holds {held}")
+            lacks = f"has no data set '{name.strip():.100}'"
+            unnamed = "needs names, by --inputs /PATH and --targets /PATH"
+            raise DataError(f"{path} {lacks if name.strip() else unnamed}: it holds {held}")
         found.append(values.T if transposed else values)
     if len(found) == 1:
         return np.asarray(found[0])

@@ -54,6 +54,20 @@ def test_an_error_for_the_user_keeps_its_code_and_text(comm, kind):
         assert caught.details == ""
 
 
+def test_a_mistake_that_rank_0_finds_for_all_is_said_without_its_number(comm):
+    bug = "rank 0 failed in opening data: ValueError: x"
+    for error, said in ((DataError("gone"), "gone"), (ValueError("x"), bug)):
+        try:
+            with comm.together("opening data", by_root=True):
+                if comm.is_root:
+                    raise error
+        except Exception as failure:
+            caught = failure
+        alone = comm.size == 1 and isinstance(error, DataError)
+        assert type(caught) is (DataError if alone else RankFailure)
+        assert comm.collect(str(caught)) == [said] * comm.size
+
+
 def test_the_lowest_failed_rank_speaks_and_the_others_are_named(comm):
     if comm.size < 3:
         pytest.skip("needs three ranks")

@@ -52,10 +52,13 @@ def test_the_sentence_names_layer_numbers_and_units(build: Build) -> None:
     views = run.network.layout.views(run.network.values)
     views[0]["bias"][[2, 7]] = -1000
     assert silence(run) == {
-        "dense1": "dense1: 2 of 12 ReLU units are 0 for all of 99 training rows (units 2, 7)"
+        "dense1": "dense1: 2 of 12 ReLU units output 0 for each of 99 training rows (units 2, 7)"
     }
+    views[0]["bias"][7] = 1
+    assert "1 of 12 ReLU units outputs 0 for each" in silence(run)["dense1"]
+    assert silence(run)["dense1"].endswith(" (unit 2)")
     views[0]["bias"][:] = -1000
-    assert silence(run)["dense1"].endswith("12 of 12 ReLU units are 0 for all of 99 training rows")
+    assert silence(run)["dense1"].endswith(" ReLU units output 0 for each of 99 training rows")
 
 
 def test_a_rate_too_large_kills_units(build: Build) -> None:

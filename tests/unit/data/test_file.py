@@ -75,6 +75,15 @@ def test_a_group_without_its_datasets(tmp_path: Path) -> None:
     refused(tmp_path / "a.h5", "no dataset 'train/targets'")
 
 
+def test_hdf5_of_another_program_is_told_how_it_is_prepared_or_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["X"], file["y"] = X, Y
+    refused(tmp_path / "a.h5", r"another program; `disttrain prepare hdf5 .*a.h5 data.h5` lists")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["train/X"], file["train/targets"] = X, Y
+    refused(tmp_path / "b.h5", r"it holds .*/train/X .* by data.inputs and data.targets")
+
+
 def test_a_dataset_in_the_place_of_a_group(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["train"] = X

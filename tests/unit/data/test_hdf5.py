@@ -101,7 +101,7 @@ def test_mistakes_are_one_sentence(path, tmp_path):
         f["link"] = h5py.ExternalLink("other.h5", "/X")
         f.create_dataset("far", (ROWS, 4), "f4", external=[(str(text), 0, ROWS * 16)])
     for names, words in (
-        (("", ""), r"no data set '': it holds .*/X \(30, 4\) float64"),
+        (("", ""), r"needs names, by .*: it holds .*/X \(30, 4\) float64"),
         (("X", "nothing"), "no data set 'nothing'"),
         (("X", "short"), "X has 30 rows, but short has 4"),
         (("X,short", "y"), "different numbers of rows: 30, 4"),

@@ -182,3 +182,6 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
     said = RunFolder(tmp_path / "a").on_stop
     assert f"`disttrain launch -n 3 train {tmp_path}/a --resume` goes on" in said
+    monkeypatch.setenv("DISTTRAIN_SPARES", "1")
+    said = RunFolder(tmp_path / "a").on_stop
+    assert f"`disttrain launch -n 2 --spares 1 train {tmp_path}/a --resume` goes on" in said

@@ -1,0 +1,42 @@
+"""A start that was refused leaves no folder: neither an empty run nor a lock."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from disttrain.comm import Communicator
+from disttrain.errors import DisttrainError, UsageError, exit_code_of
+from disttrain.runs.folder import RunFolder
+
+__all__ = ["unless_refused"]
+
+
+@contextmanager
+def unless_refused(path: Path, comm: Communicator) -> Iterator[None]:
+    """Run the body, and remove the run folder that it made where it was refused with code 2.
+
+    A folder that was there before stays as it is, and so does one in which a run has begun.
+    """
+    new = comm.is_root and not os.path.lexists(path)
+    try:
+        yield
+    except DisttrainError as error:
+        if new and comm.is_root and exit_code_of(error) == UsageError.exit_code:
+            with suppress(DisttrainError):
+                _remove(RunFolder(path))
+        raise
+
+
+def _remove(folder: RunFolder) -> None:
+    """Remove a folder that holds no run, unless another process has begun to use it."""
+    if not os.path.lexists(folder.path):
+        return
+    try:
+        folder.claim(resume=False, overwrite=False)
+        shutil.rmtree(folder.path, ignore_errors=True)
+    finally:
+        folder.release()

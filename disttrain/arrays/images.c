@@ -236,12 +236,19 @@ void NAMED(convolve_gradient)(void *const *p) {
     if (p[6]) memcpy(p[6], bias, (size_t)s->k * sizeof(T));
 }
 
+/* Whether no vector of channels reaches beyond a pixel: then images need not be copied. */
+static int NAMED(in_vectors)(const Shape *s) { return s->c % NAMED(lanes)(s->c) == 0; }
+
 /* p: shape, x, y, scratch. `flag`: the largest number, else the mean. */
 void NAMED(pool)(void *const *p) {
     const Shape *s = p[0];
     const T *x = p[1];
     T *y = p[2], *image = p[3], *out = image + s->h * s->w * s->c + SLACK;
     for (int64_t n = 0; n < s->rows; n++, x += s->h * s->w * s->c, y += s->oh * s->ow * s->c) {
+        if (NAMED(in_vectors)(s)) {
+            BY_LANES(s->c, pool_image, s, x, y);
+            continue;
+        }
         memcpy(image, x, (size_t)(s->h * s->w * s->c) * sizeof(T));
         BY_LANES(s->c, pool_image, s, image, out);
         memcpy(y, out, (size_t)(s->oh * s->ow * s->c) * sizeof(T));
@@ -256,6 +263,12 @@ void NAMED(pool_gradient)(void *const *p) {
     T *dx = p[4], *xs = p[5], *dxs = xs + image + SLACK, *ys = dxs + image + SLACK;
     T *dys = ys + outs + SLACK;
     for (int64_t n = 0; n < s->rows; n++, x += image, dx += image, y += outs, dy += outs) {
+        if (NAMED(in_vectors)(s)) {
+            if (s->kh * s->oh < s->h || s->kw * s->ow < s->w || s->sh != s->kh || s->sw != s->kw)
+                memset(dx, 0, (size_t)image * sizeof(T));
+            BY_LANES(s->c, spread, s, x, y, dy, dx);
+            continue;
+        }
         if (s->flag) {
             memcpy(xs, x, (size_t)image * sizeof(T));
             memcpy(ys, y, (size_t)outs * sizeof(T));
@@ -448,16 +461,17 @@ static void LANED(add_pixels)(const T *g, int64_t pixels, int64_t k, T *sum) {
     }
 }
 
-static void LANED(pool_image)(const Shape *s, const T *x, T *out) {
-    T share = (T)(1.0 / (double)(s->kh * s->kw));
-    /* Channels in the outer loop: what a vector writes too much, the next one overwrites. */
+/* Windows of kh x kw, of vectors of channels; the functions behind these know common sizes. */
+INLINE void LANED(pool_windows)(const Shape *s, const int64_t kh, const int64_t kw, const T *x, T *out) {
+    T share = (T)(1.0 / (double)(kh * kw));
+    /* Channels in the inner loop: what a vector writes too much, the next one overwrites. */
     for (int64_t i = 0; i < s->oh; i++)
         for (int64_t j = 0; j < s->ow; j++, out += s->c)
             for (int64_t first = 0; first < s->c; first += LANES) {
                 const T *from = x + (i * s->sh * s->w + j * s->sw) * s->c + first;
                 V best = AT(from);
-                for (int64_t r = 0; r < s->kh; r++)
-                    for (int64_t q = r == 0; q < s->kw; q++) {
+                for (int64_t r = 0; r < kh; r++)
+                    for (int64_t q = r == 0; q < kw; q++) {
                         V here = AT(from + (r * s->w + q) * s->c);
                         M takes = (M)(here > best) | (M)(here != here); /* NaN must stay visible */
                         if (s->flag) best = (V)(((M)here & takes) | ((M)best & ~takes));
@@ -468,28 +482,43 @@ static void LANED(pool_image)(const Shape *s, const T *x, T *out) {
             }
 }
 
-/* dx += the gradient of `pool_image`; the first of several largest numbers gets it. */
-static void LANED(spread)(const Shape *s, const T *x, const T *y, const T *dy, T *dx) {
-    T share = (T)(1.0 / (double)(s->kh * s->kw));
+static void LANED(pool_image)(const Shape *s, const T *x, T *out) {
+    if (s->kh == 2 && s->kw == 2) LANED(pool_windows)(s, 2, 2, x, out);
+    else LANED(pool_windows)(s, s->kh, s->kw, x, out);
+}
+
+/* dx += the gradient of `pool_image`, or = it where windows lie `beside` each other and all channels fill
+   vectors; the first of several largest numbers gets it. */
+INLINE void LANED(spread_windows)(const Shape *s, const int64_t kh, const int64_t kw, const int beside,
+                                  const T *x, const T *y, const T *dy, T *dx) {
+    T share = (T)(1.0 / (double)(kh * kw));
+    const V zero = {0};
     for (int64_t i = 0; i < s->oh; i++)
         for (int64_t j = 0; j < s->ow; j++, y += s->c, dy += s->c)
             for (int64_t first = 0; first < s->c; first += LANES) {
                 int64_t at = (i * s->sh * s->w + j * s->sw) * s->c + first;
-                M left;
-                for (int l = 0; l < LANES; l++) left[l] = -(first + l < s->c);
+                M left = (M)(zero == zero);
+                for (int l = 0; !beside && l < LANES; l++) left[l] = -(first + l < s->c);
                 V d = AT(dy + first), top = s->flag ? AT(y + first) : d;
                 if (!s->flag) d *= share;
-                for (int64_t r = 0; r < s->kh; r++)
-                    for (int64_t q = 0; q < s->kw; q++) {
+                for (int64_t r = 0; r < kh; r++)
+                    for (int64_t q = 0; q < kw; q++) {
                         int64_t place = at + (r * s->w + q) * s->c;
                         M here = left;
                         if (s->flag) {
                             here &= (M)(AT(x + place) == top);
                             left &= ~here;
                         }
-                        PUT(dx + place, AT(dx + place) + (V)((M)d & here));
+                        PUT(dx + place, (beside ? zero : AT(dx + place)) + (V)((M)d & here));
                     }
             }
+}
+
+static void LANED(spread)(const Shape *s, const T *x, const T *y, const T *dy, T *dx) {
+    int beside = s->c % LANES == 0 && s->sh == s->kh && s->sw == s->kw;
+    if (beside && s->kh == 2 && s->kw == 2) LANED(spread_windows)(s, 2, 2, 1, x, y, dy, dx);
+    else if (beside) LANED(spread_windows)(s, s->kh, s->kw, 1, x, y, dy, dx);
+    else LANED(spread_windows)(s, s->kh, s->kw, 0, x, y, dy, dx);
 }
 
 #ifndef HALF

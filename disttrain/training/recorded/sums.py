@@ -22,7 +22,7 @@ __all__ = ["NOTES", "Notes"]
 Array = np.ndarray[Any, Any]
 # Bytes of weights that stay in a processor's second cache from one leaf to the next. Where there
 # are more, leaves go through the network side by side, of so many rows together.
-CACHE, TOGETHER = 1 << 19, 32
+CACHE, TOGETHER = 1 << 19, 128
 SUM, ROWS = "waiting for the sum of gradients", "waiting for the rows of the batch"
 
 

@@ -36,6 +36,12 @@ POOLS = [
     ((9, 9, 20), 3, 3),
     ((8, 8, 33), 2, 1),
     ((12,), 3, 2),
+    # Channels that fill vectors: windows beside each other, not to the edges, and apart.
+    ((8, 6, 32), 2, 2),
+    ((7, 9, 16), 2, 2),
+    ((9, 9, 16), 3, 3),
+    ((9, 8, 16), 2, 3),
+    ((6, 6, 16), 3, 1),
 ]
 
 

@@ -83,6 +83,10 @@ class Device:
     xp: ModuleType = np
     kernels: Any = _host_kernels()
     images: Images = _host_images()
+    # Losses with their gradients in one kernel each (`gpu_losses`); None: by `xp`, in several.
+    losses: Any = None
+    # Whether steps can be captured: `program` then returns what notes them.
+    captures = False
 
     def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an array on the host that copies to this device fast."""
@@ -109,6 +113,18 @@ class Device:
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, after all kernels that write to it."""
         return np.asarray(array)
+
+    def dot(self, a: Array, b: Array, out: Array) -> Array:
+        """Write the product of two matrices to `out`; return it."""
+        return np.dot(a, b, out=out)
+
+    def total(self, losses: Array) -> Any:
+        """Return the sum of the losses of some samples."""
+        return np.sum(losses)
+
+    def program(self, dtype: str, rows: int, keys: int, units: int) -> Any:
+        """Return what notes the launches of a step, where steps can be captured."""
+        raise NotImplementedError
 
     def mirror(self, host: np.ndarray) -> Mirror:
         """Return the device's side of a host vector."""

@@ -11,6 +11,7 @@ import cupyx
 import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
+from disttrain.arrays.gpu_launch import run
 from disttrain.errors import DeviceError
 
 __all__ = ["Gpu"]
@@ -25,6 +26,7 @@ class Gpu(Device):
 
     kind = "gpu"
     xp = cupy
+    captures = True
 
     def __init__(self, host_rank: int) -> None:
         try:
@@ -45,11 +47,10 @@ class Gpu(Device):
                 f"no GPU can be used ({reason}): check `nvidia-smi`, and that the CuPy wheel "
                 "(cuda12, cuda13) fits the driver"
             ) from None
-        from disttrain.arrays import gpu_kernels
+        from disttrain.arrays import gpu_kernels, gpu_losses
         from disttrain.arrays.gpu_images import GpuImages
 
-        self.kernels = gpu_kernels
-        self.images = GpuImages()
+        self.kernels, self.losses, self.images = gpu_kernels, gpu_losses, GpuImages()
         self._copied = cupy.cuda.Event(disable_timing=True)
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
@@ -77,6 +78,25 @@ class Gpu(Device):
             cupy.cuda.runtime.memcpyAsync(out.data.ptr, host.ctypes.data, host.nbytes, kind, stream)
             self._copied.record()
         return out
+
+    def dot(self, a: Array, b: Array, out: Array) -> Array:
+        """Write `a @ b` to `out` by disttrain's own kernel, which a capture can hold; return it."""
+        if a.dtype == b.dtype == out.dtype and out.flags.c_contiguous and out.ndim == 2:
+            run(self.losses.multiplying(a, b, out))
+            return out
+        return cupy.dot(a, b, out=out)
+
+    def total(self, losses: Array) -> Any:
+        """Return the sum of the losses of some samples, as an array of no axes."""
+        found = cupy.empty(1, "f8")
+        self.losses.tally(losses, found, 0, "f8")()
+        return found[0]
+
+    def program(self, dtype: str, rows: int, keys: int, units: int) -> Any:
+        """Return what notes the launches of a step of `rows` samples."""
+        from disttrain.arrays.gpu_program import GpuProgram
+
+        return GpuProgram(self, dtype, rows, keys, units)
 
     def free_memory(self) -> float:
         """Return the bytes that are free on this GPU."""

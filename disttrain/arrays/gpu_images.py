@@ -7,13 +7,12 @@ here: there the bits differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
-from disttrain.arrays.gpu_launch import Launch, launch
+from disttrain.arrays.gpu_launch import Launch, launch, run
 from disttrain.arrays.images import Images
 from disttrain.arrays.windows import Window
 
@@ -25,6 +24,13 @@ PIXELS = FILTERS = TAPS = 4
 # Sums under way at once, at least, where there are samples enough: few weights are summed in
 # several spans of samples. The same number for every GPU, so that all give the same bits.
 SUMS = 1 << 18
+
+
+class Calls(NamedTuple):
+    """Launches, for a program, and arrays as `compiled_images.Call` holds them."""
+
+    launches: list[Launch]
+    held: list[Array]
 
 
 class GpuImages(Images):
@@ -70,6 +76,30 @@ class GpuImages(Images):
         else:
             super().pool_gradient(x, y, dy, largest, window, dx)
 
+    def pack(self, weight: Array, window: Window, turned: bool) -> Any:
+        """Return a call that does nothing and holds the filters: they are read as they lie."""
+        return Calls([], [weight])
+
+    def call(
+        self, name: str, window: Window, filters: int, flag: bool, *arrays: Array | None
+    ) -> Any:
+        """Return the launches of a function that `compiled_images` has too; None: unreadable."""
+        if not readable(*arrays):
+            return None
+        given: Any = arrays
+        if name == "convolve":
+            x, weight, bias, out = given
+            return Calls(self.convolving(x, weight, bias, window, flag, out), [])
+        if name == "convolve_gradient":
+            x, y, dy, weight, dweight, dbias, dx = given
+            launches = self.gradients(x, y, dy, weight, window, flag, dweight, dbias, dx)
+            return Calls(launches, [])
+        if name == "pool":
+            x, out = given
+            return Calls(self.pooling(x, flag, window, out), [])
+        x, y, dy, dx = given
+        return Calls(self.pooling_back(x, y, dy, flag, window, dx), [])
+
     def convolving(
         self, x: Array, weight: Array, bias: Array | None, window: Window, relu: bool, out: Array
     ) -> list[Launch]:
@@ -78,13 +108,13 @@ class GpuImages(Images):
                       bias, relu, False, out)]  # fmt: skip
 
     def gradients(
-        self, x: Array, y: Array, dy: Array, weight: Array, window: Window, relu: bool,
+        self, x: Array, y: Array, dy: Array, weight: Array | None, window: Window, relu: bool,
         dweight: Array, dbias: Array | None, dx: Array | None,
     ) -> list[Launch]:  # fmt: skip
-        """Return the launches of `convolve_gradient`."""
+        """Return the launches of `convolve_gradient`; `weight` is for `dx`."""
         made = [launch("mask", dy.dtype, dy.size, y, dy)] if relu else []
         made += self._weights(x, dy, window, dweight)
-        filters, channels = weight.shape[-1], weight.shape[-2]
+        filters, channels = dweight.shape[-1], dweight.shape[-2]
         if dbias is not None:
             sums = self._room("bias", (len(x), filters), x.dtype)
             pixels = math.prod(window.out)
@@ -146,12 +176,6 @@ def readable(*arrays: Array | None) -> bool:
     there = [array for array in arrays if array is not None]
     first = there[0].dtype
     return first.char in "fd" and all(a.dtype == first and a.flags.c_contiguous for a in there)
-
-
-def run(launches: Sequence[Launch]) -> None:
-    """Launch kernels, one after the other."""
-    for each in launches:
-        each()
 
 
 def add_parts(parts: int, sums: Array, out: Array) -> Launch:

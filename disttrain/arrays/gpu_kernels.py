@@ -1,120 +1,85 @@
-"""The hot elementwise work on a GPU: one kernel each.
+"""The hot elementwise work on a GPU, by the kernels in `cuda/`; formulas stand at the processor's.
 
 `cpu_kernels` has the same functions; `gather` is the host's.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cupy
+import numpy as np
 
-from disttrain.arrays.cpu_kernels import SLOPED
+from disttrain.arrays.gpu_launch import Launch, launch, run
 
 __all__ = ["activate", "activation_gradient", "adam", "average", "momentum", "square_sums"]
 
 Array = Any
+# In the order of the numbers in cuda/layers.cu and cuda/update.cu.
+ACTIVATIONS = (
+    "identity", "sign", "relu", "tanh", "sigmoid", "leaky-relu", "elu", "silu", "gelu",
+)  # fmt: skip
+FORMS = ("classical", "averaged", "nesterov")
+# Rows that one thread adds, at least; threads that add squares.
+PART, SQUARES = 32, 4096
+_scratch: dict[tuple[str, int, str], Array] = {}
 
-VALUE = {
-    "identity": "y = a",
-    "sign": "y = (T)((a > 0) - (a < 0))",
-    # !(a <= 0) instead of a > 0: a NaN must stay visible
-    "relu": "y = !(a <= 0) ? a : (T)0",
-    "tanh": "y = tanh(a)",
-    "sigmoid": "y = (T)0.5 * tanh((T)0.5 * a) + (T)0.5",
-    "leaky-relu": "y = a > 0 ? a : (T)0.01 * a",
-    "elu": "y = a > 0 ? a : expm1(a)",
-    "silu": "T p = (T)0.5 * tanh((T)0.5 * a) + (T)0.5; s = p * (1 + a * (1 - p)); y = a * p",
-    "gelu": """
-        const T root = (T)0.7978845608028654, cube = (T)0.044715;
-        T t = tanh(root * (a + cube * a * a * a)), p = (T)0.5 * (1 + t);
-        s = p + (T)0.5 * a * (1 - t * t) * root * (1 + 3 * cube * a * a);
-        y = a * p
-    """,
-}
-DERIVATIVE = {
-    "identity": "d = g",
-    "sign": "d = g",
-    "relu": "d = y > 0 ? g : (T)0",
-    "tanh": "d = g * ((T)1 - y * y)",
-    "sigmoid": "d = g * ((T)1 - y) * y",
-    "leaky-relu": "d = y > 0 ? g : (T)0.01 * g",
-    "elu": "d = y > 0 ? g : g * (y + 1)",
-    "silu": "d = g * y",
-    "gelu": "d = g * y",
-}
-DIRECTION = {
-    "classical": "v = beta * v + s; w -= rate * v",
-    "averaged": "v = beta * v - rate * ((T)1 - beta) * s; w += v",
-    "nesterov": "v = beta * v + s; w -= rate * (s + beta * v)",
-}
 
-_activate = {
-    name: cupy.ElementwiseKernel(
-        "T z, T b",
-        "T y, T s" if name in SLOPED else "T y",
-        f"T a = z + b; {code}",
-        f"activate_{name.replace('-', '_')}",
-    )
-    for name, code in VALUE.items()
-}
-_gradient = {
-    name: cupy.ElementwiseKernel(
-        "T g, T y", "T d", code, f"activation_gradient_{name.replace('-', '_')}"
-    )
-    for name, code in DERIVATIVE.items()
-}
-_momentum = {
-    name: cupy.ElementwiseKernel(
-        "T g, T inverse, T rate, T beta, T decay",
-        "T w, T v",
-        f"T s = inverse * g + decay * w; {code}",
-        f"momentum_{name}",
-    )
-    for name, code in DIRECTION.items()
-}
-
-_adam = cupy.ElementwiseKernel(
-    "T g, T inverse, T decay, T keep, T beta1, T rest1, T beta2, T rest2, T rate, T root, T eps",
-    "T w, T m, T v",
-    """
-    T s = inverse * g + decay * w;
-    m = beta1 * m + rest1 * s;
-    v = beta2 * v + rest2 * s * s;
-    w = keep * w - rate * m / (root * sqrt(v) + eps);
-    """,
-    "adam",
-)
-
-_average = cupy.ElementwiseKernel("T w, T part", "T a", "a += (w - a) * part", "average")
-_square_sum = cupy.ReductionKernel(
-    "T x", "float64 y", "(double)x * (double)x", "a + b", "y = a", "0", "square_sum"
-)
+def room(name: str, length: int, dtype: Any) -> Array:
+    """Return scratch memory of `length` numbers: kernels on one stream take turns with it."""
+    key = name, length, np.dtype(dtype).char
+    if key not in _scratch:
+        _scratch[key] = cupy.empty(length, dtype)
+    return _scratch[key]
 
 
 def activate(z: Array, bias: Array, activation: str, slope: Array | None = None) -> None:
-    """Replace `z` (rows, units) by `f(z + bias)`; the formulas stand at the processor's."""
-    if activation not in SLOPED:
-        _activate[activation](z, bias, z)
-    else:
-        _activate[activation](z, bias, z, cupy.empty_like(z) if slope is None else slope)
+    """Replace `z` (rows, units) by `f(z + bias)`."""
+    activating(z, bias, activation, slope)()
+
+
+def activating(z: Array, bias: Array, activation: str, slope: Array | None) -> Launch:
+    """Return the launch of `activate`."""
+    kind, units = ACTIVATIONS.index(activation), z.shape[-1]
+    return launch("activate", z.dtype, z.size, units, kind, bias, z, slope)
 
 
 def activation_gradient(dy: Array, y: Array, activation: str, dbias: Array, scratch: Array) -> None:
     """Replace `dy` by `dy f'(a)`, where `y = f(a)`, and write its sum over rows to `dbias`."""
-    _gradient[activation](dy, y, dy)
-    cupy.sum(dy, axis=0, out=dbias)
+    if dy.flags.c_contiguous:
+        run(deriving(dy, y, activation, dbias))
+    else:  # of a layer of somebody's own
+        whole = dy.copy()
+        run(deriving(whole, y, activation, dbias))
+        dy[...] = whole
+
+
+def deriving(dy: Array, y: Array, activation: str, dbias: Array) -> list[Launch]:
+    """Return the launches of `activation_gradient`: sums of some rows each, then their sum."""
+    rows, units = dy.shape
+    part = max(PART, math.isqrt(rows))
+    parts = max(1, -(-rows // part))
+    sums = dbias if parts == 1 else room("rows", parts * units, dy.dtype)
+    kind = ACTIVATIONS.index(activation)
+    made = [launch("activation_gradient", dy.dtype, parts * units, rows, units, part, kind, y, dy,
+                   sums)]  # fmt: skip
+    if parts > 1:
+        made.append(launch("add_parts", dy.dtype, units, parts, sums, dbias))
+    return made
 
 
 def momentum(
     form: str, w: Array, v: Array, g: Array, inverse: float, rate: float, beta: float,
     decay: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w` and `v`; the formulas stand at the processor's `momentum`.
+    """Apply one update to flat `w` and `v`.
 
     Returns 0: the sum of bits would need one more pass over memory.
     """
-    _momentum[form](g, inverse, rate, beta, decay, w, v)
+    numbers = tuple(map(float, (inverse, rate, beta, decay)))
+    launch("momentum", w.dtype, w.size, FORMS.index(form), w, v, g, *numbers, w.size, None, None,
+           0)()  # fmt: skip
     return 0
 
 
@@ -122,19 +87,19 @@ def adam(
     w: Array, m: Array, v: Array, g: Array, inverse: float, decay: float, keep: float,
     beta1: float, beta2: float, rate: float, root: float, epsilon: float,
 ) -> int:  # fmt: skip
-    """Apply one update to flat `w`, `m` and `v`; the formulas stand at the processor's `adam`.
-
-    Returns 0, as `momentum` does.
-    """
-    _adam(g, inverse, decay, keep, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, epsilon, w, m, v)
+    """Apply one update to flat `w`, `m` and `v`. Returns 0, as `momentum` does."""
+    numbers = map(float, (inverse, decay, keep, beta1, beta2, rate, root, epsilon))
+    launch("adam", w.dtype, w.size, w, m, v, g, *numbers, 0.0, w.size, None, None, 0)()
     return 0
 
 
 def average(a: Array, w: Array, part: float) -> None:
     """Move flat `a` towards `w`: `a = a + (w - a) part`."""
-    _average(w, part, a)
+    launch("average", w.dtype, w.size, w, float(part), a)()
 
 
 def square_sums(x: Array) -> Array:
-    """Return the sum of squares of flat `x`, as one float64 in an array."""
-    return _square_sum(x).reshape(1)
+    """Return sums of squares of flat `x`, of every `SQUARES`-th number each, as float64."""
+    sums = cupy.empty(SQUARES, "f8")
+    launch("square_sums", x.dtype, SQUARES, x.size, x, sums)()
+    return sums

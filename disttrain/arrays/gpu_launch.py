@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy
 import numpy as np
 
 from disttrain.errors import DeviceError
 
-__all__ = ["Launch", "launch", "launch_blocks", "source"]
+__all__ = ["Launch", "launch", "launch_blocks", "run", "source"]
 
 Array = Any
 FOLDER = Path(__file__).parent / "cuda"
@@ -22,7 +24,8 @@ MOST = 1 << 31
 TYPES = {"f": "float", "d": "double"}
 
 
-class Launch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Launch:
     """A kernel, how many threads run it, and what it is given: called, it is launched."""
 
     function: Any
@@ -34,6 +37,12 @@ class Launch(NamedTuple):
         """Launch it on the current stream; nothing for no threads."""
         if all(self.grid):
             self.function(self.grid, self.block, self.arguments)
+
+
+def run(launches: Sequence[Callable[[], None]]) -> None:
+    """Do launches, one after the other."""
+    for each in launches:
+        each()
 
 
 def source(char: str) -> str:

@@ -98,6 +98,6 @@ def describe(run: Run) -> dict[str, Any]:
         "steps": run.total_steps,
         "pretraining": pretraining_in_words(run),
         "device": network.device.name,
-        "step": f"not recorded: {why}" if (why := run.recordings.why_not) else "recorded",
+        "step": run.recordings.in_words,
         "valid": True,
     }

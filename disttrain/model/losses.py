@@ -53,9 +53,13 @@ class Softmax(Loss):
         """Return `-log f_k` and the function for `f - onehot`."""
         xp = ctx.device.xp
         f = ctx.array("softmax", outputs.shape)
-        rows = xp.arange(len(outputs))
         if not len(outputs):
             return xp.zeros(0, "f8"), lambda: f
+        if ctx.device.losses and targets.dtype == np.int64:
+            losses = ctx.workspace.array((ctx.name, "losses"), (len(outputs),), "f8")
+            ctx.device.losses.softmax(outputs, targets, f, losses)()
+            return losses, lambda: f
+        rows = xp.arange(len(outputs))
         xp.subtract(outputs, outputs.max(axis=1, keepdims=True), out=f)
         chosen = f[rows, targets]
         xp.exp(f, out=f)
@@ -120,6 +124,8 @@ class Squared(Loss):
         """Return `Σ (f - y)²` over outputs and the function for `2 (f - y)`."""
         xp = ctx.device.xp
         difference = ctx.array("difference", outputs.shape)
+        if ctx.device.losses:
+            return _fused(outputs, targets, difference, ctx), lambda: difference
         if targets.dtype.kind in "iu":
             difference[...] = outputs
             difference[xp.arange(len(outputs)), targets] -= 1
@@ -150,10 +156,22 @@ class SquaredInUnits(Loss):
         self, outputs: Array, targets: Array, ctx: Context
     ) -> tuple[Array, Callable[[], Array]]:
         """Return `Σ s² (f-y)²` over outputs and the function for `2 (f - y)`."""
-        xp = ctx.device.xp
-        difference = xp.subtract(outputs, targets, out=ctx.array("difference", outputs.shape))
-        loss = (xp.square(difference, dtype="f8") * xp.asarray(self.units)).sum(axis=1)
+        xp, units = ctx.device.xp, ctx.device.xp.asarray(self.units)
+        difference = ctx.array("difference", outputs.shape)
+        if ctx.device.losses:
+            return _fused(outputs, targets, difference, ctx, units), lambda: difference
+        xp.subtract(outputs, targets, out=difference)
+        loss = (xp.square(difference, dtype="f8") * units).sum(axis=1)
         return loss, lambda: xp.multiply(difference, 2, out=difference)
+
+
+def _fused(
+    outputs: Array, targets: Array, difference: Array, ctx: Context, units: Array | None = None
+) -> Array:
+    """Return the squared losses and write their gradient to `difference`, by a kernel for both."""
+    losses: Array = ctx.workspace.array((ctx.name, "losses"), (len(outputs),), "f8")
+    ctx.device.losses.squared(outputs, targets, difference, losses, units)()
+    return losses
 
 
 class Perceptron(Loss):

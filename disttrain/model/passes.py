@@ -73,7 +73,7 @@ class Context:
 
     def product(self, rows: Array, matrix: Array, out: Array) -> Array:
         """Write `rows @ matrix` to `out` and return it."""
-        return times(self.device.xp.dot, rows, matrix, out, self.pass_.tile)
+        return times(self.device.dot, rows, matrix, out, self.pass_.tile)
 
     def outer(self, dy: Array, x: Array) -> None:
         """Write `dyᵀ x`, the sum over these rows, into the gradient of `weight`.
@@ -81,7 +81,7 @@ class Context:
         Where the pass has a `take`, that gets both instead.
         """
         if self.pass_.take is None:
-            self.device.xp.dot(dy.T, x, out=self.gradients["weight"])
+            self.device.dot(dy.T, x, out=self.gradients["weight"])
         else:
             self.pass_.take(self.number, dy, x)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -120,7 +122,6 @@ def kinds(given: str) -> list[str]:
 def passed(given: Any, kind: str) -> np.ndarray:
     """Return an argument as the number or the address that a kernel is given."""
     if kind == "*" and isinstance(given, np.ndarray):
-        assert given.flags.c_contiguous
         return np.array([given.ctypes.data], np.uint64)
     want = {"*": np.uint64, "int": np.int32, "double": np.float64, "long": np.int64}[kind]
     assert type(given) is want, f"a kernel wants {kind} and gets {type(given)}"
@@ -140,12 +141,18 @@ def compiled(code: str) -> ctypes.CDLL:
             f'extern "C" void run_{name}(const int *size, void **p) '
             f"{{ run_(size, {meet}, [=] {{ {name}({arguments}); }}); }}\n"
         )
-    folder = Path(tempfile.mkdtemp(prefix="disttrain-cuda-"))
-    (folder / "k.cpp").write_text("".join(made))
     level = ["-mfma"] if "fma" in Path("/proc/cpuinfo").read_text().split() else []
-    command = [COMPILER, "-std=c++17", "-shared", "-fPIC", "-O2", "-ffp-contract=off", *level,
-               "-w", "-o", str(folder / "k.so"), str(folder / "k.cpp")]  # fmt: skip
-    subprocess.run(command, check=True, timeout=100)
-    library = ctypes.CDLL(str(folder / "k.so"))
-    shutil.rmtree(folder)
-    return library
+    text = "".join(made)
+    # Compiled once for all processes of a test run.
+    key = hashlib.sha256((text + str(level)).encode()).hexdigest()[:16]
+    library = Path(tempfile.gettempdir()) / f"disttrain-tests-{os.getuid()}-{key}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(prefix="disttrain-cuda-") as folder:
+            (Path(folder) / "k.cpp").write_text(text)
+            command = [COMPILER, "-std=c++17", "-shared", "-fPIC", "-O2", "-ffp-contract=off",
+                       *level, "-w", "-o", f"{folder}/k.so", f"{folder}/k.cpp"]  # fmt: skip
+            subprocess.run(command, check=True, timeout=100)
+            own = library.with_suffix(f".{os.getpid()}")
+            shutil.copy(f"{folder}/k.so", own)
+            own.replace(library)
+    return ctypes.CDLL(str(library))

@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import disttrain
-from disttrain.arrays import Cpu, choose
+from disttrain.arrays import Cpu, choose, compiled_images
+from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.data.writer import write_data_file
 from disttrain.errors import DeviceError
 from disttrain.launch import find_launcher
+from disttrain.model.layers.images import window_on
+from disttrain.training import build as build_module
+from tests.gpu.cases import BATCH, CASES, FILTERS, POOLS, built, stepped
 
 try:
     GPU = choose("gpu", 0)
@@ -64,7 +69,7 @@ def weights(output: Path) -> np.ndarray:
     return np.concatenate([t.ravel() for t in model.snapshot.parameters.values()])
 
 
-@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "sigmoid", "elu", "leaky-relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_kernels_agree_with_numpy(name: str, dtype: str) -> None:
     random = np.random.default_rng(1)
@@ -131,3 +136,75 @@ def test_a_checkpoint_moves_from_gpu_to_cpu_and_back(run_file: Path, tmp_path: P
     train(run_file, moved, "cpu", 1, "--set", "training.epochs=2", "--resume")
     card = train(run_file, moved, "gpu", 1, "--resume")
     assert card["test"]["loss"] == pytest.approx(host["test"]["loss"], rel=1e-6)
+
+
+def test_exact_runs_have_one_digest_on_any_number_of_ranks(run_file: Path, tmp_path: Path) -> None:
+    exact = "--set", "reproducibility.mode=exact"
+    digests = {
+        train(run_file, tmp_path / str(ranks), "gpu", ranks, *exact)["digest"]
+        for ranks in (1, 2, 4)
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_captured_step_has_the_bits_of_an_eager_one(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "choose", lambda *_: GPU)
+    captured, eager = (built(tmp_path, CASES[case]) for _ in range(2))
+    eager.recordings.why_not = "the test asks for it"
+    totals = stepped(captured)
+    program = captured.recordings._found[BATCH]._program
+    assert program.problem == ""
+    assert program._replay._graph is not None
+    assert stepped(eager) == totals
+    assert captured.digest() == eager.digest()
+
+
+@pytest.fixture
+def processor() -> CompiledImages:
+    if not isinstance(Cpu.images, CompiledImages):
+        pytest.skip("convolution was installed without a C compiler")
+    if compiled_images._library("_images").image_level() < 3:
+        pytest.skip("this processor has no fused multiply-add: other bits")
+    return Cpu.images
+
+
+@pytest.mark.parametrize(("shape", "filters", "size", "stride", "padding"), FILTERS)
+def test_convolution_has_the_processors_bits(
+    processor: CompiledImages, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...],
+    filters: int, size: Any, stride: Any, padding: Any,
+) -> None:  # fmt: skip
+    from disttrain.arrays import gpu_images
+
+    monkeypatch.setattr(gpu_images, "SUMS", 1)
+    draw, window = np.random.default_rng(1), window_on(shape, size, stride, padding)
+    x = draw.standard_normal((5, *window.image)).astype("f4")
+    weight = draw.standard_normal((*window.size, window.image[2], filters)).astype("f4")
+    bias, dy = np.ones(filters, "f4"), np.ones((5, *window.out, filters), "f4")
+    found = []
+    for device, images in ((Cpu(), processor), (GPU, GPU.images)):
+        given = [device.put(array.copy()) for array in (x, weight, bias, dy)]
+        into = [device.put(array.copy()) for array in (dy, weight, bias, x)]
+        images.convolve(*given[:3], window, True, into[0])
+        images.convolve_gradient(given[0], into[0], given[3], given[1], window, True, *into[1:])
+        found.append([device.get(array).tobytes() for array in into])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize(("shape", "size", "stride"), POOLS)
+def test_pooling_has_the_processors_bits(
+    processor: CompiledImages, largest: bool, shape: tuple[int, ...], size: int, stride: int
+) -> None:
+    draw, window = np.random.default_rng(3), window_on(shape, size, stride, "valid")
+    x = draw.integers(-2, 3, (4, *window.image)).astype("f4")
+    dy = draw.standard_normal((4, *window.out, window.image[2])).astype("f4")
+    found = []
+    for device, images in ((Cpu(), processor), (GPU, GPU.images)):
+        a, d, y, dx = (device.put(array.copy()) for array in (x, dy, dy, x))
+        images.pool(a, largest, window, y)
+        images.pool_gradient(a, y, d, largest, window, dx)
+        found.append([device.get(array).tobytes() for array in (y, dx)])
+    assert found[0] == found[1]

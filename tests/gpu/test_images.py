@@ -12,6 +12,7 @@ import pytest
 from disttrain.arrays import Cpu, compiled_images
 from disttrain.arrays.compiled_images import CompiledImages
 from disttrain.model.layers.images import window_on
+from tests.gpu.cases import FILTERS, POOLS
 from tests.gpu.fake_cupy import FakeArray, fake_gpu
 from tests.gpu.host_cuda import COMPILER
 
@@ -21,14 +22,6 @@ if not isinstance(Cpu.images, CompiledImages):
     pytest.skip("convolution was installed without a C compiler", allow_module_level=True)
 if compiled_images._library("_images").image_level() < 3:
     pytest.skip("this processor has no fused multiply-add: other bits", allow_module_level=True)
-
-# Shape of a sample, filters, size, stride, padding; none goes Winograd's way on the processor.
-FILTERS: list[tuple[Any, ...]] = [
-    ((12, 12), 6, 5, 1, "same"), ((7, 7, 6), 16, 5, 1, "valid"), ((9, 7, 3), 20, 3, 1, "same"),
-    ((9, 8, 5), 40, (3, 2), (2, 1), 2), ((10, 11, 2), 33, 3, 3, "valid"), ((12,), 5, 5, 1, 2),
-    ((5, 5, 17), 1, 1, 1, "same"), ((6, 6, 2), 7, 3, 2, "same"), ((3, 3, 4), 9, 3, 1, 4),
-]  # fmt: skip
-POOLS = [((6, 6, 3), 2, 2), ((7, 7, 6), 3, 2), ((9, 9, 5), 3, 3), ((8, 8, 33), 2, 1), ((12,), 3, 2)]
 
 
 @pytest.fixture(scope="module")

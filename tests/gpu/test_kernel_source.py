@@ -1,97 +1,33 @@
-"""What the source of the GPU's kernels says, without a GPU: compiled for the processor.
+"""What the GPU's kernels compute: their source, compiled for the processor, beside numpy.
 
-A module that stands for cupy makes a loop of each kernel's text; so formulas, the order of
-arguments and the numbers handed on are those of `gpu_kernels`. `test_gpu.py` runs them on a card.
+`test_gpu.py` runs them on a card.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import shutil
-import subprocess
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from disttrain.arrays import cpu_kernels
-from tests.gpu.source import loaded
+from disttrain.arrays.draws import field, key_of
+from tests.gpu.fake_cupy import FakeArray, fake_gpu
+from tests.gpu.host_cuda import COMPILER
 
-COMPILER = shutil.which("g++") or shutil.which("clang++")
 if COMPILER is None:
     pytest.skip("no C++ compiler", allow_module_level=True)
 
-
-class Sources:
-    """The functions in C++ of all kernels: one library, compiled when the first is called."""
-
-    def __init__(self, folder: Path) -> None:
-        self.texts = ["#include <cmath>\nusing namespace std; typedef double T, float64;\n"]
-        self._path = folder / "kernels.cpp"
-
-    @functools.cached_property
-    def library(self) -> ctypes.CDLL:
-        """The library."""
-        self._path.write_text("".join(self.texts))
-        made = self._path.with_suffix(".so")
-        command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(made), str(self._path)]
-        subprocess.run(command, check=True, timeout=60)
-        return ctypes.CDLL(str(made))
-
-
-class Kernel:
-    """A kernel of cupy's, as a loop in C++ over float64."""
-
-    def __init__(self, inputs: str, outputs: str, code: str, sources: Sources) -> None:
-        self._names = [part.split() for part in f"{inputs}, {outputs}".split(", ")]
-        self._count = len(inputs.split(", "))
-        arguments = ", ".join(f"T* {name}_, long {name}_step" for _, name in self._names)
-        bound = " ".join(f"T& {name} = {name}_[i * {name}_step];" for _, name in self._names)
-        self._sources, self._name = sources, f"run{len(sources.texts)}"
-        sources.texts.append(
-            f'extern "C" void {self._name}(long n, {arguments}) '
-            f"{{ for (long i = 0; i < n; i++) {{ {bound} {code}; }} }}\n"
-        )
-
-    def __call__(self, *given: Any) -> None:
-        shape = given[-1].shape
-        arguments: list[Any] = [ctypes.c_long(given[-1].size)]
-        kept = []
-        for place, value in enumerate(given):
-            scalar = np.ndim(value) == 0
-            array = np.broadcast_to(np.asarray(value, "f8"), () if scalar else shape)
-            if place < self._count:
-                array = np.ascontiguousarray(array)
-            assert scalar or array.flags.c_contiguous
-            kept.append(array)
-            arguments += [array.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(not scalar)]
-        getattr(self._sources.library, self._name)(*arguments)
+ACTIVATIONS = (
+    "identity", "sign", "relu", "tanh", "sigmoid", "leaky-relu", "elu", "silu", "gelu",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """`gpu_kernels`, with a cupy that makes processor code."""
-    sources = Sources(tmp_path_factory.mktemp("kernels"))
-
-    def reduction(
-        inputs: str, outputs: str, map_: str, reduce: str, after: str, zero: str, name: str
-    ) -> Any:
-        assert (inputs, reduce, after, zero) == ("T x", "a + b", "y = a", "0")
-        each = Kernel(inputs, outputs, f"y = {map_}", sources)
-
-        def run(x: np.ndarray) -> np.ndarray:
-            y = np.empty(x.shape)
-            each(x, y)
-            return y.sum()
-
-        return run
-
-    return loaded(
-        lambda inputs, outputs, code, name: Kernel(inputs, outputs, code, sources), reduction
-    )
+def gpu() -> Iterator[Any]:
+    with fake_gpu() as device:
+        yield device
 
 
 @pytest.fixture
@@ -99,47 +35,140 @@ def random() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-@pytest.mark.parametrize("activation", ["identity", "sign", "relu", "tanh", "sigmoid"])
-def test_activations(kernels: Any, random: np.random.Generator, activation: str) -> None:
-    z, bias, dy = random.normal(size=(5, 7)), random.normal(size=7), random.normal(size=(5, 7))
+def moved(*arrays: np.ndarray) -> list[Any]:
+    return [array.copy().view(FakeArray) for array in arrays]
+
+
+@pytest.mark.parametrize("rows", [0, 5, 3000])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(gpu: Any, random: np.random.Generator, activation: str, rows: int) -> None:
+    z, dy = random.normal(size=(2, rows, 7))
     found = []
-    for module in (cpu_kernels, kernels):
-        y, d, db = z.copy(), dy.copy(), np.empty(7)
-        module.activate(y, bias, activation)
-        module.activation_gradient(d, y, activation, db, np.empty_like(y))
+    for kernels in (cpu_kernels, gpu.kernels):
+        y, d, bias, db, slope = moved(z, dy, np.linspace(-1, 1, 7), np.empty(7), np.empty_like(z))
+        kernels.activate(y, bias, activation, slope)
+        kept = slope if activation in cpu_kernels.SLOPED else y
+        kernels.activation_gradient(d, kept, activation, db, np.empty_like(d))
         found.append((y, d, db))
     for host, card in zip(*found, strict=True):
-        np.testing.assert_allclose(card, host, rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(card, host, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_is_not_finite_stays_visible(gpu: Any, activation: str) -> None:
+    z, bias, slope = moved(np.full((1, 1), np.nan), np.zeros(1), np.zeros((1, 1)))
+    gpu.kernels.activate(z, bias, activation, slope)
+    assert np.isnan(z).all() or activation == "sign"
+
+
+def test_a_gradient_that_does_not_lie_in_one_run_is_taken_as_it_is(
+    gpu: Any, random: np.random.Generator
+) -> None:
+    y, db = moved(random.normal(size=(4, 6)), np.empty(6))
+    dy = np.asfortranarray(random.normal(size=(4, 6))).view(FakeArray)
+    want = dy * (y > 0)
+    gpu.kernels.activation_gradient(dy, y, "relu", db, y)
+    assert np.array_equal(dy, want)
+    np.testing.assert_allclose(db, want.sum(axis=0))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(0, 4, 3), (5, 0, 3), (1, 1, 1), (70, 40, 65), (3, 900, 130)])
+def test_products_of_any_strides(
+    gpu: Any, random: np.random.Generator, dtype: str, shape: tuple[int, int, int]
+) -> None:
+    rows, depth, columns = shape
+    a = random.normal(size=(rows, depth)).astype(dtype)
+    b = random.normal(size=(depth, columns)).astype(dtype)
+    for left in moved(a, a.T.copy()):
+        for right in moved(b, b.T.copy()):
+            x = left if left.shape == a.shape else left.T
+            y = right if right.shape == b.shape else right.T
+            (out,) = moved(np.full((rows, columns), np.nan, dtype))
+            assert gpu.dot(x, y, out=out) is out
+            near = 1e-4 if dtype == "f4" else 1e-12
+            np.testing.assert_allclose(out, a @ b, rtol=near, atol=near * 10)
+
+
+@pytest.mark.parametrize("units", [2, 10, 77])
+def test_softmax(gpu: Any, random: np.random.Generator, units: int) -> None:
+    o, classes = 30 * random.normal(size=(6, units)), random.integers(0, units, 6)
+    outputs, targets, f, losses = moved(o, classes, o, np.empty(6))
+    gpu.losses.softmax(outputs, targets, f, losses)()
+    want = np.exp(o - o.max(axis=1, keepdims=True))
+    want /= want.sum(axis=1, keepdims=True)
+    shares = want[np.arange(6), classes]
+    np.testing.assert_allclose(np.exp(-losses), shares, rtol=1e-10)
+    want[np.arange(6), classes] -= 1
+    np.testing.assert_allclose(f, want, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("of_classes", [False, True])
+def test_squared(gpu: Any, random: np.random.Generator, of_classes: bool) -> None:
+    o, numbers = random.normal(size=(2, 6, 40))
+    classes, factors = random.integers(0, 40, 6), random.random(40)
+    targets = classes if of_classes else numbers
+    outputs, given, f, losses, times = moved(o, targets, o, np.empty(6), factors)
+    gpu.losses.squared(outputs, given, f, losses, times)()
+    difference = o - (np.eye(40)[classes] if of_classes else numbers)
+    np.testing.assert_allclose(losses, (difference**2 * factors).sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(f, 2 * difference, rtol=1e-12)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_the_header_counts_losses_and_right_rows(
+    gpu: Any, random: np.random.Generator, units: int
+) -> None:
+    rows = 700
+    o, classes = random.normal(size=(rows, units)), random.integers(0, max(units, 2), rows)
+    outputs, targets, losses, header = moved(
+        o, classes, random.random(rows), np.array([0, 9, 5, 1.0])
+    )
+    gpu.losses.tally(losses, header, 1, o.dtype, 2, outputs, targets)()
+    right = (o[:, 0] > 0) == classes if units == 1 else o.argmax(axis=1) == classes
+    np.testing.assert_allclose(header, [0, losses.sum(), 5 + right.sum(), 1 + rows], rtol=1e-13)
+    assert gpu.total(losses) == header[1]
+
+
+def test_dropout_draws_the_processors_masks(gpu: Any, random: np.random.Generator) -> None:
+    x = random.normal(size=(5, 37))
+    given, mask, y = moved(x, x, x)
+    (key,) = moved(np.frombuffer(key_of(7, "dropout d", 3), "<i8"))
+    launch = gpu.kernels.launch("dropout", x.dtype, x.size, 37, 11, 30000, 1.5, key, given, mask, y)
+    launch()
+    want = 1.5 * (field(5, 37, 11, 7, "dropout d", 3) >= 30000)
+    assert np.array_equal(mask, want)
+    assert np.array_equal(y, x * want)
 
 
 @pytest.mark.parametrize("form", ["classical", "averaged", "nesterov"])
-def test_momentum(kernels: Any, random: np.random.Generator, form: str) -> None:
-    start = random.normal(size=(3, 50))
-    found = []
-    for module in (cpu_kernels, kernels):
-        w, v, g = (part.copy() for part in start)
+def test_momentum(gpu: Any, random: np.random.Generator, form: str) -> None:
+    start, found = random.normal(size=(3, 300)).astype("f4"), []
+    for kernels in (cpu_kernels, gpu.kernels):
+        w, v, g = moved(*start)
         for _ in range(3):
-            module.momentum(form, w, v, g, 0.25, 0.1, 0.9, 0.01)
+            kernels.momentum(form, w, v, g, 0.25, 0.1, 0.9, 0.01)
         found.append((w, v, g))
     for host, card in zip(*found, strict=True):
-        np.testing.assert_allclose(card, host, rtol=1e-12)
+        assert np.array_equal(card, host)
 
 
 @pytest.mark.parametrize(("decay", "keep"), [(0.01, 1.0), (0.0, 0.98)])
-def test_adam(kernels: Any, random: np.random.Generator, decay: float, keep: float) -> None:
-    start = random.normal(size=(4, 50))
+def test_adam(gpu: Any, random: np.random.Generator, decay: float, keep: float) -> None:
+    start, found = random.normal(size=(4, 300)).astype("f4"), []
     start[2] *= start[2]
-    found = []
-    for module in (cpu_kernels, kernels):
-        w, m, v, g = (part.copy() for part in start)
+    for kernels in (cpu_kernels, gpu.kernels):
+        w, m, v, g = moved(*start)
         for _ in range(3):
-            module.adam(w, m, v, g, 0.25, decay, keep, 0.8, 0.95, 0.1, 1.5, 1e-3)
+            kernels.adam(w, m, v, g, 0.25, decay, keep, 0.8, 0.95, 0.1, 1.5, 1e-3)
         found.append((w, m, v, g))
     for host, card in zip(*found, strict=True):
-        np.testing.assert_allclose(card, host, rtol=1e-12)
+        np.testing.assert_allclose(card, host, rtol=1e-6)
 
 
-def test_sums_of_squares(kernels: Any, random: np.random.Generator) -> None:
-    x = random.normal(size=100_000)
-    (found,) = kernels.square_sums(x)
-    assert found == pytest.approx(cpu_kernels.square_sums(x).sum(), rel=1e-13)
+def test_average_and_sums_of_squares(gpu: Any, random: np.random.Generator) -> None:
+    a, x = moved(random.normal(size=100_003), random.normal(size=100_003))
+    host = a + (x - a) * 0.25
+    gpu.kernels.average(a, x, 0.25)
+    np.testing.assert_allclose(a, host, rtol=1e-12)
+    assert gpu.kernels.square_sums(x).sum() == pytest.approx(float(x @ x), rel=1e-13)

@@ -34,7 +34,7 @@ def conv(
     note(program, ctx, "convolve", window, layer.filters, relu, pixels, packed, inside, h)
     kept, slope = rows, None
     if not plain:
-        own = np.zeros(layer.filters, h.dtype) if bias is None else bias
+        own = ctx.device.put(np.zeros(layer.filters, h.dtype)) if bias is None else bias
         if layer.activation in SLOPED and ctx.pass_.training:
             slope = kept = ctx.array("slope", rows.shape)
         program.activate(rows, own, layer.activation, slope)

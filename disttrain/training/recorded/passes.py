@@ -174,8 +174,8 @@ def softmax(
     if targets.dtype != np.int64:
         raise NotRecordable("the targets are not classes")
     rows = len(outputs)
-    f, losses = ctx.array("softmax", outputs.shape), np.empty(rows)
-    sums = np.empty((2, rows), outputs.dtype)
+    f, losses = ctx.array("softmax", outputs.shape), program.empty((rows,), "f8")
+    sums = program.empty((2, rows), outputs.dtype)
     program.softmax(outputs, targets, f, sums, losses)
 
     def backward() -> Array:
@@ -190,7 +190,8 @@ def squared(
 ) -> tuple[Array, Callable[[], Array]]:
     """Note `Squared.forward`, or that of outputs with units of their own."""
     units = loss.units if isinstance(loss, SquaredInUnits) else None
-    difference, losses = ctx.array("difference", outputs.shape), np.empty(len(outputs))
+    difference = ctx.array("difference", outputs.shape)
+    losses = program.empty((len(outputs),), "f8")
     program.squared(outputs, targets, difference, losses, units)
 
     def backward() -> Array:

@@ -18,7 +18,9 @@ from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, Piece, Split
 from disttrain.model import BUILT_IN, Conv, Dropout, Network
 from disttrain.model.layers.pooling import Pool
+from disttrain.training.recorded import captured
 from disttrain.training.recorded.batch_sums import Rounds
+from disttrain.training.recorded.captured import Captured
 from disttrain.training.recorded.judgement import Judgement
 from disttrain.training.recorded.originals import instances, replaced
 from disttrain.training.recorded.passes import (
@@ -48,21 +50,34 @@ class Recordings:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._found: dict[int, Recording | None] = {}
+        self._found: dict[int, Recording | Captured | None] = {}
+        # The rows of the training and their targets, where they lie on a GPU.
+        self._resident: dict[int, Any] = {}
         self._judgements: dict[tuple[int, int], Judgement | None] = {}
         self._attributes = instances(run)
         self.why_not = why_not(run)
         if self.why_not:
             journal.note("steps are not recorded", why=self.why_not)
 
-    def of(self, step: int) -> Recording | None:
+    @property
+    def in_words(self) -> str:
+        """What `check` says of a step."""
+        if self.why_not:
+            return f"not recorded: {self.why_not}"
+        on_gpu = self._run.network.device.kind != "cpu"
+        return "captured in a CUDA graph" if on_gpu else "recorded"
+
+    def of(self, step: int) -> Recording | Captured | None:
         """Return the recording for `step`, made where there is none yet; None: it runs eagerly."""
         if self.why_not or replaced(self._attributes):
             return None
         rows = self._run.work.batches.rows(step)
         if rows not in self._found:
             try:
-                self._found[rows] = Recording(self._run, rows)
+                if self._run.network.device.captures:
+                    self._found[rows] = Captured(self._run, rows, self._resident)
+                else:
+                    self._found[rows] = Recording(self._run, rows)
             except NotRecordable:
                 self._found[rows] = None
         return self._found[rows]
@@ -71,7 +86,7 @@ class Recordings:
         """Return the recorded sums of `rows` samples of a split; None: they are done eagerly."""
         of_the_run = any(split is each for each in self._run.dataset.splits.values())
         eager = self.why_not or split.weights is not None or not of_the_run
-        if eager or replaced(self._attributes):
+        if eager or self._run.network.device.captures or replaced(self._attributes):
             return None
         key = id(split), rows
         if key not in self._judgements:
@@ -84,13 +99,14 @@ class Recordings:
 
 def why_not(run: Run) -> str:
     """Return why the steps of a run can't be recorded, as part of a sentence; "" where they can."""
-    network = run.network
-    if network.device.kind != "cpu":
-        return "steps on a GPU are not recorded"
+    network, device = run.network, run.network.device
+    if device.kind != "cpu" and not device.captures:
+        return "steps on this device are not recorded"
+    forms: Any = captured.LAYERS if device.captures else LAYERS
     for name, layer in zip(network.names, network.layers, strict=True):
-        if type(layer) in BUILT_IN.values() and type(layer) not in LAYERS:
-            return f"{name} has no recorded form"
-        if type(layer) not in LAYERS:
+        if type(layer) in BUILT_IN.values() and type(layer) not in forms:
+            return f"{name} has no recorded form{' on a GPU' * device.captures}"
+        if type(layer) not in forms:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
     if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
@@ -100,8 +116,10 @@ def why_not(run: Run) -> str:
         return "a batch goes through in several passes"
     if any(factor != 1 for *_, factor in run.optimizer.regions):
         return "layers have learning rates of their own"
-    if type(run.work.reducer) not in NOTES:
+    if type(run.work.reducer) not in (captured.REDUCERS if device.captures else NOTES):
         return "the sum over ranks has no recorded form"
+    if device.captures:
+        return ""
     return why_no_recordings(network.dtype) or why_no_images(network)
 
 

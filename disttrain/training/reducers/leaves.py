@@ -29,7 +29,7 @@ class LeafReducer(Reducer):
         self, comm: Communicator, network: Network, division: Leaves, sizes: Sequence[int],
         apart: bool = False,
     ) -> None:  # fmt: skip
-        self._comm, self.division = comm, division
+        self._comm, self.division, self._device = comm, division, network.device
         self.tally = Tally(division.leaves)
         rows_of = {division.count(rows): rows for rows in sizes}
 
@@ -76,7 +76,7 @@ class LeafReducer(Reducer):
         """Take in a part of a leaf; after its last one add what the tree says."""
         if piece.low == piece.high:
             return
-        self.tally.add(piece.unit, np.sum(loss), right, piece.high - piece.low)
+        self.tally.add(piece.unit, self._device.total(loss), right, piece.high - piece.low)
         number, additions = self.plan(piece)
         if not piece.first:
             self.vectors[number] += self.vectors[-1]
@@ -90,12 +90,13 @@ class LeafReducer(Reducer):
         for mirror in self._out[: self._subtrees[leaves]]:
             if failed:
                 mirror.host[:] = 0
-            else:
+            elif self.way != "none":
                 mirror.leave(0, len(mirror.host))
         self.tally.write(self.sum.header, failed, stop)
         for mirror in self._out:
             mirror.wait()
         self._comm.phase("waiting for the sum of gradients")
         self.sum.finish(leaves)
-        self._back.arrive()
+        if self.way != "none":
+            self._back.arrive()
         return self.tally.read(self.sum.total_header)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.config import Settings
@@ -27,6 +25,7 @@ class ShareReducer(Reducer):
 
     def __init__(self, comm: Communicator, network: Network, settings: Settings) -> None:
         self._comm, self._left, self.tally = comm, 0, Tally(1)
+        self._device = network.device
         how, dtype, layout = settings.communication, settings.model.dtype, network.layout
         self.sum = comm.summation(layout.length, dtype, self.tally.length, how.sum)
         least = int(how.bucket_mib * MIB) // self.sum.message.itemsize
@@ -50,7 +49,7 @@ class ShareReducer(Reducer):
         return Pass(True, step, piece.low, self._gradients)
 
     def _on_ready(self, end: int) -> None:
-        if end in self.sum.cuts:
+        if end in self.sum.cuts and self.way != "none":
             self._out.leave(self._left, end)
             self._left = end
             if self._out.array is self._out.host:
@@ -58,7 +57,7 @@ class ShareReducer(Reducer):
 
     def add(self, piece: Piece, loss: Array, right: Any) -> None:
         """Take in one part of the share."""
-        self.tally.add(0, np.sum(loss), right, piece.high - piece.low)
+        self.tally.add(0, self._device.total(loss), right, piece.high - piece.low)
         if piece.alone:
             return
         if piece.first or self._parts is None:
@@ -73,14 +72,15 @@ class ShareReducer(Reducer):
             self._parts = None
         if failed:
             self.sum.message[self._left :] = 0
-        else:
+        elif self.way != "none":
             self._out.leave(self._left, len(self.sum.message))
         self.tally.write(self.sum.header, failed, stop)
         self._out.wait()
         self._left = 0
         self._comm.phase("waiting for the sum of gradients")
         self.sum.finish()
-        self._back.arrive()
+        if self.way != "none":
+            self._back.arrive()
         return self.tally.read(self.sum.total_header)
 
 

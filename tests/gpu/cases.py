@@ -1,0 +1,64 @@
+"""What both the tests on a stand-in and those on a card go through: runs, filters, pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import disttrain
+from disttrain.data.writer import write_data_file
+from disttrain.training.trainer import train_step
+
+__all__ = ["BATCH", "CASES", "FILTERS", "POOLS", "built", "stepped"]
+
+# Shape of a sample, filters, size, stride, padding; none goes Winograd's way on the processor.
+FILTERS: list[tuple[Any, ...]] = [
+    ((12, 12), 6, 5, 1, "same"), ((7, 7, 6), 16, 5, 1, "valid"), ((9, 7, 3), 20, 3, 1, "same"),
+    ((9, 8, 5), 40, (3, 2), (2, 1), 2), ((10, 11, 2), 33, 3, 3, "valid"), ((12,), 5, 5, 1, 2),
+    ((5, 5, 17), 1, 1, 1, "same"), ((6, 6, 2), 7, 3, 2, "same"), ((3, 3, 4), 9, 3, 1, 4),
+]  # fmt: skip
+POOLS = [((6, 6, 3), 2, 2), ((7, 7, 6), 3, 2), ((9, 9, 5), 3, 3), ((8, 8, 33), 2, 1), ((12,), 3, 2)]
+
+ROWS, BATCH = 40, 16
+DENSE = [{"units": 9, "activation": "relu", "dropout": 0.4}, {"units": 5, "activation": "silu"},
+         {"units": 3}]  # fmt: skip
+IMAGES = [
+    {"kind": "conv", "filters": 3, "size": 3, "activation": "relu"}, {"kind": "max-pool"},
+    {"kind": "conv", "filters": 4, "size": 3, "activation": "tanh", "stride": 2},
+    {"kind": "average-pool"}, {"units": 6, "activation": "gelu"}, {"units": 3},
+]  # fmt: skip
+CASES: dict[str, dict[str, Any]] = {
+    "dense": {"layers": DENSE},
+    "images": {"layers": IMAGES, "optimizer": {"form": "nesterov", "weight_decay": 0.01}},
+    "adamw": {"layers": DENSE, "optimizer": {"kind": "adamw", "weight_decay": 0.01}},
+    "squares": {"layers": DENSE, "loss": "squared", "optimizer": {"form": "averaged"}},
+    "clipped": {"layers": DENSE, "optimizer": {"clip_norm": 0.1}},
+    "leaves": {"layers": IMAGES, "mode": "exact"},
+    "float64": {"layers": DENSE, "dtype": "float64"},
+    "streamed": {"layers": DENSE, "inputs": "float64"},
+    "augmented": {"layers": IMAGES, "data": {"augment": {"shift": 1}}},
+}
+
+
+def built(tmp_path: Path, case: dict[str, Any], kind: str = "gpu") -> Any:
+    draw = np.random.default_rng(0)
+    inputs = draw.integers(0, 256, (ROWS, 8, 8), np.uint8).astype(case.get("inputs", "uint8"))
+    path = tmp_path / f"{case.get('inputs', 'uint8')}.h5"
+    if not path.exists():
+        write_data_file(path, {"train": (inputs, draw.integers(0, 3, ROWS))})
+    rate = {"learning_rate": 0.02, "kind": "constant"}
+    settings = disttrain.Settings.model_validate({
+        "data": {"path": str(path), "validation_fraction": 0.0, **case.get("data", {})},
+        "model": {"layers": case["layers"], "loss": case.get("loss", "softmax"),
+                  "dtype": case.get("dtype", "float32")},
+        "training": {"batch_size": BATCH}, "schedule": rate,
+        "optimizer": case.get("optimizer", {}), "device": {"kind": kind},
+        "reproducibility": {"mode": case.get("mode", "fast"), "arithmetic": "leaves"},
+    })  # fmt: skip
+    return disttrain.build(settings)
+
+
+def stepped(run: Any, steps: int = 7) -> list[Any]:
+    return [train_step(run, step, 0.02 / (step + 1)) for step in range(steps)]

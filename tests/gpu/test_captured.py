@@ -1,0 +1,137 @@
+"""A step as a CUDA graph has the bits of the same step launched by Python, kernel by kernel.
+
+The GPU is a stand-in: the CUDA source runs on the processor, streams and captures are imitated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import disttrain
+from disttrain.training import build as build_module
+from disttrain.training.trainer import train_step
+from tests.gpu.cases import BATCH, CASES, built, stepped
+from tests.gpu.fake_cupy import FakeArray, Refused, fake_gpu, log
+from tests.gpu.host_cuda import COMPILER
+
+if COMPILER is None:
+    pytest.skip("no C++ compiler", allow_module_level=True)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with fake_gpu() as device:
+        monkeypatch.setattr(build_module, "choose", lambda *_: device)
+        yield device
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_captured_step_has_the_bits_of_an_eager_one(gpu: Any, tmp_path: Path, case: str) -> None:
+    captured, eager = (built(tmp_path, CASES[case]) for _ in range(2))
+    eager.recordings.why_not = "the test asks for it"
+    assert captured.recordings.in_words == "captured in a CUDA graph"
+    totals = stepped(captured)
+    # Rows of uint8 lie on the GPU; others come from the host.
+    from_host = captured.recordings.of(0)._reading._feed is not None
+    assert from_host == (case in ("streamed", "augmented"))
+    # A whole batch of 16 rows and the last one of 8: a graph each; each ran once before.
+    assert (log.graphs, log.replays) == (2, 5)
+    assert stepped(eager) == totals
+    assert (log.graphs, log.replays) == (2, 5)
+    assert captured.digest() == eager.digest()
+
+
+@pytest.mark.parametrize("case", ["dense", "images", "squares", "adamw"])
+def test_a_captured_step_computes_what_the_processor_computes(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    settings = CASES[case] | {"dtype": "float64"}
+    captured = built(tmp_path, settings)
+    totals = stepped(captured)
+    monkeypatch.undo()
+    plain = built(tmp_path, settings, "cpu")
+    for found, wanted in zip(totals, stepped(plain), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    np.testing.assert_allclose(captured.host_values(), plain.host_values(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_replayed_step_launches_nothing_but_its_graph(gpu: Any, tmp_path: Path) -> None:
+    run = built(tmp_path, CASES["images"])
+    stepped(run)
+    before = log.launches, log.replays
+    train_step(run, 7, 0.02)
+    assert (log.launches, log.replays) == (before[0], before[1] + 1)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone(gpu: Any, tmp_path: Path) -> None:
+    run = built(tmp_path, CASES["dense"])
+    stepped(run, 4)
+    run.network.values[...] = np.inf
+    velocity = run.optimizer.slots["velocity"].copy()
+    with pytest.raises(disttrain.Divergence):
+        train_step(run, 4, 0.02)
+    assert np.array_equal(run.optimizer.slots["velocity"], velocity)
+
+
+def test_layers_without_a_captured_form_run_eagerly_and_check_says_so(
+    gpu: Any, tmp_path: Path
+) -> None:
+    run = built(tmp_path, {"layers": [{"kind": "layer-norm"}, {"units": 3}]})
+    assert run.recordings.in_words == "not recorded: layer-norm1 has no recorded form on a GPU"
+    stepped(run, 3)
+    assert log.graphs == 0
+
+
+def test_where_cuda_refuses_a_capture_steps_are_launched_one_by_one(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any) -> None:
+        raise Refused("the driver is too old")
+
+    straight = built(tmp_path, CASES["dense"])
+    totals = stepped(straight)
+    monkeypatch.setattr("tests.gpu.fake_cupy.Stream.begin_capture", refuse)
+    monkeypatch.setattr("tests.gpu.fake_cupy.Stream.end_capture", refuse)
+    run = built(tmp_path, CASES["dense"])
+    assert stepped(run) == totals
+    assert run.digest() == straight.digest()
+
+
+def test_a_capture_refuses_memory_and_waiting(gpu: Any) -> None:
+    cupy, held = gpu.xp, gpu.put(np.ones(3))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        for refused in (lambda: gpu.empty((3,), "f4"), lambda: held + held, stream.synchronize,
+                        lambda: gpu.get(held), lambda: gpu.put(np.ones(2))):  # fmt: skip
+            with pytest.raises(Refused):
+                refused()
+        stream.end_capture()
+    assert isinstance(held, FakeArray)
+
+
+def test_an_error_of_the_gpu_is_told_to_the_other_ranks(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = built(tmp_path, CASES["leaves"])
+    stepped(run, 2)
+    sent = []
+    own = run.work.reducer.sum_gradients
+    monkeypatch.setattr(
+        run.work.reducer, "sum_gradients", lambda *given: sent.append(given[1]) or own(*given)
+    )
+    recording = run.recordings._found[BATCH]
+
+    def fail() -> None:
+        raise RuntimeError("an illegal address")
+
+    monkeypatch.setattr(recording._program, "run", fail)
+    monkeypatch.setattr("disttrain.training.recorded.step.replaced", lambda _: False)
+    with pytest.raises(disttrain.RankFailure, match="an illegal address"):
+        train_step(run, 3, 0.02)
+    assert sent == [True]

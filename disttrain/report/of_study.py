@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from disttrain.errors import CheckpointError
 from disttrain.report.figure import BAD, GOOD, INK, blank, color_of, legend_below, plain
-from disttrain.report.page import Page, Panels, Picture, Section, Table, Text, drawn
+from disttrain.report.of_run import summary_or_none
+from disttrain.report.page import Lines, Page, Panels, Picture, Section, Table, Text, drawn
 from disttrain.report.study import against, stages_of
 from disttrain.shown import shown
 from disttrain.written import json_of, text_of, why
@@ -63,9 +65,24 @@ def page_of_study(folder: Path) -> Page:
         rows = [[*row, failure] for row, failure in zip(rows, failures, strict=False)]
     sections.append(Section("Candidates", [Table(head, rows, strong=0 if order else None)],
                             "The best first."))  # fmt: skip
+    if losses := _losses(folder, [*order, *rest]):
+        note = "Others went on with these candidates; settings, scores and digests are the same."
+        sections.append(Section("Lost ranks and repairs", [Lines(losses)], note))
     if (folder / "best.toml").is_file():
         sections.append(Section("best.toml", [Text.of(folder / "best.toml")]))
     return Page(f"Search {folder.absolute().name}", f"study in {folder}", facts, sections)
+
+
+def _losses(folder: Path, candidates: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the candidates' own summaries say of ranks that they lost, by number."""
+    found = []
+    for candidate in sorted(candidates, key=lambda c: str(c.get("number")).zfill(6)):
+        place = candidate.get("path")
+        if isinstance(place, str) and re.fullmatch(r"candidates/\d+", place):
+            told = (summary_or_none(folder / place) or {}).get("failures")
+            lines = told if isinstance(told, list) else []
+            found += [f"candidate {candidate.get('number')}: {line}" for line in lines]
+    return found
 
 
 def settings_of(candidate: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from disttrain.report.write import write_report
 from tests.browser.chromium import Chromium, found
 from tests.unit.report.conftest import runs  # noqa: F401 - a fixture
-from tests.unit.report.test_report import study
+from tests.unit.report.test_report import ensemble, folds, study
 
 pytest.importorskip("jinja2")
 pytestmark = pytest.mark.skipif(found() is None, reason="no Chromium: apt-get install chromium")
@@ -62,14 +62,16 @@ def pages(runs: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     folder = tmp_path_factory.mktemp("pages")
     made = {"images": [runs("images", "{ units = 3 }")], "regions": [runs("classes")]}
     made["two"] = [*made["images"], *made["regions"]]
-    (folder / "study").mkdir()
-    made["study"] = [study(folder / "study")]
+    for name, make in {"study": study, "folds": folds, "ensemble": ensemble}.items():
+        (folder / name).mkdir()
+        make(folder / name)
+        made[name] = [folder / name]
     return {name: write_report(paths, folder / f"{name}.html") for name, paths in made.items()}
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-@pytest.mark.parametrize("name", ["images", "regions", "two", "study"])
+@pytest.mark.parametrize("name", ["images", "regions", "two", "study", "folds", "ensemble"])
 def test_a_report(
     browser: Chromium, pages: dict[str, Path], name: str, width: int, dark: bool
 ) -> None:

@@ -132,7 +132,7 @@ def study(folder: Path) -> Path:
     rows = [
         {"number": n, "stage": n // 4, "seconds": 1.5, "status": "completed", "digest": "ab" * 32,
          "settings": {"schedule.learning_rate": 10.0**-n, "model.loss": HOSTILE},
-         "score": 0.5 + n / 10}
+         "path": f"candidates/{n:04d}", "score": 0.5 + n / 10}
         for n in range(5)
     ]  # fmt: skip
     rows.append(rows[0] | {"number": 5, "score": None, "status": "diverged"})
@@ -147,27 +147,48 @@ def test_of_a_study(tmp_path: Path) -> None:
     for text in ("0.9", "Score against each", "diverged", HOSTILE, "seed = 7 # <b>", "0.0001"):
         assert text in page.text
     assert page.tags.count("svg") == 3
+    assert "Lost ranks" not in page.text
 
 
-def test_of_folds(tmp_path: Path) -> None:
+def test_of_a_study_whose_candidate_lost_a_rank(tmp_path: Path) -> None:
+    place = study(tmp_path) / "candidates" / "0003"
+    place.mkdir(parents=True)
+    line = "lost rank 1 (node2) in step 7: the others went on"
+    (place / "summary.json").write_text(json.dumps({"status": "completed", "failures": [line]}))
+    page = read(write_report([tmp_path]))
+    assert f"candidate 3: {line}" in page.text
+
+
+def folds(folder: Path) -> dict[str, Any]:
+    """Write a cross-validation of two learning rates; return the first one's."""
     rows = [
         {"settings": {"schedule.learning_rate": r}, "folds": [0.7, 0.75, 0.8], "mean": 0.75,
          "deviation": 0.05}
         for r in (0.1, 0.01)
     ]  # fmt: skip
-    (tmp_path / "folds.json").write_text(json.dumps({"settings": rows}))
+    (folder / "folds.json").write_text(json.dumps({"settings": rows}))
+    return rows[0]
+
+
+def test_of_folds(tmp_path: Path) -> None:
+    first = folds(tmp_path)
     page = read(write_report([tmp_path]))
     for text in ("schedule.learning_rate = 0.1", "0.75", "0.05", "fold 3"):
         assert text in page.text
-    (tmp_path / "folds.json").write_text(json.dumps(rows[0]))
+    (tmp_path / "folds.json").write_text(json.dumps(first))
     assert "0.75" in read(write_report([tmp_path])).text
 
 
-def test_of_an_ensemble(tmp_path: Path) -> None:
+def ensemble(folder: Path) -> None:
+    """Write an ensemble of three members."""
     members = [{"path": f"member-{n}", "accuracy": 0.9 + n / 100, "loss": 0.3} for n in range(3)]
     whole = {"accuracy": 0.95, "loss": 0.2}
     text = json.dumps({"members": members, "ensemble": whole, "split": "test"})
-    (tmp_path / "ensemble.json").write_text(text)
+    (folder / "ensemble.json").write_text(text)
+
+
+def test_of_an_ensemble(tmp_path: Path) -> None:
+    ensemble(tmp_path)
     page = read(write_report([tmp_path]))
     for text in ("member-2", "95.00 %", "+3.00 points", "92.00 %"):
         assert text in page.text

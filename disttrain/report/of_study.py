@@ -57,7 +57,7 @@ def page_of_study(folder: Path) -> Page:
         sections.append(Section("In the order of the candidates",
                                 [Panels([_stages(done, metric, falls)])]))  # fmt: skip
     rest = sorted((c for c in candidates if c not in done), key=lambda c: str(c.get("number")))
-    head = ["number", "stage", *keys, metric, "seconds", "status", "digest"]
+    head = ["number", metric.replace("_", " "), "status", "stage", *keys, "seconds", "digest"]
     rows = [_row(c, keys) for c in [*order, *rest][:ROWS]]
     if any(c.get("failure") for c in candidates):
         head.append("failure")
@@ -79,8 +79,11 @@ def _losses(folder: Path, candidates: Sequence[dict[str, Any]]) -> list[str]:
     for candidate in sorted(candidates, key=lambda c: str(c.get("number")).zfill(6)):
         place = candidate.get("path")
         if isinstance(place, str) and re.fullmatch(r"candidates/\d+", place):
-            told = (summary_or_none(folder / place) or {}).get("failures")
+            summary = summary_or_none(folder / place) or {}
+            told = summary.get("failures")
             lines = told if isinstance(told, list) else []
+            # What a candidate that was pruned says last: it was asked to stop.
+            lines = lines[:-1] if summary.get("status") == "preempted" else lines
             found += [f"candidate {candidate.get('number')}: {line}" for line in lines]
     return found
 
@@ -110,10 +113,10 @@ def _value(value: Any) -> str:
 def _row(candidate: dict[str, Any], keys: Sequence[str]) -> list[str]:
     settings = settings_of(candidate)
     return [
-        str(candidate.get("number", "–")), str(candidate.get("stage", "–")),
+        str(candidate.get("number", "–")), number(candidate.get("score")),
+        str(candidate.get("status", "–")), str(candidate.get("stage", "–")),
         *(_value(settings[key]) if key in settings else "–" for key in keys),
-        number(candidate.get("score")), number(candidate.get("seconds"), 3),
-        str(candidate.get("status", "–")), str(candidate.get("digest") or "–")[:12],
+        number(candidate.get("seconds"), 3), str(candidate.get("digest") or "–")[:12],
     ]  # fmt: skip
 
 
@@ -166,13 +169,14 @@ def page_of_folds(folder: Path) -> Page:
     most = max((len(row) for row in rows), default=3)
     rows = [row + ["–"] * (most - len(row)) for row in rows]
     head = ["settings", "mean", "deviation", *(f"fold {n + 1}" for n in range(most - 3))]
-    sections = [Section("Folds", [Table(head, rows)])]
+    best = found.get("best")
+    known = len(names) > 1 and type(best) is int and 0 <= best < len(names)
+    sections = [Section("Folds", [Table(head, rows, strong=best if known else None)])]
     if most > 3:
         sections.append(Section("Scores of the folds", [Panels([_folds(names, settings)])]))
     facts = [(key, str(found[key])) for key in ("status", "metric")
              if isinstance(found.get(key), str)]  # fmt: skip
-    best = found.get("best")
-    if len(names) > 1 and type(best) is int and 0 <= best < len(names):
+    if known:
         own = settings_of(settings[best])
         named = [(f"best {key}", _value(value)) for key, value in own.items()]
         facts += [*named, *_ahead(found.get("difference"))]
@@ -198,16 +202,23 @@ def scores_of(settings: dict[str, Any]) -> list[float]:
     return [score for score in found if is_number(score)]
 
 
+def _short(key: str, value: Any) -> str:
+    """Return `key = value` for a picture: of the key, what stands behind its section."""
+    return plain(f"{shown(key.partition('.')[2] or key, 40)} = {shown(_value(value), 20)}")
+
+
 def _folds(names: Sequence[str], settings: Sequence[dict[str, Any]]) -> Picture:
     """Draw the scores of all folds, with mean and deviation."""
-    figure = blank(8.8, 1.4 + 0.5 * len(names))
+    keyed = [[_short(*pair) for pair in settings_of(each).items()] for each in settings]
+    labels = ["\n".join(own) or name for own, name in zip(keyed, names, strict=True)]
+    figure = blank(8.8, 1.4 + sum(0.45 + 0.25 * label.count("\n") for label in labels))
     ax = figure.subplots()
     for place, each in enumerate(settings):
         scores = scores_of(each)
         ax.plot(scores, [place] * len(scores), "o", color=GOOD, alpha=0.6, markersize=5)
         if is_number(each.get("mean")) and is_number(each.get("deviation")):
             ax.errorbar(each["mean"], place, xerr=each["deviation"], fmt="D", color=BAD, capsize=4)
-    ax.set_yticks(range(len(names)), [plain(shown(name, 50)) for name in names])
+    ax.set_yticks(range(len(names)), labels)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("score: folds (dots), mean and deviation")
     ax.grid(alpha=0.3, axis="x")

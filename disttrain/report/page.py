@@ -44,6 +44,8 @@ NUMBERS = itertools.count(1)
 # What matplotlib draws in black or in ink has the colour of the page's text, dark or light.
 INKS = re.compile(r"(stroke|fill): #(?:000000|333333)")
 PAPER = re.compile(r"fill: #ffffff")
+# Where a key or a path may be parted: not within a number.
+PARTS = re.compile(r"([._/])(?=[a-z]{2})")
 # Inches.
 WIDE = 6
 PLACES = re.compile(r'(\bid="|xlink:href="#|url\(#)')
@@ -152,7 +154,15 @@ def template() -> Any:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["shown"] = lambda value: shown(value, 400)
+    environment.filters["parted"] = _parted
     return environment.get_template("page.html.j2")
+
+
+def _parted(value: object) -> Any:
+    """Return a text whose keys and paths may go on in a new line, behind a dot or the like."""
+    from markupsafe import Markup, escape
+
+    return Markup(PARTS.sub(r"\1<wbr>", str(escape(shown(value, 400)))))
 
 
 def drawn(figure: Figure, label: str, paper: bool = False) -> Picture:

@@ -154,9 +154,11 @@ def test_of_a_study_whose_candidate_lost_a_rank(tmp_path: Path) -> None:
     place = study(tmp_path) / "candidates" / "0003"
     place.mkdir(parents=True)
     line = "lost rank 1 (node2) in step 7: the others went on"
-    (place / "summary.json").write_text(json.dumps({"status": "completed", "failures": [line]}))
+    told = {"status": "preempted", "failures": [line, "asked to stop after step 9"]}
+    (place / "summary.json").write_text(json.dumps(told))
     page = read(write_report([tmp_path]))
     assert f"candidate 3: {line}" in page.text
+    assert "asked to stop" not in page.text, "it was pruned"
 
 
 def folds(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,15 @@ from disttrain.cli.options import AsJson, Float64, print_json, say
 
 __all__ = ["command"]
 
+Float32 = Annotated[
+    bool,
+    typer.Option(
+        "--float32",
+        help="ONNX: every layer in float32, for runtimes without float64 [default: dense layers in "
+        "float64, as `predict` computes them].",
+    ),
+]
+
 
 def command(
     run: Annotated[
@@ -30,6 +39,7 @@ def command(
         bool, typer.Option(help="The running average of the weights (model.average), not these.")
     ] = False,
     float64: Float64 = False,
+    float32: Float32 = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network for other programs: ONNX (whole) or safetensors (its weights).
@@ -37,13 +47,17 @@ def command(
     The ONNX model takes rows as the data file has them: normalization is inside.
     """
     from disttrain.comm import connect
+    from disttrain.errors import UsageError
     from disttrain.interop.exchange import export
     from disttrain.runs.ensembled import load_model
 
     comm = connect()
+    with comm.together("reading the arguments"):
+        if float32 and float64:
+            raise UsageError("--float32 and --float64 can't both be given")
     trained = load_model(run, comm, averaged=average, float64=float64)
     with comm.together("exporting", by_root=True):
-        facts = export(trained, file, prepared) if comm.is_root else {}
+        facts = export(trained, file, prepared, float32) if comm.is_root else {}
     if comm.is_root and as_json:
         print_json(facts)
     elif comm.is_root:

@@ -55,7 +55,7 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print what each rank does, on standard error.")
 ]
 Float64 = Annotated[
-    bool, typer.Option("--float64", help="Compute in float64, whatever it was trained in.")
+    bool, typer.Option("--float64", help="Compute all in float64, whatever it was trained in.")
 ]
 Inject = Annotated[
     list[str],

@@ -22,16 +22,21 @@ from disttrain.runs.trained import Trained, load_trained
 __all__ = ["adopt", "export"]
 
 
-def export(trained: Trained, path: Path, prepared: bool = False) -> dict[str, Any]:
+def export(
+    trained: Trained, path: Path, prepared: bool = False, plain: bool = False
+) -> dict[str, Any]:
     """Write a network to `path` (.onnx or .safetensors) and return what was written (one rank).
 
-    Raises UsageError for another suffix, a library that is missing, or a layer that the format does
-    not have; CheckpointError where the disk refuses.
+    `prepared` and `plain` are those of `onnx_model`. Raises UsageError for another suffix, a
+    library that is missing, or a layer that the format does not have; CheckpointError where the
+    disk refuses.
     """
     widths, loss = trained.network.widths, trained.loss.kind
     if _suffix(path) == ".onnx":
-        content = onnx_model(trained, prepared)
+        content = onnx_model(trained, prepared, plain)
         about = f"{widths}, {loss}, ONNX opset {OPSET}"
+    elif plain:
+        raise UsageError("--float32 is for ONNX: safetensors hold the weights as they are")
     elif prepared:
         raise UsageError("--prepared is for ONNX: safetensors hold weights alone")
     elif trained.network.dtype != trained.snapshot.settings(trained.path).model.dtype:

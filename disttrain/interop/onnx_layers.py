@@ -39,8 +39,15 @@ class LayerFacts(NamedTuple):
     dtype: np.dtype
 
     def constant(self, graph: Graph, key: str, array: np.ndarray | None = None) -> str:
-        """Add a parameter, or an array made of it, under its own name."""
-        return graph.constant(self.tensors[key] if array is None else array, f"{self.name}/{key}")
+        """Add a parameter, or an array made of it, under its own name.
+
+        Numbers that are float32's are stored as such, and converted when the graph is loaded.
+        """
+        own = self.tensors[key] if array is None else array
+        small = own.astype("f4")
+        if own.dtype == small.dtype or (small != own).any():
+            return graph.constant(own, f"{self.name}/{key}")
+        return graph.cast(graph.constant(small, f"{self.name}/{key}"), own.dtype)
 
 
 def _dense(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:

@@ -9,6 +9,7 @@ Flatten, Reshape, ... One input, one output, no branches.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_chain import IMAGES, PRODUCTS, Chain, inputs_of
 from disttrain.interop.onnx_graph import onnx
 from disttrain.interop.onnx_known import Known
-from disttrain.interop.onnx_segments import Affine, affine_of
+from disttrain.interop.onnx_segments import Affine, affine_of, to_floats
 
 __all__ = ["read_onnx"]
 
@@ -154,8 +155,8 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
             raise graph.refused(between[0][-1], "multiplies an input by a negative number, or by 0")
     divisor = 255.0 if graph.dtype == np.uint8 else 1.0
     mean, deviation = _normalization(before, inputs, divisor)
-    dtype = next(iter(layers[-1].weights.values())).dtype
-    settings = settings_for([layer.table for layer in layers], loss, str(dtype), path, data)
+    dtype = _least([layer.weights for layer in layers])
+    settings = settings_for([layer.table for layer in layers], loss, dtype, path, data)
     return Adopted(
         settings, shape, [layer.weights for layer in layers if layer.weights],
         _classes(facts, loss, outputs), divisor, mean, deviation, after,
@@ -172,11 +173,19 @@ def _classes(facts: dict[str, str], loss: str, outputs: int) -> list[str]:
     return [*map(str, names)] or [str(n) for n in range(outputs) if loss == "softmax"]
 
 
+def _least(layers: Sequence[dict[str, np.ndarray]]) -> str:
+    """Return the type that the network needs: float32 where all its weights are such numbers."""
+    weights = [own[key] for own in layers for key in ("weight", "bias") if key in own]
+    with np.errstate(over="ignore"):
+        small = all(np.array_equal(w, w.astype("f4"), equal_nan=True) for w in weights)
+    return "float32" if small else "float64"
+
+
 def _ends(graph: _Graph, nodes: list[Node]) -> bool:
     """Take away what makes classes of the outputs, and tell whether there was something."""
     found = False
     for kinds in (("ArgMax",), ("Softmax", "LogSoftmax")):
-        while nodes and nodes[-1].kind == "Identity":
+        while nodes and (nodes[-1].kind == "Identity" or to_floats(nodes[-1])):
             nodes.pop()
         if nodes and nodes[-1].kind in kinds:
             if nodes[-1].options.get("axis", 0 if kinds == ("ArgMax",) else -1) not in (1, -1):

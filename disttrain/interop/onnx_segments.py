@@ -11,7 +11,7 @@ from disttrain.arrays import Cpu
 from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_graph import onnx
 
-__all__ = ["MOVES", "Affine", "activation_of", "affine_of"]
+__all__ = ["MOVES", "Affine", "activation_of", "affine_of", "to_floats"]
 
 AXES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
 MOVES = AXES | {"Cast", "Identity", "Dropout"}
@@ -57,11 +57,18 @@ def affine_of(nodes: Sequence[Node], value: str, axes: Axes) -> Affine | Node:
     return found
 
 
+def to_floats(node: Node) -> bool:
+    """Tell whether a node is a conversion from one type of floats to another."""
+    if node.kind != "Cast":
+        return False
+    kind: np.dtype = np.dtype(onnx().helper.tensor_dtype_to_np_dtype(node.options["to"]))
+    return kind.kind == "f"
+
+
 def _steps(node: Node, axes: Axes) -> list[tuple[str, Any]] | None:
     """Return the operations with constants that a node does; None where it does something else."""
     if node.kind == "Cast":
-        kind = onnx().helper.tensor_dtype_to_np_dtype(node.options["to"])
-        return [] if np.dtype(kind).kind == "f" else None
+        return [] if to_floats(node) else None
     if node.kind in MOVES:
         return []
     if node.kind == "BatchNormalization" and len(node.given) == 4:

@@ -17,45 +17,50 @@ from disttrain.errors import UsageError
 from disttrain.interop.onnx_graph import Graph
 from disttrain.interop.onnx_layers import EMIT, LayerFacts
 from disttrain.model import Softmax
+from disttrain.model.closer import closer_from
 from disttrain.runs.ensembled import Ensemble
 from disttrain.runs.trained import Trained
 
 __all__ = ["onnx_model"]
 
 
-def onnx_model(trained: Trained, prepared: bool = False) -> bytes:
+def onnx_model(trained: Trained, prepared: bool = False, plain: bool = False) -> bytes:
     """Return the ONNX model (opset 17) of a trained network.
 
     It takes rows as the data file has them; rows of a table that became other inputs as its cells,
-    unless `prepared`. Raises UsageError without the library, or where a layer is not built in.
+    unless `prepared`. Layers that predictions compute in float64 are in float64, unless `plain`.
+    Raises UsageError without the library, or where a layer is not built in.
     """
     graph, dtype = Graph(), np.dtype(trained.network.dtype)
     rows = _taken(graph, trained, prepared)
     members = trained.members if isinstance(trained, Ensemble) else [trained]
-    found = [_predicted(graph, rows, member) for member in members]
+    wide = dtype if plain else np.dtype("f8")
+    found = [_predicted(graph, rows, member, wide) for member in members]
     name = "probabilities" if isinstance(trained.loss, Softmax) else "outputs"
     total = found[0]
     for value in found[1:]:
         total = graph.add("Add", total, value)
     if len(found) > 1:
         # onnxruntime has no mean of float64.
-        total = graph.add("Mul", total, graph.constant(np.array(1 / len(found), dtype)))
+        total = graph.add("Mul", total, graph.constant(np.array(1 / len(found), wide)))
+    total = total if wide == dtype else graph.cast(total, dtype)
     graph.add("Identity", total, to=name)
     graph.output(name, dtype, ["rows", trained.network.outputs])
     return graph.model(trained.settings.name, _facts(trained))
 
 
-def _predicted(graph: Graph, rows: str, trained: Trained) -> str:
-    """Return the predictions of one network for the rows as the data file has them."""
+def _predicted(graph: Graph, rows: str, trained: Trained, wide: np.dtype) -> str:
+    """Return the predictions of one network for the rows as the data file has them, as `wide`."""
     dtype = np.dtype(trained.network.dtype)
     value = _normalized(graph, rows, trained.normalization, dtype)
-    value = _through_layers(graph, value, trained)
+    value = _through_layers(graph, value, trained, wide)
     if isinstance(trained.loss, Softmax):
         return graph.add("Softmax", value, axis=-1)
     if scale := trained.feed.scale:
-        wide = graph.add("Mul", graph.cast(value, "f8"), graph.constant(scale.deviation))
-        wide = graph.add("Add", wide, graph.constant(scale.mean))
-        return graph.cast(wide, dtype)
+        value = value if wide == np.float64 else graph.cast(value, "f8")
+        value = graph.add("Mul", value, graph.constant(scale.deviation))
+        value = graph.add("Add", value, graph.constant(scale.mean))
+        return value if wide == np.float64 else graph.cast(value, wide)
     return value
 
 
@@ -135,22 +140,29 @@ def _normalized(graph: Graph, value: str, how: Normalization, dtype: np.dtype) -
         flat = graph.add("Flatten", graph.cast(value, dtype), axis=1)
         product = graph.add("Mul", flat, graph.constant(scale.astype(dtype).reshape(shape)))
         return graph.add("Add", product, graph.constant(shift.reshape(shape)))
+    if not how.mean.any() and (scale == 1).all():
+        return graph.add("Flatten", graph.cast(value, dtype), axis=1)
     flat = graph.add("Flatten", graph.cast(value, "f8"), axis=1)
     moved = graph.add("Sub", flat, graph.constant(how.mean.reshape(shape)))
     scaled = graph.add("Mul", moved, graph.constant(scale.astype("f8").reshape(shape)))
     return graph.cast(scaled, dtype)
 
 
-def _through_layers(graph: Graph, value: str, trained: Trained) -> str:
-    network = trained.network
-    tensors = network.tensors(network.values)
-    for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
+def _through_layers(graph: Graph, value: str, trained: Trained, wide: np.dtype) -> str:
+    """Return the outputs of the last layer, as `wide`."""
+    network, dtype = trained.network, np.dtype(trained.network.dtype)
+    tensors, first = network.tensors(network.values), closer_from(network)
+    for number, (name, layer, shape) in enumerate(
+        zip(network.names, network.layers, network.shapes, strict=False)
+    ):
+        if number == first and dtype != wide:
+            value, dtype = graph.cast(value, wide), wide
         emit = EMIT.get(type(layer))
         if emit is None:
             raise UsageError(
                 f"{name} of {trained.path} is a layer of your own ({type(layer).__name__}), for "
                 "which ONNX has no operator: export networks of built-in layers"
             )
-        own = {key: tensors[f"{name}/{key}"] for key in layer.parameters(shape)}
-        value = emit(graph, value, layer, LayerFacts(name, shape, own, np.dtype(network.dtype)))
-    return value
+        own = {key: tensors[f"{name}/{key}"].astype(dtype) for key in layer.parameters(shape)}
+        value = emit(graph, value, layer, LayerFacts(name, shape, own, dtype))
+    return value if dtype == wide else graph.cast(value, wide)

@@ -11,6 +11,7 @@ import numpy as np
 
 from disttrain.arrays import Array, Device, Workspace, generator
 from disttrain.errors import CheckpointError, UsageError
+from disttrain.model.closer import closer
 from disttrain.model.flat import Layout
 from disttrain.model.layer import Layer, Parameter, Shape
 from disttrain.model.passes import PREDICTION, Asking, Context, Pass
@@ -166,6 +167,10 @@ class Network:
         for layer, context in zip(self.layers[:layers], self._prediction[:layers], strict=True):
             inputs, _ = layer.forward(inputs, context)
         return inputs
+
+    def closer(self) -> Callable[[Array], Array]:
+        """Return a function that does `predict` with less rounding, by the weights of now."""
+        return closer(self)
 
     def activations(self, inputs: Array) -> list[Array]:
         """Return the output of each layer for rows of `inputs`, as arrays of their own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,15 @@ def page_of_study(folder: Path) -> Page:
         rows = [[*row, failure] for row, failure in zip(rows, failures, strict=False)]
     sections.append(Section("Candidates", [Table(head, rows, strong=0 if order else None)],
                             "The best first."))  # fmt: skip
-    if losses := _losses(folder, [*order, *rest]):
-        note = "Others went on with these candidates; settings, scores and digests are the same."
-        sections.append(Section("Lost ranks and repairs", [Lines(losses)], note))
+    sections += _losses(folder, [*order, *rest])
     if (folder / "best.toml").is_file():
         sections.append(Section("best.toml", [Text.of(folder / "best.toml")]))
     return Page(f"Search {folder.absolute().name}", f"study in {folder}", facts, sections)
 
 
-def _losses(folder: Path, candidates: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what the candidates' own summaries say of ranks that they lost, by number."""
-    found = []
+def _losses(folder: Path, candidates: Sequence[dict[str, Any]]) -> Iterator[Section]:
+    """Yield what the candidates' own summaries say of ranks that they lost, by number."""
+    found: list[str] = []
     for candidate in sorted(candidates, key=lambda c: str(c.get("number")).zfill(6)):
         place = candidate.get("path")
         if isinstance(place, str) and re.fullmatch(r"candidates/\d+", place):
@@ -85,7 +83,9 @@ def _losses(folder: Path, candidates: Sequence[dict[str, Any]]) -> list[str]:
             # What a candidate that was pruned says last: it was asked to stop.
             lines = lines[:-1] if summary.get("status") == "preempted" else lines
             found += [f"candidate {candidate.get('number')}: {line}" for line in lines]
-    return found
+    if found:
+        note = "Others went on with these candidates; settings, scores and digests are the same."
+        yield Section("Lost ranks and repairs", [Lines(found)], note)
 
 
 def settings_of(candidate: dict[str, Any]) -> dict[str, Any]:
@@ -169,14 +169,15 @@ def page_of_folds(folder: Path) -> Page:
     most = max((len(row) for row in rows), default=3)
     rows = [row + ["–"] * (most - len(row)) for row in rows]
     head = ["settings", "mean", "deviation", *(f"fold {n + 1}" for n in range(most - 3))]
-    best = found.get("best")
-    known = len(names) > 1 and type(best) is int and 0 <= best < len(names)
-    sections = [Section("Folds", [Table(head, rows, strong=best if known else None)])]
+    told = found.get("best")
+    known = len(names) > 1 and type(told) is int and 0 <= told < len(names)
+    best = told if known else None
+    sections = [Section("Folds", [Table(head, rows, strong=best)])]
     if most > 3:
         sections.append(Section("Scores of the folds", [Panels([_folds(names, settings)])]))
     facts = [(key, str(found[key])) for key in ("status", "metric")
              if isinstance(found.get(key), str)]  # fmt: skip
-    if known:
+    if best is not None:
         own = settings_of(settings[best])
         named = [(f"best {key}", _value(value)) for key, value in own.items()]
         facts += [*named, *_ahead(found.get("difference"))]

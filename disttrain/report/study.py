@@ -58,7 +58,7 @@ def against(ax: Axes, key: str, rows: list[dict[str, Any]], best: dict[str, Any]
     if numbers and values and min(values) > 0 and max(values) > 30 * min(values):
         ax.set_xscale("log")
     elif numbers and all(type(value) is int for value in values):
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
     if names:
         ax.set_xticks(range(len(names)), [plain(name) for name in names])
 

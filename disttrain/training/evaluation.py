@@ -145,8 +145,12 @@ def samples_of(block: int, split: Split) -> np.ndarray:
     return np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, split.count))
 
 
-def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -> np.ndarray | None:
-    """Return the network's outputs for all samples of `split`, on rank 0; None elsewhere.
+def outputs_of(
+    network: Network, feed: Feed, split: Split, comm: Communicator,
+    finish: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray | None:  # fmt: skip
+    """Return what `finish` makes of the network's outputs (float64) for all samples of `split`, on
+    rank 0 and in the network's dtype; None elsewhere.
 
     Each rank takes blocks in turn; only rank 0 needs memory for more than a message.
     """
@@ -155,6 +159,7 @@ def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -
     found = np.empty((split.count, network.outputs), network.dtype) if comm.is_root else None
     blocks = -(-split.count // BLOCK_ROWS)
     chunk = min(CHUNK_BLOCKS, max(1, most // BLOCK_ROWS))
+    predict = network.closer()
     for first in range(0, blocks, chunk * comm.size):
         mine: list[tuple[int, np.ndarray]] = []
         with comm.together("predicting"):
@@ -163,8 +168,8 @@ def outputs_of(network: Network, feed: Feed, split: Split, comm: Communicator) -
                 comm.phase("predicting")
                 samples = samples_of(block, split)
                 inputs, _ = feed(split, samples)
-                outputs = np.array(network.device.get(network.predict(inputs)))
-                mine.append((int(samples[0]), outputs))
+                outputs = finish(np.array(network.device.get(predict(inputs)), np.float64))
+                mine.append((int(samples[0]), outputs.astype(network.dtype)))
         for low in range(0, BLOCK_ROWS, most):
             slices = [(at + low, rows[low : low + most]) for at, rows in mine]
             for at, rows in (each for part in comm.gather(slices) for each in part):

@@ -27,7 +27,7 @@ from disttrain.model import (
     Squared,
 )
 from disttrain.model.losses import SquaredInUnits, built_in
-from disttrain.training.evaluation import BLOCK_ROWS, Score, evaluate, judged, outputs_of
+from disttrain.training.evaluation import Score, evaluate, judged, outputs_of
 
 __all__ = ["Predictor", "build_predictor", "layer_from", "stacked"]
 
@@ -95,17 +95,19 @@ class Predictor:
         They are NaN for samples with gaps.
         """
         with self.comm.watch.armed(self.settings.communication.deadline_seconds):
-            outputs = outputs_of(self.network, self.feed, split, self.comm)
+            outputs = outputs_of(self.network, self.feed, split, self.comm, self._finished)
         if outputs is not None:
             outputs[split.rows.gaps] = np.nan
-        if outputs is None or not isinstance(self.loss, Softmax):
-            scale = self.feed.scale
-            return scale.undo(outputs) if scale and outputs is not None else outputs
-        # In place: there may be no memory for them twice.
-        for low in range(0, len(outputs), BLOCK_ROWS):
-            block = outputs[low : low + BLOCK_ROWS]
-            np.exp(block - block.max(axis=1, keepdims=True), out=block)
-            block /= block.sum(axis=1, keepdims=True)
+        return outputs
+
+    def _finished(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs of the network (float64) as probabilities, or in the targets' units."""
+        if not isinstance(self.loss, Softmax):
+            return self.feed.scale.undo(outputs) if self.feed.scale else outputs
+        # Rows with gaps may hold anything.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.exp(outputs - outputs.max(axis=1, keepdims=True), out=outputs)
+            outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
 

@@ -45,6 +45,7 @@ def test_mistakes_are_one_sentence(animals):  # noqa: F811
     (animals.folder / "x.onnx").write_bytes(b"none")
     for words, code in (
         (("export", "run", "model.pt"), 2),
+        (("export", "run", "model.onnx", "--float32", "--float64"), 2),
         (("export", "nothing", "model.onnx"), 3),
         (("export", "run", "model.onnx", "--average"), 3),
         (("import", "x.onnx", "o.h5"), 3),

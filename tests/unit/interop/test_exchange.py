@@ -16,6 +16,7 @@ from disttrain.config import Settings
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.exchange import adopt, export
 from disttrain.model import Dense
+from disttrain.model.closer import closer_from
 from disttrain.runs.trained import Trained, load_trained
 from tests.conftest import blobs
 
@@ -287,6 +288,8 @@ def test_what_can_not_be_exchanged_is_one_sentence(
     assert not (tmp_path / "o.h5").exists()
     go(settings(), "own", layers=[Own(8, "tanh"), Dense(3)])
     own = load_trained(tmp_path / "own", Alone(), [Own(8, "tanh"), Dense(3)])
+    assert closer_from(own.network) == 1, "what is not built in is computed as it is"
+    assert closer_from(trained.network) == 0
     for name in ("m.onnx", "m.safetensors"):
         with pytest.raises(UsageError, match=r"a layer of your own \(Own\)"):
             export(own, tmp_path / name)
@@ -356,6 +359,39 @@ def test_layers_for_images_go_out(
     np.testing.assert_allclose(found, want, atol=1e-6)
     back = adopted(tmp_path / "m.safetensors", tmp_path / "s.h5")
     np.testing.assert_array_equal(back.predict(pixels), want)
+
+
+def test_large_outputs_agree_and_float32_is_to_be_had(
+    tmp_path: Path, settings: Make, go: Go
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    go(settings(stack("relu", "relu"), "data.normalize=none"))
+    trained, exact = load(tmp_path / "run"), load(tmp_path / "run", float64=True)
+    inputs, _ = blobs(4000, 5)
+    for model in (trained, exact):
+        # Outputs of 30 and more, where float32 knows 2e-6: a factor that changes no digit.
+        model.network.values[...] *= 2
+    outputs = exact.network.predict(inputs.astype("f8"))
+    assert np.abs(outputs).max() > 30
+    want = trained.predict(inputs)
+    assert want is not None
+    assert want.dtype == np.float32
+    assert np.abs(want - exact.predict(inputs)).max() < 1e-7
+    for plain, limit in ((False, 1e-7), (True, 1e-5)):
+        export(trained, tmp_path / "m.onnx", plain=plain)
+        found = ran(tmp_path / "m.onnx", inputs)
+        assert found.dtype == np.float32
+        assert np.abs(found - want).max() < limit
+        graph = onnx.load(tmp_path / "m.onnx").graph
+        # float64 weights would make the file twice as large.
+        assert {tensor.data_type for tensor in graph.initializer} == {onnx.TensorProto.FLOAT}
+        casts = [a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute]
+        assert (onnx.TensorProto.DOUBLE in casts) == (not plain)
+        back = adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
+        assert back.network.dtype == "float32"
+        assert np.abs(back.predict(inputs) - want).max() < 1e-7
+    with pytest.raises(UsageError, match="--float32 is for ONNX"):
+        export(trained, tmp_path / "m.safetensors", plain=True)
 
 
 def test_an_ensemble_goes_out_as_the_mean_of_its_members(

@@ -51,6 +51,7 @@ def closer(network: Network) -> Callable[[Array], Array]:
     ][first:]  # fmt: skip
 
     def outputs(inputs: Array) -> Array:
+        """Return the outputs for rows of inputs."""
         x = network.predict(inputs, first).astype(np.float64)
         for layer, context in behind:
             x, _ = layer.forward(x, context)

@@ -43,6 +43,7 @@ def test_replays_have_the_bits_of_eager_steps(comm, made, mode, monkeypatch):
     for trial in range(6):
         # Leaves one after another, or some side by side, as where there are many weights.
         monkeypatch.setattr(sums, "CACHE", trial % 2 << 30)
+        monkeypatch.setattr(sums, "TOGETHER", 16)
         settings = given(write, draw, mode)
         settings["communication"] = {"sum": WAYS[trial % 3]}
         settings["training"]["batch_size"] += 8

@@ -113,6 +113,7 @@ def test_replays_have_the_bits_of_eager_steps(
     for trial in range(4):
         # Leaves one after another, or some side by side, as where there are many weights.
         monkeypatch.setattr(sums, "CACHE", trial % 2 << 30)
+        monkeypatch.setattr(sums, "TOGETHER", 16)
         settings = given(write_data, draw, mode) | {"optimizer": optimizer}
         replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
         assert replayed[:2] == eager[:2], settings

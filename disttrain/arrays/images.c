@@ -493,12 +493,14 @@ INLINE void LANED(spread_windows)(const Shape *s, const int64_t kh, const int64_
                                   const T *x, const T *y, const T *dy, T *dx) {
     T share = (T)(1.0 / (double)(kh * kw));
     const V zero = {0};
+    const M every = (M)(zero == zero);
+    M last = every; /* channels of the last vector */
+    for (int l = 0; !beside && l < LANES; l++) last[l] = -(l < (s->c - 1) % LANES + 1);
     for (int64_t i = 0; i < s->oh; i++)
         for (int64_t j = 0; j < s->ow; j++, y += s->c, dy += s->c)
             for (int64_t first = 0; first < s->c; first += LANES) {
                 int64_t at = (i * s->sh * s->w + j * s->sw) * s->c + first;
-                M left = (M)(zero == zero);
-                for (int l = 0; !beside && l < LANES; l++) left[l] = -(first + l < s->c);
+                M left = first + LANES < s->c ? every : last;
                 V d = AT(dy + first), top = s->flag ? AT(y + first) : d;
                 if (!s->flag) d *= share;
                 for (int64_t r = 0; r < kh; r++)
@@ -518,6 +520,7 @@ static void LANED(spread)(const Shape *s, const T *x, const T *y, const T *dy, T
     int beside = s->c % LANES == 0 && s->sh == s->kh && s->sw == s->kw;
     if (beside && s->kh == 2 && s->kw == 2) LANED(spread_windows)(s, 2, 2, 1, x, y, dy, dx);
     else if (beside) LANED(spread_windows)(s, s->kh, s->kw, 1, x, y, dy, dx);
+    else if (s->kh == 2 && s->kw == 2) LANED(spread_windows)(s, 2, 2, 0, x, y, dy, dx);
     else LANED(spread_windows)(s, s->kh, s->kw, 0, x, y, dy, dx);
 }
 

@@ -14,11 +14,13 @@ from disttrain.report.of_run import page_of_run
 from disttrain.report.of_runs import page_of_runs
 from disttrain.report.of_study import page_of_folds, page_of_study
 from disttrain.report.page import Page, rendered, template
+from disttrain.runs.held import kind_in
 from disttrain.written import run_at
 
 __all__ = ["NAME", "write_report"]
 
 NAME = "report.html"
+ALONE = ": make its report by itself"
 # The file that a folder of a kind has, and what is made of it.
 KINDS: dict[str, Callable[[Path], Page]] = {
     "study.json": page_of_study,
@@ -47,7 +49,8 @@ def write_report(
     else:
         for folder in folders:
             if not os.path.lexists(folder / "run.toml"):
-                say(f"{folder} holds no run and is left out")
+                what = kind_in(folder)
+                say(f"{folder} holds {what or 'no run'} and is left out" + ALONE * bool(what))
         folders = [f for f in folders if os.path.lexists(f / "run.toml")]
         if not folders:
             raise CheckpointError("none of these folders holds a run: give folders of trainings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = ["compare_runs"]
 # Settings on which no step depends; but the rates of a cosine depend on `epochs`.
 APART = (*FREE, "validation")
 EPOCHS = "training.epochs"
+LAYER = re.compile(r"model\.layers\.\d+")
 
 
 def compare_runs(a: Path, b: Path) -> dict[str, Any]:
@@ -118,9 +120,16 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the keys of two run files that differ, with both values, but for those set apart."""
     cosine = "cosine" in (one.get("schedule.kind"), other.get("schedule.kind"))
     apart = [key for key in APART if not (cosine and key == EPOCHS)]
-    return [
-        f"{key}: {' and '.join(repr(x[key]) if key in x else 'not set' for x in (one, other))}"
+    found = {
+        key: f"{key}: {' and '.join(repr(x[key]) if key in x else 'not set' for x in (one, other))}"
         for key in sorted(one | other)
         if one.get(key) != other.get(key)
         and not any(key == name or key.startswith(f"{name}.") for name in apart)
-    ]
+    }
+    # A layer that one of them lacks is one line, not one for each of its keys.
+    layers = [{m[0] for key in x if (m := LAYER.match(key))} for x in (one, other)]
+    for of, more in (("first", layers[0] - layers[1]), ("second", layers[1] - layers[0])):
+        for layer in more:
+            found = {key: line for key, line in found.items() if not key.startswith(f"{layer}.")}
+            found[layer] = f"{layer}: only in the {of}"
+    return [found[key] for key in sorted(found)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from disttrain.environment import launched, spares
 from disttrain.errors import UsageError
 
-__all__ = ["TEMPORARY", "how_to_go_on", "refuse_another"]
+__all__ = ["TEMPORARY", "how_to_go_on", "kind_in", "refuse_another"]
 
 # By the file that is there from the beginning; of an ensemble, from its end.
 KINDS = {
@@ -37,6 +37,11 @@ def _as_launched() -> str:
         return ""
     waiting = spares(job.size)
     return f"launch -n {job.size - waiting} " + f"--spares {waiting} " * bool(waiting)
+
+
+def kind_in(folder: Path) -> str:
+    """Return what a folder holds, as in "a study"; "" for nothing."""
+    return next((kind for name, kind in KINDS.items() if os.path.lexists(folder / name)), "")
 
 
 def refuse_another(folder: Path, own: str) -> None:

@@ -19,6 +19,7 @@ from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import FILE, ensemble_of
 from disttrain.runs.held import refuse_another
 from disttrain.runs.trained import Trained, load_trained
+from disttrain.selection.table import order
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Ended, Turns
 from disttrain.shown import decimals
@@ -169,8 +170,8 @@ def best_of_study(study: Path, top: int) -> list[Path]:
             row for row in facts["candidates"]
             if row["status"] in FINISHED and isinstance(row["score"], float | int)
         ]  # fmt: skip
-        sign = 1 if facts["metric"].endswith("loss") else -1
-        rows.sort(key=lambda row: (sign * row["score"], row["number"]))
+        rises = not facts["metric"].endswith("loss")
+        rows.sort(key=lambda row: order(row, rises))
         places = [folder / str(row["path"]) for row in rows[:top]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(

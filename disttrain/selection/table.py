@@ -21,10 +21,23 @@ from disttrain.selection.turns import Ended
 from disttrain.shown import decimals
 from disttrain.written import FINISHED, PAUSED, json_of, text_of
 
-__all__ = ["Table", "path_of"]
+__all__ = ["Table", "order", "path_of"]
 
 # Of 100,000 candidates.
 STUDY_BYTES = 256 << 20
+
+
+def order(row: dict[str, Any], rises: bool) -> tuple[float, float, int]:
+    """Return what sorts candidates: the better score, then the smaller validation loss, the number.
+
+    On few validation rows many have the same accuracy. `rises`: the larger score is better.
+    """
+    score = row["score"] if row["score"] is not None else math.nan
+    validation = row.get("validation")
+    loss = validation.get("loss") if isinstance(validation, dict) else None
+    worse = (-score if rises else score, loss if isinstance(loss, float | int) else math.nan)
+    first, second = (x if math.isfinite(x) else math.inf for x in worse)
+    return first, second, row["number"]
 
 
 class Table:
@@ -153,11 +166,8 @@ class Table:
                 self._say(self._line(self._final[record["number"]]))
         self.write("running")
 
-    def _order(self, row: dict[str, Any]) -> tuple[float, int]:
-        """Return what sorts rows: the better score first, of equal ones the smaller number."""
-        score = row["score"] if row["score"] is not None else math.nan
-        worse = -score if self._study.rises else score
-        return (worse if math.isfinite(worse) else math.inf, row["number"])
+    def _order(self, row: dict[str, Any]) -> tuple[float, float, int]:
+        return order(row, self._study.rises)
 
     def best(self, stage: int | None = None) -> dict[str, Any] | None:
         """Return the best candidate that was trained to its end, of one stage or of all."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from disttrain.cli import compare
+from disttrain.runs.comparison import _differences
 from disttrain.runs.outcomes import better
 
 
@@ -56,3 +57,11 @@ def test_runs_of_fast_mode_on_other_ranks_are_told_why_bits_part(
     assert 'with reproducibility.mode = "exact" the bits are the same' in said
     compare._print(facts | {"equal": None})
     assert "their intervals end at different steps" in capsys.readouterr().out
+
+
+def test_a_layer_that_one_run_lacks_is_one_line() -> None:
+    one = {"model.layers.0.units": 3, "model.layers.1.units": 2, "model.layers.1.bias": 0.0}
+    assert _differences(one, {"model.layers.0.units": 4}) == [
+        "model.layers.0.units: 3 and 4", "model.layers.1: only in the first",
+    ]  # fmt: skip
+    assert _differences({}, {"seed": 1}) == ["seed: not set and 1"]

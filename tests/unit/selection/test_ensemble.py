@@ -140,6 +140,12 @@ def test_the_best_of_a_study(tmp_path: Path, metric: str, best: int) -> None:
         (tmp_path / f"candidates/{n}/best.h5").touch()
     found = best_of_study(tmp_path, 2)
     assert [path.parent.name for path in found] == [str(best), "2"]
+    rows[0] |= {"score": 0.6, "validation": {"loss": 0.3}}
+    rows[1] |= {"validation": {"loss": 0.2}}
+    rows[2] |= {"score": 0.6, "validation": {"loss": None}}
+    (tmp_path / "study.json").write_text(json.dumps({"metric": metric, "candidates": rows}))
+    # Of equal scores the least validation loss is the best.
+    assert [path.parent.name for path in best_of_study(tmp_path, 3)] == ["2", "1", "3"]
     with pytest.raises(UsageError, match="has 3 candidates that came to their end: --top 4"):
         best_of_study(tmp_path, 4)
     (tmp_path / "study.json").write_text("{}")

@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt disttrain/arrays/kernels.c disttrain/arrays/recording.c disttrain/arrays/normalization.c disttrain/arrays/images.c disttrain/arrays/winograd.c disttrain/comm/barrier.c
+$(STAMP): pyproject.toml constraints.txt disttrain/arrays/kernels.c disttrain/arrays/recording.c disttrain/arrays/normalization.c disttrain/arrays/losses.c disttrain/arrays/reading.c disttrain/arrays/images.c disttrain/arrays/winograd.c disttrain/comm/barrier.c
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
 	  f"disttrain needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -42,7 +42,7 @@ device.kind = "cpu"
 
 @pytest.fixture
 def write_data(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that writes a data file; a split is a pair (inputs, targets)."""
+    """Return a function that writes a data file; a split is (inputs, targets[, weights])."""
 
     def write(
         name: str = "data.h5", attributes: dict[str, Any] | None = None, **splits: Any
@@ -50,9 +50,9 @@ def write_data(tmp_path: Path) -> Callable[..., str]:
         path = tmp_path / name
         with h5py.File(path, "w") as file:
             file.attrs.update({"format": "disttrain-data", "version": 1} | (attributes or {}))
-            for split, (inputs, targets) in splits.items():
-                file[f"{split}/inputs"] = inputs
-                file[f"{split}/targets"] = targets
+            for split, arrays in splits.items():
+                for name, array in zip(("inputs", "targets", "weights"), arrays, strict=False):
+                    file[f"{split}/{name}"] = array
         return str(path)
 
     return write

@@ -20,16 +20,18 @@
 /* One call: what it does, the memory that it works on, sizes, and numbers that never change. */
 typedef struct {
     int64_t code;
-    void *p[8];
+    void *p[10];
     int64_t n[8];
-    double x[4];
+    double x[6];
 } Call;
 
 /* What changes from step to step; `checksum` goes on from update to update. */
 typedef struct {
     const int64_t *samples; /* this rank's samples of the step */
+    const int64_t *rows;    /* their addresses, where a call reads them so */
     const uint64_t *keys;   /* of the random field of each dropout layer: two numbers */
-    double inverse, rate, corrected_rate, root, stop;
+    /* What gradients are divided by, and one over it; then 1 - β₁^t and 1 / √(1 - β₂^t) of Adam. */
+    double divisor, inverse, rate, unbias, root, stop;
     uint64_t checksum;
 } Block;
 
@@ -41,7 +43,8 @@ typedef struct {
     X(TALLY_RIGHT) X(END_HEADER) X(CHECK) X(MOMENTUM) X(ADAM) X(COPY_MATRIX) X(WAIT) X(PAUSE)      \
     X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION) X(LAYER_NORM) X(LAYER_NORM_GRADIENT)      \
     X(BATCH_SUMS) X(BATCH_MOMENTS) X(BATCH_NORM) X(BATCH_NORM_GRADIENT)                  \
-    X(AVERAGES)
+    X(AVERAGES) X(READ_ROWS) X(WEIGHTED_SOFTMAX) X(WEIGHTED_SOFTMAX_GRADIENT) X(WEIGH_LOSSES)      \
+    X(WEIGH_GRADIENT) X(PERCEPTRON) X(SQUARE_SUMS) X(CLIP) X(MULTIPLE) X(DOT)
 #define NUMBER(name) name,
 #define NAME(name) #name " "
 enum { CALLS(NUMBER) };
@@ -100,6 +103,7 @@ uint64_t NAMED(momentum_classical)(ptrdiff_t, T *, T *, const T *, T, T, T, T);
 uint64_t NAMED(momentum_averaged)(ptrdiff_t, T *, T *, const T *, T, T, T, T);
 uint64_t NAMED(momentum_nesterov)(ptrdiff_t, T *, T *, const T *, T, T, T, T);
 uint64_t NAMED(adam)(ptrdiff_t, T *, T *, T *, const T *, T, T, T, T, T, T, T, T, T, T);
+void NAMED(square_sums)(ptrdiff_t, const T *, double *);
 
 /* BLAS, with whole numbers of 64 or of 32 bits. */
 typedef void (*NAMED(Gemm64))(int, int, int, int64_t, int64_t, int64_t, T, const T *, int64_t,
@@ -110,6 +114,9 @@ typedef void (*NAMED(Gemv64))(int, int, int64_t, int64_t, T, const T *, int64_t,
                               T, T *, int64_t);
 typedef void (*NAMED(Gemv32))(int, int, int32_t, int32_t, T, const T *, int32_t, const T *, int32_t,
                               T, T *, int32_t);
+
+typedef T (*NAMED(Dot64))(int64_t, const T *, int64_t, const T *, int64_t);
+typedef T (*NAMED(Dot32))(int32_t, const T *, int32_t, const T *, int32_t);
 
 /* p: function, a, b, out; n: 64-bit numbers or not, transposes, m, n, k, lda, ldb. Row-major. */
 static void NAMED(product)(const Call *c) {
@@ -133,6 +140,29 @@ static void NAMED(matrix_vector)(const Call *c) {
     else
         ((NAMED(Gemv32))c->p[0])((int)n[1], (int)n[2], (int32_t)n[3], (int32_t)n[4], 1, c->p[1],
                                  (int32_t)n[5], c->p[2], (int32_t)n[6], 0, c->p[3], 1);
+}
+
+/* p: function, two vectors, out: one number; n: 64-bit or not, length, increments. */
+static void NAMED(dot)(const Call *c) {
+    const int64_t *n = c->n;
+    double sum = 0;
+    if (n[0])
+        sum += ((NAMED(Dot64))c->p[0])(n[1], c->p[1], n[2], c->p[2], n[3]);
+    else
+        sum += ((NAMED(Dot32))c->p[0])((int32_t)n[1], c->p[1], (int32_t)n[2], c->p[2],
+                                       (int32_t)n[3]);
+    *(T *)c->p[3] = (T)sum;
+}
+
+/* p: one number, a vector, out; n: length, increment. Added to 0, as by axpy, which leaves out 0. */
+static void NAMED(multiple)(const Call *c) {
+    const T one = *(const T *)c->p[0], *x = c->p[1];
+    T *out = c->p[2];
+    if (c->n[0] == 1) {
+        *out = one * *x;
+        return;
+    }
+    for (int64_t i = 0; i < c->n[0]; i++) out[i] = one == 0 ? 0 : 0 + one * x[i * c->n[1]];
 }
 
 /* Apply a numpy loop of one argument to `count` elements. */
@@ -395,10 +425,10 @@ static void NAMED(tally_right)(const Call *c) {
     header[c->n[2] + 1] += (double)rows;
 }
 
-/* p: w, v, g; n: count, form; x: β, λ. */
+/* p: w, v, g; n: count, form; x: β, λ, what the rate is multiplied by here. */
 static void NAMED(update_momentum)(const Call *c, Block *block) {
     T inverse = (T)block->inverse, beta = (T)c->x[0], decay = (T)c->x[1];
-    double rate = block->rate;
+    double rate = block->rate * c->x[2];
     uint64_t bits;
     if (c->n[1] == 1)
         bits = NAMED(momentum_averaged)(c->n[0], c->p[0], c->p[1], c->p[2], inverse,
@@ -409,13 +439,14 @@ static void NAMED(update_momentum)(const Call *c, Block *block) {
     block->checksum = block->checksum * SPREAD + bits;
 }
 
-/* p: w, m, v, g; n: count, decay decoupled or not; x: λ, β₁, β₂, ε. */
+/* p: w, m, v, g; n: count, decay decoupled or not; x: λ, β₁, β₂, ε, what the rate is multiplied by
+   here. */
 static void NAMED(update_adam)(const Call *c, Block *block) {
-    double decay = c->x[0], keep = 1;
-    if (c->n[1]) keep = 1 - block->rate * decay, decay = 0;
+    double decay = c->x[0], keep = 1, rate = block->rate * c->x[4];
+    if (c->n[1]) keep = 1 - rate * decay, decay = 0;
     uint64_t bits = NAMED(adam)(
         c->n[0], c->p[0], c->p[1], c->p[2], c->p[3], (T)block->inverse, (T)decay, (T)keep,
-        (T)c->x[1], (T)(1 - c->x[1]), (T)c->x[2], (T)(1 - c->x[2]), (T)block->corrected_rate,
+        (T)c->x[1], (T)(1 - c->x[1]), (T)c->x[2], (T)(1 - c->x[2]), (T)(rate / block->unbias),
         (T)block->root, (T)c->x[3]);
     block->checksum = block->checksum * SPREAD + bits;
 }
@@ -439,6 +470,8 @@ WIDE static void NAMED(add_two)(ptrdiff_t count, T *out, const T *a, const T *b)
 }
 
 #include "normalization.c"
+#include "reading.c"
+#include "losses.c"
 
 /* Do calls `at..count-1`; return how many are done. WAIT ends it after a while of waiting, PAUSE
    always, and CHECK where the step has failed. */
@@ -448,21 +481,23 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
         const int64_t *n = c->n;
         void *const *p = c->p;
         switch (c->code) {
-        case GATHER: /* p: rows as stored, scale, shift, out; n: rows, inputs */
-            NAMED(gather)(n[0], n[1], p[0], block->samples, p[1], p[2], p[3]);
+        case GATHER: /* p: rows as stored, scale, shift, out; n: rows, inputs, the first's place */
+            NAMED(gather)(n[0], n[1], p[0], block->samples + n[2], p[1], p[2], p[3]);
             break;
-        case TAKE_CLASSES: /* p: targets, out; n: rows */
+        case TAKE_CLASSES: /* p: targets, out; n: rows, -, the first one's place */
             for (int64_t r = 0; r < n[0]; r++)
-                ((int64_t *)p[1])[r] = ((const int64_t *)p[0])[block->samples[r]];
+                ((int64_t *)p[1])[r] = ((const int64_t *)p[0])[block->samples[n[2] + r]];
             break;
-        case TAKE_NUMBERS: /* p: targets (float64), out; n: rows, numbers of one */
+        case TAKE_NUMBERS: /* p: targets (float64), out; n: rows, numbers of one, first place */
             for (int64_t r = 0; r < n[0]; r++)
                 for (int64_t u = 0; u < n[1]; u++)
                     ((T *)p[1])[r * n[1] + u] =
-                        (T)((const double *)p[0])[block->samples[r] * n[1] + u];
+                        (T)((const double *)p[0])[block->samples[n[2] + r] * n[1] + u];
             break;
         case PRODUCT: NAMED(product)(c); break;
         case MATRIX_VECTOR: NAMED(matrix_vector)(c); break;
+        case MULTIPLE: NAMED(multiple)(c); break;
+        case DOT: NAMED(dot)(c); break;
         case ACTIVATE: NAMED(activate)(c); break;
         case ACTIVATION_GRADIENT: NAMED(activation_gradient)(c); break;
         case SUM_ROWS: NAMED(bias_gradient)(n[0], n[1], p[0], p[1]); break;
@@ -514,9 +549,9 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
             break;
         case ADD_TWO: NAMED(add_two)(n[0], p[0], p[1], p[2]); break;
         case ADAM: NAMED(update_adam)(c, block); break;
-        case AVERAGES: /* p: running averages, gradients; n: count */
+        case AVERAGES: /* p: running averages, gradients; n: count; x: 1 / rows of a batch */
             for (int64_t i = 0; i < n[0]; i++)
-                ((T *)p[0])[i] -= ((const T *)p[1])[i] * (T)block->inverse;
+                ((T *)p[0])[i] -= ((const T *)p[1])[i] * (T)c->x[0];
             break;
         case LAYER_NORM: NAMED(layer_norm)(c); break;
         case LAYER_NORM_GRADIENT: NAMED(layer_norm_gradient)(c); break;
@@ -524,6 +559,16 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
         case BATCH_MOMENTS: NAMED(batch_moments)(c); break;
         case BATCH_NORM: NAMED(batch_norm)(c); break;
         case BATCH_NORM_GRADIENT: NAMED(batch_norm_gradient)(c); break;
+        case READ_ROWS: NAMED(read_rows)(c, block); break;
+        case WEIGHTED_SOFTMAX: NAMED(weighted_softmax)(c); break;
+        case WEIGHTED_SOFTMAX_GRADIENT: NAMED(weighted_softmax_gradient)(c); break;
+        case WEIGH_LOSSES: NAMED(weigh_losses)(c, block); break;
+        case WEIGH_GRADIENT: NAMED(weigh_gradient)(c, block); break;
+        case PERCEPTRON: NAMED(perceptron)(c); break;
+        case SQUARE_SUMS: NAMED(square_sums)(n[0], p[0], p[1]); break;
+        case CLIP: /* p: sums of squares; n: how many; x: the largest norm */
+            block->inverse = clipped(p[0], n[0], block->divisor, c->x[0]);
+            break;
         }
     }
     return at;

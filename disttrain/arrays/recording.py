@@ -21,13 +21,15 @@ from disttrain.arrays.cpu_kernels import SLOPED
 __all__ = ["Block", "NotRecordable", "Program", "why_no_recordings"]
 
 Array = np.ndarray[Any, Any]
-CALL = np.dtype([("code", "i8"), ("p", "u8", 8), ("n", "i8", 8), ("x", "f8", 4)])
+CALL = np.dtype([("code", "i8"), ("p", "u8", 10), ("n", "i8", 8), ("x", "f8", 6)])
 # In the order of recording.c.
 CALLS = """
 gather take_classes take_numbers product matrix_vector activate activation_gradient sum_rows softmax
 softmax_gradient squared squared_gradient dropout multiply add copy zero tally_loss tally_right
 end_header check momentum adam copy_matrix wait pause sum_messages sum_headers add_two function
 layer_norm layer_norm_gradient batch_sums batch_moments batch_norm batch_norm_gradient averages
+read_rows weighted_softmax weighted_softmax_gradient weigh_losses weigh_gradient perceptron
+square_sums clip multiple dot
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
 ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid", "leaky-relu", "elu", "gelu", "silu")
@@ -42,9 +44,8 @@ class Block(ctypes.Structure):
     """What changes from step to step, as recording.c reads it."""
 
     _fields_ = (
-        ("samples", ctypes.c_void_p),
-        ("keys", ctypes.c_void_p),
-        *[(n, ctypes.c_double) for n in ("inverse", "rate", "corrected_rate", "root", "stop")],
+        *[(n, ctypes.c_void_p) for n in ("samples", "rows", "keys")],
+        *[(n, ctypes.c_double) for n in ("divisor", "inverse", "rate", "unbias", "root", "stop")],
         ("checksum", ctypes.c_uint64),
     )
 
@@ -60,7 +61,8 @@ def why_no_recordings(dtype: str) -> str:
         return "disttrain was installed without a C compiler"
     if compiled_form() != (CALLS.split(), [CALL.itemsize, ctypes.sizeof(Block)]):
         return "disttrain's C code is of another version: install disttrain again"
-    if blas_function(("s" if kind == "f" else "d") + "gemm") is None:
+    prefix = "s" if kind == "f" else "d"
+    if not all(blas_function(prefix + name) for name in ("gemm", "gemv", "dot")):
         return "the BLAS of numpy was not found"
     if not all(loop_function(name, kind) for name in ("exp", "log", "tanh", "expm1")):
         return "numpy's functions were not found"
@@ -123,24 +125,18 @@ class Program:
         """The number of calls."""
         return len(self._calls)
 
-    def gather(self, stored: Array, scale: Array, shift: Array, out: Array) -> None:
-        """`out = stored[samples] * scale + shift`, with `stored` of uint8."""
-        self.note("gather", (stored, scale, shift, out), out.shape)
-
-    def take(self, targets: Array, out: Array) -> None:
-        """`out = targets[samples]`: classes (int64), or numbers (float64) in its dtype."""
-        name = "take_classes" if targets.dtype == np.int64 else "take_numbers"
-        self.note(name, (targets, out), (len(out), out[:1].size))
-
     def product(self, a: Array, b: Array, out: Array) -> Array:
-        """`out = a @ b`, by the call of BLAS that `np.dot` makes for these shapes; return `out`.
-
-        Raises NotRecordable for a product of single numbers, or of two vectors to one number.
-        """
+        """`out = a @ b`, by the call of BLAS that `np.dot` makes for these shapes; return `out`."""
         (rows, depth), columns = a.shape, b.shape[1]
-        if (rows, depth) == (1, 1) or (depth, columns) == (1, 1) or (rows, columns) == (1, 1):
-            raise NotRecordable("a product has the shape of a single number")
-        if depth > 1 and columns == 1:
+        if rows == depth == 1 or depth == columns == 1:
+            one, many = (a, b) if rows == depth == 1 else (b, a)
+            stride = many.strides[len(many) == 1] // many.itemsize
+            self.note("multiple", (one, many, out), (many.size, stride))
+        elif rows == columns == 1:
+            function, wide = blas_function(self._prefix + "dot") or (0, 0)
+            strides = a.strides[1] // a.itemsize, b.strides[0] // b.itemsize
+            self.note("dot", (function, a, b, out), (wide, depth, *strides))
+        elif depth > 1 and columns == 1:
             self._matrix_vector(a, b[:, 0], out, PLAIN)
         elif depth > 1 and rows == 1:
             self._matrix_vector(b, a[0], out, TRANSPOSED)
@@ -286,15 +282,16 @@ class Program:
         self._held += call.held
         self.note("function", (call.address, call.addresses))
 
-    def momentum(self, form: str, vectors: Sequence[Array], beta: float, decay: float) -> None:
-        """One update of `w, v, g` as `kernels.momentum` does it; the rate is the block's."""
+    def momentum(
+        self, form: str, vectors: Sequence[Array], beta: float, decay: float, factor: float
+    ) -> None:
+        """One update of `w, v, g` as `kernels.momentum` does it, `factor` times the rate."""
         sizes = (len(vectors[0]), ("classical", "averaged", "nesterov").index(form))
-        self.note("momentum", tuple(vectors), sizes, (beta, decay))
+        self.note("momentum", tuple(vectors), sizes, (beta, decay, factor))
 
-    def adam(
-        self, vectors: Sequence[Array], decoupled: bool, decay: float, beta1: float, beta2: float,
-        epsilon: float,
-    ) -> None:  # fmt: skip
-        """One update of `w, m, v, g` as `kernels.adam` does it; rates are the block's."""
-        sizes = (len(vectors[0]), decoupled)
-        self.note("adam", tuple(vectors), sizes, (decay, beta1, beta2, epsilon))
+    def adam(self, vectors: Sequence[Array], decoupled: bool, numbers: tuple[float, ...]) -> None:
+        """One update of `w, m, v, g` as `kernels.adam` does it.
+
+        `numbers` are the decay, β₁, β₂, ε, and what the block's rate is multiplied by.
+        """
+        self.note("adam", tuple(vectors), (len(vectors[0]), decoupled), numbers)

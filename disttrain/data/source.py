@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +40,13 @@ class Rows(ABC):
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return an array of rows as stored, and the row number in it of each of `samples`."""
 
+    def addresses(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return where in memory the rows of `samples` begin (int64), in the machine's byte order.
+
+        Valid until the next call; None where rows do not lie in memory as `locate` gives them.
+        """
+        return None
+
     def close(self, comm: Communicator) -> None:  # noqa: B027 - most hold nothing shared
         """Give back what the rows hold. Collective."""
 
@@ -55,6 +61,10 @@ class ArrayRows(Rows):
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the array and `samples`."""
         return self._array, samples
+
+    def addresses(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return where the rows begin."""
+        return addresses_in(self._array, samples)
 
 
 class ChosenInputs(Rows):
@@ -84,6 +94,10 @@ class PickedRows(Rows):
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where the others have these samples."""
         return self._rows.locate(self._numbers[samples])
+
+    def addresses(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return where the others have these rows."""
+        return self._rows.addresses(self._numbers[samples])
 
 
 class JoinedRows(Rows):
@@ -171,6 +185,10 @@ class SharedRows(FileRows):
         """Return the shared memory and `samples`."""
         return self._memory, samples
 
+    def addresses(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return where the rows begin in the shared memory."""
+        return addresses_in(self._memory, samples)
+
 
 class StreamedRows(FileRows):
     """Blocks of rows read when they are needed; the last ones used are kept."""
@@ -185,7 +203,10 @@ class StreamedRows(FileRows):
                 "(`h5repack -l CONTI -f NONE OLD NEW`), or use a node whose memory holds all of it"
             )
         self._block_rows = block_rows
-        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._blocks: dict[int, np.ndarray] = {}
+        # Of each block of the file: where it lies in memory, 0 where it does not, and its last use.
+        self._begins, self._used = np.zeros((2, -(-self.count // block_rows)), np.int64)
+        self._uses, self._held = 0, list[np.ndarray]()
 
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of `samples` in their order."""
@@ -196,14 +217,44 @@ class StreamedRows(FileRows):
             found[here] = self._block(int(number))[samples[here] - number * self._block_rows]
         return found, np.arange(len(samples))
 
+    def addresses(self, samples: np.ndarray) -> np.ndarray | None:
+        """Return where the rows begin, in the blocks that are kept."""
+        numbers = samples // self._block_rows
+        begins = self._begins[numbers]
+        self._uses += 1
+        self._used[numbers] = self._uses
+        if not begins.all():
+            different, place = np.unique(numbers, return_inverse=True)
+            # A batch may need more blocks than are kept: these stay until the next call.
+            self._held = [self._block(number) for number in different.tolist()]
+            begins = np.array([block.ctypes.data for block in self._held])[place]
+        found: np.ndarray = begins + (samples - numbers * self._block_rows) * self._row_bytes
+        return found
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.inputs * self.dtype.itemsize
+
     def _block(self, number: int) -> np.ndarray:
+        self._uses += 1
+        self._used[number] = self._uses
         if number in self._blocks:
-            self._blocks.move_to_end(number)
             return self._blocks[number]
         # Blocks of two pools: a batch at the border of two pools needs both.
         while len(self._blocks) >= 2 * POOL_BLOCKS:
-            self._blocks.popitem(last=False)
+            oldest = min(self._blocks, key=lambda kept: int(self._used[kept]))
+            del self._blocks[oldest]
+            self._begins[oldest] = 0
         low = number * self._block_rows
-        block = self._read(low, min(low + self._block_rows, self.count))
-        self._blocks[number] = block
+        read = self._read(low, min(low + self._block_rows, self.count))
+        block = np.require(read, self.dtype.newbyteorder("="), ["C", "A"])
+        self._blocks[number], self._begins[number] = block, block.ctypes.data
         return block
+
+
+def addresses_in(rows: np.ndarray, samples: np.ndarray) -> np.ndarray | None:
+    """Return where these rows of an array begin; None where it does not lie in one run."""
+    if not (rows.flags.c_contiguous and rows.flags.aligned and rows.dtype.isnative):
+        return None
+    found: np.ndarray = samples * rows[:1].nbytes + rows.ctypes.data
+    return found

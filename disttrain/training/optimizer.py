@@ -84,15 +84,20 @@ class Optimizer:
 
     def _norm(self, vector: Array) -> float:
         """Return `‖vector‖` over what is trained, from squares in float64, whose sum is exact."""
-        device, parts = self._network.device, [vector]
-        layers = self._network.layers
-        if self.averages or any(getattr(layer, "frozen", False) for layer in layers):
-            parts = [vector[part] for part, *_ in self.regions]
+        device, parts = self._network.device, [vector[part] for part in self.measured]
         try:
             squares = [device.get(device.kernels.square_sums(part)) for part in parts if len(part)]
             return math.sqrt(math.fsum(np.concatenate(squares)) if squares else 0.0)
         except OverflowError:
             return math.inf
+
+    @property
+    def measured(self) -> list[slice]:
+        """The parts of a flat vector that a norm is taken over: what is trained."""
+        layers = self._network.layers
+        if self.averages or any(getattr(layer, "frozen", False) for layer in layers):
+            return [part for part, *_ in self.regions]
+        return [slice(0, self._network.layout.length)]
 
     def finite(self) -> bool:
         """Return whether all weights and slots are finite numbers. Takes a pass over each."""

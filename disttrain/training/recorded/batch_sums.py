@@ -19,7 +19,7 @@ class Rounds:
 
     def __init__(self, program: Program, notes: Notes, sums: BatchSums, rows: int) -> None:
         self._program, self._notes = program, notes
-        self._gathers = iter(sums.gathers)
+        self._all, self._gathers = sums.gathers, iter(sums.gathers)
         self._edges, self._rank = sums.division.unit_edges(rows), sums.division.rank
 
     def __call__(self, parts: Sequence[Array]) -> Array:
@@ -34,3 +34,9 @@ class Rounds:
         total = np.zeros(array.shape[1])
         program.sum_headers(array[: edges[-1]], total)
         return total
+
+    def nothing(self) -> None:
+        """Note all rounds of a rank without rows, with zeros."""
+        units = self._edges[self._rank + 1] - self._edges[self._rank]
+        for gather in self._all:
+            self([np.zeros(gather.arrays[0].shape[1])] * units)

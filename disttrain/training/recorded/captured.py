@@ -25,24 +25,41 @@ from disttrain.model import (
     Flatten,
     GlobalAveragePool,
     Layer,
+    Loss,
     MaxPool,
+    Softmax,
+    Squared,
 )
-from disttrain.training.recorded.passes import note_backward, note_forward, note_loss
+from disttrain.model.losses import SquaredInUnits
+from disttrain.training.recorded.losses import note_loss
+from disttrain.training.recorded.passes import note_backward, note_forward
 from disttrain.training.reducers import LeafReducer, ShareReducer, Totals
 
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["LAYERS", "REDUCERS", "Captured"]
+__all__ = ["LAYERS", "LOSSES", "REDUCERS", "Captured", "why_not"]
 
 Array = Any
 # What has kernels that a capture can hold; normalization has none yet.
 LAYERS: tuple[type[Layer], ...] = (
     Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool,
 )  # fmt: skip
+LOSSES: tuple[type[Loss], ...] = Softmax, Squared, SquaredInUnits
 REDUCERS = ShareReducer, LeafReducer
 # The part of the GPU's free memory that the rows of the training may take.
 ROOM = 0.5
+
+
+def why_not(run: Run) -> str:
+    """Return why the steps of a run can't be captured, as part of a sentence; "" where they can."""
+    if run.work.batches.counts is not None:
+        return "the samples have weights"
+    if run.settings.training.accumulate > 1:
+        return "a batch goes through in several passes"
+    if any(factor != 1 for *_, factor in run.optimizer.regions):
+        return "layers have learning rates of their own"
+    return ""
 
 
 class Captured:

@@ -10,7 +10,8 @@ from disttrain.arrays.recording import Block, Program
 from disttrain.data import Split
 from disttrain.model import PREDICTION
 from disttrain.training.evaluation import errors
-from disttrain.training.recorded.passes import note_forward, note_loss
+from disttrain.training.recorded.losses import note_loss
+from disttrain.training.recorded.passes import note_forward
 from disttrain.training.recorded.reading import Reading
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ class Judgement:
         self._program = program = Program(run.network.dtype)
         self._header = np.zeros(3)
         program.zero(self._header)
-        self._reading = reading = Reading(program, run, split, rows, training=False)
-        (self.outputs,), _ = note_forward(program, run.network, [reading.inputs], [PREDICTION])
-        context = run.loss_context
-        losses, _ = note_loss(program, run.loss, self.outputs, reading.targets, context)
-        classes = reading.targets if reading.targets.dtype == np.int64 else None
+        self._reading = Reading(program, run, split, rows, rows, training=False)
+        inputs, self._targets = self._reading.part(0, rows)
+        (self.outputs,), _ = note_forward(program, run.network, [inputs], [PREDICTION])
+        context, targets = run.loss_context, self._targets
+        losses, _ = note_loss(program, run.loss, self.outputs, targets, context, split.weights)
+        classes = targets if targets.dtype == np.int64 else None
         program.tally_loss(self._header, 0, losses)
         program.tally_right(self.outputs, classes, self._header, 1)
 
@@ -42,7 +44,7 @@ class Judgement:
         loss, right, _ = self._header
         if not np.isfinite(loss):
             return None
-        targets = self._reading.targets
+        targets = self._targets
         if targets.dtype.kind == "f" and targets.shape == self.outputs.shape:
             return float(loss), int(right), *errors(self.outputs - targets)
         return float(loss), int(right)

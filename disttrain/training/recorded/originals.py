@@ -14,11 +14,12 @@ from disttrain.model import (
     Flatten,
     LayerNorm,
     Network,
+    Perceptron,
     Softmax,
     Squared,
 )
 from disttrain.model.layers.pooling import Pool
-from disttrain.model.losses import SquaredInUnits
+from disttrain.model.losses import SquaredInUnits, WeightedSoftmax
 from disttrain.training.optimizer import Optimizer
 from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReducer
 
@@ -29,7 +30,7 @@ __all__ = ["instances", "replaced"]
 
 # What a recording stands for.
 METHODS: dict[type, tuple[str, ...]] = {
-    Batches: ("parts_of", "samples"),
+    Batches: ("parts_of", "samples", "weights", "divisor"),
     Division: ("parts",),
     Feed: ("__call__",),
     Normalization: ("apply",),
@@ -42,6 +43,8 @@ METHODS: dict[type, tuple[str, ...]] = {
     LayerNorm: ("forward",),
     BatchNorm: ("forward", "asking"),
     Softmax: ("forward",),
+    WeightedSoftmax: ("forward",),
+    Perceptron: ("forward",),
     Squared: ("forward",),
     SquaredInUnits: ("forward",),
     Optimizer: ("step",),

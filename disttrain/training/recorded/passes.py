@@ -1,6 +1,6 @@
-"""Noting a pass through built-in layers and losses: their `forward`, as calls of a program.
+"""Noting a pass through built-in layers: their `forward`, as calls of a program.
 
-Each function mirrors that of the layer or loss of its name, call by call: both give the same bits.
+Each function mirrors that of the layer of its name, call by call: both give the same bits.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from disttrain.arrays import Array
 from disttrain.arrays.cpu_kernels import SLOPED
-from disttrain.arrays.recording import NotRecordable, Program
+from disttrain.arrays.recording import Program
 from disttrain.model import (
     AveragePool,
     BatchNorm,
@@ -26,20 +24,16 @@ from disttrain.model import (
     GlobalAveragePool,
     Layer,
     LayerNorm,
-    Loss,
     MaxPool,
     Network,
     Pass,
-    Softmax,
-    Squared,
 )
-from disttrain.model.losses import SquaredInUnits
 from disttrain.model.network import Ask, together
 from disttrain.model.passes import times
 from disttrain.training.recorded.images import conv, pool
 from disttrain.training.recorded.normalization import batch_norm, batch_norm_asking, layer_norm
 
-__all__ = ["LAYERS", "LOSSES", "note_backward", "note_forward", "note_loss"]
+__all__ = ["LAYERS", "note_backward", "note_forward"]
 
 Back = Callable[[Array], "Array | None"]
 BackTogether = Callable[[Sequence[Array], Callable[[int], None]], list[Any]]
@@ -158,47 +152,3 @@ LAYERS: dict[type[Layer], Any] = {
 }  # fmt: skip
 # Layers that in training ask for sums over the global batch.
 ASKING: dict[type[Layer], Any] = {BatchNorm: batch_norm_asking}
-
-
-def note_loss(
-    program: Program, loss: Loss, outputs: Array, targets: Array, ctx: Context
-) -> tuple[Array, Callable[[], Array]]:
-    """Note the loss of each sample; return the losses and what notes the gradient."""
-    return LOSSES[type(loss)](program, loss, outputs, targets, ctx)  # type: ignore[no-any-return]
-
-
-def softmax(
-    program: Program, loss: Softmax, outputs: Array, targets: Array, ctx: Context
-) -> tuple[Array, Callable[[], Array]]:
-    """Note `Softmax.forward`."""
-    if targets.dtype != np.int64:
-        raise NotRecordable("the targets are not classes")
-    rows = len(outputs)
-    f, losses = ctx.array("softmax", outputs.shape), program.empty((rows,), "f8")
-    sums = program.empty((2, rows), outputs.dtype)
-    program.softmax(outputs, targets, f, sums, losses)
-
-    def backward() -> Array:
-        program.softmax_gradient(f, targets, sums)
-        return f
-
-    return losses, backward
-
-
-def squared(
-    program: Program, loss: Squared | SquaredInUnits, outputs: Array, targets: Array, ctx: Context
-) -> tuple[Array, Callable[[], Array]]:
-    """Note `Squared.forward`, or that of outputs with units of their own."""
-    units = loss.units if isinstance(loss, SquaredInUnits) else None
-    difference = ctx.array("difference", outputs.shape)
-    losses = program.empty((len(outputs),), "f8")
-    program.squared(outputs, targets, difference, losses, units)
-
-    def backward() -> Array:
-        program.squared_gradient(difference)
-        return difference
-
-    return losses, backward
-
-
-LOSSES: dict[type[Loss], Any] = {Softmax: softmax, Squared: squared, SquaredInUnits: squared}

@@ -22,16 +22,12 @@ from disttrain.training.recorded import captured
 from disttrain.training.recorded.batch_sums import Rounds
 from disttrain.training.recorded.captured import Captured
 from disttrain.training.recorded.judgement import Judgement
+from disttrain.training.recorded.losses import LOSSES, note_loss
 from disttrain.training.recorded.originals import instances, replaced
-from disttrain.training.recorded.passes import (
-    LAYERS,
-    LOSSES,
-    note_backward,
-    note_forward,
-    note_loss,
-)
+from disttrain.training.recorded.passes import LAYERS, note_backward, note_forward
 from disttrain.training.recorded.reading import Reading
 from disttrain.training.recorded.sums import NOTES
+from disttrain.training.recorded.update import note_update
 from disttrain.training.reducers import Totals
 
 if TYPE_CHECKING:
@@ -85,8 +81,9 @@ class Recordings:
     def judgement(self, split: Split, rows: int) -> Judgement | None:
         """Return the recorded sums of `rows` samples of a split; None: they are done eagerly."""
         of_the_run = any(split is each for each in self._run.dataset.splits.values())
-        eager = self.why_not or split.weights is not None or not of_the_run
-        if eager or self._run.network.device.captures or replaced(self._attributes):
+        if self.why_not or not of_the_run or replaced(self._attributes):
+            return None
+        if self._run.network.device.captures:
             return None
         key = id(split), rows
         if key not in self._judgements:
@@ -108,18 +105,12 @@ def why_not(run: Run) -> str:
             return f"{name} has no recorded form{' on a GPU' * device.captures}"
         if type(layer) not in forms:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
-    if type(run.loss) not in LOSSES:
+    if type(run.loss) not in (captured.LOSSES if device.captures else LOSSES):
         return f"the loss {type(run.loss).__name__} has no recorded form"
-    if run.work.batches.counts is not None:
-        return "the samples have weights"
-    if run.settings.training.accumulate > 1:
-        return "a batch goes through in several passes"
-    if any(factor != 1 for *_, factor in run.optimizer.regions):
-        return "layers have learning rates of their own"
     if type(run.work.reducer) not in (captured.REDUCERS if device.captures else NOTES):
         return "the sum over ranks has no recorded form"
     if device.captures:
-        return ""
+        return captured.why_not(run)
     return why_no_recordings(network.dtype) or why_no_images(network)
 
 
@@ -143,50 +134,63 @@ class Recording:
             name for name, layer in zip(run.network.names, run.network.layers, strict=True)
             if isinstance(layer, Dropout)
         ]  # fmt: skip
-        pieces = [p for p in run.work.batches.division.parts(rows) if p.low < p.high]
-        if not pieces or pieces[-1].high - pieces[0].low > PIECE_ROWS:
-            raise NotRecordable("this rank has no rows, or more than go through at once")
+        pieces = run.work.batches.division.parts(rows)
         self._low, self._high = pieces[0].low, pieces[-1].high
         self._program = Program(run.network.dtype)
-        self._notes = NOTES[type(run.work.reducer)](self._program, run.work.reducer)
+        self._notes = NOTES[type(run.work.reducer)](
+            self._program, run.work.reducer, run.network.layout
+        )
         sums = run.work.batch_sums
         self._ask = Rounds(self._program, self._notes, sums, rows) if sums else None
-        self._note(pieces)
+        self._note([piece for piece in pieces if piece.low < piece.high])
 
-    def _note(self, pieces: Any) -> None:
+    def _note(self, pieces: Sequence[Piece]) -> None:
         """Note the whole step."""
         run, program, notes = self._run, self._program, self._notes
         notes.part("reading", "reading a batch")
-        self._reading = Reading(program, run, run.dataset.splits["train"], self._high - self._low)
+        groups = [pieces] if self._ask and pieces else notes.side_by_side(pieces)
+        most = rows = self._high - self._low
+        if rows > PIECE_ROWS or not all(piece.first and piece.last for piece in pieces):
+            # A batch that goes through in passes is read so too: it may be large.
+            most = max(group[-1].high - group[0].low for group in groups)
+        self._reading = Reading(program, run, run.dataset.splits["train"], rows, most)
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
-        for group in [pieces] if self._ask else notes.side_by_side(pieces):
+        for group in groups:
             self._note_pieces(group)
+        if not pieces:
+            notes.nothing()
+            if self._ask:
+                self._ask.nothing()
         program.end_header(notes.header, losses_in_header + 3)
         notes.sum(self._rows)
         program.check(notes.total, losses_in_header)
-        self._updates = run.settings.optimizer.clip_norm is None
         notes.part("compute", "update")
-        if self._updates:
-            note_update(program, run)
+        note_update(program, run, self._rows)
 
     def _note_pieces(self, pieces: Sequence[Piece]) -> None:
         """Note the way forth and back of pieces that are under way at once."""
         run, program, notes = self._run, self._program, self._notes
-        targets, losses_in_header = self._reading.targets, run.work.reducer.tally.units
+        header, place = notes.header, run.work.reducer.tally.units
+        weights = run.dataset.splits["train"].weights
+        if not self._reading.whole:
+            notes.part("reading", "reading a batch")
+        low = pieces[0].low
+        read_inputs, read_targets = self._reading.part(low - self._low, pieces[-1].high - self._low)
+        parts = [slice(piece.low - low, piece.high - low) for piece in pieces]
         notes.part("compute", "forward")
-        parts = [slice(piece.low - self._low, piece.high - self._low) for piece in pieces]
         passes = [notes.open(piece)._replace(place=n) for n, piece in enumerate(pieces)]
-        inputs = [self._reading.inputs[part] for part in parts]
+        inputs = [read_inputs[part] for part in parts]
         outputs, backs = note_forward(program, run.network, inputs, passes, self._keys, self._ask)
         judged = []
-        for part, output in zip(parts, outputs, strict=True):
+        for piece, output, part in zip(pieces, outputs, parts, strict=True):
             context = run.loss_context
             if len(pieces) > 1:  # the gradients of all are there at once
                 context = replace(context, workspace=Workspace(np.empty))
-            judged.append(note_loss(program, run.loss, output, targets[part], context))
-            classes = targets[part] if targets.dtype == np.int64 else None
-            program.tally_right(output, classes, notes.header, losses_in_header)
+            targets, first = read_targets[part], piece.low - self._low
+            judged.append(note_loss(program, run.loss, output, targets, context, weights, first))
+            classes = targets if targets.dtype == np.int64 else None
+            program.tally_right(output, classes, header, place)
         notes.part("compute", "backward")
         note_backward(
             backs, [gradient() for _, gradient in judged],
@@ -206,12 +210,12 @@ class Recording:
             keys = b"".join(key_of(seed, f"dropout {name}", step) for name in self._keys)
             self._drawn = np.frombuffer(keys, "<u8")
             block.keys = self._drawn.ctypes.data
-        self._t, self._rate = step + 1, rate
-        block.inverse, block.rate = 1.0 / self._rows, rate
-        settings = run.settings.optimizer
+        block.divisor, block.rate = run.work.batches.divisor(step), rate
+        block.inverse = 1.0 / block.divisor
+        settings, t = run.settings.optimizer, step + 1
         if not isinstance(settings, Sgd):
-            block.corrected_rate = rate / (1 - settings.beta1**self._t)
-            block.root = 1 / math.sqrt(1 - settings.beta2**self._t)
+            block.unbias = 1 - settings.beta1**t
+            block.root = 1 / math.sqrt(1 - settings.beta2**t)
 
     def replay(self, stop: bool) -> Totals:
         """Do the step; return the summed header. The update is left out where it has failed."""
@@ -232,9 +236,6 @@ class Recording:
             done = self._go_on(done + (not stop_here.again))
         optimizer.checksum_read = block.checksum
         totals: Totals = run.work.reducer.tally.read(self._notes.total)
-        if done == program.length and not self._updates:
-            with np.errstate(over="ignore", invalid="ignore"):
-                optimizer.step(run.work.reducer.totals, self._rate, totals.samples, self._t)
         return totals
 
     def _go_on(self, at: int) -> int:
@@ -259,19 +260,3 @@ class Recording:
                 if at < end:
                     break
         return at
-
-
-def note_update(program: Program, run: Run) -> None:
-    """Note the update, as `Optimizer.step` does it."""
-    settings, optimizer, g = run.settings.optimizer, run.optimizer, run.work.reducer.totals
-    for part, decay, _ in optimizer.regions:
-        w, slots = run.network.values[part], [slot[part] for slot in optimizer.slots.values()]
-        if isinstance(settings, Sgd):
-            program.momentum(settings.form, [w, *slots, g[part]], settings.momentum, decay)
-        else:
-            program.adam(
-                [w, *slots, g[part]], settings.kind == "adamw", decay,
-                settings.beta1, settings.beta2, settings.epsilon,
-            )  # fmt: skip
-    for part in optimizer.averages:
-        program.note("averages", (run.network.values[part], g[part]), (len(g[part]),))

@@ -14,6 +14,7 @@ from disttrain.comm import Sum
 from disttrain.comm.sums.tree import CHUNK, TOTAL
 from disttrain.data import Piece
 from disttrain.model import Pass
+from disttrain.model.flat import Layout
 from disttrain.model.products import Product
 from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
 
@@ -46,8 +47,8 @@ class Notes(ABC):
     # For a timeline: from which call on the time counts as what, and the phase of that.
     parts: list[tuple[int, str, str]]
 
-    def __init__(self, program: Program, reducer: Any) -> None:
-        self._program, self._reducer = program, reducer
+    def __init__(self, program: Program, reducer: Any, layout: Layout) -> None:
+        self._program, self._reducer, self._layout = program, reducer, layout
         kind: Any = type(getattr(reducer, "sum", None))
         finish = getattr(kind, "finish", None)
         if finish and finish.__qualname__ != f"{kind.__name__}.finish":
@@ -95,30 +96,44 @@ class Notes(ABC):
     def add(self, piece: Piece, losses: Array) -> None:
         """Note what follows the backward pass of a piece."""
 
+    def nothing(self) -> None:  # noqa: B027 - what this rank sends may be written already
+        """Note the gradients of a rank that has no rows."""
+
     def sum(self, rows: int) -> None:  # noqa: B027 - a rank alone may have the sum already
         """Note the sum over ranks of a global batch of `rows`."""
 
 
 class ShareNotes(Notes):
-    """Notes `ShareReducer`."""
+    """Notes `ShareReducer`: gradients of a share's first part are written to the message itself."""
 
     _reducer: ShareReducer
 
-    def __init__(self, program: Program, reducer: ShareReducer) -> None:
-        super().__init__(program, reducer)
+    def __init__(self, program: Program, reducer: ShareReducer, layout: Layout) -> None:
+        super().__init__(program, reducer, layout)
         if type(reducer.sum).start is not Sum.start:
             raise NotRecordable("gradients are sent during the backward pass")
         self.header, self.total = reducer.sum.header, reducer.sum.total_header
+        self._further: Array | None = None
 
     def open(self, piece: Piece) -> Pass:
-        """Return the pass."""
-        if not piece.alone:
-            raise NotRecordable("the batch is cut into pieces")
-        return super().open(piece)
+        """Return the pass; parts behind the first one are added to the message."""
+        if piece.first:
+            return super().open(piece)
+        if self._further is None:
+            self._further = np.zeros_like(self._reducer.sum.message)
+            self._views = self._layout.views(self._further)
+        return super().open(piece)._replace(gradients=self._views)
 
     def add(self, piece: Piece, losses: Array) -> None:
-        """Note the losses."""
+        """Note the losses, and the addition of a further part."""
         self._program.tally_loss(self.header, 0, losses)
+        if not piece.first:
+            assert self._further is not None
+            self._program.add(self._reducer.sum.message, self._further)
+
+    def nothing(self) -> None:
+        """Note a message of zeros."""
+        self._program.zero(self._reducer.sum.message)
 
     def sum(self, rows: int) -> None:
         """Note the sum in the window of the node; any other way is called from Python."""
@@ -139,13 +154,14 @@ class LeafNotes(Notes):
 
     _reducer: LeafReducer
 
-    def __init__(self, program: Program, reducer: LeafReducer) -> None:
-        super().__init__(program, reducer)
+    def __init__(self, program: Program, reducer: LeafReducer, layout: Layout) -> None:
+        super().__init__(program, reducer, layout)
         self.header, self.total = reducer.sum.header, reducer.sum.total_header
 
     def side_by_side(self, pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
         """Return groups of leaves: a layer's weights are read from memory once a group."""
-        most = TOGETHER if self._reducer.vectors[0].nbytes > CACHE else 0
+        many = self._reducer.vectors[0].nbytes > CACHE
+        most = TOGETHER if many and all(p.first and p.last for p in pieces) else 0
         groups: list[Sequence[Piece]] = []
         for piece in pieces:
             if groups and piece.high - groups[-1][0].low <= most:
@@ -156,15 +172,15 @@ class LeafNotes(Notes):
 
     def layer_done(self, piece: Piece, layer: int) -> None:
         """Note the additions that follow a leaf, of this layer: its gradients are in the cache."""
-        views = self._reducer.gradients
-        for to, other in self._reducer.plan(piece)[1]:
+        views, (number, additions) = self._reducer.gradients, self._reducer.plan(piece)
+        # A further part of a leaf has the last vector, and is added to the leaf's own.
+        parts = [] if piece.first else [(number, -1)]
+        for to, other in [*parts, *(additions if piece.last else ())]:
             for name, sums in views[to][layer].items():
                 self._program.add(sums, views[other][layer][name])
 
     def add(self, piece: Piece, losses: Array) -> None:
-        """Note the losses of a leaf."""
-        if not (piece.first and piece.last):
-            raise NotRecordable("a leaf is cut into pieces")
+        """Note the losses of a leaf, or of a part of it."""
         self._program.tally_loss(self.header, piece.unit, losses)
 
     def sum(self, rows: int) -> None:
@@ -195,8 +211,8 @@ class ProductNotes(Notes):
 
     _reducer: ProductReducer
 
-    def __init__(self, program: Program, reducer: ProductReducer) -> None:
-        super().__init__(program, reducer)
+    def __init__(self, program: Program, reducer: ProductReducer, layout: Layout) -> None:
+        super().__init__(program, reducer, layout)
         # Other ranks may still read the one in shared memory when the next step begins.
         length = reducer.headers.shape[1]
         self.header, self.total = np.zeros(length), np.zeros(length)

@@ -1,3 +1,4 @@
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,17 @@ import pytest
 from disttrain.arrays import Cpu
 from disttrain.comm.alone import Alone
 from disttrain.config import Data
-from disttrain.data import Batches, BlockShuffle, Dataset, Feed, Shares, measure, open_dataset
+from disttrain.data import (
+    ArrayRows,
+    Batches,
+    BlockShuffle,
+    Dataset,
+    Feed,
+    Shares,
+    measure,
+    open_dataset,
+)
+from disttrain.data.source import PickedRows
 from disttrain.errors import DataError
 
 Write = Callable[..., str]
@@ -161,6 +172,25 @@ def test_streamed_data_make_the_same_batches_bit_for_bit(
             ]
         )
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "u1", ">f4"])
+@pytest.mark.parametrize("memory", ["shared", "stream"])
+def test_rows_lie_where_their_addresses_say(write_data: Write, dtype: str, memory: str) -> None:
+    random = np.random.default_rng(1)
+    inputs = random.integers(0, 200, (203, 5)).astype(dtype)
+    path = write_data(train=(inputs, np.arange(203) % 4))
+    rows = opened(path, memory=memory, block_rows=8, validation_fraction=0.0).splits["train"].rows
+    some = PickedRows(rows, np.arange(50, 120))
+    for each in (rows, some, rows):
+        # All at once are in more blocks than are kept; then a few of them at a time.
+        for samples in (random.permutation(each.count), *random.integers(0, each.count, (40, 9))):
+            addresses = each.addresses(samples)
+            assert addresses is not None
+            at = [ctypes.string_at(address, 5 * inputs.itemsize) for address in addresses.tolist()]
+            stored, places = each.locate(samples)
+            assert b"".join(at) == stored[places].astype(stored.dtype.newbyteorder("=")).tobytes()
+    assert ArrayRows(inputs[:, ::2]).addresses(np.arange(3)) is None
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev"])

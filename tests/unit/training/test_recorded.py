@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 
 import disttrain
 from disttrain.arrays import recording
+from disttrain.arrays.recording import Block, Program
 from disttrain.comm.alone import Alone
 from disttrain.data import ArrayRows, Normalization
 from disttrain.model import Dense, Softmax
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training import Run
-from disttrain.training.recorded import sums
+from disttrain.training.recorded import step, sums
 from disttrain.training.trainer import train_step
 
 ROWS = 45
@@ -42,7 +44,8 @@ def given(
     """Return settings of a random network on random data, to be trained in this mode.
 
     Shared products are for dense layers only; other networks have normalization, also of the data:
-    a grey image, which is one channel.
+    a grey image, which is one channel, or go through in several passes. Samples, classes and layers
+    may count differently; rows lie in memory or are read from the file.
     """
 
     def pick(*what: Any) -> Any:
@@ -52,32 +55,48 @@ def given(
     outputs = 3 if classes else outputs
     inputs = draw.integers(0, 256, (ROWS, 5, 4), np.uint8)
     if pick(True, False):
-        inputs = (inputs / 255).astype("f4")
+        inputs = (inputs / 255 - 0.3).astype(pick("f4", "f8"))
+    shared, passes = mode.get("arithmetic") == "shared", pick(1, 1, 3)
+    passes = 1 if shared else passes
     targets = draw.integers(0, 3, ROWS) if classes else draw.standard_normal((ROWS, outputs))
     layers: list[dict[str, Any]] = []
     for _ in range(draw.integers(4)):
-        if mode.get("arithmetic") != "shared" and pick(True, True, False):
-            layers.append({"kind": pick("layer-norm", "batch-norm"), "epsilon": pick(1e-5, 0.1)})
+        if not shared and pick(True, True, False):
+            norm = "layer-norm" if passes > 1 else pick("layer-norm", "batch-norm")
+            layers.append({"kind": norm, "epsilon": pick(1e-5, 0.1)})
         dense = {
             "units": pick(1, 2, 7, 16, 33),
             "activation": pick(*ACTIVATIONS),
             "dropout": pick(0.0, 0.3),
+            "rate": pick(1.0, 0.3),
+            "frozen": pick(False, False, True),
         }
         layers.append(dense)
+    loss = pick("softmax", "squared") if classes else "squared"
+    train = (inputs, targets)
+    if pick(True, False):
+        train += ((draw.integers(0, 4, ROWS) / 3).astype("f4"),)
+    of_classes = {
+        "class_weights": pick(None, "balanced", [0.5, 0.0, 2.0]), "label_smoothing": pick(0.0, 0.1),
+    }  # fmt: skip
     return {
         "reproducibility": mode,
         "seed": int(draw.integers(100)),
         "data": {
-            "path": write_data(f"{draw.integers(1 << 60)}.h5", train=(inputs, targets)),
+            "path": write_data(f"{draw.integers(1 << 60)}.h5", train=train),
             "validation_fraction": 0.0,
+            "normalize": pick("auto", "auto", "range"),
+            "memory": pick("auto", "stream"),
+            "block_rows": pick(2, 7, 1024),
         },
         "model": {
             "layers": [*layers, {"units": outputs}],
-            "loss": pick("softmax", "squared") if classes else "squared",
+            "loss": loss,
             "dtype": pick("float32", "float64"),
             "input_dropout": pick(0.0, 0.1),
         },
-        "training": {"batch_size": pick(2, 8, 16, 32, 43, 45)},
+        "training": {"batch_size": pick(2, 8, 16, 32, 43, 44, 45), "accumulate": passes}
+        | (of_classes if loss == "softmax" else {}),
         "schedule": {"learning_rate": 0.001},
         "device": {"kind": "cpu"},
     }
@@ -109,18 +128,17 @@ def test_replays_have_the_bits_of_eager_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     draw = np.random.default_rng(OPTIMIZERS.index(optimizer) * 10 + MODES.index(mode))
-    found = judged = 0
-    for trial in range(4):
+    for trial in range(6):
         # Leaves one after another, or some side by side, as where there are many weights.
         monkeypatch.setattr(sums, "CACHE", trial % 2 << 30)
         monkeypatch.setattr(sums, "TOGETHER", 16)
+        # Read at once, or pass by pass, as where there are many rows.
+        monkeypatch.setattr(step, "PIECE_ROWS", 4 if trial > 3 else 8192)
         settings = given(write_data, draw, mode) | {"optimizer": optimizer}
         replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
         assert replayed[:2] == eager[:2], settings
         assert eager[2:] == (0, False)
-        found, judged = found + replayed[2], judged + replayed[3]
-    assert found
-    assert judged
+        assert replayed[2:] == (7, True), settings
 
 
 def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None:
@@ -129,12 +147,31 @@ def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None
     settings = given(write_data, draw, MODES[2])
     settings["data"]["path"] = write_data(train=(draw.standard_normal((ROWS, 4)), targets))
     settings["model"] |= {"layers": [{"units": 9, "activation": "tanh"}, {"units": 3}]}
-    settings["model"]["loss"] = "squared"
+    settings["model"]["loss"], settings["training"] = "squared", {"batch_size": 16}
+    settings["data"]["normalize"] = "auto"
     assert type(made(settings).loss) is SquaredInUnits
     replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
     assert replayed[:2] == eager[:2]
-    assert replayed[2] > 0
-    assert replayed[3]
+    assert replayed[2:] == (7, True)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))
+@pytest.mark.parametrize("batch", [1, 16])
+def test_the_perceptrons_rule(
+    write_data: Callable[..., str], mode: dict[str, Any], batch: int
+) -> None:
+    draw = np.random.default_rng(5)
+    settings = given(write_data, draw, mode)
+    train = draw.standard_normal((ROWS, 4)), draw.integers(0, 2, ROWS)
+    settings["data"]["path"] = write_data(train=train)
+    settings["training"] = {"batch_size": batch}
+    settings["model"] = {
+        "layers": [{"units": 1, "activation": "sign"}], "loss": "perceptron",
+        "dtype": "float32" if batch == 1 else "float64",
+    }  # fmt: skip
+    replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
+    assert replayed[:2] == eager[:2]
+    assert replayed[2:] == (7, True)
 
 
 @pytest.mark.parametrize("mode", MODES[:2], ids=["fast", "leaves"])
@@ -147,7 +184,7 @@ def test_normalization_of_images(
     inputs = draw.integers(0, 256, (ROWS, 15, 14, 3), np.uint8)
     settings = given(write_data, draw, mode)
     settings["data"]["path"] = write_data(train=(inputs, draw.integers(0, 3, ROWS)))
-    settings["training"]["batch_size"] = 43
+    settings["training"] = {"batch_size": 43}
     norm, conv = {"kind": "batch-norm", "momentum": 0.3}, {"kind": "conv", "filters": 5}
     one = conv | {"filters": 1, "activation": "elu"}
     settings["model"] = {"dtype": dtype, "layers": [
@@ -157,6 +194,22 @@ def test_normalization_of_images(
     replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
     assert replayed[:2] == eager[:2]
     assert replayed[2:] == (7, True)
+
+
+def test_a_norm_is_added_as_by_fsum() -> None:
+    draw = np.random.default_rng(2)
+    ties = [[1, 2**-53, 2**-106], [1, 2**-53], [2**53, 1, 2**-60], [1 + 2**-52, 2**-53], [0, 0]]
+    wide = [(10.0 ** draw.uniform(-200, 200, 50)).tolist() for _ in range(50)]
+    beyond = [[1e308] * 20, [1.0, np.inf], [np.nan]]
+    for numbers in [*beyond, *ties, *wide]:
+        sums, block = np.array(numbers, "f8"), Block(divisor=3.0)
+        norm = math.nan if numbers in beyond else math.sqrt(math.fsum(sums)) / 3
+        limit = 0.7 * norm if norm > 0 else 1.0
+        program = Program("float32")
+        program.note("clip", (sums,), (len(sums),), (limit,))
+        program.replay(block)
+        want = min(1.0, limit / (norm + 1e-6)) / 3 if math.isfinite(norm) else math.nan
+        np.testing.assert_equal(block.inverse, want)
 
 
 def test_rows_that_do_not_lie_in_one_run(build: Callable[..., Run]) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/recorded.py
 
-For each case two runs of the same settings take turns, `STEPS` steps each time; printed are the medians
-of the thread times of a step, and their ratio. The last line says what else the machine did.
+For each case two runs of the same settings take turns, `STEPS` steps each time; printed are the
+medians of the thread times of a step, and their ratio. The last line says what the load was.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from disttrain.data import ArrayRows, Normalization
 from disttrain.model import Dense, Softmax
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training import Run
-from disttrain.training.recorded import step, sums
+from disttrain.training.recorded import step as recorded_step
+from disttrain.training.recorded import sums
 from disttrain.training.trainer import train_step
 
 ROWS = 45
@@ -133,7 +134,7 @@ def test_replays_have_the_bits_of_eager_steps(
         monkeypatch.setattr(sums, "CACHE", trial % 2 << 30)
         monkeypatch.setattr(sums, "TOGETHER", 16)
         # Read at once, or pass by pass, as where there are many rows.
-        monkeypatch.setattr(step, "PIECE_ROWS", 4 if trial > 3 else 8192)
+        monkeypatch.setattr(recorded_step, "PIECE_ROWS", 4 if trial > 3 else 8192)
         settings = given(write_data, draw, mode) | {"optimizer": optimizer}
         replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
         assert replayed[:2] == eager[:2], settings

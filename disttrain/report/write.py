@@ -43,6 +43,9 @@ def write_report(
     template()
     if len(paths) == 1 and not os.path.lexists(paths[0]):
         raise CheckpointError(f"{paths[0]} does not exist: give a folder that holds a run or study")
+    if len(paths) > 1:
+        # `runs/*` names the report of before too.
+        paths = [path for path in paths if path.name != NAME or path.is_dir()]
     folders = [path if path.is_dir() else path.parent for path in paths]
     if len(folders) == 1:
         page, place = _of_one(folders[0], layers, loss), folders[0]

@@ -118,8 +118,13 @@ def test_the_most_confidently_wrong_come_first(subject: Callable[..., Any]) -> N
 def test_of_several_runs(runs: Any, tmp_path: Path) -> None:
     one, two = runs("classes"), runs("classes", '{ units = 3, activation = "relu" }, { units = 2 }')
     said: list[str] = []
-    page = read(write_report([one, two, tmp_path], tmp_path, said.append))
+    written = write_report([one, two, tmp_path], tmp_path, said.append)
     assert said == [f"{tmp_path} holds no run and is left out"]
+    (study := tmp_path / "study").mkdir()
+    (study / "study.jsonl").touch()
+    # As `report runs/*` does once there is a report.
+    page = read(write_report([one, written, study, two], tmp_path, said.append))
+    assert said[1:] == [f"{study} holds a study and is left out: make its report by itself"]
     for text in (one.name, two.name, "Settings that differ", "model.layers.0.units", "relu",
                  "They first differ at step 0"):  # fmt: skip
         assert text in page.text

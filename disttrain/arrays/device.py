@@ -85,6 +85,8 @@ class Device:
     images: Images = _host_images()
     # Losses with their gradients in one kernel each (`gpu_losses`); None: by `xp`, in several.
     losses: Any = None
+    # The same of layer normalization (`gpu_normalization`).
+    normalization: Any = None
     # Whether steps can be captured: `program` then returns what notes them.
     captures = False
 

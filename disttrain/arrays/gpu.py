@@ -47,10 +47,11 @@ class Gpu(Device):
                 f"no GPU can be used ({reason}): check `nvidia-smi`, and that the CuPy wheel "
                 "(cuda12, cuda13) fits the driver"
             ) from None
-        from disttrain.arrays import gpu_kernels, gpu_losses
+        from disttrain.arrays import gpu_kernels, gpu_losses, gpu_normalization
         from disttrain.arrays.gpu_images import GpuImages
 
         self.kernels, self.losses, self.images = gpu_kernels, gpu_losses, GpuImages()
+        self.normalization = gpu_normalization
         self._copied = cupy.cuda.Event(disable_timing=True)
         properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
         self.name = f"gpu {self._device.id} ({properties['name'].decode()})"

@@ -17,6 +17,7 @@ from disttrain.arrays.gpu_graph import Copy, Replay
 from disttrain.arrays.gpu_kernels import FORMS, activating, deriving
 from disttrain.arrays.gpu_launch import launch
 from disttrain.arrays.gpu_losses import multiplying, softmax, squared, tally
+from disttrain.arrays.gpu_normalization import layer_norm, layer_norm_gradient
 
 __all__ = ["GpuProgram"]
 
@@ -140,6 +141,17 @@ class GpuProgram:
         self._launches.append(
             tally(losses, self.header, unit, self._dtype, self._units, outputs, classes)
         )
+
+    def note(
+        self, name: str, arrays: tuple[Array, ...], sizes: tuple[int, ...] = (),
+        numbers: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
+        """Note a call of layer normalization, as `recording.Program.note` is given it."""
+        if name == "layer_norm":
+            self._launches.append(layer_norm(*arrays, *numbers))
+        else:
+            dy, hat, inverse, scale, dscale, dshift, _ = arrays
+            self._launches += layer_norm_gradient(dy, hat, inverse, scale, dscale, dshift)
 
     def momentum(
         self, form: str, vectors: Sequence[Array], beta: float, decay: float, decayed: int

@@ -36,6 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "squares": {"layers": DENSE, "loss": "squared", "optimizer": {"form": "averaged"}},
     "clipped": {"layers": DENSE, "optimizer": {"clip_norm": 0.1}},
     "leaves": {"layers": IMAGES, "mode": "exact"},
+    "normalized": {"layers": [{"kind": "layer-norm"}, *IMAGES[:2], {"kind": "layer-norm"}, *DENSE]},
     "float64": {"layers": DENSE, "dtype": "float64"},
     "streamed": {"layers": DENSE, "inputs": "float64"},
     "augmented": {"layers": IMAGES, "data": {"augment": {"shift": 1}}},

@@ -46,7 +46,7 @@ def test_a_captured_step_has_the_bits_of_an_eager_one(gpu: Any, tmp_path: Path, 
     assert captured.digest() == eager.digest()
 
 
-@pytest.mark.parametrize("case", ["dense", "images", "squares", "adamw"])
+@pytest.mark.parametrize("case", ["dense", "images", "squares", "adamw", "normalized"])
 def test_a_captured_step_computes_what_the_processor_computes(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -79,12 +79,18 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(gpu: Any, tmp_path: 
 
 
 def test_layers_without_a_captured_form_run_eagerly_and_check_says_so(
-    gpu: Any, tmp_path: Path
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = built(tmp_path, {"layers": [{"kind": "layer-norm"}, {"units": 3}]})
-    assert run.recordings.in_words == "not recorded: layer-norm1 has no recorded form on a GPU"
-    stepped(run, 3)
+    layers = [{"kind": "conv", "filters": 3, "size": 3}, {"kind": "batch-norm"}, {"units": 3}]
+    settings = {"layers": layers, "dtype": "float64"}
+    run = built(tmp_path, settings)
+    assert run.recordings.in_words == "not recorded: batch-norm2 has no recorded form on a GPU"
+    stepped(run)
     assert log.graphs == 0
+    monkeypatch.undo()
+    plain = built(tmp_path, settings, "cpu")
+    stepped(plain)
+    np.testing.assert_allclose(run.host_values(), plain.host_values(), rtol=1e-9, atol=1e-12)
 
 
 def test_where_cuda_refuses_a_capture_steps_are_launched_one_by_one(

@@ -121,6 +121,8 @@ class LayerNorm(Layer):
         rows = x.reshape(len(x), width)
         scale, shift = (ctx.values[name].reshape(width) for name in ("scale", "shift"))
         hat, y = ctx.array("normalized", rows.shape), ctx.array("output", x.shape)
+        if ctx.device.normalization:
+            return y, self._fused(rows, hat, y, ctx)
         xp.subtract(rows, rows.mean(axis=1, keepdims=True), out=hat)
         inverse = 1 / xp.sqrt(xp.square(hat).mean(axis=1, keepdims=True) + self.epsilon)
         inverse = inverse.astype(x.dtype)
@@ -140,6 +142,24 @@ class LayerNorm(Layer):
             return dy
 
         return y, backward
+
+    def _fused(self, rows: Array, hat: Array, y: Array, ctx: Context) -> Backward:
+        """Write the output by the device's own kernels; return the backward function."""
+        xp, own, values = ctx.device.xp, ctx.device.normalization, ctx.values
+        inverse, scale = ctx.array("inverse", (len(rows),)), values["scale"]
+        given = xp.ascontiguousarray(rows), scale, values["shift"], hat, inverse, y
+        own.layer_norm(*given, self.epsilon)()
+
+        def backward(dy: Array) -> Array:
+            dy, slopes = xp.ascontiguousarray(dy), ctx.gradients
+            each = own.layer_norm_gradient(
+                dy, hat, inverse, scale, slopes["scale"], slopes["shift"]
+            )
+            for launch in each:
+                launch()
+            return dy
+
+        return backward
 
 
 def _channels(shape: Shape) -> int:

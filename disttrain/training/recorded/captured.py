@@ -25,6 +25,7 @@ from disttrain.model import (
     Flatten,
     GlobalAveragePool,
     Layer,
+    LayerNorm,
     Loss,
     MaxPool,
     Softmax,
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["LAYERS", "LOSSES", "REDUCERS", "Captured", "why_not"]
 
 Array = Any
-# What has kernels that a capture can hold; normalization has none yet.
+# What has kernels that a capture can hold; batch normalization has none yet.
 LAYERS: tuple[type[Layer], ...] = (
-    Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool,
+    Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool, LayerNorm,
 )  # fmt: skip
 LOSSES: tuple[type[Loss], ...] = Softmax, Squared, SquaredInUnits
 REDUCERS = ShareReducer, LeafReducer

@@ -27,7 +27,7 @@ def layer_norm(
     scale, shift = ctx.values["scale"], ctx.values["shift"]
     sizes = len(x), math.prod(x.shape[1:])
     hat, y = ctx.array("normalized", x.shape), ctx.array("output", x.shape)
-    inverse, scratch = np.empty(sizes[0], x.dtype), np.empty(max(sizes), x.dtype)
+    inverse, scratch = program.empty(sizes[:1], x.dtype), program.empty((max(sizes),), x.dtype)
     program.note("layer_norm", (x, scale, shift, hat, inverse, y), sizes, (layer.epsilon,))
 
     def backward(dy: Array) -> Array:

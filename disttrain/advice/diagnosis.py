@@ -11,20 +11,17 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
    half, each divided by its rate, add up to at least half of those of the first half.
 4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
    of the last two, rose by at least 10 %, to at least 5 % of `t0`. Or a gap: that `v` is at
-   least 3 times the last `t` and at least 10 % of `t0`.
+   least 3 times the last `t` and at least 10 % of `t0`, or 2.5 times and 25 %.
 5. Underfitting: the last training accuracy is below 80 % (without classes: `t` above half of
    the first), and `v` is within 10 % of `t` or below it, or is not known. Where `t` is within
    5 % of `t0`, nothing was learned, and more units are the last cure to try.
-6. No better than guessing, at the least `v` (else at the end): the accuracy is above that of
-   always saying the most frequent class by less than a tenth of what is missing to 100 %, or by
-   less than two standard errors of the validation rows' accuracy; without classes, the loss is
-   above 90 % of that of always saying the mean.
-7. A rate that has become too small to learn: in the last fifth of the intervals or more, at least
+6. A rate that has become too small to learn: in the last fifth of the intervals or more, at least
    three, it was below a thousandth of the largest, and `t` changed by less than 1 %.
+7. Few updates, by `advice/updates.py`, and the last `t` is above 10 % of `t0`.
 
-Beside 4 and 6 it is said where there are fewer than 25 validation samples: these may err.
-Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not said beside 6, whose
-advice is the same.
+Beside these `advice/evidence.py` says what is no better than guessing, and what too few validation
+rows can't tell. Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not
+said beside guessing, whose advice is the same, and beside 7, which is to be mended first.
 """
 
 from __future__ import annotations
@@ -34,7 +31,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from disttrain.advice.evidence import by_few, guesses, well
 from disttrain.advice.guessing import Guess
+from disttrain.advice.updates import few_updates
 from disttrain.config import Settings
 
 __all__ = ["diagnose"]
@@ -43,35 +42,47 @@ History = Sequence[Mapping[str, Any]]
 
 # Fewer intervals say nothing; at most so many of the last ones are looked at.
 LEAST, LAST = 3, 10
-# What fewer validation samples show may be chance.
-FEW = 25
 
 
 def diagnose(
-    history: History, settings: Settings, guessed: Guess | None = None, odd: Sequence[str] = ()
+    history: History,
+    settings: Settings,
+    guessed: Guess | None = None,
+    odd: Sequence[str] = (),
+    rows: int = 0,
 ) -> list[str]:
     """Return what is wrong with a run, by stated rules, or one sentence that all is well.
 
-    `guessed` is the score of guessing on the validation rows (where there are none, on the training
-    rows), `odd` the sentences about the scale of inputs and targets.
+    `history` are the intervals as in `metrics.jsonl`, `guessed` is the score of guessing on the
+    validation rows (where there are none, on the training rows), `odd` the sentences about the
+    scale of inputs and targets, `rows` the number of training rows where it is known.
 
-    `history` are the intervals as in `metrics.jsonl`. Nothing is said about fewer than three, or
-    about a perceptron, for which no rate is better than another. The rules stand at the top of this
-    file.
+    But for few updates nothing is said about fewer than three intervals; nor about a perceptron,
+    for which no rate is better than another. The rules stand at the top of this file.
     """
-    if len(history) < LEAST or settings.model.loss == "perceptron":
+    if not history or settings.model.loss == "perceptron":
         return []
+    few = _few(history, settings, rows)
+    if len(history) < LEAST:
+        return [few] if few else []
     rate = (
         _oscillates(history, settings) or _climbs(history, settings) or _creeps(history, settings)
     )
-    guesses = _guesses(history, guessed) if guessed else None
-    found = [guesses, *odd, rate]
+    guess = guesses(history, guessed, bool(odd or few or rate)) if guessed else None
+    found = [guess, *odd, few, rate]
     if not rate:
         found.append(_overfits(history, settings))
-        found.append(None if guesses else _underfits(history, settings))
+        found.append(None if guess or few else _underfits(history, settings))
     found.append(_faded(history))
-    found = [_by_few(sentence, history, guessed) for sentence in found]
-    return [sentence for sentence in found if sentence] or [_well(history)]
+    said = [by_few(sentence, history, guessed) for sentence in found]
+    return [sentence for sentence in said if sentence] or [well(history, guessed)]
+
+
+def _few(history: History, settings: Settings, rows: int) -> str | None:
+    if not rows or _losses(history)[-1] <= 0.1 * _begin(history, settings):
+        return None
+    steps, epoch = history[-1]["step"], history[-1]["epoch"]
+    return few_updates(settings, rows, max(round(steps / epoch), 1), steps)
 
 
 def _losses(history: History, split: str = "train") -> list[float]:
@@ -160,7 +171,7 @@ def _overfits(history: History, settings: Settings) -> str | None:
             f"{validation[best]:.3g} to {now:.3g} while the training loss fell from "
             f"{train[best]:.3g} to {train[-1]:.3g}"
         )
-    elif now >= 3 * train[-1] and now >= 0.1 * _begin(history, settings):
+    elif _apart(now, train[-1], _begin(history, settings)):
         says = f"the validation loss is {now:.3g}, but the training loss only {train[-1]:.3g}"
     else:
         return None
@@ -168,6 +179,10 @@ def _overfits(history: History, settings: Settings) -> str | None:
         f"it overfits: {says}; try stronger regularization (optimizer.weight_decay, dropout of the "
         "layers), early stopping (validation.patience), more data, or fewer units"
     )
+
+
+def _apart(validation: float, train: float, begin: float) -> bool:
+    return any(validation >= max(k * train, part * begin) for k, part in ((3, 0.1), (2.5, 0.25)))
 
 
 def _underfits(history: History, settings: Settings) -> str | None:
@@ -201,48 +216,6 @@ def _underfits(history: History, settings: Settings) -> str | None:
     return says
 
 
-def _guesses(history: History, guessed: Guess) -> str | None:
-    known = [h for h in history if h["validation_loss"] is not None]
-    at = min(known, key=lambda h: h["validation_loss"]) if known else history[-1]
-    split = "validation" if known else "train"
-    rows = "validation" if known else "training"
-    loss, accuracy = at[f"{split}_loss"], at[f"{split}_accuracy"]
-    if accuracy is not None and guessed.accuracy is not None:
-        base, error = guessed.accuracy, 0.0
-        if known:
-            # The standard error of the accuracy on so many rows.
-            error = math.sqrt(base * (1 - base) / guessed.rows)
-        if accuracy >= min(base + max(0.1 * (1 - base), 2 * error), 1.0) and accuracy > base:
-            return None
-        says = (
-            f"{100 * accuracy:.1f} % of the {rows} samples are right, and {100 * base:.1f} % would "
-            f"be by always saying {guessed.answer}"
-        )
-    elif accuracy is None and guessed.loss is not None and loss > 0.9 * guessed.loss:
-        says = (
-            f"the {rows} loss is {loss:.3g}, and {guessed.loss:.3g} by always saying "
-            f"{guessed.answer}"
-        )
-    else:
-        return None
-    return (
-        f"it is no better than guessing: {says}; see whether it can learn a few samples "
-        "(`disttrain check RUN.toml --overfit`) and which rates work (`--rates`); if both are "
-        "well, the inputs say too little about the targets: more data or other inputs are needed"
-    )
-
-
-def _by_few(sentence: str | None, history: History, guessed: Guess | None) -> str | None:
-    """Add to what was judged by validation rows that there are few of them."""
-    judged = (sentence or "").startswith(("it overfits", "it is no better than guessing"))
-    if not judged or not guessed or guessed.rows >= FEW or not _losses(history, "validation"):
-        return sentence
-    return (
-        f"{sentence}; only {guessed.rows} samples are set aside for validation, so this may be "
-        "chance: `disttrain cross-validate RUN.toml` judges by all training samples"
-    )
-
-
 def _faded(history: History) -> str | None:
     rates, losses = [h["learning_rate"] for h in history], _losses(history)
     most, count = max(rates), 0
@@ -259,18 +232,3 @@ def _faded(history: History) -> str | None:
         f"intervals left the training loss at {now:.3g}; fewer training.epochs do the same, and "
         'schedule.kind = "cosine" uses them all'
     )
-
-
-def _well(history: History) -> str:
-    train, validation = _losses(history), _losses(history, "validation")
-    words = f"it learns well: the training loss went from {train[0]:.3g} to {train[-1]:.3g}"
-    if validation:
-        known = [h for h in history if h["validation_loss"] is not None]
-        best = min(known, key=lambda h: h["validation_loss"])
-        words += (
-            f"; the validation loss is {validation[-1]:.3g}, at its least "
-            f"{best['validation_loss']:.3g} at epoch {best['epoch']:.3g}"
-        )
-    else:
-        words += "; nothing is set aside for validation, so overfitting can't be seen"
-    return words

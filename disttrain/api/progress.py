@@ -98,6 +98,8 @@ class Progress(Callback):
             f"{training.epochs} epoch{'s' * (training.epochs != 1)}"
             + (f"; resuming after step {run.state.step}" if run.state.step else "")
         )
+        if run.by_the_data:
+            self.on_message(f"not stated, so chosen: {', '.join(run.by_the_data)}")
         self._due = time.monotonic() + FIRST
         if self._bar:
             self._task = self._bar.add_task(

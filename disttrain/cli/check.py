@@ -70,10 +70,8 @@ def command(
     ] = False,
 ) -> None:
     """Validate a run file and its data; print layers, parameters, bytes and steps."""
-    from disttrain.advice.scale import odd_scales
     from disttrain.comm import connect
     from disttrain.training import build_run
-    from disttrain.training.suitability import doubts
 
     comm = connect()
     listen(verbose=verbose)
@@ -82,9 +80,9 @@ def command(
         low, high = checked_range(low_high, rates)
     run = build_run(settings, comm, layers=own.layers, loss=own.loss)
     line = begin_together(run)
-    facts = describe(run) | {"initial_weights": line, "by_the_data": chosen(settings, run)}
+    facts = describe(run) | {"initial_weights": line, "by_the_data": list(run.by_the_data)}
     with comm.together("looking at the data"):
-        said = doubts(settings, stated=own.layers is None) + odd_scales(run)
+        said = warnings(settings, run, stated=own.layers is None)
         facts["warnings"] = said if comm.is_root else []
     if comm.is_root and not as_json:
         print_facts(facts, f"{run_file}: {settings.name}", settings.model.dtype)
@@ -108,6 +106,17 @@ def shown(run: Run, folder: Path, as_json: bool) -> str:
     return str(path)
 
 
+def warnings(settings: Settings, run: Run, stated: bool) -> list[str]:
+    """Return what may go wrong in a training, a sentence each; its layers may be `stated`."""
+    from disttrain.advice.scale import odd_scales
+    from disttrain.advice.updates import few_updates
+    from disttrain.training.suitability import doubts
+
+    rows = run.dataset.splits["train"].count
+    few = few_updates(run.settings, rows, run.steps_per_epoch, run.total_steps)
+    return doubts(settings, stated) + odd_scales(run) + ([few] if few else [])
+
+
 def begin_together(run: Run) -> str:
     """Try `model.from`: give its weights to all ranks and return what was taken. Collective."""
     from disttrain.training.initial import begin_from
@@ -121,14 +130,6 @@ def begin_together(run: Run) -> str:
         run.comm.broadcast(values)
         run.network.device.put(values, run.network.values)
     return said
-
-
-def chosen(settings: Settings, run: Run) -> list[str]:
-    """Return the keys that the run file leaves to the data."""
-    now = run.settings
-    batch = settings.training.batch_size != now.training.batch_size
-    rate = settings.schedule.learning_rate != now.schedule.learning_rate
-    return ["training.batch_size"] * batch + ["schedule.learning_rate"] * rate
 
 
 def checked_range(low_high: str | None, rates: bool) -> tuple[float, float]:

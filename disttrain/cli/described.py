@@ -31,15 +31,16 @@ def print_facts(facts: dict[str, Any], title: str, dtype: str) -> None:
     names = [*facts["class_names"][:10], *["..."] * (len(facts["class_names"]) > 10)]
     classes = f"{facts['classes']} classes" + (f" ({', '.join(names)})" if names else "")
     say(f"  targets         {classes if facts['classes'] else fitted}")
-    marks = dict.fromkeys(facts["by_the_data"], " (chosen by the data)")
     say(
         f"  steps           {facts['steps_per_epoch']} an epoch, {facts['steps']} in all, "
-        f"global batch {facts['batch_size']}{marks.get('training.batch_size', '')}"
+        f"global batch {facts['batch_size']}"
     )
     if facts["pretraining"]:
         say(f"  pre-training    {facts['pretraining']}")
     rate, kind = facts["learning_rate"], facts["schedule"]
-    say(f"  learning rate   {rate:g}, {kind}{marks.get('schedule.learning_rate', '')}")
+    say(f"  learning rate   {rate:g}, {kind}")
+    if facts["by_the_data"]:
+        say(f"  not stated, so chosen: {', '.join(facts['by_the_data'])}")
     if facts["initial_weights"]:
         say(f"  {facts['initial_weights']}")
     then = " once, then replayed by one call into C" if facts["step"] == "recorded" else ""

@@ -223,15 +223,13 @@ class Settings(Section):
     def _defaults_that_depend(cls, given: Any) -> Any:
         """Give what is not stated the default that goes with what is.
 
-        A perceptron has the plain rule, `w += α y x`; a step of Adam is about as long as its rate.
+        A perceptron has the plain rule, `w += α y x`.
         """
         if not isinstance(given, Mapping):
             return given
         plain: dict[str, dict[str, Any]] = {}
-        if _at(given, "optimizer", "kind") in kinds_of(Adam):
-            if _at(given, "schedule", "kind") not in kinds_of(Rates):
-                plain["schedule"] = {"learning_rate": 0.001}
-        elif _at(given, "model", "loss") == "perceptron":
+        adam = _at(given, "optimizer", "kind") in kinds_of(Adam)
+        if _at(given, "model", "loss") == "perceptron" and not adam:
             plain["optimizer"] = {"momentum": 0.0, "weight_decay": 0.0}
             plain["schedule"] = {"kind": "constant"}
             plain["training"] = {"protocol": "single-sample"}
@@ -247,6 +245,16 @@ class Settings(Section):
         for name in type(self).model_fields.keys() - self.model_fields_set:
             if isinstance(getattr(self, name), Section):
                 self.__dict__[name] = getattr(self, name).model_copy()
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_adam(self) -> Self:
+        """Give Adam a rate of its own where none is stated: a step is about as long as its rate."""
+        schedule = self.schedule
+        stated = isinstance(schedule, Rates) or "learning_rate" in schedule.model_fields_set
+        if isinstance(self.optimizer, Adam) and not stated:
+            self.__dict__["schedule"] = schedule = schedule.model_copy()
+            schedule.__dict__["learning_rate"] = 0.001
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -55,7 +55,8 @@ def diagnosis(run: Run) -> list[str]:
     if run.settings.training.class_weights:
         # Right answers of rare classes are bought with wrong ones of the most frequent.
         guessed = None
-    found = diagnose(run.state.history, run.settings, guessed, odd_scales(run))
+    rows = run.dataset.splits["train"].count
+    found = diagnose(run.state.history, run.settings, guessed, odd_scales(run), rows)
     return [*perceptron_says(run), *found]
 
 

@@ -25,7 +25,7 @@ from disttrain.model import Dense, Layer, Loss
 from disttrain.preemption import Preemption
 from disttrain.training.callbacks import Callback
 from disttrain.training.exact.arithmetic import Arithmetic, costs, decide
-from disttrain.training.fitted import fitted
+from disttrain.training.fitted import chosen, fitted
 from disttrain.training.injection import Injection
 from disttrain.training.limits import within_limits
 from disttrain.training.measures import Metric, Metrics, by_name, refuse_unknown
@@ -68,7 +68,9 @@ def build_run(
     with within_limits(settings, comm):
         model, dataset = prepared(settings, comm, layers, loss, callbacks, dataset)
         optimizer = Optimizer(model.network, settings.optimizer, settings.model.average)
-        sizes = batch_sizes(dataset.splits["train"].count, model.settings.training.batch_size)
+        rows = dataset.splits["train"].count
+        by_the_data = chosen(settings, model.settings, rows)
+        sizes = batch_sizes(rows, model.settings.training.batch_size)
         arithmetic = decide(model, sizes, dataset.classes, dataset.outputs, comm, recorded)
         model.settings = settings = with_mode(model.settings, arithmetic)
     with within_limits(settings, comm):
@@ -78,6 +80,7 @@ def build_run(
             work=divide(model, dataset, optimizer, arithmetic),
             callbacks=callbacks if comm.is_root else (), preemption=preemption or Preemption(),
             metrics=named_together(metrics, settings, dataset, comm), injection=injection,
+            by_the_data=by_the_data,
         )  # fmt: skip
     give_back()
     return run

@@ -1,6 +1,7 @@
-"""Settings that go by the data where nobody has stated them: the loss; for small tables the step.
+"""Settings that go by the data, each by itself where nobody has stated it.
 
-A table of 150 rows is not learned in 20 epochs of two batches of 128.
+They are the loss, the batch size, the learning rate, and how layers for numbers begin. A table of
+150 rows is not learned in 20 epochs of two batches of 128.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 from disttrain.config import LayerTable, Settings
 from disttrain.data import Dataset
 
-__all__ = ["as_begun", "fitted"]
+__all__ = ["as_begun", "chosen", "fitted"]
 
-# A batch has at most a so-many-th of the training rows, a power of two, and at least LEAST rows.
-STEPS, LEAST = 64, 16
+# A batch has at most a so-many-th of the training rows, a power of two, from LEAST to MOST rows.
+STEPS, LEAST, MOST = 64, 16, 128
 # The squared loss of numbers has a curvature that grows with the units of the layer before.
 NUMBERS = 0.1
+MOST_FOR_ADAM = 5.0
 # What depends on the data, or on the place where the run began, as section and key.
 KEYS = (
     ("model", "loss"),
@@ -29,17 +31,17 @@ KEYS = (
 
 
 def fitted(settings: Settings, dataset: Dataset) -> Settings:
-    """Return the settings with what is not stated chosen by the data.
+    """Return the settings with what is not stated chosen by the data, each key by itself.
 
     - `model.loss`: softmax for classes, squared for numbers;
-    - where neither of these two is stated, for SGD: `training.batch_size` b is the largest power
-      of two that gives 64 updates an epoch, from 16 to 128, and `schedule.learning_rate` is
-      `0.1 √(b/128)` (Hoffer et al., 2017);
-    - `schedule.learning_rate` of SGD for numbers is a tenth of that;
+    - `training.batch_size`: the largest power of two with 64 updates an epoch, from 16 to 128;
+    - `schedule.learning_rate` of SGD, for batches of b rows: `0.1 √(min(b, 128) / 128)` (Hoffer et
+      al., 2017), a tenth of it for numbers; of Adam, whatever the batch, 0.001, and for n < 8,192
+      training rows `0.001 √(8192/n)`, at most 0.005: there are fewer steps;
     - the `initializer` of the dense layers of a network for numbers is "xavier": of the larger
       weights of "he" a network keeps much in few updates (docs/decisions.md).
     """
-    model, training, schedule = settings.model, settings.training, settings.schedule
+    model, training = settings.model, settings.training
     keys: dict[str, dict[str, Any]] = {}
     if model.loss == "auto":
         keys["model"] = {"loss": "softmax" if dataset.classes else "squared"}
@@ -47,15 +49,46 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
     if numbers and any(_leaves_initializer(layer) for layer in model.layers):
         layers = [_with_initializer(layer, "xavier") for layer in model.layers]
         keys.setdefault("model", {})["layers"] = layers
-    stated = schedule.kind == "rates" or not unstated(settings, "schedule", "learning_rate")
-    if settings.optimizer.kind == "sgd" and not stated:
-        rate, whole = schedule.learning_rate, training.batch_size or 1
-        if training.protocol == "mini-batch" and unstated(settings, "training", "batch_size"):
-            rows = max(dataset.splits["train"].count // STEPS, 1)
-            batch = min(whole, max(LEAST, 1 << rows.bit_length() - 1))
-            keys["training"], rate = {"batch_size": batch}, rate * math.sqrt(batch / whole)
-        keys["schedule"] = {"learning_rate": float(f"{rate * (NUMBERS if numbers else 1.0):.2g}")}
+    rows, batch = dataset.splits["train"].count, training.batch_size
+    if training.protocol == "mini-batch" and unstated(settings, "training", "batch_size"):
+        batch = batch_for(rows)
+        keys["training"] = {"batch_size": batch}
+    if _leaves_rate(settings):
+        rate = _rate_for(settings, rows, min(batch or MOST, MOST), numbers)
+        keys["schedule"] = {"learning_rate": float(f"{rate:.2g}")}
     return settings.replace(**keys) if keys else settings
+
+
+def batch_for(rows: int) -> int:
+    """Return the batch size for so many training rows."""
+    return min(MOST, max(LEAST, 1 << max(rows // STEPS, 1).bit_length() - 1))
+
+
+def chosen(stated: Settings, now: Settings, rows: int) -> list[str]:
+    """Return what the data chose of the batch size and the rate, as keys of a run file and why."""
+    found, batch, kind = [], now.training.batch_size, now.optimizer.kind
+    if now.training.protocol == "mini-batch" and unstated(stated, "training", "batch_size"):
+        found.append(f"training.batch_size = {batch} for {rows:,} training rows")
+    if _leaves_rate(stated):
+        why = "batches of " + (f"{batch:,}" if batch else "all rows")
+        if kind != "sgd":
+            why = f"{kind} on {rows:,} training rows"
+        found.append(f"schedule.learning_rate = {now.schedule.learning_rate:g} for {why}")
+    return found
+
+
+def _leaves_rate(settings: Settings) -> bool:
+    # The result of a perceptron does not depend on the rate.
+    free = settings.schedule.kind != "rates" and settings.model.loss != "perceptron"
+    return free and unstated(settings, "schedule", "learning_rate")
+
+
+def _rate_for(settings: Settings, rows: int, batch: int, numbers: bool) -> float:
+    """Return the rate for `rows` training rows in batches of `batch`."""
+    if settings.optimizer.kind != "sgd":
+        # A step is about as long as the rate, and few rows make few steps.
+        return 0.001 * min(MOST_FOR_ADAM, max(1.0, math.sqrt(STEPS * MOST / rows)))
+    return settings.schedule.learning_rate * math.sqrt(batch / MOST) * (NUMBERS if numbers else 1)
 
 
 def unstated(settings: Settings, section: str, key: str) -> bool:

@@ -42,6 +42,7 @@ class Run(Predictor):
     mode. `best` is rank 0's copy of the best weights:
     those with the least validation loss, or by what `validation.best` names. `metrics` are a user's
     own, by name. `pretrains` is the number of the hidden layer whose pre-training this is, else 0.
+    `by_the_data` names what the data chose of the batch size and the rate, and why.
     """
 
     dataset: Dataset
@@ -57,6 +58,7 @@ class Run(Predictor):
     data_digest: str | None = None
     stage: Stage = field(default_factory=Stage)
     pretrains: int = 0
+    by_the_data: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return (

@@ -13,16 +13,36 @@ from tests.cli.shell import TRAINING, sentence
 LAUNCH = ("launch", "-n", 2)
 NAMES = ["initial loss", "units", "gradients", "overfit"]
 STANDARD = ("--set", "data.normalize=standardize")
+LONG = ("--set", "training.epochs=40")
 
 
 @pytest.mark.parametrize("launch", [(), pytest.param(LAUNCH, marks=pytest.mark.long)])
 def test_a_sound_run_file_passes(shell, launch):
-    result = shell.run(*launch, "check", "run.toml", "--overfit", *STANDARD)
+    result = shell.run(*launch, "check", "run.toml", "--overfit", *STANDARD, *LONG)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert [line[2:18].strip() for line in lines if line.endswith("  ok")] == NAMES
     assert "NOT" not in result.stdout
     assert lines[-1] == "ready to train"
+
+
+def test_what_was_not_stated_and_few_updates_are_told_before_the_training(shell):
+    """And, of what was not stated, again at the start of the training."""
+    path = next(line for line in TRAINING.splitlines() if line.startswith("path"))
+    run = shell.run_file(f"[data]\n{path}\n[model]\nlayers = [3]\n", "two-keys.toml")
+    result = shell.run("check", run, "--set", "training.epochs=2")
+    assert "  not stated, so chosen: training.batch_size = 16 for " in result.stdout
+    assert " training rows, schedule.learning_rate = 0.035 for batches of 16\n" in result.stdout
+    assert "warning: few updates: 16 rows a batch are " in result.stdout
+    assert result.stdout.endswith("ready to train, with a warning\n")
+    rate = ("--set", "schedule.learning_rate=0.02")
+    result = shell.run("train", run, *rate, "--set", "training.epochs=2")
+    assert "\nnot stated, so chosen: training.batch_size = 16 for " in result.stdout
+    assert "global batch 16, " in result.stdout
+    assert "schedule.learning_rate =" not in result.stdout
+    result = shell.run("train", run, *rate, "--resume", *LONG, "--accept-changes")
+    assert "not stated" not in result.stdout
+    assert "global batch 16, " in result.stdout
 
 
 def test_a_large_rate_for_sgd_is_a_warning(shell):

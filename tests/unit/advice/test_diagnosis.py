@@ -126,7 +126,31 @@ def test_a_gap_between_training_and_validation_is_overfitting(
     # As on the handwritten digits: 98.5 % right, and a tenth of the loss.
     low = [0.12, 0.08, 0.06, 0.055, 0.055, 0.055, 0.055, 0.055]
     digits = [0.227, 0.08, 0.04, 0.02, 0.01, 0.007, 0.006, 0.0053]
-    assert "learns well" in only(diagnose(history(digits, low), settings()))
+    said = only(diagnose(history(digits, low), settings()))
+    assert "learns well" in said
+    assert "10 times the training loss: some of what it learned holds for" in said
+
+
+def test_few_updates_are_named_before_more_units(settings: Callable[..., Settings]) -> None:
+    """Also where there are too few intervals for anything else."""
+    once = settings("training.batch_size=128", "training.epochs=20")
+    losses = [1.1 * 0.97**n for n in range(20)]
+    steps = [h | {"step": n} for n, h in enumerate(history(losses, None, 0.7), 1)]
+    said = only(diagnose(steps, once, rows=108))
+    assert said == (
+        "few updates: 108 rows a batch are 1 an epoch, 20 in all; training.batch_size = 16 gives "
+        "140"
+    )
+    assert "few updates" not in only(diagnose(history(FALLING), once, rows=108))
+    small = settings("training.batch_size=16", "training.epochs=2")
+    two = only(diagnose(history([1.0, 0.9], None, 0.6), small, rows=160))
+    assert two.endswith(
+        ": 16 rows a batch are 10 an epoch, 20 in all; training.epochs = 20 gives 200"
+    )
+    batch = settings("training.protocol=batch", "training.epochs=50")
+    assert 'training.protocol = "mini-batch" with training.batch_size = 16 gives 350' in only(
+        diagnose([h | {"step": n} for n, h in enumerate(history(losses, None), 1)], batch, rows=108)
+    )
 
 
 def test_guessing_is_not_praised(settings: Callable[..., Settings]) -> None:
@@ -138,18 +162,33 @@ def test_guessing_is_not_praised(settings: Callable[..., Settings]) -> None:
             interval["validation_accuracy"] = accuracy
         return only(diagnose(judged, settings(), guessed))
 
-    assert (
-        "no better than guessing: 64.0 % of the validation samples are right, and 63.0 % would"
-        in said(0.64)
+    assert "no better than guessing: 62.0 % of the 1,000 validation samples are right, " in said(
+        0.62
     )
-    assert "by always saying no, the most frequent class" in said(0.64)
-    assert "learns well" in said(0.7)
+    hardly = "it is hardly better than guessing: 64.0 % of the 1,000 validation samples are right, "
+    assert said(0.64).startswith(f"{hardly}and 63.0 % would be by always saying no, the most freq")
+    assert said(0.7).startswith("it learns: the training loss went from 0.8 to 0.09; ")
+    assert said(0.7).endswith(
+        "70.0 % of the 1,000 validation samples are right, and 63.0 % would be by always saying no,"
+        " the most frequent class"
+    )
+    assert "learns well" in said(0.85)
+    assert "class_weights" not in said(0.64)
+    rare = Guess("no, the most frequent class", 1000, 0.33, 0.9)
+    assert 'for the rare classes try training.class_weights = "balanced"' in said(0.905, rare)
+    # So many more right than by guessing, that only few samples leave a doubt.
+    some = Guess("maj, the most frequent class", 48, 0.65, 0.646)
+    assert "it may be no better than guessing: 75.0 % of the 48 " in said(0.75, some)
+    assert "of so few samples 14 points may be chance: `disttrain cross-validate RUN.toml`" in said(
+        0.75, some
+    )
     # Of ten samples 7 right are no proof that it is better than 5 of 10.
     few = Guess("no, the most frequent class", 10, 0.69, 0.5)
-    assert "guessing" in said(0.7, few)
-    assert "only 10 samples are set aside for validation, so this may be chance" in said(0.7, few)
+    assert "of so few samples 32 points may be chance" in said(0.7, few)
+    assert "only 10 samples are set aside for validation, so this may be chance" in said(0.5, few)
     assert "set aside" not in said(0.64)
-    assert "learns well" in said(0.9, few)
+    assert said(0.9, few).startswith("it learns the training samples: the training loss went from")
+    assert "10 validation samples are too few to tell how it does on others" in said(0.9, few)
     # All four samples of the exclusive or; they are those that it was trained on.
     assert "learns well" in only(diagnose(history(FALLING, None, 1.0), settings(), few))
 
@@ -159,7 +198,7 @@ def test_the_mean_of_the_targets_is_not_praised(settings: Callable[..., Settings
     numbers = history([30.0, 12.0, 10.1, 9.8], None, None)
     said = only(diagnose(numbers, settings("model.loss=squared"), mean))
     assert (
-        "no better than guessing: the training loss is 9.8, and 10 by always saying the mean"
+        "hardly better than guessing: the training loss is 9.8, and 10 by always saying the mean"
         in said
     )
     good = history([30.0, 12.0, 4.0, 2.0], None, None)

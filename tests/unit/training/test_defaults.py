@@ -54,7 +54,8 @@ def test_numbers_are_standardized_inside_and_shown_in_their_units(
     }
     assert summary["test"] == {k: v and pytest.approx(v, rel=1e-4) for k, v in want.items()}
     assert summary["test"]["r2"] > 0.9
-    assert summary["diagnosis"][0].startswith("it learns well")
+    assert summary["diagnosis"][0].startswith("it learns the training samples")
+    assert "20 validation samples are too few to tell" in summary["diagnosis"][0]
     last = load(tmp_path / "run/best.h5").progress.history[-1]
     assert last["validation_r2"] > 0.9
     assert last["train_loss"] > 1e6
@@ -98,23 +99,45 @@ def test_a_resumed_run_keeps_the_loss_and_the_scale_that_it_began_with(
     assert again["digest"] == whole["digest"]
 
 
-def test_a_small_table_gets_smaller_batches_where_nothing_is_stated(write_data: WriteData) -> None:
+def test_the_batch_and_the_rate_go_by_the_data_each_by_itself(write_data: WriteData) -> None:
+    """Stating one of them, or Adam, does not change what the data chooses for the other."""
     random = np.random.default_rng(0)
     x, classes = random.normal(size=(2500, 3)), np.arange(2500) % 2
     path = write_data(train=(x, classes))
     numbers = write_data("numbers.h5", train=(x, random.normal(size=(2500, 2))))
 
-    def chosen(path: str, *changes: str) -> tuple[Any, float]:
-        settings = build_run(two_keys(path, 2, *changes), Alone()).settings
-        return settings.training.batch_size, settings.schedule.learning_rate
+    batch, rate = "training.batch_size = 32 for 2,250 training rows", "schedule.learning_rate = "
 
-    assert chosen(path) == (32, 0.05)
-    assert chosen(numbers) == (32, 0.005)
-    assert chosen(path, "schedule.kind=constant") == (32, 0.05)
-    assert chosen(path, "training.batch_size=128") == (128, 0.1)
-    assert chosen(path, "schedule.learning_rate=0.1") == (128, 0.1)
-    assert chosen(path, "optimizer.kind=adam") == (128, 0.001)
-    assert chosen(path, "training.protocol=batch") == (None, 0.1)
+    def chosen(path: str, *changes: str) -> tuple[Any, float, list[str]]:
+        run = build_run(two_keys(path, 2, *changes), Alone())
+        settings = run.settings
+        return settings.training.batch_size, settings.schedule.learning_rate, list(run.by_the_data)
+
+    both = [batch, f"{rate}0.05 for batches of 32"]
+    assert chosen(path) == (32, 0.05, both)
+    assert chosen(numbers) == (32, 0.005, [batch, f"{rate}0.005 for batches of 32"])
+    assert chosen(path, "schedule.kind=constant") == (32, 0.05, both)
+    assert chosen(path, "schedule.learning_rate=0.3") == (32, 0.3, [batch])
+    assert chosen(path, "training.batch_size=64") == (64, 0.071, [f"{rate}0.071 for batches of 64"])
+    assert chosen(path, "training.batch_size=1000")[:2] == (1000, 0.1)
+    assert chosen(path, "training.batch_size=16", "schedule.learning_rate=0.3") == (16, 0.3, [])
+    adam = f"{rate}0.0019 for adam on 2,250 training rows"
+    assert chosen(path, "optimizer.kind=adam") == (32, 0.0019, [batch, adam])
+    assert chosen(path, "optimizer.kind=adam", "schedule.learning_rate=0.1") == (32, 0.1, [batch])
+    assert chosen(path, "optimizer.kind=adam", "training.batch_size=9")[:2] == (9, 0.0019)
+    rates = "schedule={kind='rates', rates=[0.1]}"
+    assert chosen(path, rates) == (32, 0.1, [batch])
+    assert chosen(path, "training.protocol=batch")[:2] == (None, 0.1)
+    few = write_data("few.h5", train=(x[:200], classes[:200]))
+    assert chosen(few)[:2] == (16, 0.035)
+    assert chosen(few, "optimizer.kind=adamw")[:2] == (16, 0.005)
+
+
+def test_settings_say_the_rate_of_adam_without_stating_it(tmp_path: Path) -> None:
+    settings = two_keys("data.h5", 2, "optimizer.kind=adam")
+    assert settings.schedule.learning_rate == 0.001
+    assert "learning_rate" not in to_toml(settings, stated=True)
+    assert settings.replace(optimizer={"kind": "sgd"}).schedule.learning_rate == 0.1
 
 
 def test_what_the_data_chose_is_kept_by_a_resumed_run(

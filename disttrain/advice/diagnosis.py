@@ -5,10 +5,13 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
 
 1. Too large a rate, oscillation: lately what `t` rose, added up, is at least half of what it
    fell, and its changes are at least 10 % of its mean, which is at least 5 % of `t0`.
-2. Too large a rate, no descent: the last `t` is above both the first and 1.05 `t0`.
+2. Too large a rate, no descent: the last `t` is above both the first and 1.05 `t0`, or the first
+   above 3 `t0`.
 3. Too small a rate: `t` fell in 9 of 10 intervals, by less than 10 % from the first to the
    last, the last is still above half of `t0`, and it has not converged: the changes of the second
-   half, each divided by its rate, add up to at least half of those of the first half.
+   half, each divided by its rate, add up to at least half of those of the first half. Or the rate
+   is at most an eighth of what the data would choose, the last `t` at least a fifth of `t0` and the
+   accuracy below 90 %.
 4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
    of the last two, rose by at least 10 %, to at least 5 % of `t0`. Or a gap: that `v` is at
    least 3 times the last `t` and at least 10 % of `t0`, or 2.5 times and 25 %.
@@ -20,8 +23,9 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
 7. Few updates, by `advice/updates.py`, and the last `t` is above 10 % of `t0`.
 
 Beside these `advice/evidence.py` says what is no better than guessing, and what too few validation
-rows can't tell. Where the rate is too large or too small (1-3), 4 and 5 are not tried; 5 is not
-said beside guessing, whose advice is the same, and beside 7, which is to be mended first.
+rows can't tell: with these 4 is not tried. Where the rate is too large or too small (1-3), 4 and 5
+are not tried; 5 is not said beside guessing, whose advice is the same, and beside 7, which is to be
+mended first.
 """
 
 from __future__ import annotations
@@ -31,10 +35,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from disttrain.advice.evidence import by_few, guesses, well
+from disttrain.advice.evidence import are_few, by_few, guesses, well
 from disttrain.advice.guessing import Guess
 from disttrain.advice.updates import few_updates
 from disttrain.config import Settings
+from disttrain.training.fitted import rate_for
 
 __all__ = ["diagnose"]
 
@@ -66,12 +71,15 @@ def diagnose(
     if len(history) < LEAST:
         return [few] if few else []
     rate = (
-        _oscillates(history, settings) or _climbs(history, settings) or _creeps(history, settings)
+        _oscillates(history, settings)
+        or _climbs(history, settings)
+        or _creeps(history, settings)
+        or (None if few else _is_timid(history, settings, rows))
     )
     guess = guesses(history, guessed, bool(odd or few or rate)) if guessed else None
     found = [guess, *odd, few, rate]
     if not rate:
-        found.append(_overfits(history, settings))
+        found.append(None if are_few(history, guessed) else _overfits(history, settings))
         found.append(None if guess or few else _underfits(history, settings))
     found.append(_faded(history))
     said = [by_few(sentence, history, guessed) for sentence in found]
@@ -110,18 +118,23 @@ def _oscillates(history: History, settings: Settings) -> str | None:
     return (
         f"the training loss oscillates: it rose in {up} of the last {len(changes)} intervals, by "
         f"{size:.3g} an interval around {mean:.3g}; the learning rate is too large: "
-        f"{_smaller(history)}"
+        f"{_smaller(history, settings)}"
     )
 
 
 def _climbs(history: History, settings: Settings) -> str | None:
     losses, begin = _losses(history), _begin(history, settings)
+    if losses[0] > 3 * begin:
+        return (
+            f"the training loss was {losses[0]:.3g} after the first interval, and {begin:.3g} "
+            f"without any training; the learning rate is too large: {_smaller(history, settings)}"
+        )
     if losses[-1] <= max(losses[0], 1.05 * begin):
         return None
     return (
         f"the training loss rises: {losses[0]:.3g} after the first interval, {losses[-1]:.3g} "
         f"after the last, and {begin:.3g} without any training; the learning rate is too large: "
-        f"{_smaller(history)}"
+        f"{_smaller(history, settings)}"
     )
 
 
@@ -138,19 +151,52 @@ def _creeps(history: History, settings: Settings) -> str | None:
     late, early = sum(done[-half:]), sum(done[:half])
     if losses[-1] <= 0.5 * _begin(history, settings) or late < 0.5 * early:
         return None
-    rate = max(h["learning_rate"] for h in history)
+    rate = _largest(history, settings)
+    # Ten times of it, or a hundred or a thousand: the smaller the fall, the more.
+    times = 10 ** min(max(math.ceil(math.log10(2 / fall)), 1), 3) if fall > 0 else 1000
+    larger = max(min(times * rate, _usual(settings)), 10 * rate)
     return (
         f"the training loss falls very slowly: from {losses[0]:.4g} to {losses[-1]:.4g}, "
-        f"{100 * fall:.2g} % in {len(losses)} intervals; the learning rate is too small: try "
-        f"schedule.learning_rate = {10 * rate:.2g}, or find one by `disttrain check RUN.toml "
-        "--rates`"
+        f"{100 * fall:.2g} % in {len(losses)} intervals; the learning rate is too small: "
+        f"{_try(larger)}"
     )
 
 
-def _smaller(history: History) -> str:
-    rate = max(h["learning_rate"] for h in history)
+def _is_timid(history: History, settings: Settings, rows: int) -> str | None:
+    losses, accuracy = _losses(history), history[-1]["train_accuracy"]
+    rate, kind = _largest(history, settings), settings.optimizer.kind
+    batch = settings.training.batch_size
+    if not rows or losses[-1] < 0.2 * _begin(history, settings) or (accuracy or 0) >= 0.9:
+        return None
+    usual = rate_for(kind, rows, batch, numbers=accuracy is None)
+    if rate > usual / 8:
+        return None
+    of = f"batches of {batch:,}" if kind == "sgd" and batch else f"{kind} on {rows:,} rows"
     return (
-        f"try schedule.learning_rate = {rate / 10:.2g}, or find one by `disttrain check RUN.toml "
+        f"the training loss fell slowly, from {losses[0]:.3g} to {losses[-1]:.3g}, and "
+        f"the learning rate {rate:.2g} is small for {of}: {_try(usual)}"
+    )
+
+
+def _smaller(history: History, settings: Settings) -> str:
+    return _try(min(_largest(history, settings) / 10, _usual(settings)))
+
+
+def _largest(history: History, settings: Settings) -> float:
+    """Return the largest rate: the one that the run file has, where it has one."""
+    if settings.schedule.kind != "rates":
+        return settings.schedule.learning_rate
+    return float(max(h["learning_rate"] for h in history))
+
+
+def _usual(settings: Settings) -> float:
+    """Return a rate that is rather large than small for the optimizer."""
+    return 0.1 if settings.optimizer.kind == "sgd" else 0.005
+
+
+def _try(rate: float) -> str:
+    return (
+        f"try schedule.learning_rate = {rate:.2g}, or find one by `disttrain check RUN.toml "
         "--rates`"
     )
 
@@ -175,9 +221,13 @@ def _overfits(history: History, settings: Settings) -> str | None:
         says = f"the validation loss is {now:.3g}, but the training loss only {train[-1]:.3g}"
     else:
         return None
+    kept = ""
+    if settings.validation.best == "loss":
+        kept = f"; the best weights, those of epoch {known[best]['epoch']:.3g}, are kept"
     return (
-        f"it overfits: {says}; try stronger regularization (optimizer.weight_decay, dropout of the "
-        "layers), early stopping (validation.patience), more data, or fewer units"
+        f"it overfits: {says}{kept}; try stronger regularization (optimizer.weight_decay = "
+        f"{max(10 * settings.optimizer.weight_decay, 0.01):.2g}, dropout of the layers), early "
+        "stopping (validation.patience = 5), more data, or fewer units"
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from disttrain.advice.guessing import Guess
 
-__all__ = ["by_few", "guesses", "well"]
+__all__ = ["are_few", "by_few", "guesses", "well"]
 
 History = Sequence[Mapping[str, Any]]
 
@@ -59,10 +59,15 @@ def guesses(history: History, guessed: Guess, why: bool) -> str | None:
     )
 
 
+def are_few(history: History, guessed: Guess | None) -> bool:
+    """Return True where a run was judged by too few validation rows."""
+    return guessed is not None and bool(_known(history)) and guessed.rows < FEW
+
+
 def by_few(sentence: str | None, history: History, guessed: Guess | None) -> str | None:
     """Add to what was judged by validation rows that there are few of them."""
-    judged = (sentence or "").startswith(("it overfits", "it is "))
-    if not judged or not guessed or not _few(history, guessed):
+    judged = (sentence or "").startswith("it is ")
+    if not judged or guessed is None or not are_few(history, guessed):
         return sentence
     return (
         f"{sentence}; only {guessed.rows} samples are set aside for validation, so this may be "
@@ -86,15 +91,17 @@ def well(history: History, guessed: Guess | None) -> str:
         f"{fell}; the validation loss is {now:.3g}, at its least {best['validation_loss']:.3g} at "
         f"epoch {best['epoch']:.3g}"
     )
-    if guessed and _few(history, guessed):
+    if guessed and are_few(history, guessed):
         return (
             f"it learns the training samples: {seen}, but {guessed.rows} validation samples are "
             f"too few to tell how it does on others: {CROSS}"
         )
     if guessed and not _half_done(best, guessed):
         accuracy = best["validation_accuracy"]
-        right = "" if accuracy is None else f"{_right(accuracy, guessed, 'validation')}, and "
-        return f"it learns: {seen}; {right}{_of_guessing(guessed)}"
+        if accuracy is None:
+            return f"it learns: {seen}, and {_of_guessing(guessed)}"
+        right = _right(accuracy, guessed, "validation")
+        return f"it learns: {seen}; {right}, and {_of_guessing(guessed)}"
     if last > 0 and now >= APART * last:
         seen += (
             f", {now / last:.0f} times the training loss: some of what it learned holds for the "
@@ -117,10 +124,6 @@ def _judged(history: History, guessed: Guess) -> tuple[Mapping[str, Any], str, s
     if known:
         return _best(known), "validation", "validation"
     return history[-1], "train", "training"
-
-
-def _few(history: History, guessed: Guess) -> bool:
-    return bool(_known(history)) and guessed.rows < FEW
 
 
 def _half_done(best: Mapping[str, Any], guessed: Guess) -> bool:
@@ -148,6 +151,6 @@ def _no_better(word: str, says: str, base: float, why: bool) -> str:
         return sentence
     return (
         f"{sentence}; see whether it can learn a few samples (`disttrain check RUN.toml "
-        "--overfit`) and which rates work (`--rates`); if both are well, the inputs say too little "
-        "about the targets: more data or other inputs are needed"
+        "--overfit`) and which rates work (`--rates`); if both are well, try more units or layers; "
+        "where these do not help, the inputs say too little about the targets"
     )

@@ -12,13 +12,14 @@ from typing import Any
 from disttrain.config import LayerTable, Settings
 from disttrain.data import Dataset
 
-__all__ = ["as_begun", "chosen", "fitted"]
+__all__ = ["as_begun", "batch_for", "chosen", "fitted", "rate_for"]
 
 # A batch has at most a so-many-th of the training rows, a power of two, from LEAST to MOST rows.
 STEPS, LEAST, MOST = 64, 16, 128
 # The squared loss of numbers has a curvature that grows with the units of the layer before.
 NUMBERS = 0.1
-MOST_FOR_ADAM = 5.0
+# The rates of SGD for MOST rows a batch and of Adam for many rows; for few it is so many times it.
+RATE, ADAM, MOST_OF_ADAM = 0.1, 0.001, 5.0
 # What depends on the data, or on the place where the run began, as section and key.
 KEYS = (
     ("model", "loss"),
@@ -54,14 +55,24 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
         batch = batch_for(rows)
         keys["training"] = {"batch_size": batch}
     if _leaves_rate(settings):
-        rate = _rate_for(settings, rows, min(batch or MOST, MOST), numbers)
-        keys["schedule"] = {"learning_rate": float(f"{rate:.2g}")}
+        rate = rate_for(settings.optimizer.kind, rows, batch, numbers)
+        keys["schedule"] = {"learning_rate": rate}
     return settings.replace(**keys) if keys else settings
 
 
 def batch_for(rows: int) -> int:
     """Return the batch size for so many training rows."""
     return min(MOST, max(LEAST, 1 << max(rows // STEPS, 1).bit_length() - 1))
+
+
+def rate_for(kind: str, rows: int, batch: int | None, numbers: bool) -> float:
+    """Return the rate of an optimizer for `rows` training rows in batches (None: all of them)."""
+    if kind == "sgd":
+        rate = RATE * math.sqrt(min(batch or MOST, MOST) / MOST) * (NUMBERS if numbers else 1)
+    else:
+        # A step is about as long as the rate, and few rows make few steps.
+        rate = ADAM * min(MOST_OF_ADAM, max(1.0, math.sqrt(STEPS * MOST / rows)))
+    return float(f"{rate:.2g}")
 
 
 def chosen(stated: Settings, now: Settings, rows: int) -> list[str]:
@@ -81,14 +92,6 @@ def _leaves_rate(settings: Settings) -> bool:
     # The result of a perceptron does not depend on the rate.
     free = settings.schedule.kind != "rates" and settings.model.loss != "perceptron"
     return free and unstated(settings, "schedule", "learning_rate")
-
-
-def _rate_for(settings: Settings, rows: int, batch: int, numbers: bool) -> float:
-    """Return the rate for `rows` training rows in batches of `batch`."""
-    if settings.optimizer.kind != "sgd":
-        # A step is about as long as the rate, and few rows make few steps.
-        return 0.001 * min(MOST_FOR_ADAM, max(1.0, math.sqrt(STEPS * MOST / rows)))
-    return settings.schedule.learning_rate * math.sqrt(batch / MOST) * (NUMBERS if numbers else 1)
 
 
 def unstated(settings: Settings, section: str, key: str) -> bool:

@@ -61,11 +61,11 @@ def test_all_well(settings: Callable[..., Settings]) -> None:
 def test_oscillation(settings: Callable[..., Settings]) -> None:
     said = only(diagnose(history([0.9, 0.5, 0.9, 0.4, 0.8, 0.5, 0.9]), settings()))
     assert "oscillates: it rose in 3 of the last 6 intervals" in said
-    assert "too large: try schedule.learning_rate = 0.01" in said
+    assert "too large: try schedule.learning_rate = 0.005," in said
     assert "check RUN.toml --rates" in said
     # Where the schedule has made it smaller, the run file's rate is still the one to change.
     fallen = history([0.9, 0.5, 0.9, 0.4, 0.8, 0.5, 0.9], rates=[0.1 * 0.5**n for n in range(7)])
-    assert "try schedule.learning_rate = 0.01," in only(diagnose(fallen, settings()))
+    assert "try schedule.learning_rate = 0.005," in only(diagnose(fallen, settings()))
     # Small changes, and those of a loss that is as good as zero, are noise.
     assert "oscillates" not in only(diagnose(history([0.5, 0.51, 0.5, 0.51, 0.5]), settings()))
     tiny = history([0.9, 0.01, 0.005, *[0.004, 0.006] * 6])
@@ -77,6 +77,8 @@ def test_oscillation(settings: Callable[..., Settings]) -> None:
 
 def test_no_descent(settings: Callable[..., Settings]) -> None:
     said = only(diagnose(history([1.2, 1.25, 1.3, 1.32]), settings()))
+    high = only(diagnose(history([109.0, 9.0, 0.5, 0.0]), settings()))
+    assert "was 109 after the first interval, and 1.1 without any training; " in high
     assert "rises: 1.2 after the first interval, 1.32 after the last, and 1.1 without" in said
     assert "too large" in said
 
@@ -85,7 +87,7 @@ def test_a_slow_fall(settings: Callable[..., Settings]) -> None:
     slow = [1.2 - 0.005 * n for n in range(8)]
     said = only(diagnose(history(slow), settings()))
     assert "very slowly: from 1.2 to 1.165, 2.9 % in 8 intervals" in said
-    assert "too small: try schedule.learning_rate = 1" in said
+    assert "too small: try schedule.learning_rate = 0.5," in said
     # The same at a rate that was halved again and again is no other case ...
     rates = [0.1 * 0.5**n for n in range(8)]
     steps = np.cumsum([0.0, *(0.05 * r for r in rates[1:])])

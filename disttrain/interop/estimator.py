@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from disttrain.comm import Communicator, connect
 from disttrain.config import Settings, from_keywords
 from disttrain.data.writer import write_data_file
+from disttrain.errors import RunFileError
 from disttrain.interop.sklearn_parts import (
     BaseEstimator,
     check_is_fitted,
@@ -26,6 +28,16 @@ from disttrain.training import Run, build_run, fit
 __all__ = ["FLOATS", "Estimator", "dense"]
 
 BLOCK_ROWS = 1024
+# Keys of a run file, and the parameters that state them.
+CALLED = {
+    "optimizer.kind": "solver", "optimizer.weight_decay": "alpha", "optimizer.momentum": "momentum",
+    "schedule.kind": "learning_rate", "schedule.learning_rate": "learning_rate_init",
+    "training.epochs": "max_iter", "training.batch_size": "batch_size",
+    "units": "hidden_layer_sizes", "activation": "activation", "dropout": "dropout",
+    "data.validation_fraction": "validation_fraction", "validation.patience": "n_iter_no_change",
+    "reproducibility.mode": "mode",
+}  # fmt: skip
+OURS = re.compile(rf"'(?:model\.layers\.\d+\.)?({'|'.join(map(re.escape, CALLED))})'")
 FLOATS = (np.float64, np.float32)
 
 
@@ -89,7 +101,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         comm, steps = connect(), 0
         seed = comm.share(int(check_random_state(self.random_state).randint(2**31)))
         with _stored(inputs, targets, weights, self._classes(), comm) as path:
-            settings = self._settings(path, inputs, targets, seed, epochs or 1, early)
+            number = 1 if epochs is None else epochs
+            settings = self._checked_settings(path, inputs, targets, seed, number, early)
             run = build_run(settings, comm)
             run.restore(None)
             if hasattr(self, "_tensors") and (self.warm_start or epochs is None):
@@ -102,6 +115,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             self._keep(run, steps)
             run.close()
         return self
+
+    def _checked_settings(self, *facts: Any) -> Settings:
+        """Return the settings; what is wrong with them is said in the parameters' own names."""
+        try:
+            return self._settings(*facts)
+        except RunFileError as error:
+            text = str(error).removeprefix("settings: ")
+            raise RunFileError(OURS.sub(lambda key: f"'{CALLED[key[1]]}'", text)) from None
 
     def _settings(
         self, path: str, inputs: np.ndarray, targets: np.ndarray, seed: int, epochs: int,

@@ -138,8 +138,13 @@ def test_early_stopping_and_mistakes() -> None:
         n_iter_no_change=3,
     ).fit(X, Y)  # fmt: skip
     assert early.n_iter_ < 300
-    with pytest.raises(RunFileError, match="activation"):
-        DistributedMLPClassifier(activation="rleu").fit(X, Y)
+    for name, value in {
+        "activation": "rleu", "solver": "lbfgs", "learning_rate": "adaptive", "max_iter": 0,
+        "hidden_layer_sizes": (0,), "alpha": -1.0, "learning_rate_init": 0.0, "batch_size": 0,
+        "dropout": 1.0, "mode": "quick",
+    }.items():  # fmt: skip
+        with pytest.raises(RunFileError, match=f"^'{name}' is "):
+            DistributedMLPClassifier(**{name: value}).fit(X, Y)
     with pytest.raises(ValueError, match="one class"):
         DistributedMLPClassifier().fit(X, np.zeros(150))
     assert disttrain.DistributedMLPClassifier is DistributedMLPClassifier

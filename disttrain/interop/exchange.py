@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+
 from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.comm.alone import Alone
@@ -32,6 +33,8 @@ def export(
     disk refuses.
     """
     widths, loss = trained.network.widths, trained.loss.kind
+    if plain and trained.network.dtype == "float64":
+        raise UsageError("--float32 is for networks that were trained in float32")
     if _suffix(path) == ".onnx":
         content = onnx_model(trained, prepared, plain)
         about = f"{widths}, {loss}, ONNX opset {OPSET}"

@@ -60,15 +60,15 @@ def _table(names: Sequence[str], subjects: Sequence[Subject]) -> Table:
                 for key in ("accuracy", "loss")
             ),
             _short(last.get("epoch")), summary.get("ranks", "–"),
-            f"{summary.get('samples_per_second', 0):,.0f}",
-            f"{summary.get('wall_seconds', 0):.1f} s",
+            _short(summary.get("samples_per_second"), ",.0f"),
+            _short(summary.get("wall_seconds"), ".1f") + " s",
             str(summary.get("digest") or "–")[:12],
         ])  # fmt: skip
     return Table(HEAD, rows)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "–"
+def _short(value: Any, form: str = ".4g") -> str:
+    return format(value, form) if isinstance(value, int | float) else "–"
 
 
 def _curves(names: Sequence[str], subjects: Sequence[Subject]) -> list[Any]:

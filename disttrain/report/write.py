@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from disttrain.checkpoint import write_atomically
-from disttrain.errors import CheckpointError, UsageError
+from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.report.of_ensemble import page_of_ensemble
 from disttrain.report.of_run import page_of_run
 from disttrain.report.of_runs import page_of_runs
 from disttrain.report.of_study import page_of_folds, page_of_study
 from disttrain.report.page import Page, rendered, template
+from disttrain.report.subject import Subject
 from disttrain.runs.held import kind_in
 from disttrain.written import run_at
 
@@ -46,15 +47,11 @@ def write_report(
     if len(paths) > 1:
         # `runs/*` names the report of before too.
         paths = [path for path in paths if path.name != NAME or path.is_dir()]
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    if len(folders) == 1:
-        page, place = _of_one(folders[0], layers, loss), folders[0]
+    if len(paths) == 1:
+        place = paths[0] if paths[0].is_dir() else paths[0].parent
+        page = _of_one(place, layers, loss)
     else:
-        for folder in folders:
-            if not os.path.lexists(folder / "run.toml"):
-                what = kind_in(folder)
-                say(f"{folder} holds {what or 'no run'} and is left out" + ALONE * bool(what))
-        folders = [f for f in folders if os.path.lexists(f / "run.toml")]
+        folders = [folder for path in paths if (folder := _run_at(path, say))]
         if not folders:
             raise CheckpointError("none of these folders holds a run: give folders of trainings")
         page = page_of_runs(folders)
@@ -64,6 +61,22 @@ def write_report(
     target = place if place.suffix == ".html" and not place.is_dir() else place / NAME
     write_atomically(target, rendered(page).encode(errors="backslashreplace"), error=UsageError)
     return target
+
+
+def _run_at(path: Path, say: Callable[[str], None]) -> Path | None:
+    """Return the folder of the run that a path names; None, and say so, where it can't be read."""
+    folder = path if path.is_dir() else path.parent
+    what = kind_in(folder) if folder == path else None
+    why, rest = f"holds {what or 'no run'}", ALONE * bool(what)
+    if os.path.lexists(folder / "run.toml"):
+        try:
+            # Both are read: either may be damaged.
+            _ = Subject(folder).history
+            return folder
+        except DisttrainError as error:
+            why, rest = f"can't be read ({error})", ""
+    say(f"{path} {why} and is left out{rest}")
+    return None
 
 
 def _of_one(folder: Path, layers: Sequence[Layer] | None, loss: Loss | None) -> Page:

@@ -392,6 +392,8 @@ def test_large_outputs_agree_and_float32_is_to_be_had(
         assert np.abs(back.predict(inputs) - want).max() < 1e-7
     with pytest.raises(UsageError, match="--float32 is for ONNX"):
         export(trained, tmp_path / "m.safetensors", plain=True)
+    with pytest.raises(UsageError, match="--float32 is for networks that were trained in float32"):
+        export(exact, tmp_path / "m.onnx", plain=True)
 
 
 def test_an_ensemble_goes_out_as_the_mean_of_its_members(

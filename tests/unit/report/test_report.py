@@ -125,6 +125,21 @@ def test_of_several_runs(runs: Any, tmp_path: Path) -> None:
     # As `report runs/*` does once there is a report.
     page = read(write_report([one, written, study, two], tmp_path, said.append))
     assert said[1:] == [f"{study} holds a study and is left out: make its report by itself"]
+    torn, cut, odd = (tmp_path / name for name in ("torn", "cut", "odd"))
+    for folder in (torn, cut, odd):
+        folder.mkdir()
+        (folder / "run.toml").write_text((one / "run.toml").read_text())
+    (torn / "run.toml").write_text("not = [toml")
+    (cut / "metrics.jsonl").write_text("none\n")
+    (tmp_path / "file").touch()
+    said.clear()
+    read(write_report([one, two, torn, cut, tmp_path / "file"], tmp_path, said.append))
+    assert said[0].startswith(f"{torn} can't be read (run file {torn}/run.toml is not valid TOML")
+    assert said[1].startswith(f"{cut} can't be read ({cut}/metrics.jsonl can't be read")
+    assert said[2:] == [f"{tmp_path / 'file'} holds no run and is left out"]
+    summary = {"status": "completed", "wall_seconds": "x", "samples_per_second": None}
+    (odd / "summary.json").write_text(json.dumps(summary))
+    assert "odd" in read(write_report([one, odd], tmp_path)).text
     for text in (one.name, two.name, "Settings that differ", "model.layers.0.units", "relu",
                  "They first differ at step 0"):  # fmt: skip
         assert text in page.text

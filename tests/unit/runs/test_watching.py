@@ -20,7 +20,7 @@ def shown(view: Any, width: int = 120) -> str:
 
     console = Console(width=width, highlight=False, emoji=False, markup=False)
     with console.capture() as found:
-        console.print(display(view))
+        console.print(display(view, width))
     return found.get()
 
 
@@ -113,6 +113,24 @@ def test_folds_under_way_and_done(tmp_path: Path) -> None:
     assert "running, 1 of 1 begun have ended" in shown(view)
     (tmp_path / "folds.json").write_text(json.dumps({"status": "completed", "best": 1}))
     assert look(tmp_path).is_over
+
+
+def test_a_narrow_terminal_shows_fewer_columns() -> None:
+    history = [
+        {"epoch": n, "validation_loss": 1 / n, "validation_accuracy": 0.5, "train_loss": 1e-9 * n}
+        for n in (1, 2, 3)
+    ]
+    ranks = {0: [{"event": "end", "host": "a-long-name.of.a.host", "cores": 4}]}
+    run = OneRun(Path("r"), "a-run-with-a-name", 3, history, "completed", ranks=ranks)
+    whole = {"members": [1, 2], "ensemble": {"loss": 0.25, "accuracy": 0.5}, "split": "test"}
+    for width in (40, 60, 80, 120):
+        for view in (run, SeveralRuns(Path("r"), [run], {})):
+            text = shown(view, width)
+            assert "…" not in text, text
+            assert max(map(len, text.splitlines())) <= width
+            assert ("over the epochs" in text) == (width >= 60 if view is run else width > 80)
+    words = "r: 2 members, loss 0.2500, accuracy 0.5000 (test)"
+    assert words in shown(SeveralRuns(Path("r"), [], whole))
 
 
 def test_nothing_to_watch(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-
 from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.comm.alone import Alone

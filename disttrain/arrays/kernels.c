@@ -132,3 +132,28 @@
 
 KERNELS(float, uint32_t, f4, sqrtf)
 KERNELS(double, uint64_t, f8, sqrt)
+
+/* Words of a checksum that are counted with 32-bit factors at once. */
+#define WORDS 65536
+
+/* The sum of checksum.py over n 64-bit words. A word is its lower half plus 2^32 times its upper one,
+   so two sums of products of 32-bit numbers are enough: of each half times its odd factor. */
+KERNEL uint64_t checksum(ptrdiff_t n, const unsigned char *restrict words, uint64_t spread) {
+    uint64_t of_lower = 0, of_upper = 0;
+    for (ptrdiff_t begin = 0; begin < n; begin += WORDS, words += 8 * WORDS) {
+        uint32_t size = n - begin < WORDS ? (uint32_t)(n - begin) : WORDS;
+        uint64_t lower = 0, upper = 0, weighed_lower = 0, weighed_upper = 0;
+        for (uint32_t i = 0; i < size; i++) {
+            uint64_t word;
+            memcpy(&word, words + 8 * (size_t)i, 8);
+            uint64_t odd = 2 * i + 1, low = word & UINT32_MAX, up = word >> 32;
+            lower += low;
+            upper += up;
+            weighed_lower += odd * low;
+            weighed_upper += odd * up;
+        }
+        of_lower += weighed_lower + 2 * (uint64_t)begin * lower;
+        of_upper += weighed_upper + 2 * (uint64_t)begin * upper;
+    }
+    return of_lower + (spread + ((uint64_t)1 << 32)) * of_upper;
+}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from disttrain.arrays import checksum
-from disttrain.arrays.checksum import CHUNK, SPREAD
+from disttrain.arrays.checksum import CHUNK, SPREAD, in_numpy
 
 
 def by_hand(array: np.ndarray) -> int:
@@ -25,8 +25,9 @@ def test_it_is_the_sum_of_its_definition(dtype: str, length: int) -> None:
 @pytest.mark.parametrize("words", [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 2])
 def test_long_arrays_are_summed_in_pieces_to_the_same(words: int) -> None:
     array = np.random.default_rng(1).integers(0, 1 << 63, words)
-    assert checksum(array) == by_hand(array)
+    assert checksum(array) == by_hand(array) == in_numpy(array.view("u1")) % (1 << 64)
     assert checksum(array.view("f4")[:-1]) == by_hand(array.view("f4")[:-1])
+    assert checksum(array.view("f4")[1:]) == by_hand(array.view("f4")[1:])
 
 
 @pytest.mark.parametrize(("dtype", "length"), [("f4", 13), ("f8", 6), ("u1", 11)])

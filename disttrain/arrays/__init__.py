@@ -4,13 +4,14 @@ from disttrain.arrays.checksum import checksum
 from disttrain.arrays.choose import choose
 from disttrain.arrays.device import Array, Cpu, Device, Mirror
 from disttrain.arrays.draws import field, generator, permutation
-from disttrain.arrays.workspace import Workspace
+from disttrain.arrays.workspace import OneArray, Workspace
 
 __all__ = [
     "Array",
     "Cpu",
     "Device",
     "Mirror",
+    "OneArray",
     "Workspace",
     "checksum",
     "choose",

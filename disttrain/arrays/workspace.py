@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from disttrain.arrays.device import Array
 
-__all__ = ["Workspace"]
+__all__ = ["OneArray", "Workspace"]
 
 
 class Workspace:
@@ -38,3 +39,18 @@ class Workspace:
         head = memory[: shape[0]]
         self._arrays[key] = shape, dtype, head, memory
         return head
+
+
+class OneArray(Workspace):
+    """One array at a time: what is asked for next lies in the same memory."""
+
+    def __init__(self, allocate: Callable[[tuple[int, ...], Any], Array]) -> None:
+        super().__init__(allocate)
+        self._memory: Array | None = None
+
+    def array(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of `shape`; its values are those of the last use of the memory."""
+        size = math.prod(shape)
+        if self._memory is None or len(self._memory) < size or self._memory.dtype != dtype:
+            self._memory = self._allocate((size,), dtype)
+        return self._memory[:size].reshape(shape)

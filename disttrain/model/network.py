@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.arrays import Array, Device, Workspace, generator
+from disttrain.arrays import Array, Device, OneArray, Workspace, generator
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.model.closer import closer
 from disttrain.model.flat import Layout
 from disttrain.model.layer import Layer, Parameter, Shape
+from disttrain.model.layers import Dense, Dropout, Flatten
 from disttrain.model.passes import PREDICTION, Asking, Context, Pass
 
 __all__ = ["Network", "shapes_of"]
@@ -43,7 +44,7 @@ class Network:
         # The first layer with parameters: the layers before it need no gradient.
         self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
         self._training: dict[int, Workspace] = {}
-        self._prediction = list(self._contexts(Workspace(device.empty), PREDICTION))
+        self._prediction = list(self._contexts_of_prediction())
 
     @property
     def widths(self) -> str:
@@ -82,6 +83,21 @@ class Network:
                 name, self.device, self.dtype, workspace, self._views[number], gradients[number],
                 number > self._first, self.seed, number, pass_,
             )  # fmt: skip
+
+    def _contexts_of_prediction(self) -> Iterator[Context]:
+        """Yield what each layer works with in a pass without a way back.
+
+        An output is needed by the next layer alone, so dense layers write to two arrays in turn,
+        unless there are layers among them that may keep more.
+        """
+        turns = [OneArray(self.device.empty), OneArray(self.device.empty)]
+        workspace = Workspace(self.device.empty)
+        plain = all(type(layer) in (Dense, Dropout, Flatten) for layer in self.layers)
+        for layer, context in zip(self.layers, self._contexts(workspace, PREDICTION), strict=True):
+            if plain and type(layer) is Dense:
+                context.workspace = turns[0]
+                turns.reverse()
+            yield context
 
     def contexts(self, pass_: Pass) -> Iterator[Context]:
         """Yield what each layer works with in a pass."""

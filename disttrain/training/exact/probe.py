@@ -95,15 +95,16 @@ class Probe:
         network, device = self._network, self._network.device
         sha = hashlib.sha256()
         for rows in passes:
-            sha.update(np.ascontiguousarray(device.get(self._pass(slice(rows)))).tobytes())
-            sha.update(device.get(self._vector).tobytes())
+            sha.update(np.ascontiguousarray(device.get(self._pass(slice(rows)))).data)
+            sha.update(device.get(self._vector).data)
         block = network.predict(self._inputs[:BLOCK_ROWS])
-        sha.update(np.ascontiguousarray(device.get(block)).tobytes())
+        sha.update(np.ascontiguousarray(device.get(block)).data)
         if device.kind == "cpu" and multipliable(network.layout):
             for product in products_of(network.layout):
                 for rows in passes:
                     x, _, dy, found = self._dense(product, rows)
-                    sha.update(np.dot(dy.T, x).tobytes() + found.tobytes())
+                    sha.update(np.ascontiguousarray(np.dot(dy.T, x)).data)
+                    sha.update(found.data)
         return sha.hexdigest()
 
     def _dense(self, product: Product, rows: int) -> tuple[Array, Array, Array, Array]:

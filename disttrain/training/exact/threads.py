@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from disttrain.arrays import Array
 from disttrain.data import Dataset, Division, Piece
@@ -41,18 +41,31 @@ def steady_threads(
     blocks = {min(split.count, BLOCK_ROWS) for split in dataset.splits.values()}
     blocks |= {split.count % BLOCK_ROWS for split in dataset.splits.values()} - {0}
     model.comm.phase("probing the arithmetic")
-    with threadpool_limits(1, "blas"):
-        alone = list(products(model, pieces, blocks, arithmetic))
-    with threadpool_limits(most, "blas"):
-        together = products(model, pieces, blocks, arithmetic)
-        same = all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
-    return most if same else 1
+    # Product by product: only two of them are in memory at a time.
+    pairs = zip(
+        *(limited(n, products(model, pieces, blocks, arithmetic)) for n in (1, most)), strict=True
+    )
+    return most if all(np.array_equal(a, b) for a, b in pairs) else 1
+
+
+def limited(threads: int, arrays: Iterator[Array]) -> Iterator[Array]:
+    """Yield the same arrays, each computed with so many BLAS threads."""
+    controller = ThreadpoolController()
+    while True:
+        with controller.limit(limits=threads, user_api="blas"):
+            array = next(arrays, None)
+        if array is None:
+            return
+        yield array
 
 
 def products(
     model: Predictor, pieces: Sequence[Piece], blocks: Iterable[int], arithmetic: Arithmetic
 ) -> Iterator[Array]:
-    """Yield the products of this rank's pieces of a step and of blocks of rows, layer by layer."""
+    """Yield the products of this rank's pieces of a step and of blocks of rows, layer by layer.
+
+    Each is to be used before the next one is asked for.
+    """
     layout, comm, dtype = model.network.layout, model.comm, model.network.dtype
     plan, shared = arithmetic.plan, arithmetic.kind == "shared"
     layers = products_of(layout, plan.grids if shared else ())
@@ -68,9 +81,8 @@ def products(
             yield times(np.dot, x[part], w.T, np.empty((len(x[part]), len(w)), dtype), plan.tile)
             yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile)
             if shared:
-                multiply(
-                    product, dy, x, vector, *product.rows(cuts[comm.rank], cuts[comm.rank + 1])
-                )
-                yield vector.copy()
+                mine = cuts[comm.rank], cuts[comm.rank + 1]
+                multiply(product, dy, x, vector, *product.rows(*mine))
+                yield vector[slice(*product.span(*mine))]
             else:
                 yield np.dot(dy[part].T, x[part])

@@ -64,7 +64,8 @@ class ProductReducer(Reducer):
         length, dtype = network.layout.length, network.dtype
         self.cuts = edges(self.products, length, comm.size)
         # Scratch for bias gradients; the real ones come from `_multiply_owned`.
-        self._scratch = network.layout.views(np.zeros(length, dtype))
+        # Only these are written, so that the rest of it takes no memory.
+        self._scratch = network.layout.views(np.empty(length, dtype))
         self._tile = plan.tile
         shapes = [(sizes[0], width) for p in self.products for width in (p.inputs, p.units)]
         self.at_once = comm.size == 1 and not plan.alone

@@ -1,6 +1,6 @@
 import numpy as np
 
-from disttrain.arrays import Cpu, Workspace
+from disttrain.arrays import Cpu, OneArray, Workspace
 
 
 def address(array: np.ndarray) -> int:
@@ -43,3 +43,14 @@ def test_another_dtype_is_not_given_the_old_memory() -> None:
     workspace.array("raw", (4, 3), "u1")
     assert workspace.array("raw", (4, 3), "f4").dtype == np.float32
     assert workspace.array("raw", (2, 3), "u1").dtype == np.uint8
+
+
+def test_one_array_is_the_memory_of_all_and_grows_where_needed() -> None:
+    one = OneArray(Cpu().empty)
+    first = one.array("a", (4, 3), "f4")
+    second = one.array("b", (3, 4), "f4")
+    assert address(first) == address(second)
+    assert address(one.array("a", (2, 3), "f4")) == address(first)
+    first[:] = 1
+    assert one.array("c", (5, 3), "f4").shape == (5, 3)
+    assert (first == 1).all(), "an array that is in use keeps its memory"

@@ -1,9 +1,21 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from disttrain.arrays import Cpu
 from disttrain.errors import CheckpointError, UsageError
-from disttrain.model import Context, Dense, Layer, Network, Parameter, Pass, Shape
+from disttrain.model import (
+    Context,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Network,
+    Parameter,
+    Pass,
+    Shape,
+)
 
 
 def network(dtype: str = "float64", seed: int = 1) -> Network:
@@ -60,6 +72,27 @@ def test_prediction_leaves_a_step_under_way_alone() -> None:
     np.testing.assert_array_equal(net.predict(x), kept)
     net.predict(x + 1)
     np.testing.assert_array_equal(outputs, kept)
+
+
+@pytest.mark.parametrize("between", [[], [Flatten()], [Dropout(0.5)]])
+def test_predictions_take_two_arrays_however_many_layers_and_their_bits_stay(
+    between: list[Layer],
+) -> None:
+    made: list[np.ndarray] = []
+
+    class Counting(Cpu):
+        def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+            made.append(np.empty(shape, dtype))
+            return made[-1]
+
+    stack = [Dense(5, "tanh"), *between, Dense(5, "relu"), *between, Dense(4, "elu"), Dense(5)]
+    net = Network(stack, (3,), "float64", Counting(), 1)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    found = net.predict(x).copy()
+    assert len(made) == 2
+    if not any(isinstance(layer, Dropout) for layer in between):
+        np.testing.assert_array_equal(net.forward(x, Pass())[0], found)
+    np.testing.assert_array_equal(net.activations(x)[-1], found)
 
 
 def test_outputs_follow_the_textbook() -> None:

@@ -1,6 +1,6 @@
 """BLAS threads of exact mode: all of a rank's cores where they change no bits, else one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_cores_are_used_where_the_bits_are_the_same(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "products", lambda *_: [np.ones(3)])
+    monkeypatch.setattr(threads, "products", lambda *_: iter([np.ones(3)]))
     assert build("reproducibility.mode=exact").threads == 2
 
 
@@ -32,9 +32,10 @@ def test_all_cores_are_used_where_the_bits_are_the_same(
 def test_one_thread_is_used_where_more_give_other_bits(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def other(*_: Any) -> list[np.ndarray]:
+    def other(*_: Any) -> Iterator[np.ndarray]:
+        yield np.ones(3)
         blas = [i for i in threadpool_info() if i["user_api"] == "blas"]
-        return [np.array([i["num_threads"] for i in blas])]
+        yield np.array([i["num_threads"] for i in blas])
 
     monkeypatch.setattr(threads, "products", other)
     assert build("reproducibility.mode=exact").threads == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np  # noqa: F401 - loads the BLAS that is asked
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["Blas", "blas", "loaded"]
 
@@ -30,13 +31,19 @@ class Blas(NamedTuple):
         return "unknown" if self == Blas() else f"{self.kernels}, {self.threads} threads"
 
 
+@functools.cache
+def _libraries() -> list[Any]:
+    """Return threadpoolctl's objects for NumPy's BLAS; looking for them takes a while."""
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [one for one in found if "numpy" in one.filepath] or found[:1]
+
+
 def loaded() -> list[dict[str, Any]]:
     """Return what threadpoolctl says of NumPy's BLAS; other packages bring libraries of their own.
 
     Where none is NumPy's it is the one that was loaded first, if any.
     """
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    return [one for one in found if "numpy" in one["filepath"]] or found[:1]
+    return [one.info() for one in _libraries()]
 
 
 def blas() -> Blas:

@@ -16,6 +16,8 @@ from disttrain.arrays import permutation
 __all__ = ["BlockShuffle"]
 
 POOL_BLOCKS = 8
+# Rows of pools that are kept: the end of an epoch goes over its order again.
+KEPT = 1 << 18
 
 
 class BlockShuffle:
@@ -27,7 +29,8 @@ class BlockShuffle:
         self._pools = -(-self._blocks // POOL_BLOCKS)
         self._last: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
         self._epoch = functools.lru_cache(maxsize=2)(self._plan)
-        self._pool = functools.lru_cache(maxsize=4)(self._shuffled)
+        pools = max(4, KEPT // (POOL_BLOCKS * block_rows))
+        self._pool = functools.lru_cache(maxsize=pools)(self._shuffled)
 
     def samples(self, epoch: int, low: int, high: int) -> np.ndarray:
         """Return the samples (int64, of `0..rows-1`) in places `low..high-1` of `epoch`."""

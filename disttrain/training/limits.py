@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 
 from threadpoolctl import threadpool_limits
 
+from disttrain.arrays.blas import blas
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.environment import threads_are_ours
@@ -32,8 +33,12 @@ def within_limits(
 def _threads(
     settings: Settings, comm: Communicator, threads: int | None
 ) -> threadpool_limits | nullcontext[None]:
+    wanted = None
     if settings.reproducibility.mode == "exact":
-        return threadpool_limits(threads or settings.reproducibility.blas_threads or 1, "blas")
-    if comm.host_size > 1 and threads_are_ours():
-        return threadpool_limits(comm.blas_threads, "blas")
-    return nullcontext()
+        wanted = threads or settings.reproducibility.blas_threads or 1
+    elif comm.host_size > 1 and threads_are_ours():
+        wanted = comm.blas_threads
+    # To set the number again would take as long as a step of a small network.
+    if wanted is None or wanted == blas().threads:
+        return nullcontext()
+    return threadpool_limits(wanted, "blas")

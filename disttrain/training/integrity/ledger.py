@@ -47,8 +47,8 @@ class Ledger:
             self._fold()
 
     def _fold(self) -> None:
-        for samples in self._waiting:
-            self._sum = (self._sum + mixed(samples)) % MODULUS
+        if self._waiting:
+            self._sum = (self._sum + mixed(np.concatenate(self._waiting))) % MODULUS
         self._waiting = []
 
     def settle(self, state: State) -> None:

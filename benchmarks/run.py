@@ -158,7 +158,7 @@ def memory_of_this_rank() -> None:
     import numpy as np
 
     import disttrain
-    from disttrain.checkpoint import image
+    from disttrain.checkpoint import pieces_of
     from disttrain.training.trainer import train_step
 
     comm = disttrain.connect()
@@ -185,8 +185,8 @@ def memory_of_this_rank() -> None:
         rows = -(-BATCH // comm.size)
         wanted = 4 * (3 * run.network.layout.length + rows * sum(WIDE))
         if comm.is_root:
-            image(run.snapshot())
-        found = {"training": (after - before) / wanted, "with a checkpoint's image (most)":
+            pieces_of(run.snapshot())
+        found = {"training": (after - before) / wanted, "with a save (most)":
                  (peak() - before) / wanted}  # fmt: skip
         for key in found:
             found[key] = max(comm.collect(found[key]))

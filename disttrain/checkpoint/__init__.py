@@ -5,6 +5,7 @@ from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import (
     Found,
     all_checkpoints,
+    delete_older,
     find,
     newest_whole,
     path_of,
@@ -12,7 +13,7 @@ from disttrain.checkpoint.rotate import (
     save_newest,
     step_of,
 )
-from disttrain.checkpoint.save import image, save, write_atomically
+from disttrain.checkpoint.save import drafted, image, pieces_of, save, write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.checkpoint.state import Report, State
 from disttrain.checkpoint.verify import Verdict, is_checkpoint, verify
@@ -24,13 +25,16 @@ __all__ = [
     "State",
     "Verdict",
     "all_checkpoints",
+    "delete_older",
     "digest",
+    "drafted",
     "find",
     "image",
     "is_checkpoint",
     "load",
     "newest_whole",
     "path_of",
+    "pieces_of",
     "put_aside",
     "save",
     "save_newest",

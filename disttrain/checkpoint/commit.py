@@ -19,7 +19,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -68,27 +68,24 @@ class Content(NamedTuple):
     damaged: list[str]
 
 
-def commit(content: bytes, parts: Mapping[str, Part], attributes: Attributes) -> bytes:
-    """Return `content`, an HDF5 file with the data sets `parts`, with its commit record.
+def commit(
+    size: int, between: Iterable[bytes], parts: Mapping[str, Part], attributes: Attributes
+) -> bytes:
+    """Return the commit record of an HDF5 file of `size` bytes with the data sets `parts`.
 
-    The digests are computed here.
+    `between` are the bytes that lie in no data set, in their order.
     """
-    view, between, done = memoryview(content), hashlib.sha256(), 0
-    for part in sorted(parts.values()):
-        between.update(view[done : part.first])
-        done = max(done, part.first + part.length)
-    between.update(view[done:])
+    structure = hashlib.sha256()
+    for piece in between:
+        structure.update(piece)
     table = {
-        "bytes": len(content),
-        "structure": between.hexdigest(),
-        "data sets": {
-            name: [first, length, hashlib.sha256(view[first:][:length]).hexdigest()]
-            for name, (first, length, *_) in parts.items()
-        },
+        "bytes": size,
+        "structure": structure.hexdigest(),
+        "data sets": {name: [part.first, part.length, part.sha] for name, part in parts.items()},
         "types": {name: [part.dtype, part.shape] for name, part in parts.items()},
         "attributes": attributes,
     }
-    return b"".join([content, signed(json.dumps(table).encode())])
+    return signed(json.dumps(table).encode())
 
 
 def signed(text: bytes) -> bytes:

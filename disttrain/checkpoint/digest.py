@@ -22,6 +22,6 @@ def digest(parameters: Tensors, slots: Mapping[str, Tensors], step: int) -> str:
     for group in (parameters, *(slots[name] for name in sorted(slots))):
         for tensor in group.values():
             little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
-            sha.update(little.tobytes())
+            sha.update(little.reshape(-1).view(np.uint8).data)
     sha.update(int(step).to_bytes(8, "little"))
     return sha.hexdigest()

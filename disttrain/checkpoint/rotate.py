@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
+
+from disttrain.checkpoint.layout import Buffer
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.save import write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
@@ -15,6 +20,7 @@ from disttrain.errors import CheckpointError, DamagedCheckpoint
 __all__ = [
     "Found",
     "all_checkpoints",
+    "delete_older",
     "find",
     "newest_whole",
     "path_of",
@@ -24,7 +30,7 @@ __all__ = [
 ]
 
 NAME = re.compile(r"step-(\d{8,18})\.h5")
-PIECE = 1 << 20
+PIECE = 1 << 18
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
@@ -57,18 +63,27 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.h5"
 
 
-def save_newest(folder: Path, step: int, content: bytes, keep: int) -> Path:
-    """Write a checkpoint's `content` as `step-<step>.h5`, then delete all but the `keep` newest.
+def save_newest(folder: Path, step: int, content: Sequence[Buffer], keep: int) -> Path:
+    """Write the pieces of a checkpoint as `step-<step>.h5`, then delete all but the `keep` newest.
 
     Nothing is deleted before the new one is safe and was read back, so there is always one to
     resume from. Return its path.
     """
     path = path_of(folder, step)
     write_atomically(path, content)
-    upto = [p for p in all_checkpoints(folder) if step_of(p) <= step]
+    delete_older(path, content, keep)
+    return path
+
+
+def delete_older(path: Path, content: Sequence[Buffer], keep: int) -> None:
+    """Delete all but the `keep` newest checkpoints up to the one at `path`, which was just saved.
+
+    Raises CheckpointError, and deletes none, where it does not hold `content`.
+    """
+    upto = [p for p in all_checkpoints(path.parent) if step_of(p) <= step_of(path)]
     if upto[:-keep]:
         _compare(path, content)
-    for old in [*upto[:-keep], *folder.glob(".*.tmp")]:
+    for old in [*upto[:-keep], *path.parent.glob(".*.tmp")]:
         try:
             old.unlink(missing_ok=True)
         except OSError as problem:
@@ -76,16 +91,14 @@ def save_newest(folder: Path, step: int, content: bytes, keep: int) -> Path:
                 f"{old} can't be deleted ({problem.strerror}), and checkpoints would fill the disk "
                 f"without end: delete it; {path.name} is whole, --resume goes on from there"
             ) from None
-    return path
 
 
-def _compare(path: Path, content: bytes) -> None:
+def _compare(path: Path, content: Sequence[Buffer]) -> None:
     """Raise CheckpointError where a file does not hold `content`."""
-    view, problem = memoryview(content), "holds other bytes than were written"
+    problem, read = "holds other bytes than were written", np.empty(PIECE, np.uint8)
     try:
         with path.open("rb") as file:
-            same = all(file.read(PIECE) == view[n : n + PIECE] for n in range(0, len(view), PIECE))
-            if same and not file.read(1):
+            if all(_follows(file, piece, read) for piece in content) and not file.read(1):
                 return
     except OSError as error:
         problem = f"can't be read ({error.strerror})"
@@ -93,6 +106,16 @@ def _compare(path: Path, content: bytes) -> None:
         f"{path} {problem} right after it was saved: the ones before it are kept, --resume goes on "
         "from there; have the disk and the memory of this host tested"
     )
+
+
+def _follows(file: BinaryIO, piece: Buffer, read: np.ndarray) -> bool:
+    """Return True where the next bytes of a file are those of `piece`; `read` is scratch."""
+    for low in range(0, len(piece), PIECE):
+        part = np.frombuffer(piece, np.uint8, min(PIECE, len(piece) - low), low)
+        count = file.readinto(read[: len(part)])  # type: ignore[attr-defined]
+        if count != len(part) or not np.array_equal(read[:count], part):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

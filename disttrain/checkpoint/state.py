@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +38,7 @@ class Report:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields by name, each of the `metrics` as `validation_<name>`."""
-        facts = dataclasses.asdict(self)
+        facts = dict(vars(self))
         measured = facts.pop("metrics")
         return facts | {f"validation_{name}": value for name, value in measured.items()}
 
@@ -132,8 +131,11 @@ class State:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as JSON values; of the chain, which has its own file, only the end."""
-        return dataclasses.asdict(self) | {"digests": self.digests[-1:]}
+        """Return the state as JSON values; of the chain, which has its own file, only the end.
+
+        The lists are those of the state itself.
+        """
+        return vars(self) | {"digests": self.digests[-1:]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> State:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disttrain import journal
-from disttrain.checkpoint import all_checkpoints, image, save_newest, write_atomically
+from disttrain.checkpoint import all_checkpoints, write_atomically
 from disttrain.config import Settings, to_toml
 from disttrain.disk import make_directory
 from disttrain.errors import CheckpointError, UsageError
@@ -21,6 +21,7 @@ from disttrain.runs.held import how_to_go_on, refuse_another
 from disttrain.runs.layers import LayerFolder
 from disttrain.runs.lines import append, line
 from disttrain.runs.lock import LOCK, place_of_lock
+from disttrain.runs.saving import write_files
 from disttrain.written import FINISHED, summary_of, text_of, why
 
 if TYPE_CHECKING:
@@ -241,24 +242,21 @@ class RunFolder:
         """Save the state, and also as `best.h5` if it has improved. Collective."""
         with run.comm.together("saving"):
             if run.comm.is_root:
-                begin = time.perf_counter()
-                # The checkpoint holds only the end of the chain: the file must be on disk first.
-                if self.digests.exists():
-                    self._append(self.digests, "", durable=True)
-                snapshot = run.snapshot()
-                content = image(snapshot)
-                # After `image`: a bit may have flipped during the validation or in the meantime.
-                run.work.audit.refuse_unaudited()
-                self.refuse_lost()
-                # First: until `best.h5` is written, the best state is among the checkpoints.
-                save_newest(self.checkpoints, snapshot.step, content, run.settings.checkpoint.keep)
-                self.refuse_lost()
-                if improved:
-                    write_atomically(self.best, content)
+                begin, snapshot = time.perf_counter(), run.snapshot()
+                size = write_files(
+                    snapshot, self.checkpoints, run.settings.checkpoint.keep,
+                    self.best if improved else None,
+                    self._sync_digests, run.work.audit.refuse_unaudited, self.refuse_lost,
+                )  # fmt: skip
                 self._note_saved(snapshot.step)
                 seconds = round(time.perf_counter() - begin, 4)
                 journal.note("saved", step=snapshot.step, best=improved, seconds=seconds,
-                             bytes=len(content))  # fmt: skip
+                             bytes=size)  # fmt: skip
+
+    def _sync_digests(self) -> None:
+        # A checkpoint holds only the end of the chain.
+        if self.digests.exists():
+            self._append(self.digests, "", durable=True)
 
     def _note_saved(self, step: int) -> None:
         """Note the saved step in the lock file, and delete the run that this one replaces."""

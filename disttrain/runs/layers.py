@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disttrain.checkpoint import Snapshot, all_checkpoints, image, newest_whole, save_newest
+from disttrain.checkpoint import Snapshot, all_checkpoints, newest_whole, pieces_of, save_newest
 from disttrain.config import Settings
 from disttrain.errors import DataError, RunFileError
 from disttrain.runs.changes import changes, is_free
@@ -43,7 +43,7 @@ class LayerFolder:
         """Save the state of the layer's run. Collective."""
         with run.comm.together("saving"):
             if run.comm.is_root:
-                content = image(run.snapshot())
+                content = pieces_of(run.snapshot())
                 run.work.audit.refuse_unaudited()
                 self._folder.refuse_lost()
                 save_newest(self.path, run.state.step, content, run.settings.checkpoint.keep)

@@ -72,7 +72,7 @@ def test_two_damaged_data_sets_are_both_named(whole: bytes) -> None:
 def test_other_lengths_are_noticed(whole: bytes) -> None:
     for other in (b"", MARK, whole[:-1], whole + b"\0", b"\0" + whole, whole[:9] + whole[10:]):
         assert damage(other) is None
-    assert damage(commit(b"anything", {}, {})) == []
+    assert damage(b"anything" + commit(8, [b"any", b"thing"], {}, {})) == []
 
 
 def test_weights_that_are_not_those_of_the_stated_digest(tmp_path: Path, make: Make) -> None:

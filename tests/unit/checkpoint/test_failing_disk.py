@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from disttrain.checkpoint import Snapshot, image, load, save, save_newest
+from disttrain.checkpoint import Snapshot, load, pieces_of, save, save_newest
 from disttrain.errors import CheckpointError
 
 Make = Callable[..., Snapshot]
@@ -117,17 +117,17 @@ def test_a_process_that_dies_between_two_steps(
 ) -> None:
     """No handler runs in a killed process: what it leaves is removed by the next save."""
 
-    save_newest(tmp_path, 1, image(make(1)), keep=2)
+    save_newest(tmp_path, 1, pieces_of(make(1)), keep=2)
     child = os.fork()
     if not child:
         Disk(monkeypatch, stage, lambda: os._exit(9))
         try:
-            save_newest(tmp_path, 2, image(make(2)), keep=2)
+            save_newest(tmp_path, 2, pieces_of(make(2)), keep=2)
         finally:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert load(tmp_path / "step-00000001.h5").step == 1
-    save_newest(tmp_path, 3, image(make(3)), keep=5)
+    save_newest(tmp_path, 3, pieces_of(make(3)), keep=5)
     assert not [p.name for p in tmp_path.iterdir() if not p.name.startswith("step-")]
     for path in tmp_path.iterdir():
         load(path)

@@ -9,9 +9,9 @@ from disttrain.checkpoint import (
     Snapshot,
     all_checkpoints,
     find,
-    image,
     load,
     newest_whole,
+    pieces_of,
     put_aside,
     save,
     save_newest,
@@ -27,7 +27,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def put(folder: Path, snapshot: Snapshot, keep: int) -> Path:
-    return save_newest(folder, snapshot.step, image(snapshot), keep)
+    return save_newest(folder, snapshot.step, pieces_of(snapshot), keep)
 
 
 def step_found(folder: Path) -> int:
@@ -188,7 +188,8 @@ def test_none_is_deleted_where_the_new_one_reads_back_otherwise(
     put(tmp_path, make(1), keep=1)
     real = write_atomically
 
-    def worn_out(path: Path, content: bytes) -> None:
+    def worn_out(path: Path, pieces: list[bytes]) -> None:
+        content = b"".join(pieces)
         real(path, content[:1000] + bytes(1) + content[1001:])
 
     monkeypatch.setattr("disttrain.checkpoint.rotate.write_atomically", worn_out)

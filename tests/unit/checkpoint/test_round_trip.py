@@ -138,7 +138,7 @@ def test_a_change_by_hand_is_noticed(
 def test_a_file_of_another_version_names_both(tmp_path: Path, make: Make) -> None:
     arrays, attributes = contents_of(make())
     attributes[""]["version"] = 9
-    (tmp_path / "a.h5").write_bytes(written(arrays, attributes))
+    (tmp_path / "a.h5").write_bytes(b"".join(written(arrays, attributes)))
     with pytest.raises(CheckpointError, match="has version 9, this program reads 1"):
         load(tmp_path / "a.h5")
 
@@ -202,6 +202,6 @@ def test_slots_that_are_not_those_in_the_file_are_refused(
     arrays, attributes = contents_of(make())
     state = json.loads(bytes(arrays["state"]))
     arrays["state"] = np.bytes_(json.dumps(state | {"slots": slots}).encode())
-    (tmp_path / "a.h5").write_bytes(written(arrays, attributes))
+    (tmp_path / "a.h5").write_bytes(b"".join(written(arrays, attributes)))
     with pytest.raises(CheckpointError, match="use another one of its run"):
         load(tmp_path / "a.h5")

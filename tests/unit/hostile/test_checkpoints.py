@@ -55,7 +55,7 @@ def with_contents(change: Callable[[dict[str, Any], dict[str, Any]], object]) ->
     def make(path: Path) -> None:
         arrays, attributes = contents_of(valid.snapshot())
         change(arrays, attributes)
-        path.write_bytes(written(arrays, attributes))
+        path.write_bytes(b"".join(written(arrays, attributes)))
 
     return make
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from disttrain.checkpoint import all_checkpoints, load
+from disttrain.checkpoint import all_checkpoints, load, write_atomically
 from disttrain.config import Settings
 from disttrain.errors import CheckpointError, Preempted, RunFileError
 
@@ -176,16 +176,14 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_stays(
     tmp_path: Path, settings: Make, go: Go, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = []
-    real = __import__("disttrain.runs.folder", fromlist=["save_newest"]).save_newest
 
-    def full(*args: Any) -> Path:
+    def full(*args: Any) -> None:
         if len(saved) == 2:
             raise CheckpointError("disk full")
         saved.append(args)
-        path: Path = real(*args)
-        return path
+        write_atomically(*args)
 
-    monkeypatch.setattr("disttrain.runs.folder.save_newest", full)
+    monkeypatch.setattr("disttrain.runs.saving.write_atomically", full)
     with pytest.raises(CheckpointError):
         go(settings())
     assert '"status": "failed"' in (tmp_path / "run/summary.json").read_text()

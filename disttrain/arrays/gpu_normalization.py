@@ -1,4 +1,4 @@
-"""Layer normalization on a GPU, by the kernels in `cuda/normalization.cu`."""
+"""Layer and batch normalization on a GPU, by the kernels in `cuda/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from disttrain.arrays.gpu_kernels import PART, room
 from disttrain.arrays.gpu_launch import Launch, launch, launch_blocks
 from disttrain.arrays.gpu_losses import WARP
 
-__all__ = ["layer_norm", "layer_norm_gradient"]
+__all__ = [
+    "batch_norm", "batch_norm_gradient", "batch_sums", "layer_norm", "layer_norm_gradient",
+]  # fmt: skip
 
 Array = Any
 
@@ -38,3 +40,46 @@ def layer_norm_gradient(
         launch_blocks("layer_norm_gradient", dy.dtype, (rows,), (WARP,), width, dy, hat, inverse,
                       scale),
     ]  # fmt: skip
+
+
+def batch_sums(
+    x: Array, y: Array | None, sums: Array, channels: int, dshift: Array | None = None,
+    dscale: Array | None = None,
+) -> list[Launch]:  # fmt: skip
+    """Return the launches for the sums over pixels of `x` and its squares, or of `x` and `x y`.
+
+    Behind those without `y` stands the number of pixels; those with it go to both gradients too.
+    """
+    pixels = x.size // channels
+    part = max(PART, math.isqrt(pixels))
+    parts = max(1, -(-pixels // part))
+    each, count = room("batch norm", 2 * parts * channels, "f8"), pixels if y is None else -1
+    return [
+        launch("batch_sums", x.dtype, parts * channels, pixels, channels, part, x, y, each),
+        launch("batch_total", x.dtype, 2 * channels, parts, each, sums, count, dshift, dscale),
+    ]
+
+
+def batch_norm(
+    x: Array, totals: Array | None, running: tuple[Array, Array],
+    moved: tuple[Array | None, Array | None], mean: Array, inverse: Array, scale: Array,
+    shift: Array, hat: Array, y: Array, part: float, epsilon: float,
+) -> list[Launch]:  # fmt: skip
+    """Return the launches behind the sums over the batch; without totals: those of prediction.
+
+    `mean` and `inverse` are scratch, the second for `batch_norm_gradient`.
+    """
+    moments = totals, *running, *moved, mean, inverse, float(part), float(epsilon)
+    given = mean, inverse, scale, shift, hat, y
+    return [
+        launch("batch_moments", x.dtype, scale.size, *moments),
+        launch("batch_norm", x.dtype, x.size, scale.size, x, *given),
+    ]
+
+
+def batch_norm_gradient(
+    dy: Array, hat: Array, totals: Array, forth: Array, scale: Array, inverse: Array
+) -> Launch:
+    """Return the launch that makes `dy` the gradient of `x`, from the totals of both ways."""
+    given = scale.size, dy, hat, totals, forth, scale, inverse
+    return launch("batch_norm_gradient", dy.dtype, dy.size, *given)

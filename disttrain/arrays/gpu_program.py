@@ -17,7 +17,12 @@ from disttrain.arrays.gpu_graph import Copy, Replay
 from disttrain.arrays.gpu_kernels import FORMS, activating, deriving
 from disttrain.arrays.gpu_launch import launch
 from disttrain.arrays.gpu_losses import multiplying, softmax, squared, tally
-from disttrain.arrays.gpu_normalization import layer_norm, layer_norm_gradient
+from disttrain.arrays.gpu_normalization import (
+    batch_norm_gradient,
+    batch_sums,
+    layer_norm,
+    layer_norm_gradient,
+)
 
 __all__ = ["GpuProgram"]
 
@@ -146,12 +151,39 @@ class GpuProgram:
         self, name: str, arrays: tuple[Array, ...], sizes: tuple[int, ...] = (),
         numbers: tuple[float, ...] = (),
     ) -> None:  # fmt: skip
-        """Note a call of layer normalization, as `recording.Program.note` is given it."""
+        """Note a call of normalization, as `recording.Program.note` is given it."""
+        given: Any = [None if isinstance(array, int) else array for array in arrays]
         if name == "layer_norm":
-            self._launches.append(layer_norm(*arrays, *numbers))
+            self._launches.append(layer_norm(*given, *numbers))
+        elif name == "layer_norm_gradient":
+            self._launches += layer_norm_gradient(*given[:-1])
+        elif name == "batch_sums":
+            x, y, sums, _, *own = given
+            self._launches += batch_sums(x, y, sums, sizes[1], *own)
+        elif name == "batch_moments":
+            part = numbers[0] * sizes[1]
+            self._launches.append(
+                launch("batch_moments", self._dtype, sizes[0], *given, part, numbers[1])
+            )
+        elif name == "batch_norm":
+            self._launches.append(
+                launch("batch_norm", self._dtype, given[0].size, sizes[1], *given[:-1])
+            )
         else:
-            dy, hat, inverse, scale, dscale, dshift, _ = arrays
-            self._launches += layer_norm_gradient(dy, hat, inverse, scale, dscale, dshift)
+            self._launches.append(batch_norm_gradient(*given[:-1]))
+
+    def sum_over_batch(self, parts: Sequence[Array]) -> Array:
+        """Return where the sum of vectors of float64 will be, added in their order."""
+        total = self.empty(parts[0].shape, "f8")
+        self._launches.append(launch("clear", self._dtype, total.size, total))
+        for part in parts:
+            self._launches.append(launch("add_sums", self._dtype, total.size, part, total))
+        return total
+
+    def averages(self, w: Array, g: Array) -> None:
+        """`w = w - g / samples`, where all losses are finite."""
+        behind = self._numbers, self.header, self._units
+        self._launches.append(launch("averages", self._dtype, w.size, w, g, *behind))
 
     def momentum(
         self, form: str, vectors: Sequence[Array], beta: float, decay: float, decayed: int

@@ -37,6 +37,16 @@ CASES: dict[str, dict[str, Any]] = {
     "clipped": {"layers": DENSE, "optimizer": {"clip_norm": 0.1}},
     "leaves": {"layers": IMAGES, "mode": "exact"},
     "normalized": {"layers": [{"kind": "layer-norm"}, *IMAGES[:2], {"kind": "layer-norm"}, *DENSE]},
+    "batches": {
+        "layers": [
+            *IMAGES[:1],
+            {"kind": "batch-norm"},
+            *IMAGES[1:],
+            {"kind": "batch-norm"},
+            {"units": 3},
+        ]
+    },
+    "batches of leaves": {"layers": [*IMAGES[:1], {"kind": "batch-norm"}, *DENSE], "mode": "exact"},
     "float64": {"layers": DENSE, "dtype": "float64"},
     "streamed": {"layers": DENSE, "inputs": "float64"},
     "augmented": {"layers": IMAGES, "data": {"augment": {"shift": 1}}},

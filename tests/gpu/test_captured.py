@@ -46,7 +46,7 @@ def test_a_captured_step_has_the_bits_of_an_eager_one(gpu: Any, tmp_path: Path, 
     assert captured.digest() == eager.digest()
 
 
-@pytest.mark.parametrize("case", ["dense", "images", "squares", "adamw", "normalized"])
+@pytest.mark.parametrize("case", ["dense", "images", "squares", "adamw", "normalized", "batches"])
 def test_a_captured_step_computes_what_the_processor_computes(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -78,13 +78,12 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone(gpu: Any, tmp_path: 
     assert np.array_equal(run.optimizer.slots["velocity"], velocity)
 
 
-def test_layers_without_a_captured_form_run_eagerly_and_check_says_so(
+def test_what_has_no_captured_form_runs_eagerly_and_check_says_so(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layers = [{"kind": "conv", "filters": 3, "size": 3}, {"kind": "batch-norm"}, {"units": 3}]
-    settings = {"layers": layers, "dtype": "float64"}
+    settings = {"layers": [{"units": 5, "rate": 0.5}, {"units": 3}], "dtype": "float64"}
     run = built(tmp_path, settings)
-    assert run.recordings.in_words == "not recorded: batch-norm2 has no recorded form on a GPU"
+    assert run.recordings.in_words == "not recorded: layers have learning rates of their own"
     stepped(run)
     assert log.graphs == 0
     monkeypatch.undo()

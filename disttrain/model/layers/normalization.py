@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,8 @@ class BatchNorm(Layer):
 
     def asking(self, x: Array, ctx: Context) -> Asking[tuple[Array, Any]]:
         """Return the same, having asked for the sums over the batch; backward asks too."""
+        if ctx.device.normalization:
+            return (yield from self._fused(x, ctx))
         xp, values, channels = ctx.device.xp, ctx.values, _channels(x.shape[1:])
         rows = x.reshape(-1, channels)
         y, centred = ctx.array("output", x.shape), ctx.array("normalized", x.shape)
@@ -77,6 +79,38 @@ class BatchNorm(Layer):
             xp.subtract(d, means[0], out=d)
             xp.subtract(d, hat * means[1], out=d)
             xp.multiply(d, values["scale"] * inverse.astype(d.dtype), out=d)
+            return dy
+
+        return y, backward
+
+    def _fused(self, x: Array, ctx: Context) -> Asking[tuple[Array, Any]]:
+        """Return the same, by the device's own kernels."""
+        device, own, values, slopes = (
+            ctx.device,
+            ctx.device.normalization,
+            ctx.values,
+            ctx.gradients,
+        )
+        channels, x = _channels(x.shape[1:]), device.xp.ascontiguousarray(x)
+        y, hat = ctx.array("output", x.shape), ctx.array("normalized", x.shape)
+        mean, inverse = ctx.array("mean", (channels,)), ctx.array("inverse", (channels,))
+        running, moved = (values["mean"], values["variance"]), (None, None)
+        totals = None
+        if ctx.pass_.training:
+            first = ctx.workspace.array((ctx.name, "first"), (2 * channels + 1,), "f8")
+            do(own.batch_sums(x, None, first, channels))
+            totals = device.put((yield device.get(first)))
+            moved = slopes["mean"], slopes["variance"]
+        own_values = values["scale"], values["shift"]
+        arrays = x, totals, running, moved, mean, inverse, *own_values, hat, y
+        do(own.batch_norm(*arrays, self.momentum * len(x), self.epsilon))
+
+        def backward(dy: Array) -> Generator[Array, Array, Array]:
+            dy = device.xp.ascontiguousarray(dy)
+            second = ctx.workspace.array((ctx.name, "second"), (2 * channels,), "f8")
+            do(own.batch_sums(dy, hat, second, channels, slopes["shift"], slopes["scale"]))
+            back = device.put((yield device.get(second)))
+            do([own.batch_norm_gradient(dy, hat, back, totals, values["scale"], inverse)])
             return dy
 
         return y, backward
@@ -155,11 +189,16 @@ class LayerNorm(Layer):
             each = own.layer_norm_gradient(
                 dy, hat, inverse, scale, slopes["scale"], slopes["shift"]
             )
-            for launch in each:
-                launch()
+            do(each)
             return dy
 
         return backward
+
+
+def do(launches: Iterable[Callable[[], None]]) -> None:
+    """Do launches, one after the other."""
+    for each in launches:
+        each()
 
 
 def _channels(shape: Shape) -> int:

@@ -7,11 +7,14 @@ update too. On several ranks the sum is done as for an eager step, and so is the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from disttrain import journal
+from disttrain.arrays import Workspace
 from disttrain.arrays.draws import key_of
 from disttrain.arrays.recording import NotRecordable
 from disttrain.config import Sgd
@@ -19,6 +22,7 @@ from disttrain.data import PIECE_ROWS, ArrayRows, Feed, Piece
 from disttrain.data.source import SharedRows
 from disttrain.model import (
     AveragePool,
+    BatchNorm,
     Conv,
     Dense,
     Dropout,
@@ -42,9 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["LAYERS", "LOSSES", "REDUCERS", "Captured", "why_not"]
 
 Array = Any
-# What has kernels that a capture can hold; batch normalization has none yet.
+# What has kernels that a capture can hold.
 LAYERS: tuple[type[Layer], ...] = (
-    Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool, LayerNorm,
+    Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool, LayerNorm, BatchNorm,
 )  # fmt: skip
 LOSSES: tuple[type[Loss], ...] = Softmax, Squared, SquaredInUnits
 REDUCERS = ShareReducer, LeafReducer
@@ -54,6 +58,8 @@ ROOM = 0.5
 
 def why_not(run: Run) -> str:
     """Return why the steps of a run can't be captured, as part of a sentence; "" where they can."""
+    if run.work.batch_sums and run.comm.size > 1:
+        return "batch normalization on several GPUs has no recorded form"
     if run.work.batches.counts is not None:
         return "the samples have weights"
     if run.settings.training.accumulate > 1:
@@ -83,27 +89,33 @@ class Captured:
         self._units = run.work.reducer.tally.units
         self._program = network.device.program(network.dtype, mine, len(self._keys), self._units)
         self._reading = Reading(self._program, run, mine, resident)
-        for piece in pieces:
-            self._note(piece)
+        self._ask = self._program.sum_over_batch if run.work.batch_sums else None
+        for group in [pieces] if self._ask else [[piece] for piece in pieces]:
+            self._note(group)
         alone = run.work.reducer.way == "none"
         self._updates = alone and run.settings.optimizer.clip_norm is None
         if self._updates:
             note_update(self._program, run)
         self._told = False
 
-    def _note(self, piece: Piece) -> None:
-        """Note the way forth and back of a piece, and what the reducer then adds."""
+    def _note(self, pieces: Sequence[Piece]) -> None:
+        """Note the way forth and back of pieces under way at once, and what is added then."""
         run, program, reducer = self._run, self._program, self._run.work.reducer
-        part = slice(piece.low - self._low, piece.high - self._low)
-        targets, pass_ = self._reading.targets[part], reducer.open(0, piece)
-        inputs = [self._reading.inputs[part]]
-        (outputs,), backs = note_forward(program, run.network, inputs, [pass_], self._keys)
-        losses, gradient = note_loss(program, run.loss, outputs, targets, run.loss_context)
-        classes = targets if targets.dtype == np.int64 else None
-        program.tally(losses, piece.unit if self._units > 1 else 0, outputs, classes)
-        note_backward(backs, [gradient()], lambda layer, place: None)
+        passes = [reducer.open(0, piece)._replace(place=n) for n, piece in enumerate(pieces)]
+        parts = [slice(piece.low - self._low, piece.high - self._low) for piece in pieces]
+        inputs, gradients = [self._reading.inputs[part] for part in parts], []
+        outputs, backs = note_forward(program, run.network, inputs, passes, self._keys, self._ask)
+        for piece, part, output in zip(pieces, parts, outputs, strict=True):
+            targets, context = self._reading.targets[part], run.loss_context
+            if len(pieces) > 1:  # the gradients of all are there at once
+                context = replace(context, workspace=Workspace(run.network.device.empty))
+            losses, gradient = note_loss(program, run.loss, output, targets, context)
+            classes = targets if targets.dtype == np.int64 else None
+            program.tally(losses, piece.unit if self._units > 1 else 0, output, classes)
+            gradients.append(gradient())
+        note_backward(backs, gradients, lambda layer, place: None)
         if isinstance(reducer, LeafReducer):
-            for to, other in reducer.plan(piece)[1]:
+            for to, other in (pair for piece in pieces for pair in reducer.plan(piece)[1]):
                 program.add(reducer.vectors[to], reducer.vectors[other])
 
     def prepare(self, step: int, rate: float) -> None:
@@ -216,6 +228,8 @@ def note_update(program: Any, run: Run) -> None:
                 vectors, settings.kind == "adamw", decay, settings.beta1, settings.beta2,
                 settings.epsilon, decayed,
             )  # fmt: skip
+    for part in optimizer.averages:
+        program.averages(run.network.values[part], g[part])
 
 
 def merged(regions: Any) -> list[tuple[slice, float, int]]:

@@ -53,7 +53,7 @@ def batch_norm_asking(
     scale, gradients = ctx.values["scale"], ctx.gradients
     channels = len(scale)
     sizes = x.size // channels, channels
-    first, second = np.zeros(2 * channels + 1), np.zeros(2 * channels)
+    first, second = program.empty((2 * channels + 1,), "f8"), program.empty((2 * channels,), "f8")
     column = np.empty(sizes[0] if channels == 1 else 0)
     program.note("batch_sums", (x, 0, first, column), sizes)
     totals = yield first
@@ -80,7 +80,7 @@ def note_normalizing(
     """Note what follows the sums; return `y`, the normalized numbers and the inverse deviations."""
     values, channels = ctx.values, len(ctx.values["scale"])
     hat, y = ctx.array("normalized", x.shape), ctx.array("output", x.shape)
-    mean, inverse = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    mean, inverse = program.empty((channels,), x.dtype), program.empty((channels,), x.dtype)
     arrays = totals, values["mean"], values["variance"], *moved, mean, inverse
     program.note("batch_moments", arrays, (channels, len(x)), (layer.momentum, layer.epsilon))
     width = channels * max(1, LONG // channels)

@@ -37,11 +37,13 @@ def gpu(comm, monkeypatch):
         yield device
 
 
-@pytest.mark.parametrize("mode", ["fast", "exact"])
+@pytest.mark.parametrize("mode", ["fast", "exact", "exact with batch-norm"])
 def test_captured_steps_have_the_bits_of_eager_ones(comm, made, gpu, mode):
+    mode, _, batches = mode.partition(" with ")
+    layers = [LAYERS[0], {"kind": "batch-norm"}, *LAYERS[1:]] if batches else LAYERS
     settings = disttrain.Settings.model_validate({
         "data": {"path": str(made("captured.h5", write)), "validation_fraction": 0.0},
-        "model": {"layers": LAYERS}, "training": {"batch_size": 32},
+        "model": {"layers": layers}, "training": {"batch_size": 32},
         "optimizer": {"weight_decay": 0.01}, "device": {"kind": "gpu"},
         "reproducibility": {"mode": mode},
     })  # fmt: skip
@@ -57,7 +59,8 @@ def test_captured_steps_have_the_bits_of_eager_ones(comm, made, gpu, mode):
         return totals, digest
 
     captured = trained(comm, eager=False)
-    assert log.replays
+    # On several ranks the sums of batch normalization go through the host.
+    assert bool(log.replays) == (not batches or comm.size == 1)
     assert trained(comm, eager=True) == captured
     # One rank alone runs eagerly: as where it has no rows.
     assert trained(comm, eager=comm.rank == comm.size - 1) == captured

@@ -25,6 +25,7 @@ from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.held import TEMPORARY
+from disttrain.runs.sentences import in_python
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
 from disttrain.training.measures import Metric, Metrics
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Data", "build", "connect", "in_groups", "load", "settings", "train"]
 
 
+@in_python
 def train(
     data: Data | Settings | str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -56,14 +58,14 @@ def train(
     """Train a network and return it with its best weights. Collective.
 
     `data` are arrays (`Data(X, y)`), the path of a data file or a run file (`.toml`), or settings.
-    All keys of a run file are keywords: `epochs=3`, `optimizer="adam"`,
-    `validation={"every_steps": 100}`. `schedule` may be a function of the epoch too, `layers` are
-    numbers of units, tables as in a run file, or objects, `loss` is a name or an object. `metrics`
-    are functions of all predictions and targets of a split, by name: `{"f1": my_f1}`. `model`, in
-    place of layers and loss, is any object with `parameters`, flat, and `loss_and_gradient(rows)`.
+    All keys of a run file are keywords: `optimizer="adam"`, `validation={"every_steps": 100}`.
+    `schedule` may be a function of the epoch too, `layers` are numbers of units, tables as in a run
+    file, or objects, `loss` is a name or an object. `metrics` are functions of all predictions and
+    targets of a split, by name: `{"f1": my_f1}`. `model`, in place of layers and loss, is any
+    object with `parameters`, flat, and `loss_and_gradient(rows)`.
 
-    The run is in the folder `output`, which all hosts must see, or a temporary one. Rank 0 shows
-    progress at a terminal and in a notebook, or as `progress` says. Raises what ends the command.
+    The run is in the folder `output`, which all hosts must see, or a temporary one. `resume`,
+    `overwrite`, `accept_changes`, `progress`: docs/python.md. Raises what ends the command.
     """
     folder, keep = _folder(output, comm := connect(comm))
     if model is not None:
@@ -103,6 +105,7 @@ def settings(
     return from_keywords(base, keys | (as_tables(layers) if layers is not None else {}))
 
 
+@in_python
 def build(
     settings: Settings | str | os.PathLike[str],
     *,
@@ -128,6 +131,7 @@ def build(
     return run
 
 
+@in_python
 def load(
     path: str | os.PathLike[str],
     *,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from disttrain.data.importers.classes import quantities
 from disttrain.data.importers.frame import as_frame, inputs_of_frame, learn_frame
 from disttrain.data.labels import class_names, class_numbers, numbers_of
 from disttrain.data.preparation import Preparation
@@ -100,6 +101,7 @@ class Data:
                 raise DataError(f"{split}: give a pair (inputs, targets), or a third with weights")
             targets = _array(pair[1], f"{split} targets")
             if split == "train":
+                _refuse_quantities(targets)
                 classes, names = targets.dtype.kind != "f", class_names(targets)
                 known = self._learned(pair[0], pair[1], targets, names)
             inputs = _array(_prepared(pair[0], known, split), f"{split} inputs")
@@ -166,6 +168,23 @@ def _array(given: Any, what: str) -> np.ndarray:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{what} hold NaN or infinity: mend them first")
     return array
+
+
+def _refuse_quantities(targets: np.ndarray) -> None:
+    """Raise DataError for whole numbers that a table would hold as quantities, such as years.
+
+    Those from 0 on, without gaps, are classes.
+    """
+    if targets.dtype.kind not in "iu" or not targets.size:
+        return
+    found, rows = np.unique(targets, return_counts=True)
+    kind = quantities(found.tolist(), rows.tolist(), int(targets.size))
+    if kind and not np.array_equal(found, np.arange(len(found))):
+        raise DataError(
+            f"targets are whole numbers, {len(found)} different {kind} from {found[0]} to "
+            f"{found[-1]}: give them as floats (y.astype(float)) to fit numbers, or as text "
+            "(y.astype(str)) for classes"
+        )
 
 
 def _size(pair: Any) -> str:

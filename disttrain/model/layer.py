@@ -16,6 +16,7 @@ Nothing is stored on the layer but its settings: parameters, gradients and buffe
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,14 @@ class Layer(ABC):
 
     kind = "layer"
     rowwise = False
+
+    def __repr__(self) -> str:
+        """Return how it is made, without the arguments that are left at their defaults."""
+        known = inspect.signature(type(self).__init__).parameters.values()
+        given = {p.name: vars(self)[p.name] for p in known if p.name in vars(self)}
+        stated = (f"{p.name}={given[p.name]!r}" for p in known
+                  if p.name in given and given[p.name] != p.default)  # fmt: skip
+        return f"{type(self).__name__}({', '.join(stated)})"
 
     def outputs(self, shape: Shape) -> Shape:
         """Return the shape of what comes out of a sample of `shape`."""

@@ -31,6 +31,7 @@ from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.model.network import shapes_of
 from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
+from disttrain.runs.sentences import in_python
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor, stacked
 
@@ -58,6 +59,14 @@ class Trained(Predictor):
     def taught(self) -> Taught:
         """What it learned from its training file besides its weights: names, shapes and types."""
         return taught_by(self)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the columns of `predict` are called: names of classes, none where it fits numbers.
+
+        Classes without names are called by their numbers, from 0.
+        """
+        return self.taught.called
 
     @property
     def told(self) -> str:
@@ -130,6 +139,7 @@ class Trained(Predictor):
             )
         return score
 
+    @in_python
     def evaluate(
         self,
         data: Any = None,
@@ -164,6 +174,7 @@ class Trained(Predictor):
             samples = self.samples(data and os.fspath(data), split, labels=labels).split
         return self.judge(samples, f"the {samples.name} samples")
 
+    @in_python
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
         """Return the predictions for raw `inputs` (samples first), or for a file. Collective.
 

@@ -42,6 +42,10 @@ class Score(_Score):
 
     metrics: Mapping[str, float] = MappingProxyType({})
 
+    def __repr__(self) -> str:
+        known = (f"{name}={value:.6g}" for name, value in self.facts().items() if value is not None)
+        return f"Score({', '.join(known)})"
+
     def facts(self) -> dict[str, float | None]:
         """Return all of it by name."""
         return {"loss": self.loss, "accuracy": self.accuracy} | dict(self.metrics)

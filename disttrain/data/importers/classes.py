@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,15 @@ from disttrain.data.importers.survey import MOST_TEXTS, Survey
 from disttrain.data.importers.table import Table
 from disttrain.errors import DataError
 
-__all__ = ["FEW_CLASSES", "ROWS_OF_CODE", "UNIQUE", "capitals", "classes_of", "says_nothing"]
+__all__ = [
+    "FEW_CLASSES",
+    "ROWS_OF_CODE",
+    "UNIQUE",
+    "capitals",
+    "classes_of",
+    "quantities",
+    "says_nothing",
+]
 
 CLASSES_BELOW = 10_000
 """Whole numbers from here on are quantities, unless there are many rows of each."""
@@ -88,16 +96,8 @@ def _whole_numbers(
         rows[class_of(text, found.decimal)] += count
         written.setdefault(class_of(text, found.decimal), set()).add(text)
     names = sorted(rows, key=float)
-    each = found.rows / len(names)
-    small = values.min() >= 0 and values.max() < CLASSES_BELOW
-    years = YEARS[0] <= values.min() <= values.max() <= YEARS[1] and len(names) > FEW_CLASSES
-    least = ROWS_OF_CLASS if small and len(names) <= MANY_CLASSES else ROWS_OF_CODE
-    coded = each >= least and len(names) < CLASSES_BELOW
-    counted = values.max() - values.min() < len(names)
-    few = small and len(names) <= FEW_CLASSES and (counted or len(names) < 3 or each > 1.5)
-    pair = names == ["-1", "1"] or (len(names) == 2 and min(rows.values()) > 1)
-    if years or not (coded or few or pair):
-        kind = "years" if years else "numbers"
+    kind = quantities([float(name) for name in names], list(rows.values()), found.rows)
+    if kind:
         notes.append(f"the target has {len(names)} different {kind}: a regression")
         return {}
     if len(names) > FEW_CLASSES:
@@ -106,6 +106,23 @@ def _whole_numbers(
             "--regression takes them for quantities"
         )
     return {_as_written(name, written[name]): rows[name] for name in names}
+
+
+def quantities(numbers: Sequence[float], rows: Sequence[int], count: int) -> str:
+    """Return "years" or "numbers" where whole numbers are quantities, "" where they are classes.
+
+    `numbers` are the different ones in their order, `rows` how often each occurs, `count` all rows.
+    """
+    low, high, different, each = numbers[0], numbers[-1], len(numbers), count / len(numbers)
+    if YEARS[0] <= low <= high <= YEARS[1] and different > FEW_CLASSES:
+        return "years"
+    small = low >= 0 and high < CLASSES_BELOW
+    least = ROWS_OF_CLASS if small and different <= MANY_CLASSES else ROWS_OF_CODE
+    coded = each >= least and different < CLASSES_BELOW
+    counted = high - low < different
+    few = small and different <= FEW_CLASSES and (counted or different < 3 or each > 1.5)
+    pair = list(numbers) == [-1, 1] or (different == 2 and min(rows) > 1)
+    return "" if coded or few or pair else "numbers"
 
 
 def _as_written(name: str, texts: set[str]) -> str:

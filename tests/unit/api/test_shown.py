@@ -27,6 +27,24 @@ def test_objects_are_shown_in_one_short_line(tmp_path: Path) -> None:
     assert repr(model) == f"<Trained 4-8-3, softmax, after step {best}: {path}>"
     run = disttrain.build(tmp_path / "out" / "run.toml")
     assert repr(run) == "<Run run: 4-8-3, softmax, step 0 of 8, ranks: 1>"
+    layers = [disttrain.Dense(16, "tanh"), disttrain.MaxPool(), disttrain.Dropout(0.5)]
+    assert repr(layers) == "[Dense(units=16, activation='tanh'), MaxPool(), Dropout(rate=0.5)]"
+    score = model.evaluate()
+    assert repr(score) == f"Score(loss={score.loss:.6g}, accuracy={score.accuracy:.6g})"
+    assert disttrain.load(tmp_path / "out").class_names == ("0", "1", "2")
+
+
+def test_numbers_have_no_accuracy_and_no_class_names() -> None:
+    model = disttrain.train(disttrain.Data(X, X[:, 0]), **KEYS | {"layers": [1]})
+    assert model.class_names == ()
+    score = repr(model.evaluate(X, X[:, 0]))
+    assert "accuracy" not in score
+    assert ", r2=" in score
+
+
+def test_classes_are_named_as_the_columns_of_predictions() -> None:
+    names = np.array(["cat", "ant", "bee"])[Y]
+    assert disttrain.train(disttrain.Data(X, names), **KEYS).class_names == ("ant", "bee", "cat")
 
 
 def test_settings_from_keywords_and_changed_by_keywords(tmp_path: Path) -> None:

@@ -210,6 +210,14 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
     "no metric": (
         lambda: disttrain.train(data(), metrics=3, **ONE), disttrain.UsageError, "metrics has 3",
     ),
+    "a metric by name": (
+        lambda: disttrain.train(data(), metrics="f1", **ONE),
+        disttrain.UsageError, "metrics = 'f1' is a name: give functions",
+    ),
+    "years": (
+        lambda: disttrain.train(disttrain.Data(X, 1950 + np.arange(110) % 49), **ONE),
+        disttrain.DataError, "49 different years from 1950 to 1998: give them as floats (y.astype",
+    ),
     "no callback": (
         lambda: disttrain.train(data(), callbacks=[print], **ONE),
         disttrain.UsageError, "subclass of disttrain.Callback",
@@ -253,6 +261,31 @@ def test_a_mistake_is_one_sentence(name: str) -> None:
     assert words in str(caught.value)
     assert caught.value.exit_code == kind.exit_code  # type: ignore[attr-defined]
     assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_names_arguments_and_no_options(tmp_path: Path) -> None:
+    """Of a run in a folder: `resume=True`, not `--resume`; commands stay commands."""
+    train, folder = disttrain.train, tmp_path / "run"
+    train(data(), folder, **ONE, **KEYS)
+    with pytest.raises(disttrain.UsageError) as caught:
+        train(data(), folder, **ONE, **KEYS)
+    assert str(caught.value) == (
+        f"run folder {folder} holds a run: go on with it by resume=True, replace it by "
+        "overwrite=True, or choose another output folder"
+    )
+    with pytest.raises(disttrain.RunFileError, match="resume with the old value") as no:
+        train(data(), folder, resume=True, seed=3, **ONE, **KEYS | {"epochs": 5})
+    assert "`disttrain train RUN --resume`" in str(no.value)
+    assert "or go on with accept_changes=True, to another result" in str(no.value)
+    with pytest.raises(disttrain.UsageError, match="give resume=True or overwrite=True, not both"):
+        train(data(), folder, resume=True, overwrite=True, **ONE, **KEYS)
+    frames = pytest.importorskip("pandas")
+    gaps = frames.DataFrame(X).mask(X > 1)
+    with pytest.raises(disttrain.DataError) as gap:
+        train(disttrain.Data(gaps, Y), **ONE, **KEYS)
+    assert str(gap.value).endswith('say what to do with missing="mean", "median" or "indicator"')
+    with pytest.raises(disttrain.UsageError, match=r"name train or validation by split=\.\.\.$"):
+        train(disttrain.Data(X, Y, validation=TEST), **ONE, **KEYS).evaluate(split="test")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import disttrain
-from disttrain.errors import RankFailure, RunFileError, UsageError
+from disttrain.errors import DisttrainError, RankFailure, RunFileError, UsageError
 from disttrain.training import Callback, Run, fit
 
 Build = Callable[..., Run]
@@ -61,6 +61,21 @@ def test_what_is_no_metric_is_refused(build: Build) -> None:
         build(metrics={"loss": rows_right})
     with pytest.raises(UsageError, match="the metric odd returned nan, not a finite number"):
         fit(build(metrics={"odd": lambda predictions, targets: float("nan")}))
+
+
+def broken(predictions: Any, targets: Any) -> float:
+    return 1 / len(targets[:0])
+
+
+def test_an_error_in_a_metric_names_it_and_its_line(build: Build) -> None:
+    with pytest.raises(DisttrainError) as caught:
+        fit(build(metrics=[broken]))
+    assert str(caught.value) == (
+        "the metric broken raised ZeroDivisionError: division by zero in "
+        f"{__file__}, line {broken.__code__.co_firstlineno + 1}"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize("when", ["on_step", "on_interval", "on_start", "on_end"])

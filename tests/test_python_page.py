@@ -46,4 +46,5 @@ def test_its_settings_are_keys_of_a_run_file() -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for key in re.findall(r"`([a-z_]+)=", PAGE.read_text()):
-        assert f'"{key}"' in said or key in ("resume", "data", "progress")
+        arguments = ("resume", "overwrite", "accept_changes", "data", "progress")
+        assert f'"{key}"' in said or key in arguments

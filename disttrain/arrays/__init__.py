@@ -4,10 +4,11 @@ from disttrain.arrays.checksum import checksum
 from disttrain.arrays.choose import choose
 from disttrain.arrays.device import Array, Cpu, Device, Mirror
 from disttrain.arrays.draws import field, generator, permutation
-from disttrain.arrays.workspace import OneArray, Workspace
+from disttrain.arrays.workspace import Chunks, OneArray, Workspace
 
 __all__ = [
     "Array",
+    "Chunks",
     "Cpu",
     "Device",
     "Mirror",

@@ -6,9 +6,14 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import numpy as np
+
 from disttrain.arrays.device import Array
 
-__all__ = ["OneArray", "Workspace"]
+__all__ = ["Chunks", "OneArray", "Workspace"]
+
+# Bytes: numpy asks the system for large pages for arrays of 4 MB and more.
+SMALL, LARGE, CHUNK, LINE = 1 << 16, 1 << 22, 1 << 25, 64
 
 
 class Workspace:
@@ -54,3 +59,25 @@ class OneArray(Workspace):
         if self._memory is None or len(self._memory) < size or self._memory.dtype != dtype:
             self._memory = self._allocate((size,), dtype)
         return self._memory[:size].reshape(shape)
+
+
+class Chunks:
+    """Arrays side by side in chunks of memory that are large enough for large pages.
+
+    The arrays of a leaf are not, one by one; a step then takes longer to find its memory.
+    """
+
+    def __init__(self) -> None:
+        self._chunk, self._used = np.empty(0, np.uint8), 0
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array on the host like `numpy.empty`; a small or large one lies by itself."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if not SMALL <= size < LARGE:
+            return np.empty(shape, dtype)
+        if self._used + size > len(self._chunk):
+            self._chunk = np.empty(CHUNK, np.uint8)
+            self._used = -self._chunk.ctypes.data % LINE
+        part = self._chunk[self._used : self._used + size]
+        self._used += -(-size // LINE) * LINE
+        return part.view(dtype).reshape(shape)

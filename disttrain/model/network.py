@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.arrays import Array, Device, OneArray, Workspace, generator
+from disttrain.arrays import Array, Chunks, Device, OneArray, Workspace, generator
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.model.closer import closer
 from disttrain.model.flat import Layout
@@ -44,6 +44,8 @@ class Network:
         # The first layer with parameters: the layers before it need no gradient.
         self._first = next((n for n, view in enumerate(self._views) if view), len(self._views))
         self._training: dict[int, Workspace] = {}
+        # Of passes that are under way at once, but the first.
+        self._beside = Chunks().empty if device.kind == "cpu" else device.empty
         self._prediction = list(self._contexts_of_prediction())
 
     @property
@@ -105,7 +107,8 @@ class Network:
             return iter(self._prediction)
         workspace = self._training.get(pass_.place)
         if workspace is None:
-            workspace = self._training[pass_.place] = Workspace(self.device.empty)
+            allocate = self._beside if pass_.place else self.device.empty
+            workspace = self._training[pass_.place] = Workspace(allocate)
         return self._contexts(workspace, pass_)
 
     @property

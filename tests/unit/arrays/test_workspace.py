@@ -1,6 +1,6 @@
 import numpy as np
 
-from disttrain.arrays import Cpu, OneArray, Workspace
+from disttrain.arrays import Chunks, Cpu, OneArray, Workspace
 
 
 def address(array: np.ndarray) -> int:
@@ -54,3 +54,18 @@ def test_one_array_is_the_memory_of_all_and_grows_where_needed() -> None:
     first[:] = 1
     assert one.array("c", (5, 3), "f4").shape == (5, 3)
     assert (first == 1).all(), "an array that is in use keeps its memory"
+
+
+def test_arrays_of_chunks_lie_side_by_side_and_apart() -> None:
+    chunks = Chunks()
+    arrays = [chunks.empty((1000, 100 + n), "f4") for n in range(100)]
+    for n, array in enumerate(arrays):
+        assert array.shape == (1000, 100 + n)
+        assert array.flags.c_contiguous
+        assert address(array) % 64 == 0
+        array[...] = n
+    assert all((array == n).all() for n, array in enumerate(arrays))
+    gaps = np.diff([address(array) for array in arrays])
+    assert np.median(gaps) < 4 * 1000 * 200 + 64
+    assert chunks.empty((2, 3), "f8").shape == (2, 3)
+    assert chunks.empty((1 << 21,), "f8").nbytes == 1 << 24

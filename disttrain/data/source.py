@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -203,10 +204,11 @@ class StreamedRows(FileRows):
                 "(`h5repack -l CONTI -f NONE OLD NEW`), or use a node whose memory holds all of it"
             )
         self._block_rows = block_rows
-        self._blocks: dict[int, np.ndarray] = {}
-        # Of each block of the file: where it lies in memory, 0 where it does not, and its last use.
-        self._begins, self._used = np.zeros((2, -(-self.count // block_rows)), np.int64)
-        self._uses, self._held = 0, list[np.ndarray]()
+        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+        # The samples of a pool, where their rows begin, and the blocks that these lie in.
+        self._pool: np.ndarray | None = None
+        self._of_pool: tuple[np.ndarray, list[np.ndarray]] = np.empty(0, np.int64), []
+        self._held = list[np.ndarray]()
 
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of `samples` in their order."""
@@ -218,38 +220,45 @@ class StreamedRows(FileRows):
         return found, np.arange(len(samples))
 
     def addresses(self, samples: np.ndarray) -> np.ndarray | None:
-        """Return where the rows begin, in the blocks that are kept."""
-        numbers = samples // self._block_rows
-        begins = self._begins[numbers]
-        self._uses += 1
-        self._used[numbers] = self._uses
-        if not begins.all():
-            different, place = np.unique(numbers, return_inverse=True)
-            # A batch may need more blocks than are kept: these stay until the next call.
-            self._held = [self._block(number) for number in different.tolist()]
-            begins = np.array([block.ctypes.data for block in self._held])[place]
-        found: np.ndarray = begins + (samples - numbers * self._block_rows) * self._row_bytes
+        """Return where the rows begin, in blocks that are held; a pool's are found at once."""
+        pool = samples.base
+        if isinstance(pool, np.ndarray) and pool.ndim == samples.ndim == 1:
+            if pool is not self._pool and len(pool) <= POOL_BLOCKS * self._block_rows:
+                self._pool, self._of_pool = pool, self._found(pool)
+            if pool is self._pool and pool.strides == samples.strides:
+                low = address_of(samples) - address_of(pool)
+                first = low // pool.itemsize
+                return self._of_pool[0][first : first + len(samples)]
+        found, self._held = self._found(samples)
         return found
 
-    @property
-    def _row_bytes(self) -> int:
-        return self.inputs * self.dtype.itemsize
+    def _found(self, samples: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return where the rows of samples begin, and the blocks that they lie in."""
+        numbers = samples // self._block_rows
+        different, place = np.unique(numbers, return_inverse=True)
+        blocks = [self._block(number) for number in different.tolist()]
+        begins = np.array([block.ctypes.data for block in blocks], np.int64)[place]
+        row_bytes = self.inputs * self.dtype.itemsize
+        return begins + (samples - numbers * self._block_rows) * row_bytes, blocks
 
     def _block(self, number: int) -> np.ndarray:
-        self._uses += 1
-        self._used[number] = self._uses
         if number in self._blocks:
+            self._blocks.move_to_end(number)
             return self._blocks[number]
         # Blocks of two pools: a batch at the border of two pools needs both.
         while len(self._blocks) >= 2 * POOL_BLOCKS:
-            oldest = min(self._blocks, key=lambda kept: int(self._used[kept]))
-            del self._blocks[oldest]
-            self._begins[oldest] = 0
+            self._blocks.popitem(last=False)
         low = number * self._block_rows
         read = self._read(low, min(low + self._block_rows, self.count))
         block = np.require(read, self.dtype.newbyteorder("="), ["C", "A"])
-        self._blocks[number], self._begins[number] = block, block.ctypes.data
+        self._blocks[number] = block
         return block
+
+
+def address_of(array: np.ndarray) -> int:
+    """Return where an array begins; `array.ctypes.data` takes longer."""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def addresses_in(rows: np.ndarray, samples: np.ndarray) -> np.ndarray | None:

@@ -184,7 +184,11 @@ def test_rows_lie_where_their_addresses_say(write_data: Write, dtype: str, memor
     some = PickedRows(rows, np.arange(50, 120))
     for each in (rows, some, rows):
         # All at once are in more blocks than are kept; then a few of them at a time.
-        for samples in (random.permutation(each.count), *random.integers(0, each.count, (40, 9))):
+        # Those of a pool are parts of one array.
+        pool = random.permutation(60)
+        parts = [part for low in range(0, 60, 7) for part in (pool[low : low + 7], pool[low:30:3])]
+        some_more = random.integers(0, each.count, (40, 9)), random.permutation(each.count)[None]
+        for samples in (*parts[:9], *some_more[0], *some_more[1], *parts[9:]):
             addresses = each.addresses(samples)
             assert addresses is not None
             at = [ctypes.string_at(address, 5 * inputs.itemsize) for address in addresses.tolist()]

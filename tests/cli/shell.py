@@ -29,6 +29,7 @@ epochs = 3
 batch_size = 32
 [schedule]
 kind = "step"
+learning_rate = 0.1
 [device]
 kind = "cpu"
 """

@@ -8,6 +8,7 @@ no array is copied, and the bytes are those that HDF5 would write by itself.
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ Buffer = bytes | memoryview
 Read = Callable[[int, int], bytes]
 # Bytes from which on an array is large.
 LARGE = 1 << 16
-# A file system in memory, and the bytes that the structure takes there: in all, for each array.
-PLACE, ROOM, EACH = "/dev/shm", 1 << 20, 1 << 14
+# A file system in memory, and the bytes that must be free there: in all, for each array. Other
+# programs take some meanwhile.
+PLACE, ROOM, EACH = "/dev/shm", 1 << 23, 1 << 14
 
 
 def bytes_of(array: np.ndarray | np.bytes_) -> Buffer:
@@ -85,7 +87,12 @@ def _structure(
 
 
 def _place(needed: int) -> tuple[int, str] | None:
-    """Return a new file in memory that has room for so many bytes, or None: HDF5 needs it."""
+    """Return a new file in memory that has room for so many bytes, or None: HDF5 needs it.
+
+    HDF5 may crash the process where such a file can't be written to its end.
+    """
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return None
     try:
         free = os.statvfs(PLACE)
         if free.f_bavail * free.f_frsize < needed:

@@ -123,7 +123,7 @@ def test_every_command_takes_them_and_the_run_file_needs_no_layers(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("jinja2")
-    text = "data.path = 'data.h5'\ntraining = { epochs = 2, batch_size = 16 }\n"
+    text = "data.path = 'data.h5'\ntraining = { epochs = 6, batch_size = 4 }\n"
     (folder / "bare.toml").write_text(text)
     own = ("--layers", "mine:build")
     call("check", "bare.toml", *own, "--overfit", "--json")

@@ -28,6 +28,7 @@ def test_a_batch_is_left_out_by_all_ranks(comm, jobs, made, mode):
 data = {{ path = "{path}", normalize = "none" }}
 model = {{ layers = [6, 3] }}
 training = {{ epochs = 3, batch_size = 10, skip_not_finite = 3 }}
+schedule = {{ learning_rate = 0.1 }}
 reproducibility = {{ mode = "{mode}" }}
 """
     digests = []

@@ -1,15 +1,15 @@
 """An HDF5 file in pieces: its structure, and between that the arrays from where they are in memory.
 
-HDF5 writes the structure into a small temporary file in memory that is all holes where the arrays
-belong: of a large array it is given one element, so that it reserves the place for all of them. So
-no array is copied, and the bytes are those that HDF5 would write by itself.
+HDF5 writes the structure into a nameless file in memory that is all holes where the arrays belong:
+of a large array it is given one element, so that it reserves the place for all of them. So no array
+is copied, and the bytes are those that HDF5 would write by itself.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,9 +25,7 @@ Buffer = bytes | memoryview
 Read = Callable[[int, int], bytes]
 # Bytes from which on an array is large.
 LARGE = 1 << 16
-# A file system in memory, and the bytes that must be free there: in all, for each array. Other
-# programs take some meanwhile.
-PLACE, ROOM, EACH = "/dev/shm", 1 << 23, 1 << 14
+CLOSE_ON_EXEC = 1
 
 
 def bytes_of(array: np.ndarray | np.bytes_) -> Buffer:
@@ -63,22 +61,17 @@ def _structure(
     arrays: Arrays, attributes: Attributes
 ) -> Iterator[tuple[int, dict[str, Part], Read]]:
     """Yield the file's size, the places of its arrays, and a function that reads its structure."""
-    small = sum(array.nbytes for array in arrays.values() if not _is_large(array))
-    place = _place(ROOM + EACH * len(arrays) + 2 * small)
-    if place is None:
-        # No such file can be made: the file is built with all arrays in it.
+    opened = _nameless()
+    if opened is None:
+        # The file is built with all arrays in it, but for their numbers.
         with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
             parts = _fill(file, arrays, attributes)
             file.flush()
             image = file.id.get_file_image()
         yield len(image), parts, lambda low, high: image[low:high]
         return
-    number, path = place
+    number, file = opened
     try:
-        try:
-            file = h5py.File(path, "w")
-        finally:
-            os.unlink(path)
         with file:
             parts = _fill(file, arrays, attributes)
         yield os.fstat(number).st_size, parts, lambda low, high: os.pread(number, high - low, low)
@@ -86,21 +79,27 @@ def _structure(
         os.close(number)
 
 
-def _place(needed: int) -> tuple[int, str] | None:
-    """Return a new file in memory that has room for so many bytes, or None: HDF5 needs it.
+def _nameless() -> tuple[int, h5py.File] | None:
+    """Return a new file in memory that has no name, also as HDF5 opens it, or None without one.
 
-    HDF5 may crash the process where such a file can't be written to its end.
+    HDF5 may crash the process where a write fails, so the file lies in no folder that can be full,
+    as /dev/shm may be, and there is none where the size of files is limited.
     """
-    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+    create = getattr(ctypes.CDLL(None), "memfd_create", None)
+    if create is None or resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return None
+    number = create(b"disttrain-checkpoint", CLOSE_ON_EXEC)
+    if number < 0:
         return None
     try:
-        free = os.statvfs(PLACE)
-        if free.f_bavail * free.f_frsize < needed:
-            return None
-        # A launch removes files of this name that a killed rank has left.
-        return tempfile.mkstemp(prefix=f"disttrain-{os.getpid()}-", dir=PLACE)
+        # HDF5's usual driver asks for the path behind the link in /proc, and there is none.
+        return number, h5py.File(f"/proc/self/fd/{number}", "w", driver="stdio")
     except OSError:
+        os.close(number)
         return None
+    except BaseException:
+        os.close(number)
+        raise
 
 
 def _is_large(array: np.ndarray | np.bytes_) -> bool:

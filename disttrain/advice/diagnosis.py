@@ -90,7 +90,8 @@ def _few(history: History, settings: Settings, rows: int) -> str | None:
     if not rows or _losses(history)[-1] <= 0.1 * _begin(history, settings):
         return None
     steps, epoch = history[-1]["step"], history[-1]["epoch"]
-    return few_updates(settings, rows, max(round(steps / epoch), 1), steps)
+    early = epoch < settings.training.epochs
+    return few_updates(settings, rows, max(round(steps / epoch), 1), steps, early)
 
 
 def _losses(history: History, split: str = "train") -> list[float]:

@@ -11,22 +11,29 @@ __all__ = ["few_updates"]
 FEW = 100
 
 
-def few_updates(settings: Settings, rows: int, steps_per_epoch: int, steps: int) -> str | None:
+def few_updates(
+    settings: Settings, rows: int, steps_per_epoch: int, steps: int, early: bool = False
+) -> str | None:
     """Return a sentence where a run on `rows` training rows has few updates, and how to get more.
 
-    These are fewer than 100 `steps` in all, or, by mini-batches, one an epoch.
+    These are fewer than 100 `steps` in all, or, by mini-batches, one an epoch where smaller ones
+    give more. More epochs are not advised to a run that stopped `early`, which did not use its own.
     """
     mini = settings.training.protocol == "mini-batch"
     batch = min(settings.training.batch_size or rows, rows)
-    if steps >= FEW and not (mini and steps_per_epoch == 1):
+    smaller, epochs = batch_for(rows), settings.training.epochs
+    per_epoch = -(-rows // smaller)
+    more_of = per_epoch > steps_per_epoch
+    if steps >= FEW and not (mini and steps_per_epoch == 1 and more_of):
         return None
     of, each = f"{batch:,} row{'s' * (batch > 1)} a batch", f"{steps_per_epoch:,} an epoch"
     says = f"few updates: {of} are {each}, {steps:,} in all"
-    smaller, epochs = batch_for(rows), settings.training.epochs
-    per_epoch = -(-rows // smaller)
-    if per_epoch > steps_per_epoch and per_epoch * epochs > steps:
-        return f"{says}; {_smaller(mini, smaller)} gives {per_epoch * epochs:,}"
+    if more_of and per_epoch * epochs > steps:
+        most = "up to " if early else ""
+        return f"{says}; {_smaller(mini, smaller)} gives {most}{per_epoch * epochs:,}"
     more = -(-2 * FEW // steps_per_epoch)
+    if early or more <= epochs:
+        return None
     return f"{says}; training.epochs = {more:,} gives {more * steps_per_epoch:,}"
 
 

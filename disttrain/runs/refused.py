@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from disttrain.comm import Communicator
 from disttrain.errors import DisttrainError, UsageError, exit_code_of
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.lock import LOCK
 
 __all__ = ["unless_refused"]
 
@@ -32,11 +32,20 @@ def unless_refused(path: Path, comm: Communicator) -> Iterator[None]:
 
 
 def _remove(folder: RunFolder) -> None:
-    """Remove a folder that holds no run, unless another process has begun to use it."""
+    """Remove what a start writes before a run begins, and the folders that are empty then.
+
+    Files of others stay. Where a run is there, or another process holds the lock, nothing goes.
+    """
     if not os.path.lexists(folder.path):
         return
+    logs = folder.path / "logs"
     try:
         folder.claim(resume=False, overwrite=False)
-        shutil.rmtree(folder.path, ignore_errors=True)
+        for file in (*logs.glob("rank-*.jsonl"), folder.summary, folder.path / LOCK):
+            with suppress(OSError):
+                file.unlink()
+        for empty in (logs, folder.path):
+            with suppress(OSError):
+                empty.rmdir()
     finally:
         folder.release()

@@ -10,8 +10,9 @@ log K for the softmax over K classes, else the first interval's. "Lately" is the
 3. Too small a rate: `t` fell in 9 of 10 intervals, by less than 10 % from the first to the
    last, the last is still above half of `t0`, and it has not converged: the changes of the second
    half, each divided by its rate, add up to at least half of those of the first half. Or the rate
-   is at most an eighth of what the data would choose, the last `t` at least a fifth of `t0` and the
-   accuracy below 90 %.
+   is at most an eighth of what the data would choose, the last `t` at least a fifth of `t0`, the
+   accuracy below 90 %, and `v`, where it is known, is still falling and below 1.5 `t`. Weights from
+   another run (`model.from`), frozen layers and layers with rates of their own need small rates.
 4. Overfitting: since the least `v`, `t` fell by a factor of at least 1.25 while `v`, the lesser
    of the last two, rose by at least 10 %, to at least 5 % of `t0`. Or a gap: that `v` is at
    least 3 times the last `t` and at least 10 % of `t0`, or 2.5 times and 25 %.
@@ -35,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from disttrain.advice.evidence import are_few, by_few, guesses, well
+from disttrain.advice.evidence import are_few, by_few, guesses, has_settled, well
 from disttrain.advice.guessing import Guess
 from disttrain.advice.updates import few_updates
 from disttrain.config import Settings
@@ -169,6 +170,8 @@ def _is_timid(history: History, settings: Settings, rows: int) -> str | None:
     batch = settings.training.batch_size
     if not rows or losses[-1] < 0.2 * _begin(history, settings) or (accuracy or 0) >= 0.9:
         return None
+    if _is_tuned(settings) or has_settled(_losses(history, "validation"), losses[-1]):
+        return None
     usual = rate_for(kind, rows, batch, numbers=accuracy is None)
     if rate > usual / 8:
         return None
@@ -176,6 +179,14 @@ def _is_timid(history: History, settings: Settings, rows: int) -> str | None:
     return (
         f"the training loss fell slowly, from {losses[0]:.3g} to {losses[-1]:.3g}, and "
         f"the learning rate {rate:.2g} is small for {of}: {_try(usual)}"
+    )
+
+
+def _is_tuned(settings: Settings) -> bool:
+    """Return True where some weights are to stay near what they begin with."""
+    trained = [layer for layer in settings.model.layers if layer.kind in ("dense", "conv")]
+    return settings.model.from_ is not None or any(
+        getattr(layer, "frozen", False) or getattr(layer, "rate", 1.0) != 1 for layer in trained
     )
 
 

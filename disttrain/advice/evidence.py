@@ -18,7 +18,7 @@ from typing import Any
 
 from disttrain.advice.guessing import Guess
 
-__all__ = ["are_few", "by_few", "guesses", "well"]
+__all__ = ["are_few", "by_few", "guesses", "has_settled", "well"]
 
 History = Sequence[Mapping[str, Any]]
 
@@ -62,6 +62,14 @@ def guesses(history: History, guessed: Guess, why: bool) -> str | None:
 def are_few(history: History, guessed: Guess | None) -> bool:
     """Return True where a run was judged by too few validation rows."""
     return guessed is not None and bool(_known(history)) and guessed.rows < FEW
+
+
+def has_settled(validation: Sequence[float], train: float) -> bool:
+    """Return True where the validation loss falls no more, or is well above the training loss."""
+    if len(validation) < 3:
+        return False
+    now = min(validation[-2:])
+    return now >= min(validation[:-2]) or now >= 1.5 * train
 
 
 def by_few(sentence: str | None, history: History, guessed: Guess | None) -> str | None:

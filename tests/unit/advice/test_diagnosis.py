@@ -100,6 +100,28 @@ def test_a_slow_fall(settings: Callable[..., Settings]) -> None:
     assert "very slowly" not in only(diagnose(history(low), settings()))
 
 
+def test_a_small_rate_is_right_for_weights_that_are_to_stay(
+    settings: Callable[..., Settings],
+) -> None:
+    losses = [0.8 * 0.95**n for n in range(12)]
+    near = [x + 0.01 for x in losses]
+
+    def said(*changes: str, validation: Sequence[float] = near) -> str:
+        small = settings("schedule.learning_rate=0.002", *changes)
+        rates = [0.002] * len(losses)
+        return "; ".join(diagnose(history(losses, validation, 0.8, rates), small, rows=2000))
+
+    timid = "the learning rate 0.002 is small for batches of 16"
+    assert timid in said()
+    layers = 'model.layers=[{units=8, %s}, {units=3, kind="dense"}]'
+    for changes in ('model.from="runs/base"', layers % "frozen=true", layers % "rate=0.1"):
+        assert timid not in said(changes), changes
+    # A validation loss that has stopped falling, or is well above the training loss, also says no.
+    assert timid not in said(validation=[*near[:5], *[near[4]] * 7])
+    assert timid not in said(validation=[2 * x for x in losses])
+    assert said(validation=[3 * x for x in losses]).startswith("it overfits")
+
+
 def test_overfitting(settings: Callable[..., Settings]) -> None:
     validation = [0.9, 0.6, 0.45, 0.4, 0.42, 0.45, 0.5, 0.55]
     said = only(diagnose(history(FALLING, validation), settings()))

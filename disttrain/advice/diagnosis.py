@@ -36,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from disttrain.advice.evidence import are_few, by_few, guesses, has_settled, well
+from disttrain.advice.evidence import are_few, by_few, guesses, has_settled, held_back, well
 from disttrain.advice.guessing import Guess
 from disttrain.advice.updates import few_updates
 from disttrain.config import Settings
@@ -77,7 +77,8 @@ def diagnose(
         or _creeps(history, settings)
         or (None if few else _is_timid(history, settings, rows))
     )
-    guess = guesses(history, guessed, bool(odd or few or rate)) if guessed else None
+    known = bool(odd or few or rate)
+    guess = guesses(history, guessed, known, held_back(settings)) if guessed else None
     found = [guess, *odd, few, rate]
     if not rate:
         found.append(None if are_few(history, guessed) else _overfits(history, settings))
@@ -236,10 +237,11 @@ def _overfits(history: History, settings: Settings) -> str | None:
     kept = ""
     if settings.validation.best == "loss":
         kept = f"; the best weights, those of epoch {known[best]['epoch']:.3g}, are kept"
+    early = ", early stopping (validation.patience = 5)"
     return (
         f"it overfits: {says}{kept}; try stronger regularization (optimizer.weight_decay = "
-        f"{max(10 * settings.optimizer.weight_decay, 0.01):.2g}, dropout of the layers), early "
-        "stopping (validation.patience = 5), more data, or fewer units"
+        f"{max(10 * settings.optimizer.weight_decay, 0.01):.2g}, dropout of the layers)"
+        f"{'' if settings.validation.patience else early}, more data, or fewer units"
     )
 
 
@@ -262,9 +264,10 @@ def _underfits(history: History, settings: Settings) -> str | None:
     )  # fmt: skip
     says, begin = f"it underfits: {what}{near}; ", _begin(history, settings)
     if abs(losses[-1] - begin) < 0.05 * begin:
+        less = f"{first}, " if (first := held_back(settings)) else ""
         return says + (
-            f"the training loss {losses[-1]:.3g} is what it began with: try another initializer, "
-            "data.normalize or schedule.learning_rate, and then more units or layers"
+            f"the training loss {losses[-1]:.3g} is what it began with: try {less}another "
+            "initializer, data.normalize or schedule.learning_rate, and then more units or layers"
         )
     # Still on its way down: at least 1 % an interval over the last two.
     if losses[-1] < 0.98 * losses[-3]:

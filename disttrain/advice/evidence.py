@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from disttrain.advice.guessing import Guess
+from disttrain.config import Settings
+from disttrain.config.kinds import Update
+from disttrain.config.layers import Dropout
 
 __all__ = ["are_few", "by_few", "guesses", "has_settled", "well"]
 
@@ -31,10 +34,10 @@ APART = 3
 CROSS = "`disttrain cross-validate RUN.toml` judges by all training samples"
 
 
-def guesses(history: History, guessed: Guess, why: bool) -> str | None:
+def guesses(history: History, guessed: Guess, why: bool, first: str = "") -> str | None:
     """Return the sentence that a run is no better than guessing; None where it is.
 
-    Where it is not known `why`, it says how to find out.
+    Where it is not known `why`, it says what to try `first`, and how to find out.
     """
     at, split, rows = _judged(history, guessed)
     loss, accuracy = at[f"{split}_loss"], at[f"{split}_accuracy"]
@@ -43,20 +46,33 @@ def guesses(history: History, guessed: Guess, why: bool) -> str | None:
             return None
         word = "hardly" if loss < guessed.loss else "no"
         says = f"the {rows} loss is {loss:.3g}, and {_of_guessing(guessed)}"
-        return _no_better(word, says, 0.0, why)
+        return _no_better(word, says, 0.0, why, first)
     base, chance = guessed.accuracy, 0.0
     if split == "validation":
         # Two standard errors of the accuracy on so many rows.
         chance = 2 * math.sqrt(base * (1 - base) / guessed.rows)
     says = f"{_right(accuracy, guessed, rows)}, and {_of_guessing(guessed)}"
     if accuracy <= base or accuracy < base + 0.1 * (1 - base):
-        return _no_better("no" if accuracy <= base else "hardly", says, base, why)
+        return _no_better("no" if accuracy <= base else "hardly", says, base, why, first)
     if accuracy >= min(base + chance, 1.0):
         return None
     return (
         f"it may be no better than guessing: {says}; of so few samples {100 * chance:.0f} points "
         f"may be chance: {CROSS}"
     )
+
+
+def held_back(settings: Settings) -> str:
+    """Return what to try where regularization is so strong that a run may learn nothing, or ""."""
+    decay, layers = settings.optimizer.weight_decay, settings.model.layers
+    strong = []
+    if decay > Update.model_fields["weight_decay"].default:
+        strong.append(f"less optimizer.weight_decay than {decay:g}")
+    rates = [layer.rate if isinstance(layer, Dropout) else getattr(layer, "dropout", 0.0)
+             for layer in layers]  # fmt: skip
+    if max(rates) > Dropout.model_fields["rate"].default:
+        strong.append(f"less dropout than {max(rates):g}")
+    return " and ".join(strong)
 
 
 def are_few(history: History, guessed: Guess | None) -> bool:
@@ -151,14 +167,15 @@ def _of_guessing(guessed: Guess) -> str:
     return f"{100 * guessed.accuracy:.1f} % would be by always saying {guessed.answer}"
 
 
-def _no_better(word: str, says: str, base: float, why: bool) -> str:
+def _no_better(word: str, says: str, base: float, why: bool, first: str) -> str:
     sentence = f"it is {word} better than guessing: {says}"
     if base >= LARGE:
         sentence += '; for the rare classes try training.class_weights = "balanced"'
     if why:
         return sentence
     return (
-        f"{sentence}; see whether it can learn a few samples (`disttrain check RUN.toml "
-        "--overfit`) and which rates work (`--rates`); if both are well, try more units or layers; "
+        f"{sentence}{f'; first try {first}' if first else ''}; see whether it can learn a few "
+        "samples (`disttrain check RUN.toml --overfit`) and which rates work (`--rates`); if both "
+        "are well, try more units or layers; "
         "where these do not help, the inputs say too little about the targets"
     )

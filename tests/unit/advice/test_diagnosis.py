@@ -129,6 +129,11 @@ def test_overfitting(settings: Callable[..., Settings]) -> None:
     assert "training loss fell from 0.2 to 0.09" in said
     for cure in ("weight_decay", "dropout", "patience"):
         assert cure in said
+    # A run that has it, which stopped it here, is not told to take it.
+    stops = settings("validation.patience=4")
+    assert "dropout of the layers), more data" in only(
+        diagnose(history(FALLING, validation), stops)
+    )
     # One bad interval is none; nor is a rise while the training loss stays.
     near = [0.8, 0.6, 0.45, 0.35, 0.25, 0.2, 0.18, 0.17]
     assert "learns" in only(
@@ -336,7 +341,22 @@ def test_a_real_run_that_guesses(build: Build, write_data: Callable[..., str]) -
     assert guessed.loss == pytest.approx(-0.63 * math.log(253 / 402) - 0.37 * math.log(149 / 402))
     said = diagnose(run.state.history, run.settings, guessed)
     assert "no better than guessing" in said[0]
+    assert "first try" not in said[0]
     assert not any("learns well" in line for line in said)
+
+
+def test_regularization_that_lets_a_run_learn_nothing_is_named_first(
+    settings: Callable[..., Settings],
+) -> None:
+    flat = [h | {"validation_accuracy": 0.33} for h in history([1.1] * 5, [1.1] * 5, 0.33)]
+    third = Guess("class 0, the most frequent class", 1000, 1.1, 0.33)
+    decay = settings("optimizer.weight_decay=0.5")
+    of_decay = "less optimizer.weight_decay than 0.5"
+    assert f"; first try {of_decay}; see whether" in only(diagnose(flat, decay, third))
+    alone = only(diagnose(flat, decay))
+    assert f"is what it began with: try {of_decay}, another initializer" in alone
+    drop = settings("model.layers=[{units=8, dropout=0.95}, {units=3}]")
+    assert "; first try less dropout than 0.95; see whether" in only(diagnose(flat, drop, third))
 
 
 def test_guessing_numbers_is_their_mean(build: Build, write_data: Callable[..., str]) -> None:

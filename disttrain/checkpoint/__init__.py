@@ -1,6 +1,7 @@
 """Checkpoints in HDF5: saved whole or not at all, rotated, verified, loaded."""
 
 from disttrain.checkpoint.digest import digest
+from disttrain.checkpoint.layout import Buffer
 from disttrain.checkpoint.load import load
 from disttrain.checkpoint.rotate import (
     Found,
@@ -13,12 +14,14 @@ from disttrain.checkpoint.rotate import (
     save_newest,
     step_of,
 )
-from disttrain.checkpoint.save import drafted, image, pieces_of, save, write_atomically
+from disttrain.checkpoint.save import Draft, drafted, image, pieces_of, save, write_atomically
 from disttrain.checkpoint.snapshot import Snapshot
 from disttrain.checkpoint.state import Report, State
 from disttrain.checkpoint.verify import Verdict, is_checkpoint, verify
 
 __all__ = [
+    "Buffer",
+    "Draft",
     "Found",
     "Report",
     "Snapshot",

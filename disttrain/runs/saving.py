@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import errno
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from disttrain.checkpoint import (
+    Buffer,
+    Draft,
     Snapshot,
     delete_older,
     drafted,
@@ -14,6 +17,7 @@ from disttrain.checkpoint import (
     pieces_of,
     write_atomically,
 )
+from disttrain.errors import CheckpointError
 
 __all__ = ["write_files"]
 
@@ -46,10 +50,24 @@ def write_files(
         try:
             delete_older(newest, content, keep)
             in_place()
+            if draft and best:
+                _put(draft, best, content)
         except BaseException:
+            # Also an interrupt: it waits for the draft, which would stay as a hidden file.
             if draft and not draft.exception():
                 draft.result().discard()
             raise
-        if draft:
-            draft.result().put()
     return sum(map(len, content))
+
+
+def _put(draft: Future[Draft], best: Path, content: Sequence[Buffer]) -> None:
+    """Put the draft at `best`; write it anew where it had no room beside the older checkpoints."""
+    try:
+        found = draft.result()
+    except CheckpointError as error:
+        cause = error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        write_atomically(best, content)
+        return
+    found.put()

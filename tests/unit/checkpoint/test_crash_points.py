@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from disttrain.checkpoint import Snapshot
+from disttrain.checkpoint import Snapshot, load
 from disttrain.errors import CheckpointError
 from tests.unit.checkpoint.crash_disk import Disk, after_a_crash, read, write
 from tests.unit.checkpoint.saver import Saver
@@ -94,7 +94,10 @@ def test_a_crash_while_best_h5_is_put_right(tmp_path: Path, saver: Callable[...,
 def test_every_call_may_fail(
     tmp_path: Path, saver: Callable[..., Saver], number: int, forever: bool
 ) -> None:
-    """One sentence, and the old or the new state; where the disk works again, no stray file."""
+    """One sentence, and the old or the new state; where the disk works again, no stray file.
+
+    A best state that had no room at first is written anew.
+    """
     for fail_at in range(1, 100):
         made, said = saver(2, f"run{fail_at}"), ""
         for step in (1, 2, 3):
@@ -104,10 +107,13 @@ def test_every_call_may_fail(
         try:
             with disk.watched():
                 made.save(4, improved=True)
-            break
+            if disk.count < fail_at:
+                break
+            assert (number, forever) == (errno.ENOSPC, False)
+            assert load(made.folder.best).step == made.check(made.folder.path, {4})
         except CheckpointError as caught:
             said = str(caught)
-        assert os.strerror(number) in said
+            assert os.strerror(number) in said
         assert "\n" not in said
         assert forever or not [p for p in made.folder.path.rglob("*") if p.suffix == ".tmp"]
         found = made.check(made.folder.path, {3, 4})

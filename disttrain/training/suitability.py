@@ -13,9 +13,10 @@ from disttrain.config import Dense as DenseTable
 from disttrain.config import Rbm, Settings, Sgd
 from disttrain.data import PIECE_ROWS, Dataset, Division, in_words
 from disttrain.errors import RunFileError, UsageError
-from disttrain.model import Conv, Dense, Layer, Perceptron, Softmax
+from disttrain.model import Conv, Dense, Layer, Loss, Perceptron, Softmax, Squared
 from disttrain.model.flat import Layout
 from disttrain.model.layer import Shape
+from disttrain.model.losses import SquaredInUnits, WeightedSoftmax
 from disttrain.model.network import shapes_of
 from disttrain.training.decoder import decoder_of
 from disttrain.training.evaluation import BLOCK_ROWS
@@ -31,6 +32,11 @@ __all__ = [
 ]
 
 LARGE_FOR_ADAM = 0.01
+ONE_UNIT = (
+    'model.loss = "perceptron" is for one layer of one unit with activation = "sign": its rule '
+    "says nothing about hidden units"
+)
+LOSSES: tuple[type[Loss], ...] = Softmax, WeightedSoftmax, Squared, SquaredInUnits
 # Of rate / (1 - momentum), the factor of a gradient that stays the same.
 LARGE_FOR_SGD = 10.0
 
@@ -41,10 +47,7 @@ def refuse_what_does_not_fit(settings: Settings) -> None:
     first = layers[0]
     unit = isinstance(first, DenseTable) and first.units == 1 and first.activation == "sign"
     if perceptron and not (unit and len(layers) == 1):
-        raise RunFileError(
-            'model.loss = "perceptron" is for one layer of one unit with activation = "sign": its '
-            "rule says nothing about hidden units"
-        )
+        raise RunFileError(ONE_UNIT)
     for number, layer in enumerate(layers, 1):
         if getattr(layer, "activation", "") == "sign" and not perceptron:
             raise RunFileError(
@@ -104,7 +107,7 @@ def refuse_cut_batches(settings: Settings, division: Division, sizes: Sequence[i
 def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
     """Raise RunFileError where the last layer or the loss does not fit the targets.
 
-    A loss of the user's own may want any number of outputs.
+    A loss of the user's own may want any number of outputs; with `own_loss` it may be one.
     """
     path, units, shape = dataset.file.path, model.network.outputs, model.network.shapes[-1]
     if len(shape) != 1:
@@ -123,12 +126,33 @@ def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
                 f"a perceptron tells two classes apart, but {path} has {dataset.classes}: use "
                 'loss = "softmax"'
             )
+        if type(model.loss) is Perceptron and units != 1:
+            raise RunFileError(ONE_UNIT)
         return
+    if type(model.loss) in LOSSES:
+        check_numbers_of_loss(model.loss, dataset)
+        own_loss = False
     if units != dataset.outputs and not own_loss:
         what = "classes" if dataset.classes else "numbers a sample"
         raise RunFileError(
             f"model.layers: the last layer has {units} units, but the targets of {path} are "
             f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
+        )
+
+
+def check_numbers_of_loss(loss: Loss, dataset: Dataset) -> None:
+    """Raise RunFileError where a loss that was given has not one number for each output."""
+    path, given, what = dataset.file.path, getattr(loss, "class_weights", None), "classes"
+    if isinstance(loss, SquaredInUnits):
+        given, what = loss.units, "numbers a sample"
+        if dataset.classes:
+            raise RunFileError(
+                f"SquaredInUnits is for numbers, but the targets of {path} are classes: use Squared"
+            )
+    if given is not None and np.shape(given) != (dataset.outputs,):
+        raise RunFileError(
+            f"{type(loss).__name__} was given numbers of shape {np.shape(given)}, but the targets "
+            f"of {path} are {dataset.outputs} {what}: give it an array of {dataset.outputs} numbers"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ def note_loss(
 
     `weights` are those of all samples of the split; the first row here is this rank's row `first`.
     """
+    refuse_what_does_not_fit(loss, outputs, targets)
     losses, backward = LOSSES[type(loss)](program, loss, outputs, targets, ctx)
     if weights is None:
         return losses, backward
@@ -40,6 +42,18 @@ def note_loss(
         return d
 
     return losses, note_gradient
+
+
+def refuse_what_does_not_fit(loss: Loss, outputs: Array, targets: Array) -> None:
+    """Raise NotRecordable where C would read or write beyond an array."""
+    in_units, shape = isinstance(loss, SquaredInUnits), outputs.shape[1:]
+    given: Any = getattr(loss, "units" if in_units else "class_weights", None)
+    if targets.dtype == np.int64:
+        fits = targets.ndim == 1 and not in_units
+    else:
+        fits = math.prod(targets.shape[1:]) == math.prod(shape)
+    if not fits or (given is not None and np.shape(given) != shape):
+        raise NotRecordable("the targets, or the numbers of the loss, do not fit the outputs")
 
 
 def of_classes(targets: Array) -> Array:

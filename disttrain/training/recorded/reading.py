@@ -10,6 +10,7 @@ import numpy as np
 from disttrain.arrays.recording import Block, NotRecordable, Program
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed, Normalization, Split
 from disttrain.data.source import PickedRows, Rows, SharedRows, StreamedRows
+from disttrain.model import Perceptron
 
 if TYPE_CHECKING:
     from disttrain.training.run import Run
@@ -36,6 +37,8 @@ class Reading:
         source, targets = split.rows, split.targets
         if targets.dtype not in (np.int64, np.float64) or not targets.flags.c_contiguous:
             raise NotRecordable("the targets have a type or an order that is not recorded")
+        if targets.dtype == np.int64 and not reads_classes(run, targets):
+            raise NotRecordable("there are classes without an output")
         self._targets = run.feed.scale.apply(targets) if run.feed.scale else targets
         augmentation = run.feed.augmentation if training else None
         self._feed: Feed | None = None
@@ -89,6 +92,13 @@ class Reading:
                 inputs, _ = self._feed(self._split, samples, epoch)
             np.copyto(self._flat, inputs)
         block.samples = samples.__array_interface__["data"][0]
+
+
+def reads_classes(run: Run, classes: Array) -> bool:
+    """Return whether the outputs of the network, which C counts by these classes, are that many."""
+    if run.feed.reconstructs or isinstance(run.loss, Perceptron) or not len(classes):
+        return True
+    return bool(classes.min() >= 0 and classes.max() < run.network.outputs)
 
 
 def reader(

@@ -124,13 +124,14 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
 
     Collective. A rank that fails still sends its message, with `failures = 1`: then all raise.
     """
-    comm, error, recording = run.comm, None, run.recordings.of(step)
+    comm, error, recording = run.comm, None, None
     sums = run.work.begin_step(step)
     if comm.watch.timeline:
         comm.watch.timeline.step = step + 1
     try:
         call_back(run, step)
         comm.phase("reading a batch")
+        recording = run.recordings.of(step)  # may lack memory: here the other ranks are told
         if run.injection:
             run.injection.at_step(run, step)
         if recording:

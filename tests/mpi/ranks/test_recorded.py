@@ -6,7 +6,8 @@ import pytest
 import disttrain
 from disttrain.comm.watch import Watch
 from disttrain.data.writer import write_data_file
-from disttrain.training.recorded import sums
+from disttrain.model import Softmax
+from disttrain.training.recorded import step, sums
 from disttrain.training.reducers.batch_sums import PHASE
 from disttrain.training.trainer import train_step
 from tests.cli.shell import blobs, wait_for
@@ -96,6 +97,29 @@ def test_a_rank_that_fails_ends_the_step_of_all(comm, simple, layers, mode, monk
     assert train_step(run, 1, 0.1).samples == 32
     run.compare_replicas()
     run.close()
+
+
+def test_a_rank_without_memory_for_a_recording_ends_the_step_of_all(comm, simple, monkeypatch):
+    run = disttrain.build(simple, comm=comm)
+    if comm.rank == comm.size - 1:
+
+        def nothing(*arguments):
+            raise MemoryError("no room")
+
+        monkeypatch.setattr(step, "Reading", nothing)
+    with pytest.raises((disttrain.RankFailure, MemoryError), match="no room"):
+        train_step(run, 0, 0.1)
+    monkeypatch.undo()
+    assert train_step(run, 0, 0.1).samples == 32
+    run.compare_replicas()
+    run.close()
+
+
+def test_a_given_loss_that_does_not_fit_is_refused_on_all_ranks(comm, simple):
+    for mode in ("fast", "exact"):
+        settings = simple.replace(reproducibility={"mode": mode})
+        with pytest.raises(disttrain.RunFileError, match="give it units = 3"):
+            disttrain.build(settings, comm=comm, layers=[disttrain.Dense(2)], loss=Softmax())
 
 
 def test_a_rank_that_waits_in_a_replay_says_so(comm, simple, monkeypatch):

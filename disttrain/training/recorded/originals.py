@@ -1,8 +1,11 @@
-"""Whether a run does what its classes say: a method that somebody replaced is not recorded."""
+"""Whether a run does what its classes say, and what a recording holds of its layers' settings.
+
+A method that somebody replaced is not recorded; settings that somebody changed are noted anew.
+"""
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import attrgetter, eq
 from typing import TYPE_CHECKING, Any
 
 from disttrain.data import Batches, Division, Feed, Normalization
@@ -26,7 +29,7 @@ from disttrain.training.reducers import LeafReducer, ProductReducer, ShareReduce
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["instances", "replaced"]
+__all__ = ["instances", "replaced", "same", "settings_of"]
 
 # What a recording stands for.
 METHODS: dict[type, tuple[str, ...]] = {
@@ -72,3 +75,16 @@ def replaced(attributes: list[dict[str, Any]]) -> bool:
         if methods(kind) != original:
             return True
     return not all(map(NAMES.isdisjoint, attributes))
+
+
+def settings_of(run: Run) -> list[dict[str, Any]]:
+    """Return what the layers and the loss are made with, as it is now."""
+    return [dict(vars(part)) for part in (run.loss, *run.network.layers)]
+
+
+def same(settings: list[dict[str, Any]], run: Run) -> bool:
+    """Return whether the layers and the loss still have these settings."""
+    try:
+        return all(map(eq, settings, map(vars, (run.loss, *run.network.layers))))
+    except ValueError:  # another array
+        return False

@@ -23,7 +23,7 @@ from disttrain.training.recorded.batch_sums import Rounds
 from disttrain.training.recorded.captured import Captured
 from disttrain.training.recorded.judgement import Judgement
 from disttrain.training.recorded.losses import LOSSES, note_loss
-from disttrain.training.recorded.originals import instances, replaced
+from disttrain.training.recorded.originals import instances, replaced, same, settings_of
 from disttrain.training.recorded.passes import LAYERS, note_backward, note_forward
 from disttrain.training.recorded.reading import Reading
 from disttrain.training.recorded.sums import NOTES
@@ -50,7 +50,7 @@ class Recordings:
         # The rows of the training and their targets, where they lie on a GPU.
         self._resident: dict[int, Any] = {}
         self._judgements: dict[tuple[int, int], Judgement | None] = {}
-        self._attributes = instances(run)
+        self._attributes, self._settings = instances(run), settings_of(run)
         self.why_not = why_not(run)
         if self.why_not:
             journal.note("steps are not recorded", why=self.why_not)
@@ -67,6 +67,7 @@ class Recordings:
         """Return the recording for `step`, made where there is none yet; None: it runs eagerly."""
         if self.why_not or replaced(self._attributes):
             return None
+        self._follow_settings()
         rows = self._run.work.batches.rows(step)
         if rows not in self._found:
             try:
@@ -78,6 +79,13 @@ class Recordings:
                 self._found[rows] = None
         return self._found[rows]
 
+    def _follow_settings(self) -> None:
+        """Forget the recordings where a callback has changed a layer, as its rate of dropout."""
+        if not same(self._settings, self._run):
+            self._found.clear()
+            self._judgements.clear()
+            self._settings = settings_of(self._run)
+
     def judgement(self, split: Split, rows: int) -> Judgement | None:
         """Return the recorded sums of `rows` samples of a split; None: they are done eagerly."""
         of_the_run = any(split is each for each in self._run.dataset.splits.values())
@@ -85,6 +93,7 @@ class Recordings:
             return None
         if self._run.network.device.captures:
             return None
+        self._follow_settings()
         key = id(split), rows
         if key not in self._judgements:
             try:

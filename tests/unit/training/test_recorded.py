@@ -15,7 +15,7 @@ from disttrain.arrays import recording
 from disttrain.arrays.recording import Block, Program
 from disttrain.comm.alone import Alone
 from disttrain.data import ArrayRows, Normalization
-from disttrain.model import Dense, Softmax
+from disttrain.model import BatchNorm, Dense, Dropout, Softmax
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training import Run
 from disttrain.training.recorded import step as recorded_step
@@ -262,6 +262,25 @@ def test_a_method_that_was_replaced_is_called(
     assert called
     monkeypatch.undo()
     assert run.recordings.of(2)
+
+
+def test_what_a_callback_changes_in_a_layer_holds_from_then_on(build: Callable[..., Run]) -> None:
+    found = []
+    for eager in (False, True):
+        layers = [BatchNorm(), Dense(8), Dropout(0.5), Dense(3)]
+        run = build("training.label_smoothing=0.1", layers=layers)
+        if eager:
+            run.recordings.why_not = "the test asks for it"
+        for step in range(6):
+            if step == 3:
+                layers[0].momentum, layers[2].rate = 0.5, 0.0  # type: ignore[attr-defined]
+                run.loss.class_weights = np.array([1.0, 2.0, 3.0])  # type: ignore[attr-defined]
+            if step == 4:
+                run.loss.class_weights = np.array([3.0, 2.0, 1.0])  # type: ignore[attr-defined]
+            train_step(run, step, 0.1)
+            assert (run.recordings.of(step) is None) is eager
+        found.append((run.digest(), run.score(run.dataset.splits["train"], "scoring")))
+    assert found[0] == found[1]
 
 
 def test_without_the_blas_of_numpy_steps_run_eagerly(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np  # noqa: F401 - loads the BLAS that is asked
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["Blas", "blas", "loaded"]
+__all__ = ["Blas", "all_have", "blas", "loaded"]
 
 
 class Blas(NamedTuple):
@@ -31,10 +32,20 @@ class Blas(NamedTuple):
         return "unknown" if self == Blas() else f"{self.kernels}, {self.threads} threads"
 
 
+@functools.lru_cache(1)
+def _all_libraries(modules: int) -> list[Any]:
+    """Return threadpoolctl's objects for each BLAS; looking for them takes a while.
+
+    A library comes with a module, so they are looked for again where there are more `modules`.
+    """
+    found: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found
+
+
 @functools.cache
 def _libraries() -> list[Any]:
-    """Return threadpoolctl's objects for NumPy's BLAS; looking for them takes a while."""
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    """Return those for NumPy's BLAS."""
+    found = _all_libraries(len(sys.modules))
     return [one for one in found if "numpy" in one.filepath] or found[:1]
 
 
@@ -53,3 +64,8 @@ def blas() -> Blas:
         threads = int(library.get("num_threads") or 1)
         return Blas(library["internal_api"], version or "", kernel or "", threads)
     return Blas()
+
+
+def all_have(threads: int) -> bool:
+    """Return whether each BLAS in this process, as SciPy's beside NumPy's, has so many threads."""
+    return all(one.get_num_threads() == threads for one in _all_libraries(len(sys.modules)))

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 
 from threadpoolctl import threadpool_limits
 
-from disttrain.arrays.blas import blas
+from disttrain.arrays.blas import all_have
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.environment import threads_are_ours
@@ -39,6 +39,6 @@ def _threads(
     elif comm.host_size > 1 and threads_are_ours():
         wanted = comm.blas_threads
     # To set the number again would take as long as a step of a small network.
-    if wanted is None or wanted == blas().threads:
+    if wanted is None or all_have(wanted):
         return nullcontext()
     return threadpool_limits(wanted, "blas")

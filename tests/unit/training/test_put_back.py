@@ -14,6 +14,21 @@ def threads():
     return {i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"}
 
 
+def test_each_blas_has_the_threads_of_exact_mode(settings):
+    """SciPy brings one of its own, which layers of a user's may call."""
+    pytest.importorskip("scipy.linalg")
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    if len(libraries) < 2:
+        pytest.skip("SciPy has the BLAS of NumPy here")
+    mode = "reproducibility.mode=exact", "reproducibility.blas_threads=1"
+    made, seen = settings("training.epochs=1", *mode), Looks()
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        for library in libraries:
+            library.set_num_threads(1 if "numpy" in library.filepath else 2)
+        disttrain.fit(disttrain.build(made, callbacks=[seen], comm=Alone()))
+    assert seen.seen == [{1}]
+
+
 class Looks(Callback):
     """Notes how many BLAS threads there are in the run; fails at its second interval."""
 

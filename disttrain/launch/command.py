@@ -90,7 +90,11 @@ def ranks_behind(words: Sequence[str]) -> str:
         end = place + (1 if equals else 2)
         number = value if equals else "".join(words[place + 1 : end])
         if option in NUMBERS and number.isascii() and number.isdigit():
-            program = next(w for w in words if w not in PYTHONS and not w.startswith("-"))
+            before = (w for w in words[:place] if w not in PYTHONS and not w.startswith("-"))
+            program = next(before, None)
+            if program is None:
+                # An option of python's own, which says itself what is wrong.
+                return ""
             left = shlex.join([*words[:place], *words[end:]])
             return (
                 f"{' '.join(words[place:end])} behind the command is for {program}, which runs on "

@@ -185,6 +185,11 @@ def test_a_number_of_ranks_behind_a_script_is_said_to_be_the_scripts(shell):
     )
     result = shell.run("launch", "-n", 1, "hello.py", "-n", 2)
     assert (result.stdout, result.stderr) == ("-n 2\n", "")
+    for words in (("-n=2",), ("-n", 2)):
+        result = shell.run("launch", "python", *words)
+        assert "nknown option" in result.stderr
+        assert "behind the command" not in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("words", [["-h"], ["launch", "-h"], ["launch", "-n", "2", "train", "-h"],

@@ -20,14 +20,17 @@ def class_names(labels: Any) -> list[str] | None:
     """Return the names of the classes in `labels`, sorted; None where they are numbers from 0.
 
     None too where `labels` are floats. Whole numbers of which some between 0 and the largest do not
-    occur are names.
+    occur are names. Texts that are all whole numbers are sorted by value: 2 before 10.
     """
     labels = _flat(labels)
     if labels.dtype.kind == "f":
         return None
     found = np.unique(labels)
     counted = labels.dtype.kind in "iu" and np.array_equal(found, np.arange(len(found)))
-    return None if counted else [str(name) for name in found.tolist()]
+    names = [str(name) for name in found.tolist()]
+    if all(name.isascii() and name.isdecimal() for name in names):
+        names.sort(key=float)
+    return None if counted else names
 
 
 def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:

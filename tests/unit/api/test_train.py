@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -160,6 +161,29 @@ def test_labels_of_any_kind_are_classes(labels: Any) -> None:
     said = model.predict(X).argmax(axis=1)
     right = [names[n] if names else n for n in said] == (flat.astype(str) if names else flat)
     assert score.accuracy == pytest.approx(np.mean(right))
+
+
+def test_codes_with_few_rows_are_classes_in_the_order_of_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = np.delete(np.arange(40), 17).repeat(4)
+    for codes in (missing, np.arange(1, 21).repeat(3), missing.astype(str)):
+        rows = np.arange(2 * len(codes)).reshape(-1, 2)
+        path = disttrain.Data(rows, codes).write(tmp_path)
+        with h5py.File(path) as file:
+            names = list(file.attrs["classes"])
+            of_rows = zip(file["train/inputs"][:, 0], file["train/targets"][:], strict=True)
+            found = {row // 2: names[number] for row, number in of_rows}
+        assert names == [str(name) for name in np.unique(codes.astype(int))]
+        assert found == dict(enumerate(codes.astype(str)))
+    for codes in (np.arange(1, 41), missing * 2, 1950 + missing):
+        with pytest.raises(disttrain.DataError, match="targets are whole numbers"):
+            disttrain.Data(rows := np.zeros((len(codes), 2)), codes).write(tmp_path)
+    # A resumed run's data, accepted by an older version: the file is there already.
+    with monkeypatch.context() as patch:
+        patch.setattr("disttrain.api.data._refuse_quantities", lambda targets: None)
+        path = disttrain.Data(rows, codes).write(tmp_path)
+    assert disttrain.Data(rows, codes).write(tmp_path) == path
 
 
 def test_floats_are_fitted_with_the_squared_loss() -> None:

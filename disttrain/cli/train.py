@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,9 @@ Loggers = Annotated[
         "mlflow, wandb, or MODULE:CLASS of your own.",
     ),
 ]
+
+# The commands that go on with what is no run.
+GO_ON_WITH = {"a study": "search STUDY.toml", "folds": "cross-validate RUN.toml"}
 
 Trace = Annotated[
     Path | None,
@@ -156,6 +160,7 @@ def _runs_beside(path: Path) -> str:
 def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     """Return the run file, and the folder of the run to go on with where `path` names one."""
     from disttrain.errors import UsageError
+    from disttrain.runs.held import kind_in
     from disttrain.written import run_at
 
     if path.suffix.lower() in IMPORTERS and path.is_file():
@@ -167,6 +172,11 @@ def _named(path: Path, resume: bool) -> tuple[Path, Path | None]:
     run = run_at(path)
     if run and resume:
         return run / "run.toml", run
+    if resume and (kind := kind_in(path)) in GO_ON_WITH:
+        raise UsageError(
+            f"{path} holds {kind}: `disttrain {GO_ON_WITH[kind]} --output {shlex.quote(str(path))} "
+            "--resume` goes on with it"
+        )
     if resume and (path.is_dir() or not (path.suffix or path.exists())):
         what = "holds no run" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {what}: there is nothing to go on with{_runs_beside(path)}")

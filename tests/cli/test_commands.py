@@ -344,6 +344,15 @@ def test_there_is_no_run_to_go_on_with(trained):
     (trained.folder / "empty").mkdir()
     said = sentence(trained.run("train", "empty", "--resume"), 2)
     assert said.startswith("empty holds no run: there is nothing to go on with")
+    for file, words, command in (
+        ("study.jsonl", "a study", "search STUDY.toml"),
+        ("folds.jsonl", "folds", "cross-validate RUN.toml"),
+    ):
+        (trained.folder / "empty" / file).touch()
+        said = sentence(trained.run("train", "empty", "--resume"), 2)
+        goes_on = f"`disttrain {command} --output empty --resume` goes on with it"
+        assert said == f"empty holds {words}: {goes_on}"
+        (trained.folder / "empty" / file).unlink()
 
 
 def test_an_option_that_is_no_number_is_answered_in_plain_words(shell):

@@ -44,7 +44,7 @@ typedef struct {
     X(SUM_MESSAGES) X(SUM_HEADERS) X(ADD_TWO) X(FUNCTION) X(LAYER_NORM) X(LAYER_NORM_GRADIENT)      \
     X(BATCH_SUMS) X(BATCH_MOMENTS) X(BATCH_NORM) X(BATCH_NORM_GRADIENT)                  \
     X(AVERAGES) X(READ_ROWS) X(WEIGHTED_SOFTMAX) X(WEIGHTED_SOFTMAX_GRADIENT) X(WEIGH_LOSSES)      \
-    X(WEIGH_GRADIENT) X(PERCEPTRON) X(SQUARE_SUMS) X(CLIP) X(MULTIPLE) X(DOT)
+    X(WEIGH_GRADIENT) X(PERCEPTRON) X(SQUARE_SUMS) X(CLIP) X(MULTIPLE) X(DOT) X(TAKE_SCALED)
 #define NUMBER(name) name,
 #define NAME(name) #name " "
 enum { CALLS(NUMBER) };
@@ -493,6 +493,14 @@ int64_t NAMED(replay)(const Call *calls, int64_t at, int64_t count, Block *block
                 for (int64_t u = 0; u < n[1]; u++)
                     ((T *)p[1])[r * n[1] + u] =
                         (T)((const double *)p[0])[block->samples[n[2] + r] * n[1] + u];
+            break;
+        case TAKE_SCALED: /* p: targets, mean, deviation (float64), out; n: as above */
+            for (int64_t r = 0; r < n[0]; r++) {
+                const double *y = (const double *)p[0] + block->samples[n[2] + r] * n[1];
+                const double *mean = p[1], *deviation = p[2];
+                for (int64_t u = 0; u < n[1]; u++)
+                    ((T *)p[3])[r * n[1] + u] = (T)((y[u] - mean[u]) / deviation[u]);
+            }
             break;
         case PRODUCT: NAMED(product)(c); break;
         case MATRIX_VECTOR: NAMED(matrix_vector)(c); break;

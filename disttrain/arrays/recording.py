@@ -29,7 +29,7 @@ softmax_gradient squared squared_gradient dropout multiply add copy zero tally_l
 end_header check momentum adam copy_matrix wait pause sum_messages sum_headers add_two function
 layer_norm layer_norm_gradient batch_sums batch_moments batch_norm batch_norm_gradient averages
 read_rows weighted_softmax weighted_softmax_gradient weigh_losses weigh_gradient perceptron
-square_sums clip multiple dot
+square_sums clip multiple dot take_scaled
 """
 CODES = {name: code for code, name in enumerate(CALLS.split())}
 ACTIVATIONS = ("identity", "relu", "sign", "tanh", "sigmoid", "leaky-relu", "elu", "gelu", "silu")

@@ -39,7 +39,7 @@ class Reading:
             raise NotRecordable("the targets have a type or an order that is not recorded")
         if targets.dtype == np.int64 and not reads_classes(run, targets):
             raise NotRecordable("there are classes without an output")
-        self._targets = run.feed.scale.apply(targets) if run.feed.scale else targets
+        self._targets, self._scale = targets, run.feed.scale
         augmentation = run.feed.augmentation if training else None
         self._feed: Feed | None = None
         self._note, self._addressed = (
@@ -67,8 +67,13 @@ class Reading:
         if self._note is not None:
             self._note(low, self._flat[:rows])
         if self._taken is not self._flat:
-            name = "take_classes" if self._targets.dtype == np.int64 else "take_numbers"
             sizes = rows, self._taken[:1].size, low
+            if self._scale:
+                # As `TargetScale.apply`, which would copy the targets of all samples.
+                scale = self._scale.mean, self._scale.deviation
+                self._program.note("take_scaled", (self._targets, *scale, self._taken), sizes)
+                return
+            name = "take_classes" if self._targets.dtype == np.int64 else "take_numbers"
             self._program.note(name, (self._targets, self._taken), sizes)
 
     def part(self, low: int, high: int) -> tuple[Array, Array]:

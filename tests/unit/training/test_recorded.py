@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -154,6 +155,31 @@ def test_outputs_with_units_of_their_own(write_data: Callable[..., str]) -> None
     replayed, eager = trained(settings, eager=False), trained(settings, eager=True)
     assert replayed[:2] == eager[:2]
     assert replayed[2:] == (7, True)
+
+
+def test_a_recording_takes_no_copy_of_the_targets(write_data: Callable[..., str]) -> None:
+    """It reads those of the split: also what a callback writes there, as an eager step does."""
+    draw, many = np.random.default_rng(6), 20_000
+    settings = given(write_data, draw, MODES[0])
+    train = draw.standard_normal((many, 2)), draw.standard_normal((many, 50)) * 3 + 1
+    settings["data"] = {"path": write_data(train=train), "validation_fraction": 0.0}
+    settings["model"], settings["training"] = {"layers": [{"units": 50}]}, {"batch_size": 16}
+    digests = []
+    for eager in (False, True):
+        run = made(settings)
+        if eager:
+            run.recordings.why_not = "the test asks for it"
+        split = run.dataset.splits["train"]
+        tracemalloc.start()
+        train_step(run, 0, 0.1)
+        judgement = run.recordings.judgement(split, 64)
+        assert tracemalloc.get_traced_memory()[1] < split.targets.nbytes / 4
+        tracemalloc.stop()
+        assert bool(judgement) is not eager
+        split.targets[:] = -split.targets
+        train_step(run, 1, 0.1)
+        digests.append(run.digest())
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.get("arithmetic", "fast"))

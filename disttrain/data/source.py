@@ -44,7 +44,8 @@ class Rows(ABC):
     def addresses(self, samples: np.ndarray) -> np.ndarray | None:
         """Return where in memory the rows of `samples` begin (int64), in the machine's byte order.
 
-        Valid until the next call; None where rows do not lie in memory as `locate` gives them.
+        Valid until the next call of this or of `locate`; None where rows do not lie in memory as
+        `locate` gives them.
         """
         return None
 
@@ -212,6 +213,7 @@ class StreamedRows(FileRows):
 
     def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of `samples` in their order."""
+        self._drop()
         found = np.empty((len(samples), self.inputs), self.dtype.newbyteorder("="))
         numbers = samples // self._block_rows
         for number in np.unique(numbers):
@@ -224,13 +226,20 @@ class StreamedRows(FileRows):
         pool = samples.base
         if isinstance(pool, np.ndarray) and pool.ndim == samples.ndim == 1:
             if pool is not self._pool and len(pool) <= POOL_BLOCKS * self._block_rows:
+                self._drop()
                 self._pool, self._of_pool = pool, self._found(pool)
             if pool is self._pool and pool.strides == samples.strides:
                 low = address_of(samples) - address_of(pool)
                 first = low // pool.itemsize
+                self._held = []
                 return self._of_pool[0][first : first + len(samples)]
+        self._drop()
         found, self._held = self._found(samples)
         return found
+
+    def _drop(self) -> None:
+        """Hold no blocks but the last ones used, before others are read."""
+        self._pool, self._of_pool, self._held = None, (np.empty(0, np.int64), []), []
 
     def _found(self, samples: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return where the rows of samples begin, and the blocks that they lie in."""

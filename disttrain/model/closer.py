@@ -39,16 +39,21 @@ def closer_from(network: Network) -> int:
 def closer(network: Network) -> Callable[[Array], Array]:
     """Return a function from rows of inputs to the network's outputs, (rows, outputs) in float64.
 
-    It has the weights of now, and memory of its own.
+    It has the weights of now, for use before they change, and memory of its own: weights that are
+    float64 are not copied.
     """
     first, memory = closer_from(network), Workspace(network.device.empty)
     behind = [
         (layer, replace(
             context, dtype="float64", workspace=memory,
-            values={key: value.astype(np.float64) for key, value in context.values.items()},
+            values={
+                key: value.astype(np.float64, copy=False) for key, value in context.values.items()
+            },
         ))
-        for layer, context in zip(network.layers, network.contexts(PREDICTION), strict=True)
-    ][first:]  # fmt: skip
+        for layer, context in [
+            *zip(network.layers, network.contexts(PREDICTION), strict=True)
+        ][first:]
+    ]  # fmt: skip
 
     def outputs(inputs: Array) -> Array:
         """Return the outputs for rows of inputs."""

@@ -163,10 +163,12 @@ def outputs_of(
     found = np.empty((split.count, network.outputs), network.dtype) if comm.is_root else None
     blocks = -(-split.count // BLOCK_ROWS)
     chunk = min(CHUNK_BLOCKS, max(1, most // BLOCK_ROWS))
-    predict = network.closer()
+    predict: Callable[[Array], Array] | None = None
     for first in range(0, blocks, chunk * comm.size):
         mine: list[tuple[int, np.ndarray]] = []
         with comm.together("predicting"):
+            # It copies weights, for which a rank may have no memory.
+            predict = predict or network.closer()
             end = min(first + chunk * comm.size, blocks)
             for block in range(first + comm.rank, end, comm.size):
                 comm.phase("predicting")

@@ -10,7 +10,8 @@ import pytest
 import disttrain
 from disttrain.comm import Communicator
 from disttrain.comm.alone import Alone
-from disttrain.errors import exit_code_of
+from disttrain.errors import RankFailure, exit_code_of
+from disttrain.model import Network
 from disttrain.runs.trained import load_trained
 from disttrain.training import evaluation
 from tests.conftest import blobs
@@ -75,6 +76,24 @@ def test_a_table_and_its_scores_are_those_of_one_rank(
             assert alone.evaluate(str(path)) == score
             assert alone.evaluate(inputs, targets) == score
             np.testing.assert_array_equal(alone.predict(path), found)
+
+
+@pytest.mark.timeout(20)
+def test_a_rank_without_memory_for_more_exact_weights_ends_all(
+    comm: Communicator, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load_trained(run, comm)
+
+    def closer(network: Network) -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        if comm.rank == comm.size - 1:
+            patch.setattr(Network, "closer", closer)
+        with pytest.raises(RankFailure, match="failed in predicting: MemoryError: no room") as seen:
+            trained.predict(blobs(40, 2)[0])
+    assert seen.value.rank == comm.size - 1
+    assert trained.predict(blobs(40, 2)[0]) is not None
 
 
 def test_what_does_not_fit_is_raised_on_all_ranks(comm: Communicator, run: Path) -> None:

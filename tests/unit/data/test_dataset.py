@@ -18,6 +18,7 @@ from disttrain.data import (
     measure,
     open_dataset,
 )
+from disttrain.data.order import POOL_BLOCKS
 from disttrain.data.source import PickedRows
 from disttrain.errors import DataError
 
@@ -195,6 +196,36 @@ def test_rows_lie_where_their_addresses_say(write_data: Write, dtype: str, memor
             stored, places = each.locate(samples)
             assert b"".join(at) == stored[places].astype(stored.dtype.newbyteorder("=")).tobytes()
     assert ArrayRows(inputs[:, ::2]).addresses(np.arange(3)) is None
+
+
+def test_no_more_blocks_of_streamed_rows_than_two_pools_are_in_memory(
+    write_data: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that cross the borders of pools, a pass over all rows at an epoch's end, the next."""
+    path = write_data(train=(np.zeros((1500, 5), "f4"), np.arange(1500) % 4))
+    rows = opened(path, memory="stream", block_rows=8, validation_fraction=0.0).splits["train"].rows
+    read, most = set[int](), 0
+
+    class Block(np.ndarray):
+        """An array that can be counted while it is there."""
+
+        def __del__(self) -> None:
+            read.discard(id(self))
+
+    def counted(array: np.ndarray, *_: object) -> np.ndarray:
+        nonlocal most
+        block = array.copy().view(Block)
+        read.add(id(block))
+        most = max(most, len(read))
+        return block
+
+    monkeypatch.setattr(np, "require", counted)
+    order = BlockShuffle(rows.count, 1, 8)
+    for epoch in range(2):
+        for low in range(0, rows.count, 50):
+            rows.addresses(order.samples(epoch, low, min(low + 50, rows.count)))
+        rows.locate(np.arange(rows.count))
+    assert most == 2 * POOL_BLOCKS
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev"])

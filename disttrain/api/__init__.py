@@ -25,6 +25,7 @@ from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.held import TEMPORARY
+from disttrain.runs.refused import unless_refused
 from disttrain.runs.sentences import in_python
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
@@ -70,15 +71,15 @@ def train(
     folder, keep = _folder(output, comm := connect(comm))
     if model is not None:
         layers, loss, keywords["dtype"] = network_of_model(model)
-    path = _stored(data, folder, comm, resume or overwrite)
-    settings, objects = _settings(data, path, layers, loss, schedule, keywords, comm)
-    own = loss if isinstance(loss, Loss) else None
-    called = _called(callbacks, progress, None if keep else folder, comm)
-    called += _loggers(settings, folder, comm)
-    summary = runs.train(
-        settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
-        accept_changes=accept_changes, callbacks=called, metrics=metrics,
-    )  # fmt: skip
+    with unless_refused(folder, comm):
+        path = _stored(data, folder, comm, resume or overwrite)
+        settings, objects, own = _settings(data, path, layers, loss, schedule, keywords, comm)
+        called = _called(callbacks, progress, None if keep else folder, comm)
+        called += _loggers(settings, folder, comm)
+        summary = runs.train(
+            settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
+            accept_changes=accept_changes, callbacks=called, metrics=metrics,
+        )  # fmt: skip
     trained = load_trained(folder, comm, objects, own)
     if model is not None:
         (model.parameters,) = map(np.array, trained.snapshot.parameters.values())
@@ -237,8 +238,8 @@ def _stored(data: Any, folder: Path, comm: Communicator, again: bool) -> str | N
 def _settings(
     data: Any, path: str | None, layers: Sequence[Given] | None, loss: str | Loss | None,
     schedule: Any, keywords: dict[str, Any], comm: Communicator,
-) -> tuple[Settings, list[Layer] | None]:  # fmt: skip
-    """Return the settings, and the layers that are objects of the user's own. Collective."""
+) -> tuple[Settings, list[Layer] | None, Loss | None]:  # fmt: skip
+    """Return the settings, and layers and loss that are objects of the user's own. Collective."""
     rates: list[float] | None = None
     with comm.together("configuration"):
         base = data if isinstance(data, Settings) else None if path else config.read(data)
@@ -256,4 +257,5 @@ def _settings(
         rates = comm.share(rates)
         with comm.together("configuration"):
             settings = settings.replace(schedule={"kind": "rates", "rates": rates})
-    return settings, as_objects(layers) if layers is not None else None
+    own = loss if isinstance(loss, Loss) else None
+    return settings, as_objects(layers) if layers is not None else None, own

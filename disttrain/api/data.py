@@ -15,10 +15,9 @@ from disttrain.data.labels import class_names, class_numbers, numbers_of
 from disttrain.data.preparation import Preparation
 from disttrain.data.writer import write_data_file
 from disttrain.errors import DataError, UsageError
+from disttrain.runs.held import DATA
 
 __all__ = ["Data"]
-
-NAMES = "data-*.h5"
 
 
 class Data:
@@ -67,7 +66,7 @@ class Data:
         """
         targets = _array(self._pairs["train"][1], "train targets")
         # Where a resumed run's file is, the same data were accepted before.
-        perhaps = any(folder.glob(NAMES))
+        perhaps = any(folder.glob(DATA))
         if not perhaps:
             _refuse_quantities(targets)
         splits, names, known = self._splits()
@@ -79,7 +78,7 @@ class Data:
             for array in (*arrays, *(weights[n] for n in weights if n == name)):
                 sha.update(f"{name} {array.dtype} {array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
-        path = folder / NAMES.replace("*", sha.hexdigest()[:16])
+        path = folder / f"data-{sha.hexdigest()[:16]}.h5"
         if not path.exists():
             if perhaps:
                 _refuse_quantities(targets)
@@ -140,7 +139,7 @@ class Data:
 
 def remove_others(path: Path) -> None:
     """Remove the data files of runs that were in the folder of `path` before."""
-    for other in path.parent.glob(NAMES):
+    for other in path.parent.glob(DATA):
         if other != path:
             other.unlink(missing_ok=True)
 

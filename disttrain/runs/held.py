@@ -9,7 +9,7 @@ from pathlib import Path
 from disttrain.environment import launched, spares
 from disttrain.errors import UsageError
 
-__all__ = ["TEMPORARY", "how_to_go_on", "kind_in", "refuse_another"]
+__all__ = ["DATA", "TEMPORARY", "how_to_go_on", "kind_in", "refuse_another"]
 
 # By the file that is there from the beginning; of an ensemble, from its end.
 KINDS = {
@@ -20,6 +20,10 @@ KINDS = {
 
 # What the name of a folder begins with that is removed with the script that trains in it.
 TEMPORARY = ".disttrain-"
+
+
+# The data files that Python writes of arrays: 16 digits of their content's digest.
+DATA = "data-" + 16 * "[0-9a-f]" + ".h5"
 
 
 def how_to_go_on(folder: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from disttrain.comm import Communicator
 from disttrain.errors import DisttrainError, UsageError, exit_code_of
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.held import DATA
 from disttrain.runs.lock import LOCK
 
 __all__ = ["unless_refused"]
@@ -19,7 +20,8 @@ __all__ = ["unless_refused"]
 def unless_refused(path: Path, comm: Communicator) -> Iterator[None]:
     """Run the body, and remove the run folder that it made where it was refused with code 2.
 
-    A folder that was there before stays as it is, and so does one in which a run has begun.
+    A folder that was there before stays, with the log and the summary of the refused start, and so
+    does one in which a run has begun. Folders above a new one stay.
     """
     new = comm.is_root and not os.path.lexists(path)
     try:
@@ -41,7 +43,8 @@ def _remove(folder: RunFolder) -> None:
     logs = folder.path / "logs"
     try:
         folder.claim(resume=False, overwrite=False)
-        for file in (*logs.glob("rank-*.jsonl"), folder.summary, folder.path / LOCK):
+        own = *logs.glob("rank-*.jsonl"), *folder.path.glob(DATA), folder.summary
+        for file in (*own, folder.path / LOCK):
             with suppress(OSError):
                 file.unlink()
         for empty in (logs, folder.path):

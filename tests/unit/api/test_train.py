@@ -277,6 +277,18 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
 }  # fmt: skip
 
 
+def test_a_refused_start_leaves_no_folder_and_others_data_stay(tmp_path: Path) -> None:
+    for mistake in ({"layers": [8, 4]}, {"layers": [2]}, {"layers": [3], "epoch": 3}):
+        with pytest.raises(disttrain.UsageError):
+            disttrain.train(data(), tmp_path / "new", **mistake)
+        assert not list(tmp_path.iterdir())
+    mine = tmp_path / "new" / "data-2024.h5"
+    mine.parent.mkdir()
+    mine.touch()
+    disttrain.train(data(), mine.parent, layers=[3], **KEYS)
+    assert mine.exists()
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_sentence(name: str) -> None:
     mistake, kind, words = MISTAKES[name]

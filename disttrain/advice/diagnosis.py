@@ -40,7 +40,7 @@ from disttrain.advice.evidence import are_few, by_few, guesses, has_settled, hel
 from disttrain.advice.guessing import Guess
 from disttrain.advice.updates import few_updates
 from disttrain.config import Settings
-from disttrain.training.fitted import rate_for
+from disttrain.training.fitted import rate_for, times_of_form
 
 __all__ = ["diagnose"]
 
@@ -173,7 +173,7 @@ def _is_timid(history: History, settings: Settings, rows: int) -> str | None:
         return None
     if _is_tuned(settings) or has_settled(_losses(history, "validation"), losses[-1]):
         return None
-    usual = rate_for(kind, rows, batch, numbers=accuracy is None)
+    usual = rate_for(settings.optimizer, rows, batch, numbers=accuracy is None)
     if rate > usual / 8:
         return None
     of = f"batches of {batch:,}" if kind == "sgd" and batch else f"{kind} on {rows:,} rows"
@@ -204,7 +204,8 @@ def _largest(history: History, settings: Settings) -> float:
 
 def _usual(settings: Settings) -> float:
     """Return a rate that is rather large than small for the optimizer."""
-    return 0.1 if settings.optimizer.kind == "sgd" else 0.005
+    sgd = settings.optimizer.kind == "sgd"
+    return 0.1 * times_of_form(settings.optimizer) if sgd else 0.005
 
 
 def _try(rate: float) -> str:

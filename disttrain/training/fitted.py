@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 from disttrain.config import LayerTable, Settings
+from disttrain.config.kinds import Optimizer, Sgd
 from disttrain.data import Dataset
 
-__all__ = ["as_begun", "batch_for", "chosen", "fitted", "rate_for"]
+__all__ = ["as_begun", "batch_for", "chosen", "fitted", "rate_for", "times_of_form"]
 
 # A batch has at most a so-many-th of the training rows, a power of two, from LEAST to MOST rows.
 STEPS, LEAST, MOST = 64, 16, 128
@@ -37,8 +38,9 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
     - `model.loss`: softmax for classes, squared for numbers;
     - `training.batch_size`: the largest power of two with 64 updates an epoch, from 16 to 128;
     - `schedule.learning_rate` of SGD, for batches of b rows: `0.1 √(min(b, 128) / 128)` (Hoffer et
-      al., 2017), a tenth of it for numbers; of Adam, whatever the batch, 0.001, and for n < 8,192
-      training rows `0.001 √(8192/n)`, at most 0.005: there are fewer steps;
+      al., 2017), a tenth of it for numbers, `1/(1-β)` times it for the averaged form, whose updates
+      are shorter; of Adam, whatever the batch, 0.001, and for n < 8,192 training rows
+      `0.001 √(8192/n)`, at most 0.005: there are fewer steps;
     - the `initializer` of the dense layers of a network for numbers is "xavier": of the larger
       weights of "he" a network keeps much in few updates (docs/decisions.md).
     """
@@ -55,7 +57,7 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
         batch = batch_for(rows)
         keys["training"] = {"batch_size": batch}
     if _leaves_rate(settings):
-        rate = rate_for(settings.optimizer.kind, rows, batch, numbers)
+        rate = rate_for(settings.optimizer, rows, batch, numbers)
         keys["schedule"] = {"learning_rate": rate}
     return settings.replace(**keys) if keys else settings
 
@@ -65,14 +67,22 @@ def batch_for(rows: int) -> int:
     return min(MOST, max(LEAST, 1 << max(rows // STEPS, 1).bit_length() - 1))
 
 
-def rate_for(kind: str, rows: int, batch: int | None, numbers: bool) -> float:
+def rate_for(optimizer: Optimizer, rows: int, batch: int | None, numbers: bool) -> float:
     """Return the rate of an optimizer for `rows` training rows in batches (None: all of them)."""
-    if kind == "sgd":
+    if isinstance(optimizer, Sgd):
         rate = RATE * math.sqrt(min(batch or MOST, MOST) / MOST) * (NUMBERS if numbers else 1)
+        rate *= times_of_form(optimizer)
     else:
         # A step is about as long as the rate, and few rows make few steps.
         rate = ADAM * min(MOST_OF_ADAM, max(1.0, math.sqrt(STEPS * MOST / rows)))
     return float(f"{rate:.2g}")
+
+
+def times_of_form(optimizer: Optimizer) -> float:
+    """Return how many times the classical rate gives updates as long: 1/(1-β) if averaged."""
+    if isinstance(optimizer, Sgd) and optimizer.form == "averaged":
+        return 1 / (1 - optimizer.momentum)
+    return 1.0
 
 
 def chosen(stated: Settings, now: Settings, rows: int) -> list[str]:

@@ -113,6 +113,9 @@ def test_a_small_rate_is_right_for_weights_that_are_to_stay(
 
     timid = "the learning rate 0.002 is small for batches of 16"
     assert timid in said()
+    # The averaged form's rate is ten times as large.
+    assert "for batches of 16: try schedule.learning_rate = 0.035" in said()
+    assert "for batches of 16: try schedule.learning_rate = 0.35" in said("optimizer.form=averaged")
     layers = 'model.layers=[{units=8, %s}, {units=3, kind="dense"}]'
     for changes in ('model.from="runs/base"', layers % "frozen=true", layers % "rate=0.1"):
         assert timid not in said(changes), changes

@@ -125,6 +125,10 @@ def test_the_batch_and_the_rate_go_by_the_data_each_by_itself(write_data: WriteD
     assert chosen(path, "optimizer.kind=adam") == (32, 0.0019, [batch, adam])
     assert chosen(path, "optimizer.kind=adam", "schedule.learning_rate=0.1") == (32, 0.1, [batch])
     assert chosen(path, "optimizer.kind=adam", "training.batch_size=9")[:2] == (9, 0.0019)
+    # The averaged form at the rate a is the classical one at a(1-β), and Nesterov's form is as it.
+    assert chosen(path, "optimizer.form=averaged")[:2] == (32, 0.5)
+    assert chosen(path, "optimizer.form=averaged", "optimizer.momentum=0")[:2] == (32, 0.05)
+    assert chosen(path, "optimizer.form=nesterov")[:2] == (32, 0.05)
     rates = "schedule={kind='rates', rates=[0.1]}"
     assert chosen(path, rates) == (32, 0.1, [batch])
     assert chosen(path, "training.protocol=batch")[:2] == (None, 0.1)

@@ -26,6 +26,7 @@ from disttrain.selection.turns import Ended, Turns
 from disttrain.shown import decimals
 from disttrain.training import fit, pretrain
 from disttrain.training.build import build_run
+from disttrain.training.fitted import with_updates
 from disttrain.training.injection import Injection
 
 __all__ = ["Plan", "cross_validate"]
@@ -79,8 +80,10 @@ class Validation:
 
     def to_the_end(self) -> dict[str, Any]:
         """Train what is left to be trained, and return the table. Collective."""
-        comm, plan, tried = self._comm, self._plan, self._tried
+        comm, plan = self._comm, self._plan
         data = self._data = self._opened()
+        # By all training rows: a fold's network is trained as the final one is.
+        tried = [with_updates(settings, data) for settings in self._tried]
         table = self._begun(data)
         ended = comm.share(set(table.ended) if table else None)
         left = [number for number in range(plan.count) if number not in ended]

@@ -13,7 +13,15 @@ from disttrain.config import LayerTable, Settings
 from disttrain.config.kinds import Optimizer, Sgd
 from disttrain.data import Dataset
 
-__all__ = ["as_begun", "batch_for", "chosen", "fitted", "rate_for", "times_of_form"]
+__all__ = [
+    "as_begun",
+    "batch_for",
+    "chosen",
+    "fitted",
+    "rate_for",
+    "times_of_form",
+    "with_updates",
+]
 
 # A batch has at most a so-many-th of the training rows, a power of two, from LEAST to MOST rows.
 STEPS, LEAST, MOST = 64, 16, 128
@@ -44,22 +52,40 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
     - the `initializer` of the dense layers of a network for numbers is "xavier": of the larger
       weights of "he" a network keeps much in few updates (docs/decisions.md).
     """
-    model, training = settings.model, settings.training
+    model = settings.model
     keys: dict[str, dict[str, Any]] = {}
     if model.loss == "auto":
         keys["model"] = {"loss": "softmax" if dataset.classes else "squared"}
-    numbers = not dataset.classes and model.loss in ("auto", "squared")
-    if numbers and any(_leaves_initializer(layer) for layer in model.layers):
+    if _are_numbers(settings, dataset) and any(
+        _leaves_initializer(layer) for layer in model.layers
+    ):
         layers = [_with_initializer(layer, "xavier") for layer in model.layers]
         keys.setdefault("model", {})["layers"] = layers
-    rows, batch = dataset.splits["train"].count, training.batch_size
-    if training.protocol == "mini-batch" and unstated(settings, "training", "batch_size"):
+    keys |= _of_updates(settings, dataset)
+    return settings.replace(**keys) if keys else settings
+
+
+def with_updates(settings: Settings, dataset: Dataset) -> Settings:
+    """Return the settings with the batch size and the rate that `fitted` chooses, and no more."""
+    keys = _of_updates(settings, dataset)
+    return settings.replace(**keys) if keys else settings
+
+
+def _of_updates(settings: Settings, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    keys: dict[str, dict[str, Any]] = {}
+    rows, batch = dataset.splits["train"].count, settings.training.batch_size
+    mini = settings.training.protocol == "mini-batch"
+    if mini and unstated(settings, "training", "batch_size"):
         batch = batch_for(rows)
         keys["training"] = {"batch_size": batch}
     if _leaves_rate(settings):
-        rate = rate_for(settings.optimizer, rows, batch, numbers)
-        keys["schedule"] = {"learning_rate": rate}
-    return settings.replace(**keys) if keys else settings
+        numbers = _are_numbers(settings, dataset)
+        keys["schedule"] = {"learning_rate": rate_for(settings.optimizer, rows, batch, numbers)}
+    return keys
+
+
+def _are_numbers(settings: Settings, dataset: Dataset) -> bool:
+    return not dataset.classes and settings.model.loss in ("auto", "squared")
 
 
 def batch_for(rows: int) -> int:

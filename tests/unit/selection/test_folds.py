@@ -13,6 +13,7 @@ from disttrain.selection.ensemble import combine, train_each
 from disttrain.selection.finals import best_of_folds
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.validation import Plan, cross_validate
+from tests.conftest import blobs
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10])
@@ -125,6 +126,25 @@ def test_early_stopping_sets_rows_aside_and_the_final_run_needs_none(run_file, t
     text = (tmp_path / "folds/best.toml").read_text()
     assert "patience" not in text
     assert f"epochs = {round(sum(epochs) / 2)}" in text
+
+
+def test_all_folds_and_the_final_run_have_one_batch_size_and_one_rate(write_data, tmp_path):
+    """Those for all 2,559 training rows, though most folds train on 2,047, which have others."""
+    path, data = tmp_path / "run.toml", write_data("many.h5", train=blobs(2559, 1))
+    path.write_text(
+        f'data.path = "{data}"\nmodel.layers = [{{ units = 3 }}]\ntraining.epochs = 1\n'
+        'device.kind = "cpu"\n'
+    )
+    chosen = ("training.batch_size=32", "schedule.learning_rate=0.05")
+    digests = []
+    for name, sets in (("left", ()), ("stated", chosen)):
+        plan = Plan(str(path), sets, {}, folds=5)
+        found = cross_validate(plan, tmp_path / name, Alone(), say=lambda line: None)
+        digests.append([fold["digest"] for fold in found["folds"]])
+        final = config.read(tmp_path / name / "best.toml")
+        assert (final.training.batch_size, final.schedule.learning_rate) == (32, 0.05)
+        assert "batch_size = 32" in (tmp_path / name / "best.toml").read_text()
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize(

@@ -120,19 +120,21 @@ class Mean(Network):
         """Return the averaged outputs of samples that `Raw` has handed on."""
         if layers is not None:
             raise UsageError("an ensemble has no layers of its own: name one of its members")
-        ways = [member.network.predict for member in self._members]
-        return self._mean(inputs, ways).astype(self.dtype)
+        return self._mean(inputs, lambda network: network.predict).astype(self.dtype)
 
     def closer(self) -> Callable[[Array], Array]:
-        """Return a function that does `predict` with less rounding, by the weights of now."""
-        return partial(self._mean, ways=[member.network.closer() for member in self._members])
+        """Return a function that does `predict` with less rounding.
 
-    def _mean(self, inputs: Array, ways: Sequence[Callable[[Array], Array]]) -> Array:
-        """Return the averaged outputs (float64); `ways` are the members' ways to predict."""
+        The float64 copies of weights that it computes with are there for one member at a time.
+        """
+        return partial(self._mean, way=lambda network: network.closer())
+
+    def _mean(self, inputs: Array, way: Callable[[Network], Callable[[Array], Array]]) -> Array:
+        """Return the averaged outputs (float64); `way` gives a member's way to predict."""
         total: Any = 0.0
-        for member, way in zip(self._members, ways, strict=True):
+        for member in self._members:
             rows, _ = member.feed(*inputs)
-            outputs = way(rows).astype(np.float64)
+            outputs = way(member.network)(rows).astype(np.float64)
             if isinstance(member.loss, Softmax):
                 outputs = self.device.xp.exp(outputs - outputs.max(axis=1, keepdims=True))
                 outputs = outputs / outputs.sum(axis=1, keepdims=True)

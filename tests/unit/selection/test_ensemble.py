@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import disttrain
 from disttrain.checkpoint import all_checkpoints, load
 from disttrain.comm.alone import Alone
 from disttrain.config import Settings, parse
 from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.runs import train
-from disttrain.runs.ensembled import Ensemble, load_model, verify_ensemble
+from disttrain.runs.ensembled import Ensemble, ensemble_of, load_model, verify_ensemble
 from disttrain.runs.trained import load_trained
 from disttrain.selection.ensemble import (
     averaged_in,
@@ -96,6 +98,23 @@ def test_numbers_are_averaged_in_their_own_units(tmp_path: Path) -> None:
     assert facts["ensemble"]["mean_absolute_error"] == pytest.approx(
         np.abs(want - split.targets).mean(), rel=1e-4
     )
+
+
+def test_the_members_weights_are_copied_to_float64_one_at_a_time(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(1).random((40, 200), np.float32)
+    member = disttrain.train(
+        disttrain.Data(inputs, np.arange(40) % 2), layers=[1000, 2], epochs=1, progress=False
+    )
+    each = sum(8 * value.size for value in member.snapshot.parameters.values())
+    whole = ensemble_of([member] * 4, tmp_path)
+    whole.predict(inputs)
+    tracemalloc.start()
+    try:
+        whole.predict(inputs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert each < peak < 2.5 * each, "four copies at once would be 4"
 
 
 def test_the_running_average_is_a_model(settings: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ WORKERS ?= 3
 # Two at a time, and each file's tests by one of them.
 PYTEST := $(BIN)/python -m pytest
 BESIDE := -n 2 --dist loadfile
+LONG := long and not cluster
 # Without byte code every command that is started compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -56,7 +57,7 @@ test-mpis: $(STAMP)
 	$(BIN)/python -m tests.mpi.mpis $(MPIS)
 
 test-long: $(STAMP) data/mnist.h5
-	$(PYTEST) $(BESIDE) -m 'long and not cluster'
+	$(PYTEST) $(BESIDE) -m '$(LONG)'
 
 # 200 ranks are killed at random moments of trainings that go on.
 soak: $(STAMP)

@@ -12,19 +12,24 @@ import pytest
 
 from disttrain.config import Settings, parse
 
-LONG = frozenset(
-    line
-    for line in (Path(__file__).parent / "long.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-)
+
+
+def named_in(file: str) -> frozenset[str]:
+    """Return the tests that a list beside this file names."""
+    lines = (Path(__file__).parent / file).read_text().splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+LISTS = {"long": named_in("long.txt"), "exhaustive": named_in("exhaustive.txt")}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `long.txt` names: before -m chooses among them."""
+    """Mark the tests that the lists name: before -m chooses among them."""
     for item in items:
-        if item.nodeid in LONG:
-            item.add_marker("long")
+        for mark, names in LISTS.items():
+            if item.nodeid in names:
+                item.add_marker(mark)
 
 
 RUN_FILE = """

@@ -1,20 +1,17 @@
-"""The list of long tests names tests that are there, and leaves `make test` what it promises."""
+"""The lists of long tests name tests that are there, and leave `make test` what it promises."""
 
 import re
 from pathlib import Path
 
+from tests.conftest import LISTS
 from tests.mpi.suite import collect, sampled
 
 HERE = Path(__file__).parent
-NAMES = [
-    line
-    for line in (HERE / "long.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-]
+NAMES = LISTS["long"]
 
 
 def test_each_long_test_is_there():
-    for name in NAMES:
+    for name in NAMES | LISTS["exhaustive"]:
         file, function = re.match(r"tests/(\S+?\.py)::(\w+)", name).groups()
         if inner := re.search(r"ranks-(\w+\.py)::(\w+)", name):
             file, function = f"mpi/ranks/{inner[1]}", inner[2]

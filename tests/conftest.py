@@ -13,7 +13,6 @@ import pytest
 from disttrain.config import Settings, parse
 
 
-
 def named_in(file: str) -> frozenset[str]:
     """Return the tests that a list beside this file names."""
     lines = (Path(__file__).parent / file).read_text().splitlines()

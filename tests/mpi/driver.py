@@ -145,7 +145,7 @@ def inject(how: str, place: str) -> None:
     from disttrain.comm import world
     from disttrain.data import Batches, dataset
     from disttrain.model import Network
-    from disttrain.runs import folder
+    from disttrain.runs import folder, saving
     from disttrain.training import trainer
     from disttrain.training.optimizer import Optimizer
 
@@ -188,7 +188,7 @@ def inject(how: str, place: str) -> None:
         "forward": (Network, "forward", STEP),
         "update": (Optimizer, "step", STEP),
         "validation": (Network, "predict", 0),
-        "saving": (folder, "save_newest", 0),
+        "saving": (saving, "write_atomically", 0),
         "callback": (Progress, "on_interval", 0),
         "callback at start": (Progress, "on_start", 0),
         "callback in a step": (Progress, "on_step", STEP),

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from types import FrameType
 
 __all__ = ["ASKED", "Preemption", "say_killed"]
@@ -36,6 +38,23 @@ class Preemption:
         """Take USR1, TERM and INT from now on (main thread only)."""
         for name in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._asked)
+
+    @contextlib.contextmanager
+    def heard(self, interactive: bool) -> Iterator[None]:
+        """Take meanwhile those of them for which a script has no handlers of its own.
+
+        Where it is `interactive` INT is left alone: it ends a cell or a statement.
+        """
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            for name in (signal.SIGUSR1, signal.SIGTERM, *[signal.SIGINT] * (not interactive)):
+                if signal.getsignal(name) in (signal.SIG_DFL, signal.default_int_handler):
+                    before[name] = signal.signal(name, self._asked)
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:

@@ -17,11 +17,13 @@ import numpy as np
 from disttrain import config, runs, training
 from disttrain.api.data import Data, remove_others
 from disttrain.api.given import Given, as_callbacks, as_objects, as_tables, rates_of
+from disttrain.api.notebook import interactive
 from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
 from disttrain.interop.any_model import network_of_model
 from disttrain.model import Layer, Loss
+from disttrain.preemption import Preemption
 from disttrain.runs.ensembled import load_model
 from disttrain.runs.folder import RunFolder
 from disttrain.runs.held import TEMPORARY
@@ -71,14 +73,14 @@ def train(
     folder, keep = _folder(output, comm := connect(comm))
     if model is not None:
         layers, loss, keywords["dtype"] = network_of_model(model)
-    with unless_refused(folder, comm):
+    with unless_refused(folder, comm), (asked := Preemption()).heard(interactive()):
         path = _stored(data, folder, comm, resume or overwrite)
         settings, objects, own = _settings(data, path, layers, loss, schedule, keywords, comm)
         called = _called(callbacks, progress, None if keep else folder, comm)
         called += _loggers(settings, folder, comm)
         summary = runs.train(
             settings, folder, comm, resume=resume, overwrite=overwrite, layers=objects, loss=own,
-            accept_changes=accept_changes, callbacks=called, metrics=metrics,
+            accept_changes=accept_changes, callbacks=called, metrics=metrics, preemption=asked,
         )  # fmt: skip
     trained = load_trained(folder, comm, objects, own)
     if model is not None:

@@ -106,6 +106,7 @@ class Data:
             if not isinstance(pair, tuple | list) or len(pair) not in (2, 3):
                 raise DataError(f"{split}: give a pair (inputs, targets), or a third with weights")
             targets = _array(pair[1], f"{split} targets")
+            _refuse_missing(pair[1], targets, split)
             if split == "train":
                 classes, names = targets.dtype.kind != "f", class_names(targets)
                 known = self._learned(pair[0], pair[1], targets, names)
@@ -171,8 +172,33 @@ def _array(given: Any, what: str) -> np.ndarray:
                 f"{what} have shape {array.shape}: give samples first, {(len(array), 1)}"
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DataError(f"{what} hold NaN or infinity: mend them first")
+            raise DataError(
+                f"{what} hold NaN or infinity: mend them first (missing= is for DataFrames)"
+            )
     return array
+
+
+def _refuse_missing(given: Any, targets: np.ndarray, split: str) -> None:
+    """Raise DataError where a target is missing: NumPy makes the text "nan" or "None" of some."""
+    if targets.dtype.kind == "f":
+        gaps = ~np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
+    elif targets.dtype.kind in "iub" or targets.ndim != 1:
+        return
+    else:
+        gaps = np.array([each is None or not _equals_itself(each) for each in given], bool)
+    if places := np.flatnonzero(gaps).tolist():
+        raise DataError(
+            f"{split} targets: {len(places)} of {len(targets)} are missing or not finite, first at "
+            f"place {places[0]} (counted from 0): leave these samples out, in the inputs too"
+        )
+
+
+def _equals_itself(value: Any) -> bool:
+    """Return False for NaN, NaT and pandas.NA."""
+    try:
+        return bool(np.all(value == value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _refuse_quantities(targets: np.ndarray) -> None:

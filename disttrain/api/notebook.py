@@ -6,13 +6,18 @@ import importlib
 import sys
 from typing import Any
 
-__all__ = ["Notebook", "in_notebook"]
+__all__ = ["Notebook", "in_notebook", "interactive"]
 
 
 def in_notebook() -> bool:
     """Return True in a notebook's kernel, as of Jupyter; nothing is imported to find out."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
+
+
+def interactive() -> bool:
+    """Return True in a notebook and at Python's prompt, where Ctrl-C ends what was typed last."""
+    return in_notebook() or hasattr(sys, "ps1")
 
 
 class Notebook:

@@ -91,6 +91,10 @@ def has_settled(validation: Sequence[float], train: float) -> bool:
 def by_few(sentence: str | None, history: History, guessed: Guess | None) -> str | None:
     """Add to what was judged by validation rows that there are few of them."""
     judged = (sentence or "").startswith("it is ")
+    known = _known(history)
+    if known and guessed and guessed.loss and known[-1]["validation_loss"] > 2 * guessed.loss:
+        # So far from guessing is no chance.
+        return sentence
     if not judged or guessed is None or not are_few(history, guessed):
         return sentence
     return (

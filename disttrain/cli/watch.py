@@ -104,8 +104,11 @@ def _status(view: OneRun | SeveralRuns) -> str:
                    if isinstance(whole.get(key), float | int)]  # fmt: skip
         count = len(members) if isinstance(members, list) else 0
         return f"{view.folder.absolute().name}: {count} members, {', '.join(numbers)} ({split})"
-    over = sum(run.is_over for run in view.runs)
+    stopped = view.told.get("status") == "preempted"
+    over = sum(run.is_over and run.status != "preempted" for run in view.runs)
     status = "ended" if view.is_over else "running"
+    if stopped:
+        status = "asked to stop, --resume goes on"
     words = f"{view.folder.absolute().name}: {status}, {over} of {len(view.runs)} begun have ended"
     best = view.told.get("best")
     if isinstance(best, dict) and isinstance(best.get("score"), float | int):

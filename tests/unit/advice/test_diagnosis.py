@@ -236,6 +236,11 @@ def test_the_mean_of_the_targets_is_not_praised(settings: Callable[..., Settings
     )
     good = history([30.0, 12.0, 4.0, 2.0], None, None)
     assert "learns well" in only(diagnose(good, settings("model.loss=squared"), mean))
+    few = Guess("the mean of the training targets", 12, 10.0, None)
+    for loss, chance in ((9.8, True), (2000.0, False)):
+        judged = history([30.0, 12.0, 10.1, 9.8], [20.0, 15.0, 11.0, loss], None)
+        (said, *_) = diagnose(judged, settings("model.loss=squared"), few)
+        assert ("this may be chance" in said) == chance, said
 
 
 def test_a_rate_that_has_faded(settings: Callable[..., Settings]) -> None:

@@ -81,6 +81,13 @@ def test_runs_side_by_side(go: Any, settings: Any, tmp_path: Path, capsys: Any) 
     # How a candidate ended is what the study says; one that has paused goes on later.
     summary = tmp_path / "study/candidates/1/summary.json"
     summary.write_text(summary.read_text().replace('"completed"', '"preempted"'))
+    stopped = {
+        "status": "preempted",
+        "candidates": [{"path": "candidates/1", "status": "preempted"}],
+    }
+    (tmp_path / "study/study.json").write_text(json.dumps(told | stopped))
+    text = shown(look(tmp_path / "study"))
+    assert "asked to stop, --resume goes on, 0 of 2 begun have ended" in text
     row = {"path": "candidates/1", "status": "pruned"}
     for rows, status, over in ((([]), "paused", 0), ([row], "pruned", 1)):
         (tmp_path / "study/study.json").write_text(

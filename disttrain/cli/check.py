@@ -110,11 +110,12 @@ def warnings(settings: Settings, run: Run, stated: bool) -> list[str]:
     """Return what may go wrong in a training, a sentence each; its layers may be `stated`."""
     from disttrain.advice.scale import odd_scales
     from disttrain.advice.updates import few_updates
-    from disttrain.training.suitability import doubts
+    from disttrain.training.suitability import bounded_outputs, doubts
 
     rows = run.dataset.splits["train"].count
     few = few_updates(run.settings, rows, run.steps_per_epoch, run.total_steps)
-    return doubts(settings, stated) + odd_scales(run) + ([few] if few else [])
+    found = doubts(settings, stated) + (bounded_outputs(run.settings) if stated else [])
+    return found + odd_scales(run) + ([few] if few else [])
 
 
 def begin_together(run: Run) -> str:

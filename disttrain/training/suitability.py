@@ -23,6 +23,7 @@ from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.predictor import Predictor
 
 __all__ = [
+    "bounded_outputs",
     "check_fit",
     "check_pretraining",
     "doubts",
@@ -84,6 +85,18 @@ def doubts(settings: Settings, stated: bool = True) -> list[str]:
             'alone: give it one, as in { units = 32, activation = "relu" }'
         )
     return found
+
+
+def bounded_outputs(settings: Settings) -> list[str]:
+    """Return a sentence where the last layer bends the outputs that softmax makes classes of."""
+    last = settings.model.layers[-1] if settings.model.layers else None
+    kind = getattr(last, "activation", "identity")
+    if settings.model.loss != "softmax" or kind == "identity":
+        return []
+    return [
+        f'the last layer has activation = "{kind}", behind which softmax can hardly tell classes '
+        "apart: leave it out there, the loss makes probabilities of the outputs"
+    ]
 
 
 def refuse_cut_batches(settings: Settings, division: Division, sizes: Sequence[int]) -> None:

@@ -62,6 +62,14 @@ def test_a_large_rate_for_adam_is_a_warning(shell):
         assert "weights, gradients, first moment, second moment" in result.stdout
 
 
+def test_an_activation_behind_which_softmax_stands_is_a_warning(shell):
+    for last, warned in (('{units=3,activation="relu"}', True), ("3", False)):
+        layers = f'model.layers=[{{units=8,activation="relu"}},{last}]'
+        result = shell.run("check", "run.toml", *STANDARD, "--set", layers)
+        assert result.returncode == 0, result.stderr
+        assert ("warning: the last layer has activation" in result.stdout) is warned
+
+
 def test_a_hidden_layer_without_activation_is_a_warning(shell):
     for layers, warned in (("[8,3]", True), ('[{units=8,activation="identity"},3]', False)):
         result = shell.run("check", "run.toml", *STANDARD, "--set", f"model.layers={layers}")

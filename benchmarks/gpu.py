@@ -159,17 +159,6 @@ def of_torch(name: str, batch: int) -> dict[str, Way]:
     y = torch.randint(0, widths[-1], (batch,), device="cuda")
     loss_of = torch.nn.CrossEntropyLoss()
 
-    def made() -> tuple[Any, Any]:
-        nn, parts = torch.nn, list[Any]()
-        if first:
-            parts += [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-                      nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]  # fmt: skip
-        for inputs, units in pairwise(widths):
-            parts += [nn.Linear(inputs, units), nn.ReLU()]
-        network = nn.Sequential(*parts[:-1]).cuda()
-        options = {"lr": RATE, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
-        return network, torch.optim.SGD(network.parameters(), **options)
-
     def stepping(network: Any, optimizer: Any) -> Callable[[], None]:
         def one() -> None:
             optimizer.zero_grad(set_to_none=False)
@@ -189,13 +178,29 @@ def of_torch(name: str, batch: int) -> dict[str, Way]:
 
         return go
 
-    ways = {"torch": timed(stepping(*made()))}
+    ways = {"torch": timed(stepping(*of_case(name)))}
     if batch == 128:
-        network, optimizer = made()
+        network, optimizer = of_case(name)
         quick = torch.compile(network, mode="reduce-overhead")
         ways["torch compiled"] = timed(stepping(quick, optimizer))
-    ways["torch graph"] = timed(captured(stepping(*made())))
+    ways["torch graph"] = timed(captured(stepping(*of_case(name))))
     return ways
+
+
+def of_case(name: str) -> tuple[Any, Any]:
+    """Return PyTorch's network of a case, on the GPU, and its optimizer."""
+    import torch
+
+    nn, parts = torch.nn, list[Any]()
+    first, widths = CASES[name]
+    if first:
+        parts += [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                  nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]  # fmt: skip
+    for inputs, units in pairwise(widths):
+        parts += [nn.Linear(inputs, units), nn.ReLU()]
+    network = nn.Sequential(*parts[:-1]).cuda()
+    options = {"lr": RATE, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
+    return network, torch.optim.SGD(network.parameters(), **options)
 
 
 def captured(one: Callable[[], None]) -> Callable[[], None]:

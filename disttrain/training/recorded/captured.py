@@ -20,21 +20,7 @@ from disttrain.arrays.recording import NotRecordable
 from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, ArrayRows, Feed, Piece
 from disttrain.data.source import SharedRows
-from disttrain.model import (
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Layer,
-    LayerNorm,
-    Loss,
-    MaxPool,
-    Softmax,
-    Squared,
-)
+from disttrain.model import Dropout, Loss, Softmax, Squared
 from disttrain.model.losses import SquaredInUnits
 from disttrain.training.recorded.losses import note_loss
 from disttrain.training.recorded.passes import note_backward, note_forward
@@ -43,13 +29,10 @@ from disttrain.training.reducers import LeafReducer, ShareReducer, Totals
 if TYPE_CHECKING:
     from disttrain.training.run import Run
 
-__all__ = ["LAYERS", "LOSSES", "REDUCERS", "Captured", "why_not"]
+__all__ = ["LOSSES", "REDUCERS", "Captured", "why_not"]
 
 Array = Any
-# What has kernels that a capture can hold.
-LAYERS: tuple[type[Layer], ...] = (
-    Dense, Dropout, Flatten, Conv, MaxPool, AveragePool, GlobalAveragePool, LayerNorm, BatchNorm,
-)  # fmt: skip
+# What has kernels that a capture can hold, besides all layers that are recorded at all.
 LOSSES: tuple[type[Loss], ...] = Softmax, Squared, SquaredInUnits
 REDUCERS = ShareReducer, LeafReducer
 # The part of the GPU's free memory that the rows of the training may take.

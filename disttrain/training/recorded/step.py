@@ -108,11 +108,10 @@ def why_not(run: Run) -> str:
     network, device = run.network, run.network.device
     if device.kind != "cpu" and not device.captures:
         return "steps on this device are not recorded"
-    forms: Any = captured.LAYERS if device.captures else LAYERS
     for name, layer in zip(network.names, network.layers, strict=True):
-        if type(layer) in BUILT_IN.values() and type(layer) not in forms:
-            return f"{name} has no recorded form{' on a GPU' * device.captures}"
-        if type(layer) not in forms:
+        if type(layer) in BUILT_IN.values() and type(layer) not in LAYERS:
+            return f"{name} has no recorded form"
+        if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
     if type(run.loss) not in (captured.LOSSES if device.captures else LOSSES):
         return f"the loss {type(run.loss).__name__} has no recorded form"

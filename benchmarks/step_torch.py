@@ -119,6 +119,8 @@ def main() -> None:
     serve(Side(others, options.ranks).answer)
     for other in others:
         other.close()
+    if options.ranks > 1:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

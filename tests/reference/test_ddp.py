@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Two processes, each with half of the rows: the gradients of DDP are means over both.
 DDP = """
-import sys, numpy as np, torch
+import os, sys, numpy as np, torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
@@ -42,6 +42,10 @@ def work(rank, folder):
     if rank == 0:
         vector = nn.utils.parameters_to_vector(network.parameters())
         np.save(f"{folder}/ddp.npy", vector.detach().numpy())
+    dist.barrier()
+    dist.destroy_process_group()
+    # Threads of gloo may outlive the group, and abort a process that ends in the ordinary way.
+    os._exit(0)
 
 
 if __name__ == "__main__":

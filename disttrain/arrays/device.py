@@ -109,6 +109,10 @@ class Device:
         """Return the bytes that are free here, for all ranks that use this device."""
         return free_memory()
 
+    def ranks_sharing(self, ranks: int) -> int:
+        """Return how many of the `ranks` on this host, at most, use this device."""
+        return ranks
+
     def wait_for_copies(self) -> None:
         """Return when host arrays that were given to `put` may be written again."""
 

@@ -33,6 +33,7 @@ class Gpu(Device):
             count = cupy.cuda.runtime.getDeviceCount()
             if not count:
                 raise DeviceError("there is no GPU that this process can see")
+            self._count = count
             self._device = cupy.cuda.Device(host_rank % count)
             self._device.use()
             probe = cupy.ones((8, 8), np.float32)
@@ -89,8 +90,9 @@ class Gpu(Device):
 
     def total(self, losses: Array) -> Any:
         """Return the sum of the losses of some samples, as an array of no axes."""
-        found = cupy.empty(1, "f8")
-        self.losses.tally(losses, found, 0, "f8")()
+        # A loss of somebody's own may return numbers of another type, or a single one.
+        whole, found = cupy.ascontiguousarray(losses, "f8"), cupy.empty(1, "f8")
+        self.kernels.adding_up(whole, found)()
         return found[0]
 
     def program(self, dtype: str, rows: int, keys: int, units: int) -> Any:
@@ -102,6 +104,10 @@ class Gpu(Device):
     def free_memory(self) -> float:
         """Return the bytes that are free on this GPU."""
         return float(cupy.cuda.runtime.memGetInfo()[0])
+
+    def ranks_sharing(self, ranks: int) -> int:
+        """Return how many of the `ranks` on this host, at most, use this GPU."""
+        return int(-(-ranks // self._count))
 
     def wait_for_copies(self) -> None:
         """Return when host arrays that were given to `put` may be written again."""

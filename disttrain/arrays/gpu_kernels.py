@@ -11,7 +11,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from disttrain.arrays.gpu_launch import Launch, launch, run
+from disttrain.arrays.gpu_launch import Launch, launch, launch_blocks, run
 
 __all__ = ["activate", "activation_gradient", "adam", "average", "momentum", "square_sums"]
 
@@ -23,6 +23,8 @@ ACTIVATIONS = (
 FORMS = ("classical", "averaged", "nesterov")
 # Rows that one thread adds, at least; threads that add squares.
 PART, SQUARES = 32, 4096
+# Threads of a block that adds up what others have summed, as in cuda/losses.cu.
+COUNT = 256
 _scratch: dict[tuple[str, int, str], Array] = {}
 
 
@@ -78,8 +80,8 @@ def momentum(
     Returns 0: the sum of bits would need one more pass over memory.
     """
     numbers = tuple(map(float, (inverse, rate, beta, decay)))
-    launch("momentum", w.dtype, w.size, FORMS.index(form), w, v, g, *numbers, w.size, None, None,
-           0)()  # fmt: skip
+    launch("momentum", w.dtype, w.size, FORMS.index(form), w, v, g, *numbers, w.size, 1.0, None,
+           None, 0)()  # fmt: skip
     return 0
 
 
@@ -89,7 +91,7 @@ def adam(
 ) -> int:  # fmt: skip
     """Apply one update to flat `w`, `m` and `v`. Returns 0, as `momentum` does."""
     numbers = map(float, (inverse, decay, keep, beta1, beta2, rate, root, epsilon))
-    launch("adam", w.dtype, w.size, w, m, v, g, *numbers, 0.0, w.size, None, None, 0)()
+    launch("adam", w.dtype, w.size, w, m, v, g, *numbers, 0.0, w.size, 1.0, None, None, 0)()
     return 0
 
 
@@ -99,7 +101,22 @@ def average(a: Array, w: Array, part: float) -> None:
 
 
 def square_sums(x: Array) -> Array:
-    """Return sums of squares of flat `x`, of every `SQUARES`-th number each, as float64."""
-    sums = cupy.empty(SQUARES, "f8")
-    launch("square_sums", x.dtype, SQUARES, x.size, x, sums)()
-    return sums
+    """Return the sum of the squares of flat `x`, as an array of one float64."""
+    sum_ = cupy.empty(1, "f8")
+    run(squaring(x, sum_))
+    return sum_
+
+
+def adding_up(x: Array, out: Array) -> Launch:
+    """Return the launch for `out` (one number) = the sum of flat `x`; both are float64."""
+    # Of the kernels for float, which most runs need anyway: it is the same in both.
+    return launch_blocks("add_up", "f4", (1,), (COUNT,), x.size, x, out)
+
+
+def squaring(x: Array, out: Array) -> list[Launch]:
+    """Return the launches of `square_sums`: of every `SQUARES`-th number, then of these sums."""
+    sums = room("squares", SQUARES, "f8")
+    return [
+        launch("square_sums", x.dtype, SQUARES, x.size, x, sums),
+        adding_up(sums, out),
+    ]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from disttrain.arrays.gpu_kernels import room
+import cupy
+import numpy as np
+
+from disttrain.arrays.gpu_kernels import COUNT, room
 from disttrain.arrays.gpu_launch import Launch, launch, launch_blocks
 
-__all__ = ["multiplying", "softmax", "squared", "tally"]
+__all__ = ["multiplying", "softmax", "squared", "tally", "weighted_softmax"]
 
 Array = Any
-# As in the source: threads of a row of outputs, threads that count a batch, sides of a tile.
-WARP, COUNT, SIDE, DEEP = 32, 256, 64, 16
+# As in the source: threads of a row of outputs, sides of a tile.
+WARP, SIDE, DEEP = 32, 64, 16
 # Blocks of threads that a product is cut into, where its sums are long enough; the same for every
 # GPU, so that all give the same bits. The least length of a part of a sum.
 BLOCKS, LEAST = 256, 64
@@ -26,6 +29,20 @@ def softmax(outputs: Array, classes: Array, f: Array, losses: Array) -> Launch:
     """`losses` (float64) = -log of the softmax at the class, `f` = its gradient."""
     given = outputs.shape[1], outputs, classes, f, losses
     return launch_blocks("softmax", outputs.dtype, (len(outputs),), (WARP,), *given)
+
+
+def weighted_softmax(
+    outputs: Array, classes: Array, weights: np.ndarray[Any, Any], keep: float, part: float,
+    f: Array, losses: Array,
+) -> Launch:  # fmt: skip
+    """The same with the weight of each class (on the host, in the outputs' dtype) and smoothing.
+
+    `keep` is `1-ε` and `part` `ε/K` of `WeightedSoftmax`.
+    """
+    spread = float(part * weights.sum())
+    given = outputs, classes, cupy.asarray(weights), float(keep), float(part), spread, f, losses
+    grid = (len(outputs),)
+    return launch_blocks("weighted_softmax", outputs.dtype, grid, (WARP,), outputs.shape[1], *given)
 
 
 def squared(
@@ -45,7 +62,7 @@ def tally(
     losses: Array, header: Array, unit: int, dtype: Any, place: int = -1,
     outputs: Array | None = None, classes: Array | None = None,
 ) -> Launch:  # fmt: skip
-    """`header[unit]` = the sum of losses; to `place` add how many rows are right, then rows."""
+    """Add the sum of losses to `header[unit]`; to `place` how many rows are right, then rows."""
     units = 0 if outputs is None else outputs.shape[1]
     given = len(losses), losses, header, unit, place, units, outputs, classes
     return launch_blocks("tally", dtype, (1,), (COUNT,), *given)

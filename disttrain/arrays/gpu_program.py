@@ -14,34 +14,32 @@ import cupy
 import numpy as np
 
 from disttrain.arrays.gpu_graph import Copy, Replay
-from disttrain.arrays.gpu_kernels import FORMS, activating, deriving
-from disttrain.arrays.gpu_launch import launch
+from disttrain.arrays.gpu_kernels import FORMS, activating, deriving, squaring
+from disttrain.arrays.gpu_launch import launch, launch_blocks
 from disttrain.arrays.gpu_losses import multiplying, softmax, squared, tally
-from disttrain.arrays.gpu_normalization import (
-    batch_norm_gradient,
-    batch_sums,
-    layer_norm,
-    layer_norm_gradient,
-)
+from disttrain.arrays.gpu_notes import launches_of
 
 __all__ = ["GpuProgram"]
 
 Array = Any
-# Numbers in the block: 1 / samples, the rate, Adam's corrected rate and root.
-NUMBERS = 4
+# Numbers in the block, as in cuda/update.cu: what makes sums of gradients the mean, the rate,
+# Adam's 1-β₁ᵗ and 1/√(1-β₂ᵗ), the divisor of a batch, 1 / its samples.
+NUMBERS = 6
 
 
 class GpuProgram:
     """The launches of one step, for batches of `rows` samples and `keys` layers with dropout.
 
-    `header` (on the GPU; `found` on the host, after `run`) has `units` losses, then how many rows
-    are right, and rows. `numbers`, `keys` and `samples` are the host's side of the block.
+    `header` (on the GPU; `found` on the host, after `run` of the part in which `tell` was noted)
+    has `units` losses, then how many rows are right, and rows. `numbers`, `keys` and `samples` are
+    the host's side of the block, which the first part copies.
     """
 
     def __init__(self, device: Any, dtype: str, rows: int, keys: int, units: int) -> None:
         self._device, self._dtype, self._units = device, np.dtype(dtype), units
         self._launches: list[Callable[[], None]] = []
-        self._replay: Replay | None = None
+        self._parts = [self._launches]
+        self._replays: dict[int, Replay] = {}
         self.packed: dict[tuple[int, bool], Array] = {}
         length = NUMBERS + 2 * keys + rows
         host, self._block = (
@@ -63,32 +61,46 @@ class GpuProgram:
     @property
     def problem(self) -> str:
         """Why launches are not captured; "" where they are, or have not run twice yet."""
-        return self._replay.problem if self._replay else ""
+        return next((r.problem for r in self._replays.values() if r.problem), "")
 
-    def run(self) -> None:
-        """Do the step: a launch of a graph from the second time on. Returns when it is done."""
-        if self._replay is None:
-            self._launches.append(Copy(self.found, self.header))
-            self._replay = Replay(self._launches)
-        self._replay()
+    def pause(self) -> int:
+        """Begin another part, behind something that the host does; return its number."""
+        self._launches = []
+        self._parts.append(self._launches)
+        return len(self._parts) - 1
+
+    def run(self, part: int = 0) -> None:
+        """Do a part: a launch of a graph from the second time on. Returns when it is done."""
+        if part not in self._replays:
+            self._replays[part] = Replay(self._parts[part])
+        self._replays[part]()
+
+    def copy(self, to: Array, source: Array) -> None:
+        """Copy from pinned memory to the GPU, or back."""
+        self._launches.append(Copy(to, source))
+
+    def tell(self) -> None:
+        """Copy the header to the host."""
+        self.copy(self.found, self.header)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array on the GPU."""
         return self._device.empty(shape, dtype)
 
-    def gather(self, stored: Array, scale: Array, shift: Array, out: Array) -> None:
-        """`out = stored[samples] * scale + shift`, with `stored` of uint8."""
+    def gather(self, stored: Array, scale: Array, shift: Array, out: Array, first: int) -> None:
+        """`out = stored[samples] * scale + shift` from place `first` on, with `stored` of uint8."""
         scales = [cupy.asarray(array) for array in (scale, shift)]
-        given = out.shape[1], stored, self._samples, *scales, out
+        given = out.shape[1], stored, self._samples[first : first + len(out)], *scales, out
         self._launches.append(launch("gather", self._dtype, out.size, *given))
 
-    def take(self, targets: Array, out: Array) -> None:
-        """`out = targets[samples]`: classes (int64), or numbers (float64) in its dtype."""
+    def take(self, targets: Array, out: Array, first: int) -> None:
+        """`out = targets[samples]` from place `first` on: classes (int64), or numbers (float64)."""
+        samples = self._samples[first : first + len(out)]
         if targets.dtype == np.int64:
-            made = launch("take_classes", self._dtype, out.size, targets, self._samples, out)
+            made = launch("take_classes", self._dtype, out.size, targets, samples, out)
         else:
             width = out[:1].size
-            made = launch("take_numbers", self._dtype, out.size, width, targets, self._samples, out)
+            made = launch("take_numbers", self._dtype, out.size, width, targets, samples, out)
         self._launches.append(made)
 
     def product(self, a: Array, b: Array, out: Array) -> Array:
@@ -142,7 +154,7 @@ class GpuProgram:
         self._launches.append(launch("add", self._dtype, x.size, x, y))
 
     def tally(self, losses: Array, unit: int, outputs: Array, classes: Array | None) -> None:
-        """Write the sum of losses to the header, and add how many rows are right, and rows."""
+        """Add the sum of losses to the header, and how many rows are right, and rows."""
         self._launches.append(
             tally(losses, self.header, unit, self._dtype, self._units, outputs, classes)
         )
@@ -151,26 +163,9 @@ class GpuProgram:
         self, name: str, arrays: tuple[Array, ...], sizes: tuple[int, ...] = (),
         numbers: tuple[float, ...] = (),
     ) -> None:  # fmt: skip
-        """Note a call of normalization, as `recording.Program.note` is given it."""
-        given: Any = [None if isinstance(array, int) else array for array in arrays]
-        if name == "layer_norm":
-            self._launches.append(layer_norm(*given, *numbers))
-        elif name == "layer_norm_gradient":
-            self._launches += layer_norm_gradient(*given[:-1])
-        elif name == "batch_sums":
-            x, y, sums, _, *own = given
-            self._launches += batch_sums(x, y, sums, sizes[1], *own)
-        elif name == "batch_moments":
-            part = numbers[0] * sizes[1]
-            self._launches.append(
-                launch("batch_moments", self._dtype, sizes[0], *given, part, numbers[1])
-            )
-        elif name == "batch_norm":
-            self._launches.append(
-                launch("batch_norm", self._dtype, given[0].size, sizes[1], *given[:-1])
-            )
-        else:
-            self._launches.append(batch_norm_gradient(*given[:-1]))
+        """Note a call of a layer or a loss, as `recording.Program.note` is given it."""
+        given = [None if isinstance(array, int) else array for array in arrays]
+        self._launches += launches_of(name, given, sizes, numbers, self._dtype, self._samples)
 
     def sum_over_batch(self, parts: Sequence[Array]) -> Array:
         """Return where the sum of vectors of float64 will be, added in their order."""
@@ -185,22 +180,34 @@ class GpuProgram:
         behind = self._numbers, self.header, self._units
         self._launches.append(launch("averages", self._dtype, w.size, w, g, *behind))
 
+    def clip(self, parts: Sequence[Array], limit: float) -> None:
+        """Make the mean gradient, whose `parts` these are, no longer than `limit`."""
+        sums = self.empty((len(parts),), "f8")
+        for number, part in enumerate(parts):
+            self._launches += squaring(part, sums[number : number + 1])
+        given = len(parts), sums, float(limit), self._numbers
+        self._launches.append(launch_blocks("clip", self._dtype, (1,), (1,), *given))
+
     def momentum(
-        self, form: str, vectors: Sequence[Array], beta: float, decay: float, decayed: int
-    ) -> None:
-        """One update of `w, v, g`, where all losses are finite; the first `decayed` decay."""
+        self, form: str, vectors: Sequence[Array], beta: float, decay: float, decayed: int,
+        factor: float,
+    ) -> None:  # fmt: skip
+        """One update of `w, v, g`, where all losses are finite; the first `decayed` decay.
+
+        The rate is multiplied by `factor`.
+        """
         numbers = 0.0, 0.0, float(beta), float(decay)
-        behind = decayed, self._numbers, self.header, self._units
+        behind = decayed, float(factor), self._numbers, self.header, self._units
         self._launches.append(launch("momentum", self._dtype, vectors[0].size, FORMS.index(form),
                                      *vectors, *numbers, *behind))  # fmt: skip
 
     def adam(
         self, vectors: Sequence[Array], decoupled: bool, decay: float, beta1: float, beta2: float,
-        epsilon: float, decayed: int,
+        epsilon: float, decayed: int, factor: float,
     ) -> None:  # fmt: skip
         """One update of `w, m, v, g`, as `momentum`."""
         shrink, own = (0.0, decay) if decoupled else (decay, 0.0)
         numbers = map(float, (0, shrink, 1, beta1, beta2, 0, 0, epsilon, own))
-        behind = decayed, self._numbers, self.header, self._units
+        behind = decayed, float(factor), self._numbers, self.header, self._units
         self._launches.append(launch("adam", self._dtype, vectors[0].size, *vectors, *numbers,
                                      *behind))  # fmt: skip

@@ -93,8 +93,13 @@ class WeightedSoftmax(Softmax):
         if not len(outputs):
             return super().forward(outputs, targets, ctx)
         given = np.ones(classes) if self.class_weights is None else self.class_weights
-        w, rows = xp.asarray(given.astype(outputs.dtype)), xp.arange(len(outputs))
         f = ctx.array("softmax", outputs.shape)
+        if ctx.device.losses and targets.dtype == np.int64:
+            losses = ctx.workspace.array((ctx.name, "losses"), (len(outputs),), "f8")
+            numbers = given.astype(outputs.dtype), 1 - self.smoothing, self.smoothing / classes
+            ctx.device.losses.weighted_softmax(outputs, targets, *numbers, f, losses)()
+            return losses, lambda: f
+        w, rows = xp.asarray(given.astype(outputs.dtype)), xp.arange(len(outputs))
         xp.subtract(outputs, outputs.max(axis=1, keepdims=True), out=f)
         logs = f - xp.log(xp.exp(f).sum(axis=1, keepdims=True))
         own, part = (1 - self.smoothing) * w[targets], self.smoothing / classes

@@ -73,7 +73,7 @@ def judged(
     if split.weights is not None:
         weights = network.device.put(split.weights[samples])
     part, _ = weighed(*loss.forward(outputs, targets, context), weights)
-    sums = float(np.sum(part)), int(correct(outputs, targets))
+    sums = float(network.device.total(part)), int(correct(outputs, targets))
     if targets.dtype.kind == "f" and targets.shape == outputs.shape:
         return *sums, *errors(network.device.get(outputs - targets))
     return sums

@@ -29,6 +29,9 @@ IMAGES = [
     {"kind": "conv", "filters": 4, "size": 3, "activation": "tanh", "stride": 2},
     {"kind": "average-pool"}, {"units": 6, "activation": "gelu"}, {"units": 3},
 ]  # fmt: skip
+RATES = [{"units": 5, "rate": 0.5, "activation": "tanh"}, {"units": 4, "rate": 0.25}, {"units": 3}]
+SIGN = [{"units": 1, "activation": "sign"}]
+SMOOTHED = {"class_weights": "balanced", "label_smoothing": 0.1}
 CASES: dict[str, dict[str, Any]] = {
     "dense": {"layers": DENSE},
     "images": {"layers": IMAGES, "optimizer": {"form": "nesterov", "weight_decay": 0.01}},
@@ -47,6 +50,25 @@ CASES: dict[str, dict[str, Any]] = {
         ]
     },
     "batches of leaves": {"layers": [*IMAGES[:1], {"kind": "batch-norm"}, *DENSE], "mode": "exact"},
+    "weights": {"layers": DENSE, "weights": True},
+    "classes": {"layers": DENSE, "training": {"class_weights": [1.0, 0.5, 3.0]}},
+    "smoothed": {"layers": DENSE, "weights": True, "mode": "exact", "training": SMOOTHED},
+    "rates": {"layers": RATES, "optimizer": {"weight_decay": 0.01}},
+    "rates of adamw": {
+        "layers": RATES,
+        "optimizer": {"kind": "adamw", "weight_decay": 0.1, "clip_norm": 0.1},
+    },
+    "clipped leaves": {
+        "layers": [*IMAGES[:1], {"kind": "batch-norm"}, *RATES],
+        "optimizer": {"clip_norm": 0.1},
+        "mode": "exact",
+    },
+    "passes": {"layers": DENSE, "weights": True, "training": {"accumulate": 3}},
+    "passes of leaves": {"layers": IMAGES, "mode": "exact", "training": {"accumulate": 16}},
+    "streamed passes": {"layers": DENSE, "inputs": "float64", "training": {"accumulate": 3}},
+    "perceptron": {"layers": SIGN, "loss": "perceptron", "classes": 2},
+    "weighed perceptron": {"layers": SIGN, "loss": "perceptron", "classes": 2, "weights": True},
+    "numbers": {"layers": DENSE, "loss": "squared", "classes": 0, "weights": True},
     "float64": {"layers": DENSE, "dtype": "float64"},
     "streamed": {"layers": DENSE, "inputs": "float64"},
     "augmented": {"layers": IMAGES, "data": {"augment": {"shift": 1}}},
@@ -56,19 +78,23 @@ CASES: dict[str, dict[str, Any]] = {
 def built(tmp_path: Path, case: dict[str, Any], kind: str = "gpu") -> Any:
     draw = np.random.default_rng(0)
     inputs = draw.integers(0, 256, (ROWS, 8, 8), np.uint8).astype(case.get("inputs", "uint8"))
-    path = tmp_path / f"{case.get('inputs', 'uint8')}.h5"
+    classes, weighed = case.get("classes", 3), case.get("weights", False)
+    path = tmp_path / f"{case.get('inputs', 'uint8')}-{classes}-{weighed}.h5"
     if not path.exists():
-        write_data_file(path, {"train": (inputs, draw.integers(0, 3, ROWS))})
+        targets = draw.integers(0, classes, ROWS) if classes else draw.normal(5, 2, (ROWS, 3))
+        splits = {"train": (inputs, targets), "validation": (inputs[:23], targets[:23])}
+        weights = {name: draw.random(len(rows)) for name, (_, rows) in splits.items()}
+        write_data_file(path, splits, weights=weights if weighed else None)
     rate = {"learning_rate": 0.02, "kind": "constant"}
     settings = disttrain.Settings.model_validate({
-        "data": {"path": str(path), "validation_fraction": 0.0, **case.get("data", {})},
+        "data": {"path": str(path), **case.get("data", {})},
         "model": {"layers": case["layers"], "loss": case.get("loss", "softmax"),
                   "dtype": case.get("dtype", "float32")},
-        "training": {"batch_size": BATCH}, "schedule": rate,
+        "training": {"batch_size": BATCH, **case.get("training", {})}, "schedule": rate,
         "optimizer": case.get("optimizer", {}), "device": {"kind": kind},
         "reproducibility": {"mode": case.get("mode", "fast"), "arithmetic": "leaves"},
     })  # fmt: skip
-    return disttrain.build(settings)
+    return disttrain.build(settings, loss=case.get("own"))
 
 
 def stepped(run: Any, steps: int = 7) -> list[Any]:

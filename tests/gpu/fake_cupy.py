@@ -23,7 +23,7 @@ __all__ = ["FakeArray", "Refused", "fake_gpu", "log"]
 
 GPU_FILES = (
     "gpu", "gpu_launch", "gpu_images", "gpu_kernels", "gpu_losses", "gpu_graph", "gpu_program",
-    "gpu_normalization",
+    "gpu_normalization", "gpu_notes",
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ HEADER = r"""
 #include <functional>
 #include <ucontext.h>
 using std::fma; using std::tanh; using std::expm1; using std::exp; using std::log; using std::sqrt;
+using std::fabs;
 #define __global__
 #define __device__ static inline
 #define __shared__ static

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from disttrain.arrays import cpu_kernels
+from disttrain.arrays import Cpu, Workspace, cpu_kernels
 from disttrain.arrays.draws import field, key_of
+from disttrain.model import Context
+from disttrain.model.losses import WeightedSoftmax
 from tests.gpu.fake_cupy import FakeArray, fake_gpu
 from tests.gpu.host_cuda import COMPILER
 
@@ -126,8 +129,79 @@ def test_the_header_counts_losses_and_right_rows(
     )
     gpu.losses.tally(losses, header, 1, o.dtype, 2, outputs, targets)()
     right = (o[:, 0] > 0) == classes if units == 1 else o.argmax(axis=1) == classes
-    np.testing.assert_allclose(header, [0, losses.sum(), 5 + right.sum(), 1 + rows], rtol=1e-13)
-    assert gpu.total(losses) == header[1]
+    np.testing.assert_allclose(header, [0, 9 + losses.sum(), 5 + right.sum(), 1 + rows], rtol=1e-13)
+    (header,) = moved(np.zeros(4))
+    gpu.losses.tally(losses, header, 0, o.dtype)()
+    assert gpu.total(losses) == header[0]
+    assert not header[1:].any()
+
+
+def test_the_sum_of_losses_of_any_type_and_order(gpu: Any, random: np.random.Generator) -> None:
+    for given in (random.random(300).astype("f4"), random.random((300, 2))[:, 0], np.float32(0.25)):
+        found = gpu.total(np.asarray(given).view(FakeArray))
+        assert float(found) == pytest.approx(float(np.sum(given, dtype="f8")), rel=1e-13)
+
+
+@pytest.mark.parametrize("units", [3, 77])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_softmax(
+    gpu: Any, random: np.random.Generator, smoothing: float, units: int
+) -> None:
+    o, classes = 30 * random.normal(size=(6, units)), random.integers(0, units, 6)
+    loss = WeightedSoftmax(random.random(units), smoothing)
+    found = []
+    for device in (Cpu(), gpu):
+        outputs, targets = moved(o, classes)
+        context = Context("loss", device, "float64", Workspace(device.empty), {})
+        losses, backward = loss.forward(outputs, targets, context)
+        found.append((losses, backward()))
+    for host, card in zip(*found, strict=True):
+        np.testing.assert_allclose(card, host, rtol=1e-10, atol=1e-12)
+    outputs[2, 1] = np.nan
+    assert np.isnan(loss.forward(outputs, targets, context)[0][2])
+
+
+def test_weights_of_samples_and_the_perceptrons_rule(gpu: Any, random: np.random.Generator) -> None:
+    from disttrain.arrays.gpu_notes import launches_of
+
+    samples, weights = np.array([4, 0, 2]), random.random(5).astype("f4")
+    losses, d = random.random(3), random.normal(size=(3, 2)).astype("f4")
+    given = moved(samples, weights, losses, d, d)
+    for name, array, sizes in (("weigh_losses", given[2], (2, 1)),
+                               ("weigh_gradient", given[3], (3, 0, 2))):  # fmt: skip
+        # Of the losses those behind the first: the sizes say where rows begin.
+        part = array[1:] if name == "weigh_losses" else array
+        for each in launches_of(name, [part, given[1]], sizes, (), d.dtype, given[0]):
+            each()
+    assert np.array_equal(given[2], losses * np.r_[1, weights[samples][1:]])
+    assert np.array_equal(given[3], d * weights[samples][:, None])
+    outputs, classes = np.array([[1.0], [-1], [1], [-1], [0]]), np.array([1, 0, 0, 1, 1])
+    o, c, rule, mistakes = moved(outputs, classes, outputs, np.empty(5))
+    for each in launches_of("perceptron", [o, c, rule, mistakes], (5,), (), o.dtype, given[0]):
+        each()
+    assert mistakes.tolist() == [0, 0, 1, 1, 1]
+    assert rule[:, 0].tolist() == [0, 0, 1, -1, -1]
+
+
+def clipped(gpu: Any, sums: np.ndarray, divisor: float, limit: float) -> float:
+    """Return the scale that the kernel `clip` finds."""
+    block, given = moved(np.array([7.0, 0, 0, 0, divisor, 0]), sums)
+    gpu.kernels.launch_blocks("clip", "f4", (1,), (1,), len(sums), given, limit, block)()
+    return float(block[0])
+
+
+def test_clip_has_the_bits_of_an_exact_sum(gpu: Any, random: np.random.Generator) -> None:
+    # Half way between two numbers, and a little above; then numbers of all sizes.
+    cases = [np.array([1, 2.0**-53]), np.array([2.0**-106, 1, 2.0**-53])]
+    for size in (1, 2, 3, 20, 60) * 20:
+        cases.append(random.random(size) * 2.0 ** random.integers(-60, 60, size))
+    for sums in cases:
+        norm = math.sqrt(math.fsum(sums)) / 32
+        for limit in (norm / 3, norm * 3):
+            assert clipped(gpu, sums, 32.0, limit) == min(1.0, limit / (norm + 1e-6)) / 32
+    for bad in ([1, np.inf], [np.nan, 1], [1e308, 1e308]):
+        assert np.isnan(clipped(gpu, np.array(bad), 1.0, 1.0))
+    assert clipped(gpu, np.zeros(2), 4.0, 1.0) == 0.25
 
 
 def test_dropout_draws_the_processors_masks(gpu: Any, random: np.random.Generator) -> None:

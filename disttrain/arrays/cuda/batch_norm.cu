@@ -78,12 +78,3 @@ extern "C" __global__ void batch_norm_gradient(int count, int channels, T *d, co
     T one = (T)(totals[u] / pixels), two = (T)(totals[channels + u] / pixels);
     d[thread] = (d[thread] - one - hat[thread] * two) * (scale[u] * inverse[u]);
 }
-
-/* w = w - g / samples, for running averages; block and header as in update.cu. */
-extern "C" __global__ void averages(int count, T *w, const T *g, const double *block, const double *header,
-                                    int units) {
-    int thread = blockIdx.x * blockDim.x + threadIdx.x;
-    double sum = 0;
-    for (int u = 0; u < units; u++) sum = sum + header[u];
-    if (thread < count && sum - sum == 0) w[thread] = w[thread] - g[thread] * (T)block[0];
-}

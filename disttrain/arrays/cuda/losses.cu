@@ -3,6 +3,16 @@
 #define WARP 32   /* threads of a row of outputs */
 #define COUNT 256 /* threads that count a batch */
 
+/* The sum of one number of each thread of a block of WARP, in their order; `parts` is shared memory. */
+__device__ T together(T own, T *parts) {
+    __syncthreads();
+    parts[threadIdx.x] = own;
+    __syncthreads();
+    T sum = 0;
+    for (int t = 0; t < WARP; t++) sum = sum + parts[t];
+    return sum;
+}
+
 /* out (rows, width) = stored[samples] scale + shift. */
 extern "C" __global__ void gather(int count, int width, const unsigned char *stored,
                                   const long long *samples, const T *scale, const T *shift, T *out) {
@@ -76,7 +86,77 @@ extern "C" __global__ void squared(int units, const T *outputs, const T *numbers
     losses[row] = sum;
 }
 
-/* One block of COUNT threads: header[unit] = the sum of losses; with classes header[place] += the rows
+/* Weights of classes w (rows of WARP threads as above): losses = -keep w_k log f_k - part sum w_c log f_c of
+   the softmax f at the class k, f = its gradient, with `spread` = part sum w_c; as in model/losses.py. */
+extern "C" __global__ void weighted_softmax(int units, const T *outputs, const long long *classes,
+                                            const T *weights, double keep, double part, double spread, T *f,
+                                            double *losses) {
+    __shared__ T parts[WARP];
+    int thread = threadIdx.x, row = blockIdx.x, right = (int)classes[row];
+    const T *o = outputs + (long long)row * units;
+    T *to = f + (long long)row * units, most = o[0], sum = 0, all = 0;
+    for (int u = thread; u < units; u += WARP)
+        if (!(o[u] <= most)) most = o[u]; /* a NaN must stay visible */
+    parts[thread] = most;
+    __syncthreads();
+    for (int t = 0; t < WARP; t++)
+        if (!(parts[t] <= most)) most = parts[t];
+    for (int u = thread; u < units; u += WARP) sum = sum + exp(o[u] - most);
+    T length = log(together(sum, parts)), own = (T)keep * weights[right];
+    for (int u = thread; u < units; u += WARP) {
+        T share = (o[u] - most) - length;
+        all = all + share * weights[u];
+        T d = exp(share) * (own + (T)spread) - (T)part * weights[u];
+        to[u] = u == right ? d - own : d;
+    }
+    all = together(all, parts);
+    if (thread == 0) losses[row] = (double)(-own * ((o[right] - most) - length) - (T)part * all);
+}
+
+/* losses = losses weights[samples], with the weights of all samples. */
+extern "C" __global__ void weigh_losses(int rows, double *losses, const float *weights,
+                                        const long long *samples) {
+    int row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row < rows) losses[row] = losses[row] * (double)weights[samples[row]];
+}
+
+/* d (rows, width) = d weights[samples]. */
+extern "C" __global__ void weigh_gradient(int count, int width, T *d, const float *weights,
+                                          const long long *samples) {
+    int thread = blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread < count) d[thread] = d[thread] * (T)weights[samples[thread / width]];
+}
+
+/* Of one sign unit: losses = 1 for a mistake, else 0; d = the perceptron's rule. */
+extern "C" __global__ void perceptron(int rows, const T *outputs, const long long *classes, T *d,
+                                      double *losses) {
+    int row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows) return;
+    T y = (T)(2 * classes[row] - 1);
+    int mistake = outputs[row] != y;
+    losses[row] = mistake;
+    d[row] = -y * (T)mistake;
+}
+
+/* The sum of one number of each thread of a block of COUNT, in their order; `sums` is shared memory. */
+__device__ double total(double own, double *sums) {
+    sums[threadIdx.x] = own;
+    __syncthreads();
+    double sum = 0;
+    for (int t = 0; t < COUNT; t++) sum = sum + sums[t];
+    return sum;
+}
+
+/* One block of COUNT threads: out = the sum of x. */
+extern "C" __global__ void add_up(int count, const double *x, double *out) {
+    __shared__ double sums[COUNT]; /* __syncthreads stands in `total` */
+    double own = 0;
+    for (int at = threadIdx.x; at < count; at += COUNT) own = own + x[at];
+    double sum = total(own, sums);
+    if (threadIdx.x == 0) *out = sum;
+}
+
+/* One block of COUNT threads: header[unit] += the sum of losses; with classes header[place] += the rows
    whose output is the largest at their class (of a single output: has its sign); behind it += rows. */
 extern "C" __global__ void tally(int rows, const double *losses, double *header, int unit, int place,
                                  int units, const T *outputs, const long long *classes) {
@@ -102,7 +182,7 @@ extern "C" __global__ void tally(int rows, const double *losses, double *header,
         sum = sum + sums[t];
         right += rights[t];
     }
-    header[unit] = sum;
+    header[unit] = header[unit] + sum;
     if (place < 0) return;
     header[place] = header[place] + right;
     header[place + 1] = header[place + 1] + rows;

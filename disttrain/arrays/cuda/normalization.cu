@@ -1,15 +1,5 @@
 /* Layer normalization. One block of WARP threads (losses.cu) takes a sample. */
 
-/* The sum of one number of each thread of the block, in their order; `parts` is shared memory. */
-__device__ T together(T own, T *parts) {
-    __syncthreads();
-    parts[threadIdx.x] = own;
-    __syncthreads();
-    T sum = 0;
-    for (int t = 0; t < WARP; t++) sum = sum + parts[t];
-    return sum;
-}
-
 /* hat = (x - mean) inverse, y = hat scale + shift; inverse = 1 / the deviation of each sample. */
 extern "C" __global__ void layer_norm(int width, const T *x, const T *scale, const T *shift, T *hat,
                                       T *inverse, T *y, double epsilon) {

@@ -86,7 +86,7 @@ def weighted_softmax(
     w, part = given.astype(dtype), loss.smoothing / units
     exp, log = (loop_function(name, dtype.char) for name in ("exp", "log"))
     f, logs = ctx.array("softmax", outputs.shape), np.empty(outputs.shape, dtype)
-    losses, scratch = np.empty(rows), np.empty((3, rows), dtype)
+    losses, scratch = program.empty((rows,), "f8"), np.empty((3, rows), dtype)
     program.note("weighted_softmax", (outputs, classes, f, logs, scratch, w, losses, exp, log),
                  outputs.shape, (1 - loss.smoothing, part))  # fmt: skip
     arrays = f, classes, logs, scratch, (part * w).astype(dtype), exp
@@ -121,7 +121,7 @@ def perceptron(
     """Note `Perceptron.forward`, and its rule."""
     if outputs.shape[1] != 1:
         raise NotRecordable("the perceptron's rule is for one unit")
-    d, losses = ctx.array("rule", outputs.shape), np.empty(len(outputs))
+    d, losses = ctx.array("rule", outputs.shape), program.empty((len(outputs),), "f8")
     program.note("perceptron", (outputs, of_classes(targets), d, losses), (len(outputs),))
     return losses, lambda: d
 

@@ -18,9 +18,10 @@ from disttrain.config import Sgd
 from disttrain.data import PIECE_ROWS, Piece, Split
 from disttrain.model import BUILT_IN, Conv, Dropout, Network
 from disttrain.model.layers.pooling import Pool
-from disttrain.training.recorded import captured
 from disttrain.training.recorded.batch_sums import Rounds
-from disttrain.training.recorded.captured import Captured
+from disttrain.training.recorded.captured import REDUCERS, Captured
+from disttrain.training.recorded.captured_judgement import CapturedJudgement
+from disttrain.training.recorded.captured_reading import Resident
 from disttrain.training.recorded.judgement import Judgement
 from disttrain.training.recorded.losses import LOSSES, note_loss
 from disttrain.training.recorded.originals import instances, replaced, same, settings_of
@@ -47,9 +48,9 @@ class Recordings:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._found: dict[int, Recording | Captured | None] = {}
-        # The rows of the training and their targets, where they lie on a GPU.
-        self._resident: dict[int, Any] = {}
-        self._judgements: dict[tuple[int, int], Judgement | None] = {}
+        # What lies on a GPU for all recordings.
+        self._resident = Resident(run)
+        self._judgements: dict[tuple[int, int], Judgement | CapturedJudgement | None] = {}
         self._attributes, self._settings = instances(run), settings_of(run)
         self.why_not = why_not(run)
         if self.why_not:
@@ -86,18 +87,19 @@ class Recordings:
             self._judgements.clear()
             self._settings = settings_of(self._run)
 
-    def judgement(self, split: Split, rows: int) -> Judgement | None:
+    def judgement(self, split: Split, rows: int) -> Judgement | CapturedJudgement | None:
         """Return the recorded sums of `rows` samples of a split; None: they are done eagerly."""
         of_the_run = any(split is each for each in self._run.dataset.splits.values())
         if self.why_not or not of_the_run or replaced(self._attributes):
             return None
-        if self._run.network.device.captures:
-            return None
         self._follow_settings()
-        key = id(split), rows
+        key, run = (id(split), rows), self._run
         if key not in self._judgements:
             try:
-                self._judgements[key] = Judgement(self._run, split, rows)
+                if run.network.device.captures:
+                    self._judgements[key] = CapturedJudgement(run, split, rows, self._resident)
+                else:
+                    self._judgements[key] = Judgement(run, split, rows)
             except NotRecordable:
                 self._judgements[key] = None
         return self._judgements[key]
@@ -113,12 +115,12 @@ def why_not(run: Run) -> str:
             return f"{name} has no recorded form"
         if type(layer) not in LAYERS:
             return f"{name} ({type(layer).__name__}) is not a layer of disttrain's own"
-    if type(run.loss) not in (captured.LOSSES if device.captures else LOSSES):
+    if type(run.loss) not in LOSSES:
         return f"the loss {type(run.loss).__name__} has no recorded form"
-    if type(run.work.reducer) not in (captured.REDUCERS if device.captures else NOTES):
+    if type(run.work.reducer) not in (REDUCERS if device.captures else NOTES):
         return "the sum over ranks has no recorded form"
     if device.captures:
-        return captured.why_not(run)
+        return ""
     return why_no_recordings(network.dtype) or why_no_images(network)
 
 

@@ -42,6 +42,11 @@ class ShareReducer(Reducer):
         """The sums over all ranks, after `sum_gradients`."""
         return self._back.array
 
+    @property
+    def sent(self) -> Array:
+        """The vector on the device that passes write to, of which the message is the mirror."""
+        return self._out.array
+
     def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass; if the share is one part, buckets are sent during the backward pass."""
         if piece.alone:

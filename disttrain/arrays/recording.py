@@ -125,8 +125,8 @@ class Program:
         """The number of calls."""
         return len(self._calls)
 
-    def product(self, a: Array, b: Array, out: Array) -> Array:
-        """`out = a @ b`, by the call of BLAS that `np.dot` makes for these shapes; return `out`."""
+    def product(self, a: Array, b: Array, out: Array, in_place: bool = False) -> Array:
+        """`out = a @ b`, by `np.dot`'s call of BLAS; by `np.matmul`'s to read `a` `in_place`."""
         (rows, depth), columns = a.shape, b.shape[1]
         if rows == depth == 1 or depth == columns == 1:
             one, many = (a, b) if rows == depth == 1 else (b, a)
@@ -141,7 +141,7 @@ class Program:
         elif depth > 1 and rows == 1:
             self._matrix_vector(b, a[0], out, TRANSPOSED)
         else:
-            (a, turned_a, lda), (b, turned_b, ldb) = self._laid_out(a), self._laid_out(b)
+            (a, turned_a, lda), (b, turned_b, ldb) = self._laid_out(a, in_place), self._laid_out(b)
             function, wide = blas_function(self._prefix + "gemm") or (0, 0)
             turned = turned_a | turned_b << 8
             self.note("product", (function, a, b, out),
@@ -156,8 +156,10 @@ class Program:
         sizes = (wide, order, turned, *matrix.shape, lda, vector.strides[0] // matrix.itemsize)
         self.note("matrix_vector", (function, matrix, vector, out), sizes)
 
-    def _laid_out(self, matrix: Array) -> tuple[Array, int, int]:
+    def _laid_out(self, matrix: Array, in_place: bool = False) -> tuple[Array, int, int]:
         """Return a matrix, whether it lies transposed in memory, and the length of its lines."""
+        if in_place:
+            return matrix, TRANSPOSED, matrix.strides[1] // matrix.itemsize
         matrix = self._whole(matrix)
         if matrix.flags.f_contiguous:
             return matrix, TRANSPOSED, matrix.shape[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from disttrain.arrays import Array, Device, Workspace
@@ -34,8 +35,10 @@ class Pass(NamedTuple):
     (`Layout.views`), which the backward pass overwrites. After each layer it calls `on_ready(end)`:
     that vector is complete up to `end`. If `take` is given, it is called with the number of a
     layer, `dy` and `x`, and their product `dyᵀ x` is not computed. Small products are computed
-    `tile` rows at a time (0: all rows), so that the bits of a row do not depend on their number.
-    Passes that are under way at once have each a `place`, and with it buffers of their own.
+    `tile` rows at a time (0: all rows), so that the bits of a row do not depend on their number; or
+    `tiles` times as many, where that has the same bits. Passes that are under way at once have each
+    a `place`, and with it buffers of their own; `arrays` are buffers of the caller's, by the number
+    of a layer and the name that it gives them.
     """
 
     training: bool = True
@@ -46,6 +49,8 @@ class Pass(NamedTuple):
     take: Callable[[int, Array, Array], None] | None = None
     tile: int = 0
     place: int = 0
+    tiles: int = 1
+    arrays: Mapping[tuple[int, str], Array] = MappingProxyType({})
 
 
 PREDICTION = Pass(training=False)
@@ -73,7 +78,7 @@ class Context:
 
     def product(self, rows: Array, matrix: Array, out: Array) -> Array:
         """Write `rows @ matrix` to `out` and return it."""
-        return times(self.device.dot, rows, matrix, out, self.pass_.tile)
+        return times(self.device.dot, rows, matrix, out, self.pass_.tile, self.pass_.tiles)
 
     def outer(self, dy: Array, x: Array) -> None:
         """Write `dyᵀ x`, the sum over these rows, into the gradient of `weight`.
@@ -87,6 +92,9 @@ class Context:
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a buffer of this layer's: the same memory for the same shape in every step."""
+        given = self.pass_.arrays.get((self.number, name))
+        if given is not None:
+            return given
         return self.workspace.array((self.name, name), shape, self.dtype)
 
 
@@ -101,11 +109,16 @@ def alone(asking: Asking[T]) -> T:
 
 
 def times(
-    dot: Callable[..., Array], rows: Array, matrix: Array, out: Array, tile: int = 0
-) -> Array:
-    """Write `rows @ matrix` to `out`, in calls of `tile` rows where these are small; return it."""
+    dot: Callable[..., Array], rows: Array, matrix: Array, out: Array, tile: int = 0,
+    tiles: int = 1,
+) -> Array:  # fmt: skip
+    """Write `rows @ matrix` to `out`; return it.
+
+    In calls of `tile` rows where these are small, or of so many `tiles` at once.
+    """
     if not tile or tile >= len(rows) or tile * matrix.size >= SMALL:
         return dot(rows, matrix, out=out)
-    for low in range(0, len(rows), tile):
-        dot(rows[low : low + tile], matrix, out=out[low : low + tile])
+    step = tile * tiles
+    for low in range(0, len(rows), step):
+        dot(rows[low : low + step], matrix, out=out[low : low + step])
     return out

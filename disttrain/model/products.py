@@ -15,7 +15,7 @@ import numpy as np
 from disttrain.arrays import Array
 from disttrain.model.flat import Layout
 
-__all__ = ["Product", "edges", "multipliable", "multiply", "products_of"]
+__all__ = ["Product", "edges", "multipliable", "multiply", "products_of", "read_in_place"]
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,18 @@ def multiply(product: Product, d: Array, a: Array, out: Array, low: int, high: i
     """Write rows `low..high-1` of `dᵀ a` into their place in the flat vector `out`."""
     begin = product.low + low * product.inputs
     rows = out[begin : begin + (high - low) * product.inputs].reshape(high - low, product.inputs)
-    np.dot(d[:, low:high].T, a, out=rows)
+    part = d[:, low:high].T
+    if read_in_place(part, a):
+        with np.errstate(all="ignore"):
+            np.matmul(part, a, out=rows)
+    else:
+        np.dot(part, a, out=rows)
+
+
+def read_in_place(part: Array, a: Array) -> bool:
+    """Return True where some rows `part` of a `dᵀ` are not copied before they are multiplied.
+
+    `dot` would copy them; `matmul` lets BLAS read them where they lie, as it reads all of `dᵀ`.
+    """
+    whole = part.flags.c_contiguous or part.flags.f_contiguous
+    return not whole and min(*part.shape, *a.shape) > 1

@@ -16,6 +16,7 @@ from disttrain.data import (
 )
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.exact.threads import steady_threads
+from disttrain.training.exact.tiles import tiles_at_once
 from disttrain.training.integrity.audit import Audit
 from disttrain.training.integrity.ledger import Ledger
 from disttrain.training.optimizer import Optimizer
@@ -82,7 +83,8 @@ def divide(
             refuse_cut_batches(settings, division, sizes)
         sums = BatchSums(comm, division, sizes[0], model.network.asked)
     if arithmetic:
-        threads = steady_threads(model, sizes, dataset, division, arithmetic)
+        reducer.tiles = tiles_at_once(model, sizes, division, arithmetic.plan)
+        threads = steady_threads(model, sizes, dataset, division, arithmetic, reducer.tiles)
     return Work(batches, reducer, Ledger(comm, batches), audit, Pace(comm), sums, threads)
 
 

@@ -25,8 +25,8 @@ __all__ = ["Probe", "operands", "synthetic"]
 
 # Matrix products are made of tiles: OpenBLAS's kernels for AVX2 treat 12 rows of a result alike and
 # the rest in another way, so that only divisions at multiples of 12 rows give the same bits; those
-# for AVX-512 allow any but a single row.
-GRIDS = (1, 12, 24, 48, 96)
+# for AVX-512 allow any from four rows on.
+GRIDS = (4, 12, 24, 48, 96)
 # How rows may be divided, the cheapest first: the grid, and whether small products are tiled by it.
 WAYS = ((1, False), (12, False), (12, True), (24, False), (24, True), (48, False), (48, True))
 
@@ -130,7 +130,7 @@ class Probe:
         layout = self._network.layout
         grid, tiled = next((way for way in WAYS if self._rows_divide(sizes, *way)), (0, False))
         self.tile = grid if tiled else 0
-        grids = [GRIDS[1]] * len(products_of(layout))
+        grids = [GRIDS[0]] * len(products_of(layout))
         while odd := self._undivided(sizes, products_of(layout, grids)):
             for number in odd:
                 grids[number] = next((g for g in GRIDS if g > grids[number]), 0)
@@ -174,6 +174,8 @@ class Probe:
                 self._model.comm.phase("probing the arithmetic")
                 for begin, end in pairwise(edges(products, length, size)):
                     for number, (product, d, a) in enumerate(pairs):
+                        if number in odd:
+                            continue
                         multiply(product, d, a, part, *product.rows(begin, end))
                         at = slice(*product.span(begin, end))
                         if not np.array_equal(part[at], full[at]):

@@ -26,6 +26,7 @@ def steady_threads(
     dataset: Dataset,
     division: Division,
     arithmetic: Arithmetic,
+    tiles: int,
 ) -> int:
     """Return the BLAS threads of this rank: all that it has, or 1 where they give other bits.
 
@@ -43,7 +44,8 @@ def steady_threads(
     model.comm.phase("probing the arithmetic")
     # Product by product: only two of them are in memory at a time.
     pairs = zip(
-        *(limited(n, products(model, pieces, blocks, arithmetic)) for n in (1, most)), strict=True
+        *(limited(n, products(model, pieces, blocks, arithmetic, tiles)) for n in (1, most)),
+        strict=True,
     )
     return most if all(np.array_equal(a, b) for a, b in pairs) else 1
 
@@ -60,8 +62,9 @@ def limited(threads: int, arrays: Iterator[Array]) -> Iterator[Array]:
 
 
 def products(
-    model: Predictor, pieces: Sequence[Piece], blocks: Iterable[int], arithmetic: Arithmetic
-) -> Iterator[Array]:
+    model: Predictor, pieces: Sequence[Piece], blocks: Iterable[int], arithmetic: Arithmetic,
+    tiles: int,
+) -> Iterator[Array]:  # fmt: skip
     """Yield the products of this rank's pieces of a step and of blocks of rows, layer by layer.
 
     Each is to be used before the next one is asked for.
@@ -78,8 +81,9 @@ def products(
         for piece in pieces:
             x, w, dy = operands(product, piece.rows, dtype)
             part = slice(piece.low, piece.high)
-            yield times(np.dot, x[part], w.T, np.empty((len(x[part]), len(w)), dtype), plan.tile)
-            yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile)
+            forward = np.empty((len(x[part]), len(w)), dtype)
+            yield times(np.dot, x[part], w.T, forward, plan.tile, tiles)
+            yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile, tiles)
             if shared:
                 mine = cuts[comm.rank], cuts[comm.rank + 1]
                 multiply(product, dy, x, vector, *product.rows(*mine))

@@ -99,10 +99,10 @@ def dense(
 ) -> tuple[Array, Back]:
     """Note `Dense.forward`."""
     weight, bias = ctx.values["weight"], ctx.values["bias"]
-    tile = ctx.pass_.tile
+    tiles = ctx.pass_.tile, ctx.pass_.tiles
 
     rows = x.reshape(len(x), weight.shape[1])
-    h = times(program.product, rows, weight.T, ctx.array("output", (len(x), layer.units)), tile)
+    h = times(program.product, rows, weight.T, ctx.array("output", (len(x), layer.units)), *tiles)
     sloped = layer.activation in SLOPED and ctx.pass_.training
     kept = ctx.array("slope", h.shape) if sloped else h
     program.activate(h, bias, layer.activation, kept if sloped else None)
@@ -115,7 +115,7 @@ def dense(
             ctx.pass_.take(ctx.number, dh, rows)
         if not ctx.needs_input_gradient:
             return None
-        dx = times(program.product, dh, weight, ctx.array("input gradient", rows.shape), tile)
+        dx = times(program.product, dh, weight, ctx.array("input gradient", rows.shape), *tiles)
         return dx.reshape(x.shape)
 
     return h, backward

@@ -25,13 +25,14 @@ Note = Callable[[int, Array], None]
 class Reading:
     """The reading of `rows` samples of a split, `at_once` of them or fewer at a time.
 
-    `whole` says that all are read before the first part is used. `training`: samples are augmented.
+    `whole` says that all are read before the first part is used; then the inputs are written `into`
+    an array, if it is given. `training`: samples are augmented.
     Raises NotRecordable for targets of a type that is not recorded.
     """
 
     def __init__(
         self, program: Program, run: Run, split: Split, rows: int, at_once: int,
-        training: bool = True,
+        into: Array | None = None, training: bool = True,
     ) -> None:  # fmt: skip
         self._program, self._split, dtype = program, split, np.dtype(run.network.dtype)
         source, targets = split.rows, split.targets
@@ -53,6 +54,8 @@ class Reading:
                 raise NotRecordable("more rows than go through at once are read by Python")
             at_once = rows
         self._flat = np.empty((at_once, source.inputs), dtype)
+        if into is not None and into.shape == self._flat.shape:
+            self._flat = into
         self._inputs = self._flat.reshape(at_once, *run.network.shapes[0])
         self._taken = self._flat
         if not run.feed.reconstructs:

@@ -163,7 +163,8 @@ class Recording:
         if rows > PIECE_ROWS or not all(piece.first and piece.last for piece in pieces):
             # A batch that goes through in passes is read so too: it may be large.
             most = max(group[-1].high - group[0].low for group in groups)
-        self._reading = Reading(program, run, run.dataset.splits["train"], rows, most)
+        into = notes.inputs(Piece(self._low, self._high, self._rows))
+        self._reading = Reading(program, run, run.dataset.splits["train"], rows, most, into)
         losses_in_header = run.work.reducer.tally.units
         program.zero(notes.header)
         for group in groups:

@@ -15,8 +15,9 @@ from disttrain.comm.sums.tree import CHUNK, TOTAL
 from disttrain.data import Piece
 from disttrain.model import Pass
 from disttrain.model.flat import Layout
-from disttrain.model.products import Product
+from disttrain.model.products import Product, read_in_place
 from disttrain.training.reducers import LeafReducer, ProductReducer, Reducer, ShareReducer
+from disttrain.training.reducers.products import written
 
 __all__ = ["NOTES", "Notes"]
 
@@ -80,6 +81,10 @@ class Notes(ABC):
             self.wait(gather.barrier, phase)
         elif self._reducer.way != "none":
             self.call(partial(gather.complete, edges), phase)
+
+    def inputs(self, piece: Piece) -> Array | None:
+        """Return memory for the inputs of all of this rank's rows, if there is some for them."""
+        return None
 
     def open(self, piece: Piece) -> Pass:
         """Return the pass for a piece."""
@@ -217,6 +222,10 @@ class ProductNotes(Notes):
         length = reducer.headers.shape[1]
         self.header, self.total = np.zeros(length), np.zeros(length)
 
+    def inputs(self, piece: Piece) -> Array | None:
+        """Return the shared memory for them: then they are not copied there."""
+        return self._reducer.inputs(piece)
+
     def open(self, piece: Piece) -> Pass:
         """Return the pass."""
         return super().open(piece)._replace(take=partial(self._keep, piece))
@@ -229,14 +238,16 @@ class ProductNotes(Notes):
             program.sum_rows(dy, reducer.bias(product))
             return
         inputs, gradients = reducer.factors(product)
-        program.copy(inputs[piece.low : piece.high], x)
-        program.copy(gradients[piece.low : piece.high], dy)
+        for mine, there in ((x, inputs), (dy, gradients)):
+            if not written(mine, there[piece.low : piece.high]):
+                program.copy(there[piece.low : piece.high], mine)
 
     def _multiply(self, product: Product, d: Array, a: Array, low: int, high: int) -> None:
         begin = product.low + low * product.inputs
         out = self._reducer.totals[begin : begin + (high - low) * product.inputs]
         rows = out.reshape(high - low, product.inputs)
-        self._program.product(d[:, low:high].T, a, rows)
+        part = d[:, low:high].T
+        self._program.product(part, a, rows, read_in_place(part, a))
 
     def add(self, piece: Piece, losses: Array) -> None:
         """Note the losses, leaf by leaf."""

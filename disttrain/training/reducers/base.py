@@ -78,10 +78,12 @@ class Reducer(ABC):
     For each part of a step `open` returns its pass, which writes gradients into memory of the
     reducer's; `add` takes the part in. `sum_gradients` completes the sum over ranks and leaves it
     in `totals`. `way` says how: "none", "window", "allreduce", ...; `tally` makes the header.
+    `tiles` of a small product are computed in one call, where they have the same bits.
     """
 
     way: str
     tally: Tally
+    tiles = 1
 
     @property
     @abstractmethod

@@ -16,11 +16,11 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator
 from disttrain.data import Leaves, Piece
 from disttrain.errors import UsageError
-from disttrain.model import Network, Pass
+from disttrain.model import Dense, Flatten, Network, Pass
 from disttrain.model.products import Product, edges, multiply, products_of
 from disttrain.training.reducers.base import Reducer, Tally, Totals
 
-__all__ = ["Plan", "ProductReducer"]
+__all__ = ["Plan", "ProductReducer", "written"]
 
 
 class Plan(NamedTuple):
@@ -62,6 +62,10 @@ class ProductReducer(Reducer):
         self.products = products_of(network.layout, plan.grids)
         self.of_layer = {product.layer: product for product in self.products}
         length, dtype = network.layout.length, network.dtype
+        # The dense layers of disttrain's own; how many of the first layers only flatten.
+        kinds = [type(layer) for layer in network.layers]
+        self._dense = {number for number, kind in enumerate(kinds) if kind is Dense}
+        self._flat = next((n for n, kind in enumerate(kinds) if kind is not Flatten), 0)
         self.cuts = edges(self.products, length, comm.size)
         # Scratch for bias gradients; the real ones come from `_multiply_owned`.
         # Only these are written, so that the rest of it takes no memory.
@@ -103,7 +107,35 @@ class ProductReducer(Reducer):
     def open(self, step: int, piece: Piece) -> Pass:
         """Return the pass; the gradients and inputs of its layers are kept for the products."""
         take = partial(self._keep, piece)
-        return Pass(True, step, piece.low, self._scratch, take=take, tile=self._tile)
+        return Pass(
+            True, step, piece.low, self._scratch, take=take, tile=self._tile, tiles=self.tiles,
+            arrays=self._shared(piece),
+        )  # fmt: skip
+
+    def _shared(self, piece: Piece) -> dict[tuple[int, str], Array]:
+        """Return the shared memory that layers can write their part of a batch to themselves.
+
+        That is what dense layers hand to each other: an output is the next one's input, and the
+        gradient of that input is the gradient of the output.
+        """
+        found: dict[tuple[int, str], Array] = {}
+        for product in self.products if self.rows is not None else ():
+            inputs, gradients = (array[piece.low : piece.high] for array in self.factors(product))
+            if {product.layer - 1, product.layer} <= self._dense:
+                found[product.layer - 1, "output"] = inputs
+            if {product.layer, product.layer + 1} <= self._dense:
+                found[product.layer + 1, "input gradient"] = gradients
+        return found
+
+    def inputs(self, piece: Piece) -> Array | None:
+        """Return the shared memory for the first layer's inputs; None where there is none.
+
+        A layer that changes them, as dropout does, must not stand before it.
+        """
+        first = min(self.of_layer)
+        if self.rows is None or first not in self._dense or first > self._flat:
+            return None
+        return self.factors(self.of_layer[first])[0][piece.low : piece.high]
 
     def _keep(self, piece: Piece, layer: int, dy: Array, x: Array) -> None:
         product = self.of_layer[layer]
@@ -114,8 +146,9 @@ class ProductReducer(Reducer):
             np.add.reduce(dy, axis=0, out=self.bias(product))
             return
         inputs, gradients = self.factors(product)
-        inputs[piece.low : piece.high] = x
-        gradients[piece.low : piece.high] = dy
+        for mine, there in ((x, inputs), (dy, gradients)):
+            if not written(mine, there[piece.low : piece.high]):
+                there[piece.low : piece.high] = mine
 
     def bias(self, product: Product) -> Array:
         """Return the sums of the gradients of a bias."""
@@ -165,3 +198,8 @@ class ProductReducer(Reducer):
                     multiply(product, gradients, inputs, self.totals, first, end)
                 if last:
                     np.add.reduce(gradients, axis=0, out=self.bias(product))
+
+
+def written(mine: Array, there: Array) -> bool:
+    """Return True where two arrays of one shape lie in the same memory: nothing is to be copied."""
+    return bool(mine.ctypes.data == there.ctypes.data)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import disttrain
+from disttrain.arrays.recording import Program
 from disttrain.comm.watch import Watch
 from disttrain.data.writer import write_data_file
 from disttrain.model import Softmax
@@ -157,3 +158,18 @@ def test_what_is_computed_between_sums_of_layers_is_not_waiting(comm, simple):
     waits = [n for n, phase in enumerate(phases) if phase == PHASE]
     assert [phases[n + 1] for n in waits] == ["forward", "backward"]
     assert phases.index("backward") < waits[1]
+
+
+def test_rows_are_written_where_the_other_ranks_read_them(comm, simple, monkeypatch):
+    """Of dense layers only the gradients of the last one's outputs are copied."""
+    layers = [{"units": n, "activation": "tanh"} for n in (16, 12)] + [{"units": 3}]
+    exact = {"mode": "exact", "arithmetic": "shared"}
+    settings = simple.replace(model={"layers": layers}, reproducibility=exact)
+    copied = []
+    monkeypatch.setattr(Program, "copy", lambda _, out, x: copied.append(out.shape))
+    run = disttrain.build(settings, comm=comm)
+    recording = step.Recording(run, 32)
+    mine = recording._high - recording._low
+    wanted = [(mine, 3)] if comm.size > 1 and mine else []
+    assert [shape for shape in copied if len(shape) == 2] == wanted
+    run.close()

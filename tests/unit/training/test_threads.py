@@ -95,7 +95,7 @@ def test_blocks_and_this_ranks_own_rows_are_compared(
     real = threads.products
     monkeypatch.setattr(threads, "products", lambda *given: seen.append(given) or real(*given))
     run = build("reproducibility.mode=exact")
-    _, pieces, blocks, _ = seen[0]
+    _, pieces, blocks, *_ = seen[0]
     assert blocks == {split.count for split in run.dataset.splits.values()}
     assert {piece.rows for piece in pieces} == {
         run.work.batches.rows(step) for step in range(run.steps_per_epoch)

@@ -23,12 +23,14 @@ __all__ = ["Adopted", "settings_for"]
 
 @dataclass
 class Adopted:
-    """What is known of a network: `weights` are those of its layers with parameters, in order.
+    """What is known of a network of the file `source`: `weights` are those of its layers with
+    parameters, in order.
 
     `mean` and `deviation` are those of its inputs, of `divisor` 255 where these are uint8;
     `classes` are names, empty where its outputs are numbers.
     """
 
+    source: Path
     settings: Settings
     shape: tuple[int, ...]
     weights: list[dict[str, np.ndarray]]
@@ -48,7 +50,7 @@ class Adopted:
         named = list(dict.fromkeys(key.partition("/")[0] for key in places))
         if len(named) != len(self.weights):
             raise UsageError(
-                f"the file holds {len(self.weights)} layers with weights, the layers that are "
+                f"{self.source} holds {len(self.weights)} layers with weights, the layers that are "
                 f"stated are {len(named)}"
             )
         for name, own in zip(named, self.weights, strict=True):
@@ -65,15 +67,17 @@ class Adopted:
         ))  # fmt: skip
         return network
 
-    @staticmethod
-    def _copy(name: str, array: np.ndarray, place: np.ndarray) -> None:
+    def _copy(self, name: str, array: np.ndarray, place: np.ndarray) -> None:
+        # Those of a layer normalization come in a row.
+        if array.ndim == 1 and array.size == place.size:
+            array = array.reshape(place.shape)
         if array.shape != place.shape or array.dtype.kind != "f":
             raise UsageError(
-                f"{name} is {array.dtype} of shape {array.shape} in the file, the layers that are "
-                f"stated have {place.shape}"
+                f"{self.source}: {name} is {array.dtype} of shape {array.shape} there, the layers "
+                f"that are stated have {place.shape}"
             )
         if not np.isfinite(array).all():
-            raise UsageError(f"{name} holds NaN or infinity in the file")
+            raise UsageError(f"{self.source}: {name} holds NaN or infinity")
         place[...] = array
 
     def _state(self, network: Network) -> dict[str, Any]:

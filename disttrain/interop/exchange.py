@@ -13,7 +13,7 @@ from disttrain.errors import CheckpointError, DisttrainError, UsageError
 from disttrain.interop import safe
 from disttrain.interop.adopted import Adopted, settings_for
 from disttrain.interop.onnx_graph import OPSET
-from disttrain.interop.onnx_read import read_onnx
+from disttrain.interop.onnx_read import take_onnx
 from disttrain.interop.onnx_write import onnx_model
 from disttrain.interop.torch_names import sequential
 from disttrain.runs.ensembled import Ensemble
@@ -73,7 +73,7 @@ def adopt(
     with tempfile.TemporaryDirectory(prefix="disttrain-") as folder:
         draft = Path(folder) / out.name
         if suffix == ".onnx":
-            read_onnx(path, data).save(draft)
+            take_onnx(path, draft, data)
         else:
             _weights(path, draft, run, layers, loss, data)
         try:
@@ -99,7 +99,7 @@ def _weights(
             f"{path} holds weights alone: say what the layers are by --run RUN.toml, or by "
             "--layers, as in 800:relu,10"
         )
-    weights = safe.layers_of(tensors)
+    weights = safe.layers_of(path, tensors)
     if run is not None:
         settings = config.read(run)
         settings = settings.replace(data={"path": data}) if data else settings
@@ -110,7 +110,7 @@ def _weights(
         settings = settings_for(tables_of(layers or ""), loss, dtype, path, data)
     inputs, outputs = weights[0]["weight"].shape[1], len(weights[-1]["bias"])
     classes = list(map(str, range(outputs))) if settings.model.loss == "softmax" else []
-    Adopted(settings, (inputs,), weights, classes).save(out)
+    Adopted(path, settings, (inputs,), weights, classes).save(out)
 
 
 def tables_of(layers: str) -> list[dict[str, Any]]:

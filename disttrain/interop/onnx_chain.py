@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from disttrain.errors import UsageError
 from disttrain.interop.onnx_axes import Axes, Node
+from disttrain.interop.onnx_norms import Layer, batch_norm, layer_norm
 from disttrain.interop.onnx_segments import MOVES, Affine, activation_of, affine_of
-from disttrain.model.layers import BatchNorm
 from disttrain.model.layers.images import image_of, window_on
 
-__all__ = ["IMAGES", "PRODUCTS", "Chain", "Layer", "inputs_of"]
+__all__ = ["LAYERS", "Chain", "inputs_of"]
 
 PRODUCTS = ("Gemm", "MatMul", "Conv")
 IMAGES = ("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+LAYERS = (*PRODUCTS, *IMAGES, "LayerNormalization")
+ACTIVATIONS = (
+    "relu, sigmoid, tanh, leaky-relu (slope 0.01), elu (alpha 1), gelu (by tanh), silu, sign"
+)
 RISING = ("relu", "sigmoid", "tanh", "leaky-relu", "elu", "sign")
-
-
-class Layer(NamedTuple):
-    """A layer's table in a run file, and its tensors by name."""
-
-    table: dict[str, Any]
-    weights: dict[str, np.ndarray]
 
 
 class Chain:
@@ -56,11 +53,12 @@ class Chain:
         """Add the layer of a node, with what stands behind it up to the next one."""
         made = self.made(node)
         trail = self.pass_on(behind)
-        split = self._split if made.weights else self._split_pool
+        split = self._split if "weight" in made.weights else self._split_plain
         found = split(made, node.output, behind, trail)
         if found is None:
-            other = [n for n in behind if n.kind not in MOVES | {"Add"}] or behind
-            raise self.refused(other[0])
+            work = [n for n in behind if n.kind not in MOVES] or list(behind)
+            first = next((n for n in work if n.kind != "Add"), work[0])
+            raise self.refused(first, _other(node, work))
         self.layers += found
 
     def made(self, node: Node) -> Layer:
@@ -69,6 +67,9 @@ class Chain:
             weight, bias = self._dense(node)
             return Layer({"units": len(weight), "activation": "identity"},
                          {"weight": weight, "bias": bias})  # fmt: skip
+        if node.kind == "LayerNormalization":
+            layer, self.at = layer_norm(node, self.at, self.refused)
+            return layer
         self._images(node)
         if node.kind == "Conv":
             return self._conv(node)
@@ -134,7 +135,7 @@ class Chain:
         node.options.setdefault("kernel_shape", list(weight.shape[2:]))
         pads = node.options.get("pads", [0])
         table = self._window(node, ["valid", "same", int(max(pads))])
-        weight = _floats(weight)
+        weight = self._floats(node, weight)
         bias = self._bias(node, weight)
         self.at = self.at._replace(sides=(len(weight), *self.at.sides[1:]))
         return Layer({"kind": "conv", "filters": len(weight), "activation": "identity", **table},
@@ -155,7 +156,7 @@ class Chain:
         given, options = node.given, node.options
         if 1 not in given or given[1].ndim != 2 or options.get("transA"):
             raise self.refused(node, "is not a product with a constant matrix")
-        weight = _floats(given[1] if options.get("transB") else given[1].T)
+        weight = self._floats(node, given[1] if options.get("transB") else given[1].T)
         weight = weight * weight.dtype.type(options.get("alpha", 1.0))
         bias = self._bias(node, weight)
         sides = self.at.sides
@@ -168,6 +169,11 @@ class Chain:
         self.at = Axes((len(weight),), made=True)
         return np.ascontiguousarray(weight), bias
 
+    def _floats(self, node: Node, array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            raise self.refused(node, f"has weights of {array.dtype}: export it in float32")
+        return array.astype("f4") if array.itemsize < 4 else array
+
     def _bias(self, node: Node, weight: np.ndarray) -> np.ndarray:
         """Return the bias of each unit or filter, 0 where the node has none."""
         bias = np.zeros(len(weight), weight.dtype)
@@ -178,7 +184,7 @@ class Chain:
         if own is None or wrong:
             raise self.refused(node, "has a bias that is not one constant for each unit")
         beta = weight.dtype.type(node.options.get("beta", 1))
-        return np.asarray(bias + _floats(own).reshape(-1) * beta)
+        return np.asarray(bias + self._floats(node, own).reshape(-1) * beta)
 
     def _split(
         self, made: Layer, value: str, nodes: Sequence[Node], trail: Sequence[Axes]
@@ -199,13 +205,13 @@ class Chain:
                 found = activation_of(part, start, units, dtype, self.constants)
                 if found:
                     layer = Layer(made.table | {"activation": found}, _scaled(made.weights, into))
-                    return [layer, *_norm(after, units, dtype)]
+                    return [layer, *batch_norm(after, units, dtype)]
         return None
 
-    def _split_pool(
+    def _split_plain(
         self, made: Layer, value: str, nodes: Sequence[Node], trail: Sequence[Axes]
     ) -> list[Layer] | None:
-        """Do the same for a layer without weights: `max f(x) = f(max x)` where `f` rises."""
+        """Do the same for a layer without an activation; `max f(x) = f(max x)` where `f` rises."""
         units = trail[0].sides[0 if trail[0].first else -1]
         before = self.layers[-1] if self.layers else None
         dtype = next((w.dtype for layer in self.layers for w in layer.weights.values()),
@@ -221,7 +227,7 @@ class Chain:
                 self.layers[-1] = Layer(before.table | {"activation": found}, before.weights)
             elif found != "identity":
                 continue
-            return [made, *_norm(after, units, dtype)]
+            return [made, *batch_norm(after, units, dtype)]
         return None
 
 
@@ -235,10 +241,17 @@ def inputs_of(chain: Chain, number: Any, refused: Exception) -> Any:
     raise refused
 
 
-def _floats(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind != "f":
-        raise UsageError(f"the graph has weights of {array.dtype}: export it in float32")
-    return array.astype("f4") if array.itemsize < 4 else array
+def _other(node: Node, behind: Sequence[Node]) -> str:
+    """Return what is wrong with what stands behind a layer."""
+    kinds = ", ".join(dict.fromkeys(n.kind for n in behind))
+    own = (
+        f"not one activation; activations are {ACTIVATIONS}" if node.kind in PRODUCTS
+        else "not arithmetic with constants; an activation belongs to a dense layer or a Conv"
+    )  # fmt: skip
+    return (
+        "is not a layer that disttrain has, or not at this place: behind "
+        f"{node.name!r} ({node.kind}) stands {kinds}, {own}"
+    )
 
 
 def _fits(affine: Affine, units: int) -> bool:
@@ -253,16 +266,6 @@ def _scaled(weights: dict[str, np.ndarray], by: Affine) -> dict[str, np.ndarray]
     whole = weight * (scale if weight.ndim == 4 else scale[:, None])
     return {"weight": whole.astype(weight.dtype),
             "bias": (bias * scale + by.shift).astype(bias.dtype)}  # fmt: skip
-
-
-def _norm(affine: Affine, units: int, dtype: np.dtype) -> list[Layer]:
-    """Return arithmetic as a normalization: of mean 0, and of variance 1 with its epsilon."""
-    if affine.plain:
-        return []
-    rest = np.full(units, 1 - BatchNorm().epsilon)
-    own = {"scale": affine.scale, "shift": affine.shift, "mean": 0.0, "variance": rest}
-    tensors = {key: np.broadcast_to(value, units).astype(dtype) for key, value in own.items()}
-    return [Layer({"kind": "batch-norm"}, tensors)]
 
 
 def _axes(node: Node) -> list[int]:

@@ -17,6 +17,7 @@ ROWS = -(1 << 30)
 # those that give as many numbers as they take.
 OF_SIZES = ("Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Mul")
 OF_ANY = ("Constant", "Identity", "Cast", "Transpose", "Reshape")
+OF_FLOATS = ("Add", "Sub", "Mul", "Div", "Sqrt", "Neg")
 LONGEST = 64
 
 
@@ -47,9 +48,11 @@ class Known:
     def _computed(self, made: Any) -> np.ndarray | None:
         given = {name: self.arrays.get(name) for name in made.input if name}
         arrays = [array for array in given.values() if array is not None]
-        if made.op_type not in OF_SIZES + OF_ANY or made.domain or len(arrays) < len(given):
+        known = OF_SIZES + OF_ANY + OF_FLOATS
+        if made.op_type not in known or made.domain or len(arrays) < len(given):
             return None
-        if made.op_type in OF_SIZES and not all(map(_is_list, arrays)):
+        floats = made.op_type in OF_FLOATS and _are_floats(arrays)
+        if made.op_type not in OF_ANY and not floats and not all(map(_is_list, arrays)):
             return None
         helper, reference = self._library.helper, __import__("onnx.reference", fromlist=["x"])
         if any(array.dtype.kind == "i" and ROWS in array for array in arrays):
@@ -76,6 +79,15 @@ class Known:
 
 def _is_list(array: np.ndarray) -> bool:
     return array.dtype.kind == "i" and array.size <= LONGEST
+
+
+def _are_floats(arrays: list[np.ndarray]) -> bool:
+    """Tell whether arithmetic gives as many numbers as the largest of the arrays has."""
+    try:
+        size = np.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    except ValueError:
+        return False
+    return all(a.dtype.kind == "f" for a in arrays) and size == max(a.size for a in arrays)
 
 
 def _sizes_in(library: Any, model: Any) -> dict[str, list[int | None]]:

@@ -127,10 +127,12 @@ def _means(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
 
 
 def _batch_norm(graph: Graph, value: str, layer: Any, at: LayerFacts) -> str:
-    inverse = (1 / np.sqrt(at.tensors["variance"] + layer.epsilon)).astype(at.dtype)
+    # Computed once, when the graph is loaded: so the file holds the variance itself.
+    epsilon, one = (_number_of(graph, number, at.dtype) for number in (layer.epsilon, 1))
+    deviation = graph.add("Sqrt", graph.add("Add", at.constant(graph, "variance"), epsilon))
     value = _shaped(graph, value, at.shape)
     value = graph.add("Sub", value, at.constant(graph, "mean"))
-    value = graph.add("Mul", value, at.constant(graph, "variance", inverse))
+    value = graph.add("Mul", value, graph.add("Div", one, deviation))
     value = graph.add("Mul", value, at.constant(graph, "scale"))
     return graph.add("Add", value, at.constant(graph, "shift"))
 

@@ -19,24 +19,37 @@ from disttrain.data import TargetScale
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.adopted import Adopted, settings_for
 from disttrain.interop.onnx_axes import Axes, Node
-from disttrain.interop.onnx_chain import IMAGES, PRODUCTS, Chain, inputs_of
+from disttrain.interop.onnx_chain import LAYERS, Chain, inputs_of
 from disttrain.interop.onnx_graph import onnx
 from disttrain.interop.onnx_known import Known
+from disttrain.interop.onnx_own import taken_back
 from disttrain.interop.onnx_segments import Affine, affine_of, to_floats
 
-__all__ = ["read_onnx"]
+__all__ = ["take_onnx"]
 
 READ = (
-    "disttrain reads chains of Gemm, MatMul, Conv, pools and activations, with arithmetic between"
+    "disttrain reads chains of Gemm, MatMul, Conv, pools, LayerNormalization and activations, with "
+    "arithmetic between"
 )
+# PyTorch writes a GroupNorm as an InstanceNormalization between two Reshapes.
+NORMS = ("GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization", "LRN",
+         "RMSNormalization")  # fmt: skip
 
 
-def read_onnx(path: Path, data: str | None = None) -> Adopted:
-    """Return the network in an ONNX file; `data` is the data file that it is meant for.
+def take_onnx(path: Path, out: Path, data: str | None = None) -> None:
+    """Write the network in an ONNX file to the checkpoint `out`; `data` is the data file that it
+    is meant for.
 
     Raises CheckpointError for a file that is missing or damaged, UsageError for a graph that is no
     chain of such layers; the sentence names the node.
     """
+    model = _loaded(path)
+    if not taken_back(model, path, out, data):
+        facts = {prop.key: prop.value for prop in model.metadata_props}
+        _adopted(_Graph(onnx(), model, str(path)), path, data, facts).save(out)
+
+
+def _loaded(path: Path) -> Any:
     library = onnx()
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: give an .onnx file")
@@ -44,14 +57,14 @@ def read_onnx(path: Path, data: str | None = None) -> Adopted:
         model = library.load(str(path))
         for named in (*model.opset_import, *model.graph.node):
             # The two names of the default domain.
-            named.domain = "" if named.domain == "ai.onnx" else named.domain
+            if named.domain == "ai.onnx":
+                named.domain = ""
         library.checker.check_model(model)
     # Untrusted content may raise anything.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} can't be read as ONNX ({reason:.200})") from None
-    return _adopted(_Graph(library, model, str(path)), path, data,
-                    {prop.key: prop.value for prop in model.metadata_props})  # fmt: skip
+    return model
 
 
 class _Graph:
@@ -62,13 +75,9 @@ class _Graph:
         self.source, self.tensors = source, known.tensors
         inputs = [value for value in graph.input if value.name not in known.arrays]
         if len(inputs) != 1:
-            raise UsageError(
-                f"{source} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs[:5])}), "
-                "but one is read: `disttrain export --prepared` writes such a graph of a table"
-            )
+            raise UsageError(f"{source} takes {_counted(inputs, 'input')}, but one is read")
         if len(graph.output) != 1:
-            names = ", ".join(value.name for value in graph.output[:5])
-            raise UsageError(f"{source} gives {len(graph.output)} outputs ({names}), one is read")
+            raise UsageError(f"{source} gives {_counted(graph.output, 'output')}, one is read")
         tensor = inputs[0].type.tensor_type
         self.shape = [axis.dim_value for axis in tensor.shape.dim][1:]
         self.dtype = np.dtype(library.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
@@ -85,6 +94,10 @@ class _Graph:
                 }
                 name = made.name or made.output[0]
                 self.nodes.append(Node(made.op_type, name, given, made, options))
+        for node in self.nodes:
+            if node.kind in NORMS:
+                raise self.refused(node, "is none of the normalizations that disttrain has, "
+                                   "batch-norm and layer-norm")  # fmt: skip
         self._refuse_branches()
 
     def _refuse_branches(self) -> None:
@@ -93,7 +106,7 @@ class _Graph:
         used: set[int] = set()
         for place, node in enumerate(self.nodes):
             taken = {places[name] for name in node.made.input if name in places}
-            product = node.kind in PRODUCTS + IMAGES
+            product = node.kind in LAYERS
             around = taken != {place - 1} if product else min(taken) < cut
             if around:
                 raise self.refused(node, "takes a value from before: branches are not read")
@@ -111,7 +124,7 @@ class _Graph:
         products: list[Node] = []
         between: list[list[Node]] = [[]]
         for node in self.nodes:
-            if node.kind in PRODUCTS + IMAGES:
+            if node.kind in LAYERS:
                 products.append(node)
                 between.append([])
             else:
@@ -125,11 +138,22 @@ class _Graph:
         return UsageError(f"{self.source}: the node {node.name!r} ({node.kind}) {why}; {READ}")
 
 
+def _counted(values: Sequence[Any], what: str) -> str:
+    """Return how many values there are, with the names of the first ones."""
+    names = [value.name for value in values[:5]]
+    more = [f"and {len(values) - 5} more"] if len(values) > 5 else []
+    return f"{len(values)} {what}s" + (f" ({', '.join(names + more)})" if names else "")
+
+
 def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str]) -> Adopted:
     products, between = graph.parts()
     if not products:
         raise UsageError(f"{path} holds no dense layer; {READ}")
-    before = affine_of(between[0], graph.input, Axes(tuple(graph.shape)))
+    floats = graph.dtype.kind == "f"
+    before = affine_of(between[0], graph.input, Axes(tuple(graph.shape)), floats)
+    if isinstance(before, Node) and not floats and before.kind in ("Add", "Sub", "Mul", "Div"):
+        raise graph.refused(before, "calculates with whole numbers: convert them to floats (Cast) "
+                            "before")  # fmt: skip
     if isinstance(before, Node):
         raise graph.refused(before)
     softmax = _ends(graph, between[-1])
@@ -158,7 +182,7 @@ def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str])
     dtype = _least([layer.weights for layer in layers])
     settings = settings_for([layer.table for layer in layers], loss, dtype, path, data)
     return Adopted(
-        settings, shape, [layer.weights for layer in layers if layer.weights],
+        path, settings, shape, [layer.weights for layer in layers if layer.weights],
         _classes(facts, loss, outputs), divisor, mean, deviation, after,
     )  # fmt: skip
 
@@ -206,14 +230,16 @@ def _last(chain: Chain, product: Node, nodes: list[Node], loss: str) -> TargetSc
     if loss != "squared" or isinstance(after, Node) or after.plain:
         chain.take(product, nodes)
         return None
+    if np.any(after.scale <= 0):
+        # No unit of the targets: a part of the weights.
+        chain.take(product, nodes)
+        return None
     chain.take(product, bias)
     chain.pass_on(rest)
     units = chain.at.size
     if {np.size(after.shift), np.size(after.scale)} - {1, units}:
         raise chain.refused(rest[-1], "is arithmetic with other numbers than of the outputs")
     wide = [np.broadcast_to(number, units).astype("f8") for number in (after.shift, after.scale)]
-    if (wide[1] <= 0).any():
-        raise chain.refused(rest[-1], "multiplies an output by a negative number, or by 0")
     return TargetScale(*wide)
 
 

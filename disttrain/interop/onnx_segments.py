@@ -17,7 +17,8 @@ AXES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
 MOVES = AXES | {"Cast", "Identity", "Dropout"}
 KNOWN = ("identity", "relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "silu", "sign")
 # Where a function of a graph is compared with each activation.
-PROBES = np.concatenate([np.linspace(-6, 6, 49), [-30.0, 30.0]])
+FAR = np.geomspace(8, 1e18, 36)
+PROBES = np.concatenate([np.linspace(-6, 6, 49), FAR, -FAR])
 CLOSE = 2e-6
 
 
@@ -32,27 +33,39 @@ class Affine(NamedTuple):
         """True where it changes nothing."""
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
+    @property
+    def finite(self) -> bool:
+        """True where it holds neither NaN nor infinity."""
+        return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
+
     def then(self, kind: str, number: Any) -> Affine:
         """Return it followed by one operation with a constant."""
         if kind in ("Mul", "Div"):
-            factor = number if kind == "Mul" else 1 / number
-            return Affine(self.scale * factor, self.shift * factor)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                factor = number if kind == "Mul" else 1 / number
+                return Affine(self.scale * factor, self.shift * factor)
         return Affine(self.scale, self.shift + (number if kind == "Add" else -number))
 
 
-def affine_of(nodes: Sequence[Node], value: str, axes: Axes) -> Affine | Node:
+def affine_of(nodes: Sequence[Node], value: str, axes: Axes, floats: bool = True) -> Affine | Node:
     """Return the arithmetic that the nodes do with a value, or the first node that is something
-    else; `axes` are those of the value."""
+    else; `axes` are those of the value, `floats` is False where it is whole numbers."""
     found = Affine()
     for node in nodes:
         behind, steps = axes.behind(node), _steps(node, axes)
         if value not in node.made.input or behind is None or steps is None:
             return node
+        # Whole numbers are divided and run over by rules of their own.
+        if steps and not floats:
+            return node
+        floats = floats or node.kind == "Cast"
         for kind, number in steps:
             sizes = {np.size(number), np.size(found.scale), np.size(found.shift)}
             if len(sizes - {1}) > 1:
                 return node
             found = found.then(kind, number)
+        if not found.finite:
+            return node
         value, axes = node.output, behind
     return found
 
@@ -79,12 +92,16 @@ def _steps(node: Node, axes: Axes) -> list[tuple[str, Any]] | None:
         numbers = [axes.number(each.reshape(shape)) for each in (mean, scale, shift)]
         known = not node.options.get("training_mode") and all(n is not None for n in numbers)
         return list(zip(("Sub", "Mul", "Add"), numbers, strict=True)) if known else None
-    turned = node.kind in ("Sub", "Div") and 0 in node.given
-    if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1 or turned:
+    if node.kind == "Neg":
+        return [("Mul", -1.0)]
+    if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1:
         return None
-    (constant,) = node.given.values()
+    ((place, constant),) = node.given.items()
     number = axes.number(constant)
-    return None if number is None else [(node.kind, number)]
+    if number is None or (place == 0 and node.kind == "Div"):
+        return None
+    turned = place == 0 and node.kind == "Sub"
+    return [("Mul", -1.0), ("Add", number)] if turned else [(node.kind, number)]
 
 
 def activation_of(
@@ -102,7 +119,9 @@ def activation_of(
         return None
     for name in KNOWN:
         want = np.repeat(PROBES[:, None], units, axis=1).astype(dtype)
-        Cpu.kernels.activate(want, np.zeros(units, dtype), name)
+        # Far probes overflow, which is the function's own affair; so below.
+        with np.errstate(all="ignore"):
+            Cpu.kernels.activate(want, np.zeros(units, dtype), name)
         if np.allclose(computed, want, rtol=CLOSE, atol=CLOSE):
             return name
     return None
@@ -137,7 +156,8 @@ def _computed(
     rows = np.repeat(PROBES[:, None], units, axis=1).astype(dtype)
     try:
         made = reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=sets))
-        (found,) = made.run(None, {start: rows})
+        with np.errstate(all="ignore"):
+            (found,) = made.run(None, {start: rows})
     # Nodes of any program: whatever the evaluator can't do.
     except Exception:
         return None

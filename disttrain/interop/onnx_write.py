@@ -16,6 +16,7 @@ from disttrain.environment import VERSION
 from disttrain.errors import UsageError
 from disttrain.interop.onnx_graph import Graph
 from disttrain.interop.onnx_layers import EMIT, LayerFacts
+from disttrain.interop.stated import OURS, stated
 from disttrain.model import Softmax
 from disttrain.model.closer import closer_from
 from disttrain.runs.ensembled import Ensemble
@@ -46,7 +47,7 @@ def onnx_model(trained: Trained, prepared: bool = False, plain: bool = False) ->
     total = total if wide == dtype else graph.cast(total, dtype)
     graph.add("Identity", total, to=name)
     graph.output(name, dtype, ["rows", trained.network.outputs])
-    return graph.model(trained.settings.name, _facts(trained))
+    return graph.model(trained.settings.name, _facts(trained, prepared, plain))
 
 
 def _predicted(graph: Graph, rows: str, trained: Trained, wide: np.dtype) -> str:
@@ -64,7 +65,7 @@ def _predicted(graph: Graph, rows: str, trained: Trained, wide: np.dtype) -> str
     return value
 
 
-def _facts(trained: Trained) -> dict[str, str]:
+def _facts(trained: Trained, prepared: bool, plain: bool) -> dict[str, str]:
     """Return what the model's metadata say."""
     taught = trained.taught
     facts = {
@@ -77,6 +78,13 @@ def _facts(trained: Trained) -> dict[str, str]:
     if taught.preparation:
         facts["columns"] = json.dumps([c.name for c in taught.preparation.columns])
         facts["targets"] = json.dumps(taught.preparation.targets)
+    network = trained.network
+    if isinstance(trained, Ensemble):
+        facts["members"] = str(len(trained.members))
+    elif network.dtype == trained.snapshot.settings(trained.path).model.dtype:
+        shapes = {name: tensor.shape for name, tensor in network.tensors(network.values).items()}
+        written = {"prepared": prepared, "plain": plain, "dtype": network.dtype, "tensors": shapes}
+        facts[OURS] = json.dumps(stated(trained) | written)
     return facts
 
 

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.checkpoint import Snapshot, save
+from disttrain.checkpoint import save
 from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.extras import needed
+from disttrain.interop.stated import DAMAGED, OURS, snapshot_of, stated
 from disttrain.interop.torch_names import Tensor, sequential
 from disttrain.runs.trained import Trained
 
 __all__ = ["read_tensors", "safe_tensors", "taken_back"]
-
-OURS = "disttrain"
 
 
 def _library() -> Any:
@@ -34,20 +33,12 @@ def safe_tensors(trained: Trained) -> bytes:
     Weights lie as PyTorch has them, (outputs, inputs). Raises UsageError where PyTorch has no
     module for a layer.
     """
-    library, snapshot, network = _library(), trained.snapshot, trained.network
+    library, network = _library(), trained.network
     # Those of the network: the running average where that was loaded.
     parameters = network.tensors(network.values)
     modules, names = sequential(network)
-    facts = {
-        "step": snapshot.step,
-        "epoch": snapshot.epoch,
-        "run_file": snapshot.run_file,
-        "normalization": {
-            key: value.tolist() if isinstance(value, np.ndarray) else value
-            for key, value in snapshot.normalization.items()
-        },
-        "state": {k: v for k, v in snapshot.state.items() if k not in ("tensors", "slots")},
-        "tensors": {key: [*tensor, parameters[key].shape] for key, tensor in names.items()},
+    facts = stated(trained) | {
+        "tensors": {key: [*tensor, parameters[key].shape] for key, tensor in names.items()}
     }
     metadata = {
         "format": "pt",
@@ -84,23 +75,17 @@ def taken_back(
         return False
     try:
         facts = json.loads(metadata[OURS])
-        known = facts["normalization"]
-        for key in ("mean", "deviation"):
-            known[key] = np.array(known[key], "f8")
-        if data:
-            facts["state"]["data"]["path"] = data
-        save(out, Snapshot(
-            step=facts["step"], epoch=float(facts["epoch"]), run_file=facts["run_file"],
-            parameters={key: Tensor(name, *map(tuple, rest[:-1])).back(tensors[name], rest[-1])
-                        for key, (name, *rest) in facts["tensors"].items()}, slots={},
-            normalization=known, state=facts["state"],
-        ))  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parameters = {
+            key: Tensor(name, *map(tuple, rest[:-1])).back(tensors[name], rest[-1])
+            for key, (name, *rest) in facts["tensors"].items()
+        }
+        save(out, snapshot_of(facts, parameters, data))
+    except DAMAGED as error:
         raise CheckpointError(f"what {path} states of its run is damaged ({error})") from None
     return True
 
 
-def layers_of(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def layers_of(path: Path, tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """Return weight and bias of each layer, in the order of the numbers in their names.
 
     Raises UsageError for names that are not those of dense layers in a Sequential.
@@ -110,16 +95,17 @@ def layers_of(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         prefix, _, key = name.rpartition(".")
         if key not in ("weight", "bias"):
             raise UsageError(
-                f"the tensor {name!r} is not a weight or bias of a dense layer: a file is read "
-                "whose "
-                "tensors are called 0.weight, 0.bias, 2.weight, ..."
+                f"{path}: the tensor {name!r} is not a weight or bias of a dense layer; a file is "
+                "read whose tensors are called 0.weight, 0.bias, 2.weight, ..."
             )
         tensor = tensors[name]
         found.setdefault(prefix, {})[key] = tensor.astype("f4") if tensor.itemsize < 4 else tensor
     layers = list(found.values())
     for prefix, layer in found.items():
         if "weight" not in layer or layer["weight"].ndim != 2:
-            raise UsageError(f"the layer {prefix!r} has no weight of two axes: it is not dense")
+            raise UsageError(
+                f"{path}: the layer {prefix!r} has no weight of two axes: it is not dense"
+            )
         layer.setdefault("bias", np.zeros(len(layer["weight"]), layer["weight"].dtype))
     return layers
 

@@ -34,11 +34,10 @@ class Written:
 
     def write(
         self, nodes: list[Any], shape: tuple[int, ...], outputs: str = "y", *, domain: str = "",
-        whole: bool = False, **constants: Any,
+        given: int = 1, **constants: Any,
     ) -> None:  # fmt: skip
         helper, kinds = onnx.helper, onnx.TensorProto
         kind = kinds.INT64 if nodes[-1].op_type == "ArgMax" else kinds.FLOAT
-        given = kinds.INT64 if whole else kinds.FLOAT
         graph = helper.make_graph(
             nodes, "g", [helper.make_tensor_value_info("x", given, ["n", *shape])],
             [helper.make_tensor_value_info(name, kind, ["n", "m"]) for name in outputs.split()],
@@ -100,14 +99,15 @@ def test_two_outputs_are_refused(graph: Written) -> None:
 
 
 def test_a_bias_is_a_constant_or_refused(graph: Written) -> None:
-    graph.write([node("Identity", "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
-    graph.same(some(6, 4))
+    for kind in ("Identity", "Neg"):
+        graph.write([node(kind, "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
+        graph.same(some(6, 4))
     graph.out.unlink()
-    graph.write([node("Neg", "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
+    graph.write([node("Abs", "b", "c"), node("Gemm", "x w c", "y")], (4,), **DENSE)
     graph.refused(r"'y' \(Gemm\) has a bias that is not one constant")
     graph.write([node("Gemm", "x w", "a"), node("Gemm", "a w a", "y")], (4,), **DENSE)
     graph.refused(r"'y' \(Gemm\) has a bias that is not one constant")
-    conv = [node("Neg", "b", "c"), node("Conv", "x k c", "f"), node("Flatten", "f", "g"),
+    conv = [node("Abs", "b", "c"), node("Conv", "x k c", "f"), node("Flatten", "f", "g"),
             node("Gemm", "g w", "y")]  # fmt: skip
     graph.write(conv, (1, 3, 3), k=some(4, 1, 3, 3), **DENSE)
     graph.refused(r"'f' \(Conv\) has a bias that is not one constant")
@@ -319,5 +319,125 @@ def test_arithmetic_with_the_number_of_rows_is_refused(graph: Written, kind: str
     graph.write([*counted("FLOAT", kind), node("Gemm", "z w b", "y")], (4,), at=at, **DENSE)
     graph.refused(rf"'z' \({kind}\) is not a layer")
     nodes = [*counted("INT64", kind), node("Cast", "z", "f", to=1), node("Gemm", "f w b", "y")]
-    graph.write(nodes, (4,), whole=True, at=at, **DENSE)
-    graph.refused(rf"'z' \({kind}\) is not a layer")
+    graph.write(nodes, (4,), given=onnx.TensorProto.INT64, at=at, **DENSE)
+    graph.refused(rf"'z' \({kind}\) calculates with whole numbers")
+
+
+def behind_dense(*nodes: Any) -> list[Any]:
+    """Return two dense layers, and the nodes from `a` to `h` between them."""
+    return [node("Gemm", "x w b", "a"), *nodes, node("Gemm", "h v", "y")]
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": 1, "epsilon": 0.01}])
+@pytest.mark.parametrize("given", ["r s b", "r s", "r s one"])
+def test_a_layer_normalization_behind_an_activation_is_read(
+    graph: Written, given: str, options: dict[str, Any]
+) -> None:
+    norm = node("LayerNormalization", given, "h", **options)
+    graph.write(behind_dense(node("Relu", "a", "r"), norm), (4,), s=some(4), one=some(1), **DENSE)
+    made = graph.same(some(6, 4))
+    assert made.network.kinds == ["dense", "layer-norm", "dense"]
+    assert made.settings.model.layers[1].epsilon == options.get("epsilon", 1e-5)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_layer_normalization_of_images_is_read(graph: Written, flat: bool) -> None:
+    norm = [node("LayerNormalization", "c s t", "d", axis=1)]
+    if flat:
+        norm = [node("Flatten", "c", "g"), node("LayerNormalization", "g s t", "d")]
+    sides = (96,) if flat else (4, 6, 4)
+    graph.write(images(norm), (2, 6, 4), s=some(*sides), t=some(*sides), **IMAGE)
+    rows = some(5, 2, 6, 4)
+    made = graph.same(rows, rows.transpose(0, 2, 3, 1))
+    assert made.network.kinds == ["conv", "layer-norm", "dense"]
+
+
+def test_a_layer_normalization_at_another_place_is_refused(graph: Written) -> None:
+    norm = node("LayerNormalization", "a s", "n")
+    graph.write(behind_dense(norm, node("Relu", "n", "h")), (4,), s=some(4), **DENSE)
+    graph.refused(r"'h' \(Relu\).*behind 'n' \(LayerNormalization\) stands Relu, not arithmetic")
+    last = [node("LayerNormalization", "c s", "d")]
+    graph.write(images(last), (2, 6, 4), s=some(4), **IMAGE)
+    graph.refused(r"'d' \(LayerNormalization\) normalizes parts of a sample")
+    graph.write([node("LayerNormalization", "x s", "h"), node("Gemm", "h v", "y")], (4,),
+                s=some(4), **DENSE)  # fmt: skip
+    assert graph.same(some(6, 4)).network.kinds == ["layer-norm", "dense"]
+
+
+def test_normalizations_of_groups_are_named(graph: Written) -> None:
+    # As PyTorch writes nn.GroupNorm(2, 4).
+    groups = [node("Reshape", "c l", "g"), node("InstanceNormalization", "g one zero", "i"),
+              node("Reshape", "i m", "d")]  # fmt: skip
+    own = {"l": np.array([0, 2, -1]), "m": np.array([0, 4, 6, 4])}
+    own |= {"one": np.ones(2, "f4"), "zero": np.zeros(2, "f4")}
+    graph.write(images(groups), (2, 6, 4), **own, **IMAGE)
+    graph.refused(r"\(InstanceNormalization\) is none of the normalizations that disttrain has")
+
+
+@pytest.mark.parametrize("limit", [7.0, 35.0, 100.0, 5e4])
+@pytest.mark.parametrize("kind", ["Clip", "Min"])
+def test_an_activation_with_a_far_limit_is_no_relu(graph: Written, kind: str, limit: float) -> None:
+    both = [node("Relu", "a", "r"), node("Min", "r top", "h")]
+    nodes = [node("Clip", "a zero top", "h")] if kind == "Clip" else both
+    own = {"zero": np.float32(0), "top": np.float32(limit)}
+    graph.write(behind_dense(*nodes), (4,), **own, **DENSE)
+    graph.refused(rf"is not a layer.*behind 'a' \(Gemm\) stands .*{kind}, not one activation")
+    graph.write(behind_dense(node("Clip", "a zero", "h")), (4,), **own, **DENSE)
+    graph.same(100 * some(6, 4))
+
+
+@pytest.mark.parametrize("kind", ["Div", "Mul", "Sub"])
+@pytest.mark.parametrize("dtype", ["i8", "u1"])
+def test_arithmetic_with_whole_numbers_is_refused(graph: Written, kind: str, dtype: str) -> None:
+    # 7 / 2 is 3 there, and 200 * 2 of bytes is 144.
+    kinds = {"i8": onnx.TensorProto.INT64, "u1": onnx.TensorProto.UINT8}
+    nodes = [node(kind, "x two", "z"), node("Cast", "z", "f", to=1), node("Gemm", "f w b", "y")]
+    own = {"two": np.array(2, dtype)} | DENSE
+    graph.write(nodes, (4,), given=kinds[dtype], **own)
+    graph.refused(rf"'z' \({kind}\) calculates with whole numbers")
+    nodes[:2] = [node("Cast", "x", "f", to=1), node(kind, "f half", "z")]
+    nodes[2] = node("Gemm", "z w b", "y")
+    graph.write(nodes, (4,), given=kinds[dtype], half=np.float32(0.5), **DENSE)
+    graph.same(RANDOM.integers(0, 9, (6, 4)).astype(dtype))
+
+
+def test_a_negative_factor_behind_a_layer_is_part_of_it(graph: Written) -> None:
+    rows = some(6, 4)
+    for ends in ([node("Neg", "p", "y")], [node("Sub", "one p", "y")]):
+        graph.write([*FIRST, node("Gemm", "h v", "p"), *ends], (4,), one=np.float32(1), **DENSE)
+        graph.same(rows)
+    turned = [node("Sigmoid", "a", "s"), node("Sub", "one s", "h")]
+    graph.write(behind_dense(*turned), (4,), one=np.float32(1), **DENSE)
+    graph.same(rows)
+
+
+def test_constants_that_the_graph_computes_are_known(graph: Written) -> None:
+    nodes = [
+        node("Sqrt", "v2", "deviation"), node("Div", "one deviation", "f"),
+        node("Sub", "x m", "c"), node("Mul", "c f", "z"), node("Gemm", "z w b", "y"),
+    ]  # fmt: skip
+    own = {"v2": some(4) ** 2 + 1, "one": np.float32(1), "m": some(4)}
+    graph.write(nodes, (4,), **own, **DENSE)
+    graph.same(some(6, 4))
+
+
+def test_numbers_that_are_no_numbers_name_the_file(graph: Written) -> None:
+    nodes = [node("Div", "x b", "z"), node("Gemm", "z w", "y")]
+    graph.write(nodes, (4,), **DENSE | {"b": np.array([1, 0, 1, 1], "f4")})
+    graph.refused(r"'z' \(Div\) is not a layer")
+    graph.write([node("Gemm", "x w", "y")], (4,), w=np.where(DENSE["w"] > 0, np.nan, DENSE["w"]))
+    graph.refused("dense1/weight holds NaN or infinity")
+    graph.write(
+        [node("MatMul", "x w", "y")], (4,), given=onnx.TensorProto.INT64, w=np.eye(4, dtype="i8")
+    )
+    graph.refused(r"'y' \(MatMul\) has weights of int64: export it in float32")
+
+
+def test_the_inputs_are_counted_and_named(graph: Written) -> None:
+    graph.write([node("Gemm", "x w b", "y")], (4,), **DENSE)
+    model = onnx.load(graph.path)
+    for count, names in ((3, r"\(x, n1, n2\)"), (7, r"\(x, n1, n2, n3, n4, and 2 more\)")):
+        for number in range(len(model.graph.input), count):
+            model.graph.input.append(onnx.helper.make_tensor_value_info(f"n{number}", 1, ["n", 1]))
+        onnx.save(model, graph.path)
+        graph.refused(rf"takes {count} inputs {names}, but one is read")

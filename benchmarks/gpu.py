@@ -6,21 +6,26 @@ First tests/gpu (kernels, convolution and updates against the processor; capture
 eager ones; 1, 2 and 4 ranks on one card; checkpoints moved both ways), then steps of S, L, M and
 LeNet-5 in turns: ours captured (in a CUDA graph), ours eager, exact mode, and PyTorch's: eager
 (fused SGD), compiled with `reduce-overhead` (at batch 128: compiling takes half a minute), and
-captured. A short table stands last; what the minutes did not suffice for is left out. No card has
-run it yet.
+captured. A short table stands last; it names what failed, and leaves out what the minutes did not
+suffice for. No card has run it yet.
 `--stand-in` goes the same way without a GPU, on the device that tests use: its times say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,11 +33,14 @@ from step import BATCHES, NETWORKS
 from worker import machine, medians
 
 import disttrain
+from disttrain.arrays.facts import gpu_facts
 from disttrain.data.writer import write_data_file
 from disttrain.training.trainer import train_step
 
 ROOT = Path(__file__).parents[1]
 RATE, ROWS = 1e-3, 65536
+# Seconds that a line may take, and one with a network that PyTorch compiles.
+LINE, COMPILED = 45, 120
 OURS = ("captured", "eager", "exact")
 CONVOLUTIONS = [
     {"kind": "conv", "filters": 6, "size": 5, "activation": "relu"}, {"kind": "max-pool"},
@@ -54,9 +62,46 @@ def main() -> None:
     parser.add_argument("--stand-in", action="store_true", help="without a GPU")
     options = parser.parse_args()
     until = time.monotonic() + 60 * options.minutes
-    lines = [tested(options.stand_in, until)]
-    if options.stand_in:
-        stand_in()
+    # What hangs is cut off: the table stands last whatever happens.
+    signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(int(60 * options.minutes) + 10)
+    lines: list[str] = []
+    try:
+        lines.append(tested(options.stand_in, until))
+        if options.stand_in:
+            stand_in()
+        measure(lines, until, options.stand_in)
+    except Exception as error:
+        lines.append(f"it ended early: {in_words(error)}")
+    signal.alarm(0)
+    print(f"\n{machine()}\n{card()}\nms a step, medians of interleaved rounds; float32\n")
+    print("\n".join(lines), flush=True)
+
+
+def too_late(number: int, frame: FrameType | None) -> None:
+    """End what is done now: the minutes are over."""
+    raise TimeoutError("the minutes are over")
+
+
+def in_words(error: Exception) -> str:
+    """Return an error in one short line."""
+    return f"{type(error).__name__}: {(str(error) or 'no reason').splitlines()[0][:150]}"
+
+
+def card() -> str:
+    """Return which GPU, driver and versions these are."""
+    facts = gpu_facts(0)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        return f"{facts.device or facts.problem}, driver {facts.driver or 'none'}, CuPy " + (
+            f"{facts.cupy or 'none'} (CUDA {facts.runtime_cuda}), PyTorch {torch.__version__}"
+        )
+    return f"{facts.device or facts.problem}, driver {facts.driver or 'none'}, no PyTorch"
+
+
+def measure(lines: list[str], until: float, instead: bool) -> None:
+    """Add the lines of the table that there is time for."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "rows.h5"
         draw = np.random.default_rng(0)
@@ -65,11 +110,9 @@ def main() -> None:
         # The middle first: it is there if the minutes do not suffice.
         for batch in sorted(BATCHES, key=lambda batch: batch != 128):
             for network in CASES:
-                if time.monotonic() < until - 60:
-                    lines.append(measured(network, batch, path, options))
+                if time.monotonic() < until - LINE:
+                    lines += measured(network, batch, path, instead, until)
                     print(lines[-1], file=sys.stderr, flush=True)
-    print(f"\n{machine()}\nms a step, medians of interleaved rounds; float32\n")
-    print("\n".join(lines))
 
 
 def tested(instead: bool, until: float) -> str:
@@ -78,18 +121,24 @@ def tested(instead: bool, until: float) -> str:
     names = [f"tests/gpu/test_{name}.py" for name in (*files, "nvrtc")]
     command = [sys.executable, "-m", "pytest", "-q", "-rfs", *names]
     left = max(10.0, (until - time.monotonic()) / 2)
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left,
-                              check=False)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"tests    not done after {left:.0f} s"
-    print(done.stdout[-3000:], file=sys.stderr, flush=True)
-    said = [line for line in done.stdout.splitlines() if line.strip()]
-    failed = [line for line in said if line.startswith(("FAILED", "SKIPPED"))]
-    return (
-        f"tests    {'passed' if done.returncode == 0 else f'failed ({done.returncode})'}"
-        + "".join(f"\n         {line}" for line in failed)
-    )
+    with tempfile.TemporaryFile("w+") as output:
+        # A session of its own: mpirun's processes end with it, which would else hold the output.
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+                                   start_new_session=True)  # fmt: skip
+        try:
+            code = process.wait(left)
+            how = "passed" if code == 0 else f"failed ({code})"
+        except subprocess.TimeoutExpired:
+            how = f"not done after {left:.0f} s"
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        said = [line.rstrip() for line in output if line.strip()]
+    print("\n".join(said)[-3000:], file=sys.stderr, flush=True)
+    # Without the last lines of pytest there are only its dots.
+    told = [line for line in said if line.startswith(("FAILED", "ERROR", "SKIPPED"))] or said[-2:]
+    return f"tests    {how}" + "".join(f"\n         {line[:150]}" for line in told)
 
 
 def stand_in() -> None:
@@ -101,17 +150,30 @@ def stand_in() -> None:
     build.choose = lambda *_: StandIn()  # type: ignore[assignment]
 
 
-def measured(network: str, batch: int, path: Path, options: Any) -> str:
-    """Return a line of the table."""
-    ways: dict[str, Way] = {}
-    for way in OURS:
-        ways[way] = ours(network, batch, path, way, options.stand_in)
-    ways |= of_torch(network, batch)
-    found = medians(ways, 7 if not options.stand_in else 1, 0.05)
+def measured(network: str, batch: int, path: Path, instead: bool, until: float) -> list[str]:
+    """Return a line of the table, and one for each way that failed."""
+    makers: dict[str, Callable[[], Way]] = {
+        way: partial(ours, network, batch, path, way, instead) for way in OURS
+    }
+    makers |= of_torch(network, batch, until)
+    ways, lines = dict[str, Way](), list[str]()
+    for name, make in makers.items():
+        try:
+            ways[name] = make()
+            ways[name](3)
+        # Whatever a library raises here, the other ways are measured.
+        except Exception as error:
+            ways.pop(name, None)
+            lines.append(f"{f'{network}/{batch}':12} {name}: {in_words(error)}")
+            if isinstance(error, TimeoutError):
+                raise
+    found = medians(ways, 7 if not instead else 1, 0.05)
     cells = [f"{name} {1e3 * seconds:.3f}" for name, seconds in found.items()]
     peers = [seconds for name, seconds in found.items() if name not in OURS]
-    best = f", best of PyTorch over ours {min(peers) / found['captured']:.2f}" if peers else ""
-    return f"{f'{network}/{batch}':12} {', '.join(cells)}{best}"
+    best = ""
+    if peers and "captured" in found:
+        best = f", best of PyTorch over ours {min(peers) / found['captured']:.2f}"
+    return [*lines, f"{f'{network}/{batch}':12} {', '.join(cells)}{best}"]
 
 
 def ours(network: str, batch: int, path: Path, way: str, instead: bool) -> Way:
@@ -146,14 +208,16 @@ def ours(network: str, batch: int, path: Path, way: str, instead: bool) -> Way:
     return go
 
 
-def of_torch(name: str, batch: int) -> dict[str, Way]:
-    """Return PyTorch's steps, its batch ready on the GPU; nothing where there is no GPU."""
+def of_torch(name: str, batch: int, until: float) -> dict[str, Callable[[], Way]]:
+    """Return what makes PyTorch's steps, its batch ready on the GPU; nothing without a GPU."""
     try:
         import torch
     except ImportError:
         return {}
     if not torch.cuda.is_available():
         return {}
+    # float32 against float32: convolutions of PyTorch take TF32 where nothing is said.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     first, widths = CASES[name]
     x = torch.rand(batch, *((1, 28, 28) if first else (784,)), device="cuda")
     y = torch.randint(0, widths[-1], (batch,), device="cuda")
@@ -178,12 +242,16 @@ def of_torch(name: str, batch: int) -> dict[str, Way]:
 
         return go
 
-    ways = {"torch": timed(stepping(*of_case(name)))}
-    if batch == 128:
+    def compiled() -> Way:
         network, optimizer = of_case(name)
-        quick = torch.compile(network, mode="reduce-overhead")
-        ways["torch compiled"] = timed(stepping(quick, optimizer))
-    ways["torch graph"] = timed(captured(stepping(*of_case(name))))
+        return timed(stepping(torch.compile(network, mode="reduce-overhead"), optimizer))
+
+    ways = {
+        "torch": lambda: timed(stepping(*of_case(name))),
+        "torch graph": lambda: timed(captured(stepping(*of_case(name)))),
+    }
+    if batch == 128 and time.monotonic() < until - COMPILED:
+        ways["torch compiled"] = compiled
     return ways
 
 

@@ -105,6 +105,13 @@ class Device:
         np.copyto(out, host)
         return out
 
+    def send(self, host: np.ndarray, out: Array) -> Array:
+        """Begin to copy from memory of `empty_host`, which stays as it is until `wait_for_copies`.
+
+        `host` and `out` lie in one run, and have one type.
+        """
+        return self.put(host, out)
+
     def free_memory(self) -> float:
         """Return the bytes that are free here, for all ranks that use this device."""
         return free_memory()
@@ -114,7 +121,11 @@ class Device:
         return ranks
 
     def wait_for_copies(self) -> None:
-        """Return when host arrays that were given to `put` may be written again."""
+        """Return when host arrays that were given to `send` may be written again."""
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Return what to raise for an error of this device: a sentence for the user."""
+        return error
 
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, after all kernels that write to it."""

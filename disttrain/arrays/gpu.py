@@ -1,4 +1,4 @@
-"""One GPU per rank, through CuPy: the only file, with `gpu_kernels`, that imports it."""
+"""One GPU per rank, through CuPy, which the files `gpu*.py` here import and no others."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
 from disttrain.arrays.gpu_launch import run
-from disttrain.errors import DeviceError
+from disttrain.errors import DeviceError, LostRanks
 
 __all__ = ["Gpu"]
+
+# Bytes: of more there is no copy in pinned memory, which CuPy would keep.
+SMALL = 1 << 22
+PAGE = 4096
+FAILURES = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError
 
 
 class Gpu(Device):
     """GPU number `host_rank` modulo the GPUs that this process sees.
 
-    Raises DeviceError where the driver is missing or too old, there is no GPU, or a small product
-    on it fails (a wheel for another CUDA, a GPU without memory left).
+    Raises DeviceError where the driver is missing or too old, there is no GPU, it is too old for
+    the CUDA of the wheel, or a small product by a kernel of disttrain's own fails on it (a wheel
+    for another CUDA, a GPU without memory left, or that another process has for itself).
     """
 
     kind = "gpu"
@@ -36,26 +42,28 @@ class Gpu(Device):
             self._count = count
             self._device = cupy.cuda.Device(host_rank % count)
             self._device.use()
+            properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
+            self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
+            refuse_too_old(self.name, properties["major"], properties["minor"])
+            self._begin()
             probe = cupy.ones((8, 8), np.float32)
-            if float((probe @ probe).sum()) != 512.0:
-                raise DeviceError(f"GPU {self._device.id} gives wrong results")
+            if not (self.get(self.dot(probe, probe, cupy.empty_like(probe))) == 8).all():
+                raise DeviceError(f"{self.name} gives wrong results: use another one")
         except DeviceError:
             raise
         # CuPy raises errors of half a dozen unrelated classes here; all mean: not usable.
         except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DeviceError(
-                f"no GPU can be used ({reason}): check `nvidia-smi`, and that the CuPy wheel "
-                "(cuda12, cuda13) fits the driver"
-            ) from None
+            raise DeviceError(f"no GPU can be used ({first_line(error)}): {cure(error)}") from None
+
+    def _begin(self) -> None:
         from disttrain.arrays import gpu_kernels, gpu_losses, gpu_normalization
         from disttrain.arrays.gpu_images import GpuImages
 
         self.kernels, self.losses, self.images = gpu_kernels, gpu_losses, GpuImages()
         self.normalization = gpu_normalization
         self._copied = cupy.cuda.Event(disable_timing=True)
-        properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
-        self.name = f"gpu {self._device.id} ({properties['name'].decode()})"
+        # Pinned memory that is being copied from.
+        self._staged: list[tuple[Any, np.ndarray]] = []
 
     def empty_host(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return pinned memory."""
@@ -68,12 +76,27 @@ class Gpu(Device):
     def put(self, host: np.ndarray, out: Array | None = None) -> Array:
         """Return `host` on this device, copied into `out` where one is given.
 
-        From pinned memory the host does not wait for the copy: it must leave `host` alone until
-        `wait_for_copies`.
+        What is small is copied to pinned memory, and the host does not wait for what follows;
+        for what is large it waits.
         """
         if out is None:
             return cupy.asarray(host)
-        host = np.ascontiguousarray(host, out.dtype)
+        if host.nbytes > SMALL:
+            self.send(np.ascontiguousarray(host, out.dtype), out)
+            self._copied.synchronize()
+            return out
+        staged = self.empty_host(host.shape, out.dtype)
+        np.copyto(staged, host, casting="unsafe")
+        self.send(staged, out)
+        self._staged = [pair for pair in self._staged if not pair[0].done]
+        self._staged.append((cupy.cuda.get_current_stream().record(), staged))
+        return out
+
+    def send(self, host: np.ndarray, out: Array) -> Array:
+        """Begin to copy from memory of `empty_host`, which stays as it is until `wait_for_copies`.
+
+        `host` and `out` lie in one run, and have one type.
+        """
         if host.size:
             stream = cupy.cuda.get_current_stream().ptr
             kind = cupy.cuda.runtime.memcpyHostToDevice
@@ -91,7 +114,8 @@ class Gpu(Device):
     def total(self, losses: Array) -> Any:
         """Return the sum of the losses of some samples, as an array of no axes."""
         # A loss of somebody's own may return numbers of another type, or a single one.
-        whole, found = cupy.ascontiguousarray(losses, "f8"), cupy.empty(1, "f8")
+        whole = cupy.ascontiguousarray(cupy.asarray(losses, "f8"))
+        found = cupy.empty(1, "f8")
         self.kernels.adding_up(whole, found)()
         return found[0]
 
@@ -110,8 +134,23 @@ class Gpu(Device):
         return int(-(-ranks // self._count))
 
     def wait_for_copies(self) -> None:
-        """Return when host arrays that were given to `put` may be written again."""
+        """Return when host arrays that were given to `send` may be written again."""
         self._copied.synchronize()
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Return what to raise for an error: of CUDA's a sentence for the user, others as it is."""
+        reason = first_line(error)
+        if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+            return DeviceError(
+                f"{self.name} has no memory left ({reason}): set training.batch_size to a smaller "
+                "number, or training.accumulate to a larger one, or start fewer ranks on this GPU"
+            )
+        if isinstance(error, FAILURES):
+            return LostRanks(
+                f"{self.name} failed ({reason}): look at `nvidia-smi` and `dmesg | grep -i xid`, "
+                "and go on with --resume"
+            )
+        return error
 
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, after all kernels that write to it."""
@@ -131,17 +170,26 @@ class GpuMirror(Mirror):
         self._copies = cupy.cuda.Stream(non_blocking=True)
         self._arrived = cupy.cuda.Event(disable_timing=True)
         self._arrived.record()
-        # Memory that can't be pinned (a limit on locked memory) is copied more slowly.
-        with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
-            address = host.ctypes.data
-            cupy.cuda.runtime.hostRegister(address, max(host.nbytes, 1), 0)
-            # CUDA must forget the memory before it is freed.
-            weakref.finalize(self, _unregister, host, address)
+        self._pinned = False
+
+    def _pin(self) -> None:
+        """Let CUDA copy without waiting: it registers whole pages, so none of another array's.
+
+        Memory that can't be pinned (a limit on locked memory) is copied more slowly.
+        """
+        address, self._pinned = self.host.ctypes.data, True
+        if address % PAGE == 0:
+            with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+                cupy.cuda.runtime.hostRegister(address, self.host.nbytes, 0)
+                # CUDA must forget the memory before it is freed.
+                weakref.finalize(self, _unregister, self.host, address)
 
     def leave(self, low: int, high: int) -> None:
         """Start to copy `array[low:high]` to the host, behind the kernels that wrote it."""
         part = self.array[low:high]
         if part.size:
+            if not self._pinned:
+                self._pin()
             self._copies.wait_event(cupy.cuda.get_current_stream().record())
             cupy.cuda.runtime.memcpyAsync(
                 self.host[low:high].ctypes.data, part.data.ptr, part.nbytes,
@@ -156,12 +204,45 @@ class GpuMirror(Mirror):
     def arrive(self) -> None:
         """Copy the whole host vector to the device, before the next kernels there."""
         if self.host.size:
+            if not self._pinned:
+                self._pin()
             stream = cupy.cuda.get_current_stream()
             cupy.cuda.runtime.memcpyAsync(
                 self.array.data.ptr, self.host.ctypes.data, self.host.nbytes,
                 cupy.cuda.runtime.memcpyHostToDevice, stream.ptr,
             )  # fmt: skip
             self._arrived.record(stream)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def cure(error: BaseException) -> str:
+    """Return what to do where a GPU can't be used."""
+    words = str(error)
+    if "Unavailable" in words:
+        return (
+            "another process has it for itself (`nvidia-smi -q -d COMPUTE`): start one rank a GPU, "
+            "or let the administrator set the mode Default"
+        )
+    if isinstance(error, MemoryError) or "MemoryAllocation" in words:
+        return "its memory is full: look in `nvidia-smi` for what uses it"
+    return (
+        "check `nvidia-smi`, that CUDA_VISIBLE_DEVICES names a GPU where it is set, and that the "
+        "CuPy wheel (cuda12, cuda13) fits the driver"
+    )
+
+
+def refuse_too_old(name: str, major: int, minor: int) -> None:
+    """Raise DeviceError for a GPU that CuPy's CUDA has no code for."""
+    runtime = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    if runtime >= 13 and (major, minor) < (7, 5):
+        raise DeviceError(
+            f"{name} has compute capability {major}.{minor}, and CUDA {runtime} needs 7.5: install "
+            "the extra cuda12 instead of cuda13"
+        )
 
 
 def _unregister(host: np.ndarray, address: int) -> None:

@@ -21,6 +21,8 @@ FOLDER = Path(__file__).parent / "cuda"
 BLOCK = 128
 # Threads are numbered by 32 bits.
 MOST = 1 << 31
+# Blocks by axis, fewer than these.
+GRID = 1 << 31, 1 << 16, 1 << 16
 TYPES = {"f": "float", "d": "double"}
 
 
@@ -58,8 +60,8 @@ def launch(name: str, dtype: Any, threads: int, *given: Any) -> Launch:
     """
     if threads >= MOST:
         raise DeviceError(
-            f"a batch has {threads:,} numbers for one kernel, and {MOST - 1:,} can be counted: "
-            "set training.batch_size to a smaller number"
+            f"{threads:,} numbers are too many for the kernel {name}, which counts {MOST - 1:,}: "
+            "set training.batch_size to a smaller number, or use a smaller network"
         )
     blocks = (-(-threads // BLOCK),)
     return launch_blocks(name, dtype, blocks, (BLOCK,), threads, *given)
@@ -71,7 +73,13 @@ def launch_blocks(
     """Return the launch of a kernel with `grid` blocks of `block` threads.
 
     Whole numbers become int, other numbers double, None the address 0; arrays are contiguous.
+    Raises DeviceError for a grid that CUDA does not allow.
     """
+    if any(side >= most for side, most in zip(grid, GRID, strict=False)):
+        raise DeviceError(
+            f"a layer is too large for the kernel {name}: {grid} blocks, and CUDA allows "
+            f"{tuple(most - 1 for most in GRID[: len(grid)])}"
+        )
     function = _function(name, np.dtype(dtype).char)
     return Launch(function, grid, block, tuple(map(_argument, given)))
 

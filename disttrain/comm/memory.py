@@ -11,13 +11,22 @@ from mpi4py import MPI
 
 from disttrain.environment import MARK
 
-__all__ = ["PAGE", "SharedMemory"]
+__all__ = ["PAGE", "SharedMemory", "paged"]
 
 # Bytes: arrays, and the ranks' parts of an array, begin at a page of their own.
 PAGE = 4096
 # Where the files are while they have a name, and what MPI takes there for its own messages.
 PLACE = "/dev/shm"
 RESERVE = 16 << 20
+
+
+def paged(rows: int, length: int, dtype: np.dtype) -> np.ndarray:
+    """Return zeros of shape (rows, length); each row has pages of its own: a GPU copies from it."""
+    each = -(-length * dtype.itemsize // PAGE) * PAGE
+    raw = np.zeros(rows * each + PAGE, np.uint8)
+    begin = -raw.ctypes.data % PAGE
+    whole: np.ndarray = raw[begin : begin + rows * each].view(dtype).reshape(rows, -1)
+    return whole[:, :length]
 
 
 class SharedMemory:

@@ -69,12 +69,16 @@ class Feed:
         if targets.dtype.kind == "f":
             scaled = self.scale.apply(targets) if self.scale else targets
             targets = scaled.astype(self._dtype)
+        if self._device.kind != "cpu":
+            staged = self._host.array("targets", targets.shape, targets.dtype)
+            np.copyto(staged, targets)
+            targets = staged
         return shaped, self._moved("targets", targets)
 
     def _moved(self, name: str, host: np.ndarray) -> Array:
         if self._device.kind == "cpu":
             return host
-        return self._device.put(host, self._workspace.array(name, host.shape, host.dtype))
+        return self._device.send(host, self._workspace.array(name, host.shape, host.dtype))
 
 
 class Part(NamedTuple):

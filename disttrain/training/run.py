@@ -125,9 +125,12 @@ class Run(Predictor):
 
     def judged(self, split: Split, samples: np.ndarray) -> tuple[Any, ...]:
         """Return the sums of some samples that a score is made of, replayed where they can be."""
-        recorded = self.recordings.judgement(split, len(samples))
-        # Where the loss is not finite, numpy's largest output is another one.
-        return (recorded and recorded(samples)) or super().judged(split, samples)
+        try:
+            recorded = self.recordings.judgement(split, len(samples))
+            # Where the loss is not finite, numpy's largest output is another one.
+            return (recorded and recorded(samples)) or super().judged(split, samples)
+        except Exception as error:
+            raise self.network.device.explained(error) from error
 
     def validate(self) -> Score | None:
         """Return the score of the validation split, None where there is none. Collective.

@@ -141,7 +141,7 @@ def train_step(run: Run, step: int, rate: float) -> Totals:
             with np.errstate(over="ignore", invalid="ignore"):
                 (compute_together if sums else compute_gradients)(run, step)
     except BaseException as caught:
-        error = caught
+        error = run.network.device.explained(caught)
     phase, stop = comm.watch.current, run.preemption.signal is not None
     if recording and not error:
         comm.phase("forward")

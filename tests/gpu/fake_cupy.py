@@ -27,8 +27,16 @@ GPU_FILES = (
 )  # fmt: skip
 
 
-class Refused(RuntimeError):
+class Failed(RuntimeError):
+    """An error of CUDA's."""
+
+
+class Refused(Failed):
     """What CUDA does not allow while a stream is captured."""
+
+
+class OutOfMemory(MemoryError):
+    """The GPU's memory does not suffice."""
 
 
 class Log:
@@ -38,6 +46,7 @@ class Log:
         self.kept: list[Callable[[], None]] | None = None
         self.current: Any = None
         self.launches = self.graphs = self.replays = 0
+        self.strict = True
 
     def do(self, what: Callable[[], None], stream: Any) -> None:
         """Do something on a stream now, or keep it where the stream is captured."""
@@ -65,8 +74,14 @@ class FakeArray(np.ndarray):
         """The address, as cupy's arrays have it."""
         return SimpleNamespace(ptr=self.ctypes.data)
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        log.forbid("an assignment of cupy's")
+        refuse_host_arrays([value])
+        super().__setitem__(key, value)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **named: Any) -> Any:
         log.forbid("a function of cupy's")
+        refuse_host_arrays(given)
         plain = [np.asarray(x) if isinstance(x, np.ndarray) else x for x in given]
         outs = named.get("out")
         if outs:
@@ -75,6 +90,15 @@ class FakeArray(np.ndarray):
         if outs and len(outs) == 1 and outs[0] is not None:
             return outs[0]
         return found.view(FakeArray) if isinstance(found, np.ndarray) else found
+
+
+def refuse_host_arrays(given: Any) -> None:
+    """Raise as CuPy does where a function is given an array of numpy's."""
+    for each in given if log.strict else ():
+        if type(each) is np.ndarray:
+            raise TypeError(f"Unsupported type {type(each)}")
+        if isinstance(each, list | tuple):
+            refuse_host_arrays(each)
 
 
 class Stream:
@@ -134,6 +158,8 @@ class Graph:
 class Event:
     """A place in a stream."""
 
+    done = True
+
     def __init__(self, disable_timing: bool = False) -> None:
         pass
 
@@ -179,11 +205,14 @@ class Cupy(ModuleType):
         runtime = SimpleNamespace(
             getDeviceCount=lambda: 1, memcpyAsync=memcpy, memcpyHostToDevice=1,
             memcpyDeviceToHost=2, memGetInfo=lambda: (1 << 33, 1 << 34), hostRegister=lambda *_: 0,
-            hostUnregister=lambda *_: 0, CUDARuntimeError=Refused,
-            getDeviceProperties=lambda _: {"name": b"none, stands for one"},
+            hostUnregister=lambda *_: 0, CUDARuntimeError=Failed,
+            getDeviceProperties=lambda _: {"name": b"none, stands for one", "major": 9, "minor": 0},
+            runtimeGetVersion=lambda: 13000,
         )  # fmt: skip
         self.cuda = SimpleNamespace(
             Stream=Stream, Event=Event, runtime=runtime, get_current_stream=lambda: log.current,
+            driver=SimpleNamespace(CUDADriverError=Failed),
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemory),
             Device=lambda number: SimpleNamespace(id=number, use=lambda: None),
         )  # fmt: skip
         self.newaxis = None
@@ -193,6 +222,7 @@ class Cupy(ModuleType):
 
         def moved(*given: Any, **named: Any) -> Any:
             log.forbid(f"cupy.{name}, which needs memory,")
+            refuse_host_arrays(given)
             found = function(*given, **named)
             return found.view(FakeArray) if type(found) is np.ndarray else found
 
@@ -212,11 +242,14 @@ class Cupy(ModuleType):
 
 
 @contextmanager
-def fake_gpu() -> Iterator[Any]:
-    """Yield the device of `disttrain.arrays.gpu`, made with this module in the place of cupy."""
+def fake_gpu(strict: bool = True) -> Iterator[Any]:
+    """Yield the device of `disttrain.arrays.gpu`, made with this module in the place of cupy.
+
+    Where not `strict`, its arrays and numpy's can be mixed, which a test finds handy.
+    """
     null = Stream(null=True)
     log.__init__()  # type: ignore[misc]
-    log.current = null
+    log.current, log.strict = null, strict
     cupy: Any = Cupy()
     cupyx: Any = ModuleType("cupyx")
     cupyx.empty_pinned = np.empty

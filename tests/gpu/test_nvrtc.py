@@ -29,12 +29,13 @@ SOURCE = "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.cu")))
 def compiled(source: str, architecture: str) -> str:
     """Return what NVRTC says of a source: "" where it compiles."""
     nvrtc, program = ctypes.CDLL(FOUND[0]), ctypes.c_void_p()
-    given = [f"--gpu-architecture={architecture}".encode(), b"--fmad=false"]
+    # As CuPy compiles: from version 13 on for C++11.
+    given = [f"--gpu-architecture={architecture}".encode(), b"--fmad=false", b"--std=c++11"]
     status = nvrtc.nvrtcCreateProgram(
         ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None
     )
     assert status == 0
-    status = nvrtc.nvrtcCompileProgram(program, 2, (ctypes.c_char_p * 2)(*given))
+    status = nvrtc.nvrtcCompileProgram(program, 3, (ctypes.c_char_p * 3)(*given))
     size = ctypes.c_size_t()
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from mpi4py import MPI
 
+from disttrain.comm.memory import paged
 from disttrain.comm.sums.allreduce import Allreduce, Buckets
 from disttrain.comm.sums.base import Sum, Vector
 from disttrain.comm.sums.ring import Ring
@@ -57,7 +58,7 @@ def summation(topology: Topology, length: int, dtype: np.dtype, header: int, way
 
 def flat(comm: MPI.Comm, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
     """Return a sum that treats all ranks alike, on whichever node they are."""
-    return FLAT[way](comm, np.zeros(length, dtype), np.zeros(header))
+    return FLAT[way](comm, paged(1, length, dtype)[0], np.zeros(header))
 
 
 def by_window(

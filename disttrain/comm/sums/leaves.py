@@ -13,7 +13,7 @@ import numpy as np
 from mpi4py import MPI
 
 from disttrain.comm.barrier import Barrier
-from disttrain.comm.memory import SharedMemory
+from disttrain.comm.memory import SharedMemory, paged
 from disttrain.comm.sums.base import AloneLeaves, Held, LeafSum, Vector
 from disttrain.comm.sums.tree import CHUNK, TOTAL, additions
 from disttrain.comm.sums.window import pages_of
@@ -87,8 +87,7 @@ class MessageLeaves(_Completed):
         self.way = "tree+alltoall"
         self._comm, self._held, self._width = comm, held, width
         self._swap = Swap(comm)
-        self.messages = np.zeros((width, length), dtype)
-        self.total = np.zeros(length, dtype)
+        self.messages, (self.total,) = paged(width, length, dtype), paged(1, length, dtype)
         self.header, self.total_header = np.zeros(header), np.zeros(header)
         self._headers = np.zeros((comm.size, header))
         self._edges = [length * rank // comm.size for rank in range(comm.size + 1)]

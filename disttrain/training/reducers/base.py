@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from disttrain.arrays import Array
+from disttrain.arrays import Array, Mirror
 from disttrain.data import Piece
 from disttrain.model import Pass
 
-__all__ = ["Reducer", "Tally", "Totals"]
+__all__ = ["Reducer", "Tally", "Totals", "wait_for"]
 
 
 class Totals(NamedTuple):
@@ -70,6 +72,16 @@ class Tally:
         for part in numbers[: self.units]:
             loss += part
         return Totals(loss, *numbers[self.units :])
+
+
+def wait_for(mirrors: Sequence[Mirror], failed: bool) -> None:
+    """Return when the host's side of vectors may be sent, and written to by others.
+
+    Where this rank has failed its device may be lost: then what that says is known already.
+    """
+    for mirror in mirrors:
+        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
+            mirror.wait()
 
 
 class Reducer(ABC):

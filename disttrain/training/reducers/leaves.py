@@ -11,7 +11,7 @@ from disttrain.arrays import Array
 from disttrain.comm import Communicator, folding, subtrees
 from disttrain.data import Leaves, Piece
 from disttrain.model import Network, Pass
-from disttrain.training.reducers.base import Reducer, Tally, Totals
+from disttrain.training.reducers.base import Reducer, Tally, Totals, wait_for
 
 __all__ = ["LeafReducer"]
 
@@ -93,10 +93,9 @@ class LeafReducer(Reducer):
             elif self.way != "none":
                 mirror.leave(0, len(mirror.host))
         self.tally.write(self.sum.header, failed, stop)
-        for mirror in self._out:
-            mirror.wait()
+        wait_for([*self._out, self._back], failed)
         self._comm.phase("waiting for the sum of gradients")
         self.sum.finish(leaves)
-        if self.way != "none":
+        if self.way != "none" and not failed:
             self._back.arrive()
         return self.tally.read(self.sum.total_header)

@@ -10,7 +10,7 @@ from disttrain.config import Settings
 from disttrain.data import Piece
 from disttrain.model import Network, Pass
 from disttrain.model.flat import Layout
-from disttrain.training.reducers.base import Reducer, Tally, Totals
+from disttrain.training.reducers.base import Reducer, Tally, Totals, wait_for
 
 __all__ = ["ShareReducer"]
 
@@ -80,11 +80,11 @@ class ShareReducer(Reducer):
         elif self.way != "none":
             self._out.leave(self._left, len(self.sum.message))
         self.tally.write(self.sum.header, failed, stop)
-        self._out.wait()
+        wait_for([self._out, self._back], failed)
         self._left = 0
         self._comm.phase("waiting for the sum of gradients")
         self.sum.finish()
-        if self.way != "none":
+        if self.way != "none" and not failed:
             self._back.arrive()
         return self.tally.read(self.sum.total_header)
 

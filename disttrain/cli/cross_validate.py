@@ -121,11 +121,15 @@ def _over(given: list[str]) -> dict[str, list[Any]]:
     from disttrain import config
     from disttrain.errors import UsageError
 
-    over = {}
+    over = dict[str, list[Any]]()
     for text in given:
-        key, equals, values = text.partition("=")
-        over[key.strip()] = config.literals(values)
-        if not equals or not key.strip() or not over[key.strip()]:
+        key, values = (part.strip() for part in text.partition("=")[::2])
+        if key in over:
+            raise UsageError(
+                f"--over {key} is given twice: give all its values at once, as {key}=value,value"
+            )
+        over[key] = config.literals(values)
+        if not key or not over[key]:
             raise UsageError(f"--over {text}: write it as section.key=value,value")
     return over
 

@@ -32,11 +32,12 @@ def command(
     with comm.together("inspecting"):
         several = outcome_in(file)
         facts = several or (_data(file) if _is_data(file) else _checkpoint(file))
-    tell = lines_of if several else _of_data if "splits" in facts else _of_checkpoint
+        tell = lines_of if several else _of_data if "splits" in facts else _of_checkpoint
+        lines = [] if as_json else list(tell(facts))
     if comm.is_root and as_json:
         print_json(facts)
     elif comm.is_root:
-        for line in tell(facts):
+        for line in lines:
             say(line)
 
 

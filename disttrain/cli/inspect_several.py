@@ -30,8 +30,19 @@ def outcome_in(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def lines_of(facts: dict[str, Any]) -> Iterator[str]:
-    """Yield what people are told of it."""
+def lines_of(facts: dict[str, Any]) -> list[str]:
+    """Return what people are told of it; raises CheckpointError for what is no such file."""
+    from disttrain.errors import CheckpointError
+
+    try:
+        return list(_lines_of(facts))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CheckpointError(
+            f"{facts['path']} is not what disttrain writes there: make it again"
+        ) from None
+
+
+def _lines_of(facts: dict[str, Any]) -> Iterator[str]:
     from disttrain.cli.ensemble import members_of
 
     if facts["format"] == "ensemble":

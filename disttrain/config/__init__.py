@@ -17,9 +17,10 @@ from disttrain.config.reading import (
     to_toml,
 )
 from disttrain.config.sections import Augment, Communication, Data, Interval, Settings
-from disttrain.config.study import Range, Stage, Study
+from disttrain.config.study import MOST_CANDIDATES, Range, Stage, Study
 
 __all__ = [
+    "MOST_CANDIDATES",
     "Adam",
     "Augment",
     "Communication",

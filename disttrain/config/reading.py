@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,8 @@ def parse(
     for change in in_order(changes):
         _apply(table, change)
     for key, value in sorted((values or {}).items(), key=lambda item: item[0][-5:] != ".kind"):
-        _put(table, key.split("."), value)
+        # A copy: another key may change a part of it.
+        _put(table, key.split("."), copy.deepcopy(value))
     return validated(Settings, {"name": name, **table}, source)
 
 
@@ -188,7 +190,10 @@ def _apply(root: dict[str, Any], change: str) -> None:
     names = ITEM.sub(r".\1", key.strip()).split(".")
     if not equals or not all(names) or len(names) > PARTS:
         raise RunFileError(f"--set {quoted(change)}: write it as section.key=value")
-    _put(root, names, _literal(value))
+    try:
+        _put(root, names, _literal(value))
+    except RunFileError as error:
+        raise RunFileError(f"--set: {error}") from None
 
 
 def _put(root: dict[str, Any], names: Sequence[str], value: Any) -> None:
@@ -210,11 +215,9 @@ def _part(table: Any, path: Sequence[str], name: str) -> str | int:
     if isinstance(table, dict):
         return name
     if not isinstance(table, list):
-        raise RunFileError(f"--set: {'.'.join(path)} is a value, not a section")
+        raise RunFileError(f"{'.'.join(path)} is a value, not a section")
     if not name.isdecimal() or int(name) >= len(table):
-        raise RunFileError(
-            f"--set: {'.'.join(path)} has no {name!r}: its items are 0 to {len(table) - 1}"
-        )
+        raise RunFileError(f"{'.'.join(path)} has no {name!r}: its items are 0 to {len(table) - 1}")
     return int(name)
 
 

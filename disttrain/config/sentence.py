@@ -93,8 +93,12 @@ def _missing(root: type[BaseModel], problem: ErrorDetails) -> str:
 
 
 def _limit(facts: Mapping[str, Any]) -> str:
-    """Return which limit of a number was passed; "" where it was something else."""
+    """Return which limit of a number, or of a list or table, was passed; "" where it was none."""
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    if "actual_length" in facts:
+        few, many = facts.get("min_length"), facts.get("max_length")
+        how = f"at least {few} item" if many is None else f"at most {many} items"
+        return f"it should have {how}"
     return "".join(f"it should be {words[k]} {_number(facts[k])}" for k in words if k in facts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -10,10 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from disttrain.config.section import Count, Text
 from disttrain.config.table import Section
+from disttrain.shown import quoted
 
-__all__ = ["Range", "Stage", "Study"]
+__all__ = ["MOST_CANDIDATES", "Range", "Stage", "Study"]
 
 Number = int | float
+# Of an end of a range, as of a number in a run file.
+MOST = 1e38
+# Of a stage.
+MOST_CANDIDATES = 100_000
 
 
 class Range(Section):
@@ -37,6 +41,10 @@ class Range(Section):
             raise ValueError("give { low = ..., high = ... } or { choices = [...] }")
         if given.get("choices") == []:
             raise ValueError("choices is empty: give at least one value")
+        for name in ("low", "high"):
+            end = given.get(name)
+            if end is not None and (type(end) not in (int, float) or not -MOST <= end <= MOST):
+                raise ValueError(f"{name} is {quoted(end)}: give a number of at most {MOST:g}")
         return given
 
     @model_validator(mode="after")
@@ -49,7 +57,7 @@ class Range(Section):
         if None in ends:
             raise ValueError("give low and high, or choices")
         low, high = (float(end) for end in ends if end is not None)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if low >= high:
             raise ValueError(
                 f"the range is empty: low = {self.low} is not below high = {self.high}"
             )
@@ -76,7 +84,7 @@ class Stage(Section):
     """
 
     kind: Literal["random", "grid", "tpe"] = "random"
-    candidates: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    candidates: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
     epochs: Count | None = None
     zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
     prune: Literal["halving", "median"] | None = None

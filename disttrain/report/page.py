@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 
@@ -173,7 +174,9 @@ def drawn(figure: Figure, label: str, paper: bool = False) -> Picture:
     from matplotlib import rc_context
 
     content = io.StringIO()
-    with rc_context({"svg.hashsalt": "disttrain", "svg.fonttype": "none"}):
+    with rc_context({"svg.hashsalt": "disttrain", "svg.fonttype": "none"}), catch_warnings():
+        # Of letters that matplotlib can't draw: the browser draws the texts.
+        filterwarnings("ignore", "Glyph ")
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     svg = content.getvalue()
     svg = svg[svg.index("<svg") :]

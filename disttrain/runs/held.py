@@ -9,7 +9,7 @@ from pathlib import Path
 from disttrain.environment import launched, spares
 from disttrain.errors import UsageError
 
-__all__ = ["DATA", "TEMPORARY", "how_to_go_on", "kind_in", "refuse_another"]
+__all__ = ["DATA", "TEMPORARY", "how_to_begin_anew", "how_to_go_on", "kind_in", "refuse_another"]
 
 # By the file that is there from the beginning; of an ensemble, from its end.
 KINDS = {
@@ -22,6 +22,9 @@ KINDS = {
 TEMPORARY = ".disttrain-"
 
 
+# Where searches and ensembles have the runs that they train.
+PARTS = ("candidates", "members")
+
 # The data files that Python writes of arrays: 16 digits of their content's digest.
 DATA = "data-" + 16 * "[0-9a-f]" + ".h5"
 
@@ -32,6 +35,13 @@ def how_to_go_on(folder: Path) -> str:
         return "its folder is temporary and goes: give `train` a run folder, to resume it later"
     command = f"disttrain {_as_launched()}train {shlex.quote(str(folder))} --resume"
     return f"the state is saved, `{command}` goes on"
+
+
+def how_to_begin_anew(folder: Path) -> str:
+    """Return the end of the sentence for a run that can't go on."""
+    if folder.parent.name in PARTS:
+        return "remove this folder, and --resume trains it anew"
+    return "begin anew with --overwrite or another --output"
 
 
 def _as_launched() -> str:

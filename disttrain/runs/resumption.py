@@ -22,6 +22,7 @@ from disttrain.errors import CheckpointError, DamagedCheckpoint, DataError, RunF
 from disttrain.model import Layer
 from disttrain.runs.changes import changes, is_free
 from disttrain.runs.folder import RunFolder
+from disttrain.runs.held import how_to_begin_anew
 from disttrain.runs.layers import saved_layers
 from disttrain.training.exact.arithmetic import Arithmetic
 from disttrain.training.fitted import as_begun
@@ -128,7 +129,7 @@ def _tell_other_data(settings: Settings, snapshot: Snapshot, warn: Callable[[str
 
 def refuse_lost_work(folder: RunFolder, found: Found, done: dict[str, Any] | None) -> None:
     """Raise CheckpointError where the run has saved states, of which none is there and whole."""
-    cure = "bring one back from a copy, or begin anew with --overwrite or another --output"
+    cure = f"bring one back from a copy, or {how_to_begin_anew(folder.path)}"
     if found.damaged:
         more = len(found.damaged) - 1
         others = f" (and {more} more file{'s' * (more > 1)})" if more else ""

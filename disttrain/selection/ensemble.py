@@ -14,14 +14,14 @@ from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset
 from disttrain.disk import make_directory
-from disttrain.errors import CheckpointError, DisttrainError, Preempted, UsageError
+from disttrain.errors import CheckpointError, Preempted, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.runs.ensembled import FILE, ensemble_of
-from disttrain.runs.held import refuse_another
+from disttrain.runs.held import kind_in, refuse_another
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.selection.table import order
-from disttrain.selection.training import Job, train_in_groups
-from disttrain.selection.turns import Ended, Turns
+from disttrain.selection.training import Job, refuse_if_none_fits, train_in_groups
+from disttrain.selection.turns import Ended, Turns, all_failed
 from disttrain.shown import decimals
 from disttrain.training.build import open_training_data
 from disttrain.training.injection import Injection
@@ -63,8 +63,8 @@ def train_each(
     They stand in `members/` of the folder, and are trained by groups of ranks. With `resume` it
     goes on: what is finished is not trained again. Raises UsageError for a folder that holds
     members otherwise, or another command's results, and where no rows are there to score them on,
-    as in `combine`; DisttrainError where not one of them came to its end. Where the MPI goes on
-    without a rank that died, so do the members.
+    as in `combine`; DisttrainError where not one of them came to its end, Divergence if all have
+    diverged. Where the MPI goes on without a rank that died, so do the members.
     """
     jobs = [
         Job(n, settings.replace(name=f"member-{n}"), folder / "members" / f"{n}")
@@ -74,13 +74,9 @@ def train_each(
 
     def to_the_end() -> list[Path]:
         """Train what is left to be trained."""
-        with comm.together("opening the ensemble", by_root=True):
-            if comm.is_root and not opened:
-                _refuse_members(folder, resume)
         if not all(comm.collect(bool(opened))):
-            opened[:] = [open_training_data(members[0], comm)]
-        with comm.together("opening the ensemble"):
-            _refuse_without(split or _scored_on(opened[0].splits), opened[0])
+            begun = resume or bool(opened)
+            opened[:] = [_opened(members, folder, comm, begun, split, layers, loss)]
         ended = train_in_groups(
             comm, jobs, folder, ranks_each=ranks_each, dataset=opened[0],
             tell=partial(_tell, say, len(jobs)), layers=layers, loss=loss, turns=turns,
@@ -97,22 +93,39 @@ def train_each(
         raise Preempted(f"asked to stop: {folder} keeps what has ended, --resume goes on") from None
 
 
+def _opened(
+    members: Sequence[Settings], folder: Path, comm: Communicator, resume: bool,
+    split: str | None, layers: Sequence[Layer] | None, loss: Loss | None,
+) -> Dataset:  # fmt: skip
+    """Return the data of the members, and make their folder, where nothing refuses them."""
+    with comm.together("opening the ensemble", by_root=True):
+        if comm.is_root:
+            _refuse_members(folder, resume)
+    dataset = open_training_data(members[0], comm)
+    with comm.together("opening the ensemble", by_root=True):
+        _refuse_without(split or _scored_on(dataset.splits), dataset)
+        if comm.is_root:
+            refuse_if_none_fits(members, dataset, members[0], layers, loss)
+            make_directory(folder)
+    return dataset
+
+
 def _refuse_members(folder: Path, resume: bool) -> None:
-    """Raise UsageError for a folder that holds what is not to be gone on with; else make it."""
+    """Raise UsageError for a folder that holds what is not to be gone on with."""
     if not resume and any((folder / "members").glob("*")):
         raise UsageError(
             f"{folder} holds members of an ensemble: go on with --resume, or choose another "
             "--output"
         )
     refuse_another(folder, FILE)
-    make_directory(folder)
 
 
 def _files_of(ended: Sequence[Ended], folder: Path, comm: Communicator) -> list[Path]:
     """Return the checkpoints of the members that came to their end. Collective."""
     whole = [one.number for one in ended if one.value is not None]
     if not whole:
-        raise DisttrainError(f"no member came to its end; member 1: {ended[0].failure}")
+        failed = {one.number: (one.status, one.failure) for one in ended}
+        raise all_failed("no member came to its end", "member", failed)
     files: list[Path] = []
     with comm.together("opening the ensemble"):
         for number in whole:
@@ -186,13 +199,17 @@ def best_of_study(study: Path, top: int) -> list[Path]:
 
 
 def last_checkpoints(run: Path, count: int) -> list[Path]:
-    """Return the newest `count` checkpoints of a run, the oldest first; UsageError for fewer."""
+    """Return the newest `count` checkpoints of a run, the oldest first.
+
+    Raises UsageError for fewer, CheckpointError for none.
+    """
     files = all_checkpoints(run / "checkpoints")
+    if not files:
+        raise CheckpointError(f"{run} holds no checkpoint: give the folder of a run")
     if len(files) < count:
-        raise UsageError(
-            f"{run} has {len(files)} checkpoints: train it with checkpoint.keep = {count}, or give "
-            f"--checkpoints {len(files)}"
-        )
+        has = "1 checkpoint" if len(files) == 1 else f"{len(files)} checkpoints"
+        fewer = f", or give --checkpoints {len(files)}" if len(files) > 1 else ""
+        raise UsageError(f"{run} has {has}: train it with checkpoint.keep = {count}{fewer}")
     return files[-count:]
 
 
@@ -255,11 +272,16 @@ def combine(
 
 
 def _row(member: Trained, samples: Any, split: str, folder: Path) -> dict[str, Any]:
-    """Return what stands of a member in `ensemble.json`; its path from there where it is below."""
-    place, home = member.path.absolute(), folder.absolute()
-    path = os.path.relpath(place, home) if place.is_relative_to(home) else str(place)
+    """Return what stands of a member in `ensemble.json`.
+
+    Its path is relative where it moves with the ensemble: below it, or in the study or the run that
+    the ensemble is in.
+    """
+    place, home = member.path.resolve(), folder.resolve()
+    whole = home.parent if kind_in(home.parent) else home
+    path = os.path.relpath(place, home) if place.is_relative_to(whole) else member.path.absolute()
     score = member.judge(samples, f"the {split} split").facts()
-    return {"path": path, "digest": member.snapshot.digest} | score
+    return {"path": str(path), "digest": member.snapshot.digest} | score
 
 
 def _gain(rows: Sequence[dict[str, Any]], whole: dict[str, Any]) -> dict[str, float | None]:

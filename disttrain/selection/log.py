@@ -66,7 +66,10 @@ class Log:
     def add(self, *records: dict[str, Any]) -> None:
         """Add records, in one piece as far as the disk does that; they are on disk afterwards."""
         with self._writing():
-            os.write(self._file, b"".join(map(_line, records)))
+            left = memoryview(b"".join(map(_line, records)))
+            while left:
+                # A disk that is nearly full takes a part, and says so at the next write.
+                left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         self.records += records
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from disttrain import config
 from disttrain.config import Settings
-from disttrain.errors import UsageError
+from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.selection.space import settings_of
+from disttrain.shown import quoted
 
 __all__ = ["Plan"]
 
@@ -50,10 +51,22 @@ class Plan:
 
     def settings(self) -> list[Settings]:
         """Return the settings. Raises RunFileError for a key or a value that no run has."""
-        for key in self.over:
-            if key.startswith("data.") and key not in OF_USE:
+        for key, given in self.over.items():
+            if key.split(".")[0] == "data" and key not in OF_USE:
                 raise UsageError(f"--over {key}: all settings are judged on the same rows")
-        return [settings_of(self.run, values, self.sets, self.own) for values in self.values]
+            for place, value in enumerate(given):
+                if value in given[:place]:
+                    raise UsageError(
+                        f"--over {key}: {quoted(value)} is there twice, and would be trained twice"
+                    )
+        return [self._with(values) for values in self.values]
+
+    def _with(self, values: Mapping[str, Any]) -> Settings:
+        try:
+            return settings_of(self.run, values, self.sets, self.own)
+        except RunFileError as error:
+            over = f"--over {', '.join(values)}: " if values else ""
+            raise RunFileError(f"{over}{error}") from None
 
     def about(self) -> dict[str, Any]:
         """Return what must be the same for a cross-validation to go on."""

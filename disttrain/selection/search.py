@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from disttrain import config
+from disttrain import config, journal
 from disttrain.comm import Communicator
 from disttrain.config import Settings, Stage, Study
 from disttrain.data import Dataset
-from disttrain.errors import Preempted, RunFileError, UsageError
+from disttrain.errors import Preempted, UsageError
 from disttrain.runs.held import refuse_another
 from disttrain.selection import tpe
 from disttrain.selection.log import Log
-from disttrain.selection.space import Axis, axes_of, grid, random, settings_of, zoomed
+from disttrain.selection.space import Axis, axes_of, count_of, grid, random, settings_of, zoomed
+from disttrain.selection.suitability import check, corners, doubts, refuse_metric
 from disttrain.selection.table import Table, path_of
-from disttrain.selection.training import Job, train_in_groups
-from disttrain.selection.turns import Turns
+from disttrain.selection.training import Job, refuse_if_none_fits, train_in_groups
+from disttrain.selection.turns import Turns, all_failed
 from disttrain.training.build import open_training_data
 from disttrain.training.injection import Injection
 
 __all__ = ["search"]
 
 Say = Callable[[str], None]
-EPOCHS = "training.epochs"
+LOG = "study.jsonl"
 
 
 def search(
@@ -41,7 +43,7 @@ def search(
     `folder`: what has ended is not trained again. Where the MPI goes on without a rank that died,
     so does the study. Raises RunFileError for a key or a value that no run can have, UsageError for
     a folder that holds a study, Preempted where the ranks were asked to stop, and, when all is
-    done, DisttrainError where no candidate has a score.
+    done, DisttrainError where no candidate has a score, Divergence if all have diverged.
     """
 
     def configured() -> Settings:
@@ -60,50 +62,9 @@ def search(
         found.close()
 
 
-def check(study: Study) -> None:
-    """Raise RunFileError for a key that no run has, or an end of a range that it can't have."""
-    axes = axes_of(study.space)
-    if any(stage.kind == "tpe" for stage in study.stages):
-        tpe.require()
-    if EPOCHS in study.space and any(stage.epochs or stage.prune for stage in study.stages):
-        raise RunFileError(
-            f'space."{EPOCHS}" of the study file goes without epochs and prune in the stages, '
-            "which say how many epochs a candidate has"
-        )
-    usual = {axis.key: axis.ends()[-1] for axis in axes}
-    for axis in axes:
-        for value in axis.ends():
-            try:
-                settings_of(study.run, usual | {axis.key: value})
-            except RunFileError as error:
-                raise RunFileError(f'space."{axis.key}" of the study file: {error}') from None
-    for number, stage in enumerate(study.stages, 1):
-        points = count_of(stage, axes)
-        if stage.candidates is not None and points > stage.candidates:
-            raise UsageError(
-                f"the grid of stage {number} has {points} points, and candidates = "
-                f"{stage.candidates}: allow so many, or take fewer steps"
-            )
-
-
-def refuse_metric(study: Study, dataset: Dataset) -> None:
-    """Raise UsageError where the data have no such measure."""
-    if "validation" not in dataset.splits:
-        raise UsageError(
-            f"{dataset.file.path} has no validation rows to judge candidates by: give "
-            "data.validation_fraction in the run file"
-        )
-    if not dataset.classes and study.metric == "validation_accuracy":
-        raise UsageError(
-            f"the targets of {dataset.file.path} are numbers, which have no accuracy: give "
-            'metric = "validation_loss"'
-        )
-
-
 def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
     """Return the log of the study in `folder`, which begins there or goes on."""
-    refuse_another(folder, "study.jsonl")
-    log = Log(folder / "study.jsonl")
+    log = Log(folder / LOG)
     asked = study.model_dump(exclude={"run"}, mode="json")
     run = config.to_toml(config.read(study.run), stated=True)
     about = {"study": asked, "run": hashlib.sha256(run.encode()).hexdigest()}
@@ -112,6 +73,8 @@ def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
         if resume:
             say(f"{folder} holds no study yet: starting from the beginning")
         log.begin(about)
+        for line in doubts(study):
+            journal.note("warning", logging.WARNING, text=line)
     elif not resume:
         raise UsageError(
             f"{folder} holds a study: go on with it by --resume, or choose another --output"
@@ -144,15 +107,19 @@ class Search:
 
     def to_the_end(self) -> dict[str, Any]:
         """Train what is left to be trained, and return the table. Collective."""
-        comm, table = self._comm, self._open()
+        comm = self._comm
+        with comm.together("opening the study", by_root=True):
+            if comm.is_root:
+                refuse_another(self._folder, LOG)
+        # A study that is refused for its data leaves no folder.
+        if not comm.share(os.path.lexists(self._folder / LOG) if comm.is_root else False):
+            self._read()
+        table = self._open()
         done: dict[str, Any] = comm.share(table.finished or {} if table else None)
         if done:
+            self._refuse_nothing(table)
             return done
-        if not all(comm.collect(self._dataset is not None)):
-            self._dataset = open_training_data(self._base, comm)
-        assert self._dataset is not None
-        with comm.together("configuration"):
-            refuse_metric(self._study, self._dataset)
+        dataset = self._read()
         try:
             self._stages()
         except Preempted:
@@ -161,13 +128,32 @@ class Search:
             raise Preempted(
                 f"asked to stop: {self._folder} keeps what has ended, --resume goes on"
             ) from None
-        with comm.together("writing the study"):
+        with comm.together("writing the study", by_root=True):
             if table:
                 table.end()
-                table.refuse_nothing()
+        self._refuse_nothing(table)
         shown: dict[str, Any] = comm.share(table.to_json() if table else None)
-        self._dataset.close(comm)
+        dataset.close(comm)
         return shown
+
+    def _refuse_nothing(self, table: Table | None) -> None:
+        """Raise, on all ranks, where no candidate has a score."""
+        if failed := self._comm.share(table.scoreless if table else None):
+            raise all_failed("no candidate of the study has a score", "candidate", failed)
+
+    def _read(self) -> Dataset:
+        """Return the data, read once, that can train and judge candidates. Collective."""
+        comm, study, base = self._comm, self._study, self._base
+        if all(comm.collect(self._dataset is not None)):
+            assert self._dataset is not None
+            return self._dataset
+        self._dataset = open_training_data(base, comm)
+        with comm.together("configuration", by_root=True):
+            refuse_metric(study, self._dataset)
+            if comm.is_root:
+                ends = (settings_of(study.run, e) for _, e in corners(axes_of(study.space)))
+                refuse_if_none_fits(ends, self._dataset, base)
+        return self._dataset
 
     def close(self) -> None:
         """Let another process go on with the study."""
@@ -187,12 +173,15 @@ class Search:
     def _stages(self) -> None:
         """Go through the stages. Collective."""
         axes = axes_of(self._study.space)
-        if self._table:
-            self._table.plan(sum(count_of(stage, axes) for stage in self._study.stages))
-        for number, stage in enumerate(self._study.stages, 1):
+        stages, before = self._study.stages, 0
+        for number, stage in enumerate(stages, 1):
             best = self._table.best(number - 1) if self._table else None
             if best and stage.zoom < 1:
                 axes = zoomed(axes, best["settings"], stage.zoom)
+            if self._table:
+                # A grid may have fewer points in a part of the space.
+                self._table.plan(before + sum(count_of(s, axes) for s in stages[number - 1 :]))
+            before += count_of(stage, axes)
             self._stage(number, stage, axes)
 
     def _stage(self, number: int, stage: Stage, axes: Sequence[Axis]) -> None:
@@ -204,9 +193,10 @@ class Search:
                 if self._table:
                     count = min(size, total - first)
                     asked = self._table.asked(number, first, count)
-                    if not asked:
+                    if len(asked) < count:
+                        # A killed job may have noted a part of them.
                         new = self._suggest(number, stage, axes, first, count)
-                        asked = self._table.ask(number, new)
+                        asked += self._table.ask(number, new[len(asked) :])
             self._generation(stage, self._comm.share(asked))
 
     def _suggest(
@@ -245,10 +235,3 @@ class Search:
             with comm.together("choosing candidates"):
                 if table and rung != rungs[-1]:
                     table.prune(asked, rung, stage)
-
-
-def count_of(stage: Stage, axes: Sequence[Axis]) -> int:
-    """Return how many candidates a stage has."""
-    if stage.kind == "grid":
-        return math.prod(len(axis.grid()) for axis in axes)
-    return stage.candidates or 0

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from disttrain import config
-from disttrain.config import Range, Settings
+from disttrain.config import Range, Settings, Stage
 from disttrain.errors import RunFileError
+from disttrain.shown import quoted
 
-__all__ = ["Axis", "axes_of", "grid", "random", "settings_of", "zoomed"]
+__all__ = ["Axis", "axes_of", "count_of", "grid", "random", "settings_of", "zoomed"]
 
 # Digits of a number that is drawn: enough to tell candidates apart, few enough to read.
 DIGITS = 4
 COUNT = "model.layers.count"
 EACH = "model.layers.*."
+# As the run file allows.
+MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,13 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     return [dict(zip(keys, point, strict=True)) for point in points]
 
 
+def count_of(stage: Stage, axes: Sequence[Axis]) -> int:
+    """Return how many candidates a stage has."""
+    if stage.kind == "grid":
+        return math.prod(len(axis.grid()) for axis in axes)
+    return stage.candidates or 0
+
+
 def _layer(key: str) -> int:
     """Return the number of the layer that a key belongs to; -1 where it is of none."""
     names = key.split(".")
@@ -137,32 +147,41 @@ def settings_of(
 ) -> Settings:
     """Return the settings of a run file with these values; `own` keys are changed before.
 
-    `model.layers.count` is the number of layers: the last hidden one is repeated, or the last
-    hidden ones are left out. Values for a layer that is not there count for nothing.
-    `model.layers.*.units` are the units of every hidden layer.
+    A whole table or list is put before its parts, whatever their order, and `model.layers.*.units`,
+    the units of every hidden layer, before those of one. `model.layers.count` is the number of
+    layers: the last hidden one is repeated, or the last hidden ones are left out. Values for a
+    layer that is not there then count for nothing.
     """
-    plain = dict(values)
-    base = config.read(run_file, sets, own)
+    plain = {key: values[key] for key in sorted(values, key=_depth)}
+    whole = [key for key in ("model", "model.layers") if key in plain]
+    known = dict(own) | {key: plain.pop(key) for key in whole}
+    base = config.read(run_file, sets, known)
     layers = [layer.model_dump(exclude_unset=True) for layer in base.model.layers]
     if COUNT in plain:
-        hidden, count = layers[:-1], int(plain.pop(COUNT)) - 1
-        if count < 0 or (count and not hidden):
-            raise RunFileError(
-                f"{COUNT} = {count + 1}: "
-                + ("the run file has no hidden layer to repeat" if count > 0
-                   else "a network has at least 1 layer")
-            )  # fmt: skip
-        filled = hidden + hidden[-1:] * (count - len(hidden))
-        layers = [*filled[:count], layers[-1]]
-        # Changed below, each by itself.
-        layers = [dict(layer) for layer in layers]
+        known["model.layers"] = layers = _of_count(plain.pop(COUNT), layers)
     last = len(layers) - 1
-    for key, value in values.items():
+    for key, value in plain.items():
         if key.startswith(EACH):
-            del plain[key]
-            plain |= {key.replace("*", str(number)): value for number in range(last)}
-        elif COUNT in values and key != COUNT and _layer(key) >= last:
-            del plain[key]
-    if COUNT in values:
-        plain = {"model.layers": layers} | plain
-    return config.read(run_file, sets, {**own, **plain})
+            known |= {key.replace("*", str(number)): value for number in range(last)}
+        elif COUNT not in values or _layer(key) < last:
+            known[key] = value
+    return config.read(run_file, sets, known)
+
+
+def _depth(key: str) -> tuple[int, bool]:
+    """Return what sorts keys so that each comes before those that change a part of its value."""
+    return key.count("."), not key.startswith(EACH)
+
+
+def _of_count(count: Any, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return so many layers, each a table of its own."""
+    if type(count) is not int or not 1 <= count <= MOST_LAYERS:
+        raise RunFileError(
+            f"{COUNT} = {quoted(count)}: give a whole number; a network has at least 1 layer and "
+            f"at most {MOST_LAYERS}"
+        )
+    *hidden, last = layers
+    if count > 1 and not hidden:
+        raise RunFileError(f"{COUNT} = {count}: there is no hidden layer to repeat")
+    filled = hidden + hidden[-1:] * (count - 1 - len(hidden))
+    return [dict(layer) for layer in (*filled[: count - 1], last)]

@@ -14,7 +14,7 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.config import Settings, Stage, Study
-from disttrain.errors import DisttrainError, Divergence, RunFileError
+from disttrain.errors import RunFileError
 from disttrain.selection.log import Log
 from disttrain.selection.space import settings_of
 from disttrain.selection.turns import Ended
@@ -64,6 +64,8 @@ class Table:
     @property
     def finished(self) -> dict[str, Any] | None:
         """What `study.json` says of a study that came to its end before; else None."""
+        if not self._final:
+            return None
         try:
             found = json_of(text_of(self._folder / "study.json", STUDY_BYTES))
         except (OSError, ValueError):
@@ -123,9 +125,7 @@ class Table:
         value = ended.value or {}
         scores = value.get("validation") or {}
         score = scores.get(self._study.metric.removeprefix("validation_"))
-        status = value.get("status") or (
-            "diverged" if ended.exit_code == Divergence.exit_code else "failed"
-        )
+        status = value.get("status") or ended.status
         record = {
             "number": ended.number, "until": rung, "status": status, "score": score,
             "seconds": round(ended.seconds, 3), "digest": value.get("digest"),
@@ -152,7 +152,10 @@ class Table:
         }  # fmt: skip
 
     def prune(self, asked: Sequence[dict[str, Any]], rung: int, stage: Stage) -> None:
-        """End the candidates of a generation that are behind the others at an epoch."""
+        """End the candidates of a generation that are behind the others at an epoch.
+
+        One that was not validated until there is not judged, and goes on.
+        """
         numbers = [one["number"] for one in asked]
         here = [self._ended[n, rung] for n in numbers if (n, rung) in self._ended]
         standing = [record for record in here if record["status"] == PAUSED]
@@ -161,7 +164,7 @@ class Table:
         if stage.prune == "median":
             keep = math.ceil(len(here) / 2)
         for record in ranked[keep:]:
-            if record["number"] not in self._final:
+            if record["number"] not in self._final and record["score"] is not None:
                 self._finish(record["number"], record, "pruned")
                 self._say(self._line(self._final[record["number"]]))
         self.write("running")
@@ -178,13 +181,12 @@ class Table:
         ]  # fmt: skip
         return min(good, key=self._order, default=None)
 
-    def refuse_nothing(self) -> None:
-        """Raise DisttrainError where no candidate of the study has a score."""
-        if self.best() is None:
-            failures = [row["failure"] for row in self._final.values() if row["failure"]]
-            raise DisttrainError(
-                f"no candidate of the study has a score; candidate 1: {(failures or ['?'])[0]}"
-            )
+    @property
+    def scoreless(self) -> dict[int, tuple[str, str]]:
+        """Status and failure of each candidate where none has a score, else nothing."""
+        if self.best():
+            return {}
+        return {n: (row["status"], row["failure"]) for n, row in self._final.items()}
 
     def to_json(self, status: str = "completed") -> dict[str, Any]:
         """Return the table, as `study.json` has it."""

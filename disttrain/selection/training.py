@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset
-from disttrain.errors import Preempted
+from disttrain.errors import Preempted, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.preemption import ASKED, Preemption
 from disttrain.runs import train
 from disttrain.selection.turns import Ended, Turns
 from disttrain.training import Callback
-from disttrain.training.build import is_exact
+from disttrain.training.build import is_exact, refuse_unfit
 from disttrain.training.injection import Injection
 from disttrain.written import PAUSED, intervals_of, summary_of
 
-__all__ = ["Job", "most_ranks", "train_in_groups"]
+__all__ = ["Job", "most_ranks", "refuse_if_none_fits", "train_in_groups"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,28 @@ def train_in_groups(
     tried = [(job.settings, None if layers or loss else lent[job.number]) for job in jobs]
     most = most_ranks(tried, comm, ranks_each)
     return turns.take(list(by_number), _one, ranks_each=ranks_each, most=most, key=key, tell=tell)
+
+
+def refuse_if_none_fits(
+    tried: Iterable[Settings], dataset: Dataset, data_of: Settings,
+    layers: Sequence[Layer] | None = None, loss: Loss | None = None,
+) -> None:  # fmt: skip
+    """Raise UsageError where no network of all that are tried fits the data: for the first one.
+
+    On this rank alone. Settings with data of their own are not looked at: they may fit.
+    """
+    first = None
+    for settings in tried:
+        if settings.data != data_of.data:
+            return
+        try:
+            refuse_unfit(settings, dataset, layers, loss)
+        except UsageError as error:
+            first = first or error
+        else:
+            return
+    if first:
+        raise first
 
 
 def most_ranks(
@@ -177,5 +199,6 @@ def _summary_at_pause(job: Job) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     best = [report for report in history if report["step"] == summary["best_step"]] or history[-1:]
-    scores = {name: best[0][f"validation_{name}"] for name in ("loss", "accuracy")}
-    return summary | {"status": PAUSED, "validation": scores}
+    # Perhaps nothing was validated until here.
+    scores = {name: r[f"validation_{name}"] for r in best for name in ("loss", "accuracy")}
+    return summary | {"status": PAUSED, "validation": scores or None}

@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -28,6 +28,8 @@ from disttrain.disk import make_directory
 from disttrain.errors import (
     CheckpointError,
     DataError,
+    DisttrainError,
+    Divergence,
     Preempted,
     RankFailure,
     exit_code_of,
@@ -35,7 +37,7 @@ from disttrain.errors import (
     sentence_of,
 )
 
-__all__ = ["Ended", "Turns"]
+__all__ = ["Ended", "Turns", "all_failed"]
 
 # What the counter says when no more jobs are to be taken.
 STOP = 10**12
@@ -55,6 +57,23 @@ class Ended:
     seconds: float
     failure: str = ""
     exit_code: int = 0
+
+    @property
+    def status(self) -> str:
+        """How it ended, in a word."""
+        if self.value is not None:
+            return "completed"
+        return "diverged" if self.exit_code == Divergence.exit_code else "failed"
+
+
+def all_failed(sentence: str, what: str, ended: Mapping[int, tuple[str, str]]) -> DisttrainError:
+    """Return the error of jobs of which none is of use: Divergence if all have diverged.
+
+    `ended` has the status and the failure of each by its number; the text tells the first failure.
+    """
+    first = next((f"; {what} {n}: {ended[n][1]}" for n in sorted(ended) if ended[n][1]), "")
+    diverged = all(status == "diverged" for status, _ in ended.values())
+    return (Divergence if diverged else DisttrainError)(sentence + first)
 
 
 Work = Callable[[Communicator, int], dict[str, Any]]

@@ -14,15 +14,15 @@ from disttrain.checkpoint import write_atomically
 from disttrain.comm import Communicator
 from disttrain.config import Settings
 from disttrain.data import Dataset, open_dataset
-from disttrain.errors import Divergence, Preempted, UsageError
+from disttrain.errors import Preempted, UsageError
 from disttrain.preemption import ASKED
 from disttrain.runs.held import refuse_another
 from disttrain.selection.finals import final, final_of
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
 from disttrain.selection.log import Log
 from disttrain.selection.plan import Plan
-from disttrain.selection.training import most_ranks
-from disttrain.selection.turns import Ended, Turns
+from disttrain.selection.training import most_ranks, refuse_if_none_fits
+from disttrain.selection.turns import Ended, Turns, all_failed
 from disttrain.shown import decimals
 from disttrain.training import fit, pretrain
 from disttrain.training.build import build_run
@@ -43,7 +43,8 @@ def cross_validate(
     `say` gets a line for each fold, on rank 0. With `resume` it goes on: what has ended is not
     trained again. Where the MPI goes on without a rank that died, so do the folds. Raises
     UsageError for folds that can't be made and for a folder that holds others, Preempted where the
-    ranks were asked to stop.
+    ranks were asked to stop, and, when all is done, DisttrainError where no settings have a score
+    on all folds, Divergence if all have diverged.
     """
 
     def configured() -> list[Settings]:
@@ -93,12 +94,15 @@ class Validation:
         most = most_ranks(of_left, comm, plan.ranks_each)
         tell = table.end_job if table else None
         self.turns.take(left, work, ranks_each=plan.ranks_each, most=most, tell=tell)
-        with comm.together("writing the folds"):
+        with comm.together("writing the folds", by_root=True):
             if table:
                 table.end(tried)
-        shown: dict[str, Any] = comm.share(table.to_json("completed") if table else None)
+        shown, failed = comm.share((table.to_json("completed"), table.scoreless) if table else None)
         data.close(comm)
-        return shown
+        if failed:
+            raise all_failed("no settings have a score on all folds", "network", failed)
+        told: dict[str, Any] = shown
+        return told
 
     def close(self) -> None:
         """Let another process go on with the folds."""
@@ -122,6 +126,8 @@ class Validation:
         with self._comm.together("opening the folds", by_root=True):
             check(self._plan, data)
             if self._comm.is_root and not self._table:
+                own = self._plan.layers, self._plan.loss
+                refuse_if_none_fits(self._tried, data, self._tried[0], *own)
                 refuse_another(self._folder, "folds.jsonl")
                 self._table = Table(self._plan, self._folder, bool(data.classes), self._say)
                 self._table.begin(self._resume)
@@ -195,11 +201,10 @@ class Table:
         """Note, and say, how a fold ended."""
         value = ended.value or {}
         place, repeat, fold = self._plan.parts(ended.number)
-        status = "diverged" if ended.exit_code == Divergence.exit_code else "failed"
         record = {
             "number": ended.number, "repeat": repeat + 1, "fold": fold + 1,
             "score": value.get(self._metric), "seconds": round(ended.seconds, 3),
-            "status": "completed" if value else status, "failure": ended.failure,
+            "status": ended.status, "failure": ended.failure,
             **{name: value.get(name) for name in ("accuracy", "loss", "rows", "epochs", "digest")},
         }  # fmt: skip
         self.log.add(record)
@@ -224,6 +229,13 @@ class Table:
             "folds": found["folds"], "mean": found["mean"], "deviation": found.get("deviation"),
             "difference": self._difference([place for _, place in order]), "settings": settings,
         }  # fmt: skip
+
+    @property
+    def scoreless(self) -> dict[int, tuple[str, str]]:
+        """Status and failure of each network where no settings have a mean, else nothing."""
+        if self.to_json("completed")["best"] is not None:
+            return {}
+        return {n + 1: (row["status"], row["failure"]) for n, row in self.ended.items()}
 
     def _row(self, place: int) -> dict[str, Any]:
         """Return what one of the settings came to; no mean where a fold has failed."""

@@ -41,7 +41,7 @@ from disttrain.training.suitability import (
 from disttrain.training.weighing import class_weights
 from disttrain.training.work import divide
 
-__all__ = ["build_run", "is_exact", "open_training_data"]
+__all__ = ["build_run", "is_exact", "open_training_data", "refuse_unfit"]
 
 
 def build_run(
@@ -156,6 +156,18 @@ def is_exact(settings: Settings, dataset: Dataset | None) -> bool:
         return False
     sizes = batch_sizes(data.splits["train"].count, model.settings.training.batch_size)
     return not costs(model, sizes, (data.classes, data.outputs))
+
+
+def refuse_unfit(
+    settings: Settings, dataset: Dataset, layers: Sequence[Layer] | None, loss: Loss | None
+) -> None:
+    """Raise UsageError where a network of the settings does not fit the data. On this rank alone.
+
+    Inputs are not read, but for pre-training, which may need numbers between 0 and 1.
+    """
+    if settings.pretraining is None:
+        settings = settings.replace(data={"normalize": "none"})
+    prepared(settings, Alone(), layers, loss, (), dataset.lend())
 
 
 def open_training_data(settings: Settings, comm: Communicator) -> Dataset:

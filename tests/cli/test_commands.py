@@ -195,6 +195,30 @@ def test_inspect_tells_of_an_ensemble_a_study_and_folds(trained):
         assert facts | json.loads(Path(trained.folder / facts["path"]).read_text()) == facts
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ensemble.json", '{"members": null}'),
+        ("ensemble.json", '{"members": [{"path": 3, "loss": "x"}]}'),
+        ("study.json", '{"status": "completed", "candidates": [3], "best": null}'),
+        ("folds.json", "{}"),
+    ],
+)
+def test_inspect_of_results_that_are_none_is_one_sentence(shell, name, content):
+    (shell.folder / name).write_text(content)
+    result = shell.run("inspect", name)
+    assert result.returncode == 3
+    assert result.stderr.count("\n") == 1
+    assert f"{name} is not what disttrain writes there" in result.stderr
+
+
+def test_a_key_that_is_compared_twice_is_refused(shell):
+    rates = ("--over", "schedule.learning_rate=0.1", "--over", "schedule.learning_rate=0.2")
+    result = shell.run("cross-validate", "run.toml", "--folds", "2", *rates)
+    assert result.returncode == 2
+    assert "--over schedule.learning_rate is given twice" in result.stderr
+
+
 def test_inspect_and_check_read_everything(trained):
     assert "digest" in trained.run("inspect", "out").stdout
     assert "rows" in trained.run("inspect", "blobs.h5").stdout

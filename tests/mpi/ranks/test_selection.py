@@ -10,7 +10,14 @@ import pytest
 import disttrain
 from disttrain import config
 from disttrain.comm.alone import Alone
-from disttrain.errors import DataError, DisttrainError, RankFailure, UsageError
+from disttrain.errors import (
+    DataError,
+    DisttrainError,
+    Divergence,
+    RankFailure,
+    UsageError,
+    exit_code_of,
+)
 from disttrain.selection.search import search
 from disttrain.selection.training import Job, train_in_groups
 from disttrain.selection.turns import Turns
@@ -239,10 +246,30 @@ def test_candidates_that_fail_are_rows_and_a_study_of_them_alone_says_so(comm, s
     assert "smaller schedule.learning_rate" in first["failure"]
     assert table["best"]["number"] == second["number"] == 2
     space = {"schedule.learning_rate": config.Range(choices=[1e30])}
-    with pytest.raises(
-        (DisttrainError, RankFailure), match="no candidate of the study has a score"
-    ):
-        search(changed.model_copy(update={"space": space}), folder / "none", comm)
+    alike = changed.model_copy(update={"space": space})
+    for resume in (False, True):
+        with pytest.raises(DisttrainError, match=r"^no candidate of the study") as found:
+            search(alike, folder / "none", comm, resume=resume, say=lambda line: None)
+        assert exit_code_of(found.value) == Divergence.exit_code
+    plan = Plan(study.run, (), {"schedule.learning_rate": [1e29, 1e30]}, folds=2)
+    for resume in (False, True):
+        with pytest.raises(DisttrainError, match=r"^no settings have a score on all") as found:
+            cross_validate(plan, folder / "folds", comm, resume=resume, say=lambda line: None)
+        assert exit_code_of(found.value) == Divergence.exit_code
+    table = json.loads((folder / "folds/folds.json").read_text())
+    assert [row["mean"] for row in table["settings"]] == [None, None]
+
+
+def test_what_no_network_fits_is_refused_on_all_ranks_and_leaves_no_folder(comm, study, folder):
+    space = {"model.layers.1.units": config.Range(choices=[2, 4])}
+    with pytest.raises(DisttrainError, match=r"^model\.layers: .* has 2 units") as found:
+        search(study.model_copy(update={"space": space}), folder / "study", comm)
+    assert exit_code_of(found.value) == UsageError.exit_code
+    plan = Plan(study.run, (), {"model.layers.1.units": [2, 4]}, folds=2)
+    with pytest.raises(DisttrainError, match=r"^model\.layers: .* has 2 units") as found:
+        cross_validate(plan, folder / "folds", comm)
+    assert exit_code_of(found.value) == UsageError.exit_code
+    assert not any(path.is_dir() for path in folder.iterdir())
 
 
 def test_folds_have_one_table_on_any_ranks_also_cut_off_and_resumed(comm, study, folder):

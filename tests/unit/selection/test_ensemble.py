@@ -15,7 +15,7 @@ import disttrain
 from disttrain.checkpoint import all_checkpoints, load
 from disttrain.comm.alone import Alone
 from disttrain.config import Settings, parse
-from disttrain.errors import CheckpointError, DisttrainError, UsageError
+from disttrain.errors import CheckpointError, Divergence, UsageError
 from disttrain.runs import train
 from disttrain.runs.ensembled import Ensemble, ensemble_of, load_model, verify_ensemble
 from disttrain.runs.trained import load_trained
@@ -142,6 +142,38 @@ def test_the_last_checkpoints(settings: Make, tmp_path: Path) -> None:
     assert files == all_checkpoints(tmp_path / "checkpoints")[-2:]
     with pytest.raises(UsageError, match=r"has 3 checkpoints: .*checkpoint\.keep = 4"):
         last_checkpoints(tmp_path, 4)
+    for file in files:
+        file.unlink()
+    with pytest.raises(UsageError, match=r"has 1 checkpoint: .*checkpoint\.keep = 4$"):
+        last_checkpoints(tmp_path, 4)
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        last_checkpoints(tmp_path / "nothing", 2)
+
+
+def test_an_ensemble_moves_with_the_run_that_it_is_in(settings: Make, tmp_path: Path) -> None:
+    run, moved = tmp_path / "run", tmp_path / "elsewhere" / "moved"
+    train(settings("checkpoint.keep=3"), run, Alone())
+    facts = combine(last_checkpoints(run, 2), run / "ensemble", Alone(), kind="checkpoints")
+    assert all(row["path"].startswith("../checkpoints/step-") for row in facts["members"])
+    moved.parent.mkdir()
+    run.rename(moved)
+    whole = load_model(moved / "ensemble", Alone())
+    score = whole.score(whole.split(facts["split"])).facts()
+    assert score.items() <= facts["ensemble"].items()
+    # Beside the run it stays where it is: its members are named in full.
+    facts = combine(last_checkpoints(moved, 2), tmp_path / "beside", Alone(), kind="checkpoints")
+    assert all(Path(row["path"]).is_absolute() for row in facts["members"])
+
+
+def test_a_refused_ensemble_leaves_no_folder(settings: Make, tmp_path: Path) -> None:
+    unfit = settings("model.layers.1.units=2")
+    for made, more, says in (
+        (settings(), {"split": "other"}, "no rows for the other split"),
+        (unfit, {}, "give it units = 3"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            members(made, tmp_path / "refused", 2, **more)
+        assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(("metric", "best"), [("validation_accuracy", 3), ("validation_loss", 1)])
@@ -188,7 +220,6 @@ def test_resumed_it_trains_only_what_is_missing(settings: Make, tmp_path: Path) 
 def test_a_member_that_fails_is_left_out(
     settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from disttrain.errors import Divergence
     from disttrain.selection import training
 
     real, said = training.train, []
@@ -205,7 +236,7 @@ def test_a_member_that_fails_is_left_out(
     assert "the loss is nan" in said[0]
     assert said[1].startswith("member 2 of 2: loss")
     fail_all = True
-    with pytest.raises(DisttrainError, match="no member came to its end; member 1: the loss"):
+    with pytest.raises(Divergence, match="no member came to its end; member 1: the loss"):
         train_each(by_seed(settings(), 2), tmp_path / "none", Alone(), say=said.append)
 
 

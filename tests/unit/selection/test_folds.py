@@ -153,7 +153,10 @@ def test_all_folds_and_the_final_run_have_one_batch_size_and_one_rate(write_data
         ({"folds": 1}, "give 2 to 110"),
         ({"folds": 111}, "give 2 to 110"),
         ({"over": {"data.path": ["a", "b"]}}, "judged on the same rows"),
-        ({"over": {"schedule.learning_rte": [1.0]}}, "did you mean"),
+        ({"over": {"data": [{"path": "a"}]}}, "judged on the same rows"),
+        ({"over": {"schedule.learning_rte": [1.0]}}, "--over schedule.learning_rte: .*you mean"),
+        ({"over": {"schedule.learning_rate": [0.1, 0.2, 0.1]}}, "0.1 is there twice"),
+        ({"over": {"model.layers.1.units": [4, 5]}}, "give it units = 3"),
     ],
 )
 def test_folds_that_cant_be_made_are_refused(run_file, tmp_path, plan, says):

@@ -1,5 +1,6 @@
 """Study files that can't be, and folders that are another's: one sentence, code 2, nothing lost."""
 
+import numpy as np
 import pytest
 
 from disttrain import config
@@ -46,6 +47,15 @@ def refusal(tmp_path):
         ('"model.layers.7.units" = { choices = [3] }', "its items are 0 to 1"),
         ('"model.layers.0.units" = { low = 0, high = 9 }', "it should be at least 1"),
         ('"model.layers.count" = { low = 0, high = 3 }', "at least 1 layer"),
+        ('"model.layers.count" = { low = 2, high = 1000000000 }', "at most 1000"),
+        ('"model.layers.count" = { low = 1.0, high = 3.0 }', "= 1.0: give a whole number"),
+        ('"model.layers.count" = { choices = ["two"] }', "'two': give a whole number"),
+        ('"model.layers.count" = { choices = [true] }', "True: give a whole number"),
+        ('"schedule.learning_rate" = { low = 0.1, high = inf }', "high is inf: give a number"),
+        ('"schedule.learning_rate" = { low = nan, high = 1.0 }', "low is nan: give a number"),
+        ('"schedule.learning_rate" = { low = false, high = 1.0 }', "low is False: give a number"),
+        (f'"schedule.learning_rate" = {{ low = 1, high = 1{"0" * 400} }}', "give a number of at"),
+        ("", "it should have at least 1 item"),
     ],
 )
 def test_a_space_that_can_not_be(refusal, space, says):
@@ -62,6 +72,48 @@ def test_what_does_not_fit_the_rest(refusal):
     # The stage would decide for all candidates.
     epochs = '"training.epochs" = { choices = [1, 2] }'
     assert "goes without epochs" in refusal(epochs, "candidates = 3\nepochs = 2")
+    # Nothing was validated when candidates are compared.
+    late = '"validation.every_epochs" = { choices = [2, 3] }'
+    said = refusal(late, 'candidates = 3\nepochs = 6\nprune = "median"')
+    assert "give it first_epochs = 2" in said
+
+
+def test_a_grid_of_more_points_than_can_be_listed(tmp_path):
+    (tmp_path / "run.toml").write_text(RUN)
+    keys = ("schedule.learning_rate", "optimizer.momentum", "optimizer.weight_decay")
+    study = config.Study(
+        run=str(tmp_path / "run.toml"), stages=(config.Stage(kind="grid"),),
+        space={key: config.Range(low=0.1, high=0.9, steps=1000) for key in keys},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="1,000,000,000 points, and a stage at most 100,000"):
+        search(study, tmp_path / "out", Alone())
+
+
+@pytest.mark.parametrize("found", ["nothing", "an empty folder", "a file of the user's own"])
+def test_a_study_that_is_refused_for_its_data_leaves_the_folder_as_it_was(
+    write_data, tmp_path, found
+):
+    inputs, numbers = np.random.default_rng(0).random((2, 40, 3))
+    path, folder = write_data(train=(inputs, numbers)), tmp_path / "out"
+    (tmp_path / "run.toml").write_text(f"""
+        data.path = "{path}"
+        model.layers = [{{ units = 2 }}]
+        model.loss = "squared"
+    """)
+    if found != "nothing":
+        folder.mkdir()
+    if found == "a file of the user's own":
+        (folder / "notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    study = config.Study(
+        run=str(tmp_path / "run.toml"), stages=(config.Stage(candidates=2),),
+        space={"schedule.learning_rate": config.Range(low=0.1, high=0.9)},
+    )  # fmt: skip
+    loss = study.model_copy(update={"metric": "validation_loss"})
+    for given, says in ((study, "numbers, which have no accuracy"), (loss, "give it units = 3")):
+        with pytest.raises(UsageError, match=says):
+            search(given, folder, Alone())
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_is_one_commands_alone(tmp_path):

@@ -102,6 +102,20 @@ def test_values_reach_layers_their_number_and_kinds(tmp_path):
     assert adam.optimizer.beta1 == 0.8
 
 
+def test_a_whole_value_is_put_before_its_parts_and_stays_as_the_study_has_it(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(RUN)
+    layers = [{"units": 4}, {"units": 3}]
+    values = {"model.layers.0.units": 7, "model.layers.*.units": 5, "model.layers": layers}
+    assert [one.units for one in settings_of(str(path), values).model.layers] == [7, 3]
+    # A list that a study offers for several candidates: what one of them changes is its own.
+    assert layers == [{"units": 4}, {"units": 3}]
+    deep = settings_of(str(path), {"model.layers.count": 4, "model.layers": layers})
+    assert [one.units for one in deep.model.layers] == [4, 4, 4, 3]
+    del values["model.layers"]
+    assert [one.units for one in settings_of(str(path), values).model.layers] == [7, 3]
+
+
 def test_what_was_stated_reads_back_the_same_and_leaves_the_rest_to_the_data(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(RUN)

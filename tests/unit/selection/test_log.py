@@ -1,5 +1,7 @@
 """The log of a study: what a kill leaves of it, and what damage does."""
 
+import os
+
 import pytest
 
 from disttrain.errors import CheckpointError, UsageError
@@ -45,3 +47,12 @@ def test_a_log_is_open_once(tmp_path):
         Log(tmp_path / "study.jsonl")
     log.close()
     Log(tmp_path / "study.jsonl").close()
+
+
+def test_a_disk_that_takes_parts_gets_all_of_them(tmp_path, monkeypatch):
+    path, real = tmp_path / "study.jsonl", os.write
+    monkeypatch.setattr(os, "write", lambda file, content: real(file, content[:7]))
+    written(path, 2)
+    log = Log(path)
+    assert [record["number"] for record in log.records] == [0, 1]
+    log.close()

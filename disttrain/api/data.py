@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from disttrain.data.importers.classes import quantities
+from disttrain.data.importers.classes import unlikely_classes
 from disttrain.data.importers.frame import as_frame, inputs_of_frame, learn_frame
 from disttrain.data.labels import class_names, class_numbers, numbers_of
 from disttrain.data.preparation import Preparation
@@ -202,21 +202,10 @@ def _equals_itself(value: Any) -> bool:
 
 
 def _refuse_quantities(targets: np.ndarray) -> None:
-    """Raise DataError for whole numbers that a table would hold as quantities, such as years.
-
-    Those from 0 on without gaps are classes; those of which nine in ten occur too, twice or more.
-    """
-    if targets.dtype.kind not in "iu" or not targets.size:
-        return
-    found, rows = np.unique(targets, return_counts=True)
-    low, high, each = int(found[0]), int(found[-1]), targets.size / len(found)
-    kind = quantities(found.tolist(), rows.tolist(), int(targets.size))
-    share = len(found) / (high - low + 1)
-    counted = share == 1 and low == 0
-    if kind and not counted and (kind == "years" or share < 0.9 or each < 2):
+    """Raise DataError for whole numbers that a table would hold as quantities, such as years."""
+    if targets.dtype.kind in "iu" and (kind := unlikely_classes(targets)):
         raise DataError(
-            f"targets are whole numbers, {len(found)} different {kind} from {low} to "
-            f"{high}: give them as floats (y.astype(float)) to fit numbers, or as text "
+            f"targets are {kind}: give them as floats (y.astype(float)) to fit numbers, or as text "
             "(y.astype(str)) for classes, which model.class_names lists in the order of outputs"
         )
 

@@ -19,7 +19,7 @@ the end of the HDF5 file may stand a record of digests (record.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ __all__ = [
     "WEIGHTS",
     "Array",
     "Splits",
+    "check_names",
     "check_splits",
     "check_unlabelled",
     "check_weights",
@@ -89,6 +90,15 @@ def check_splits(splits: Splits, source: object) -> None:
         raise DataError(
             f"{source}: all training rows are of one class: there is nothing to tell apart, so "
             "check which column or folder holds the classes"
+        )
+
+
+def check_names(names: Sequence[str], source: object) -> None:
+    """Raise DataError for a class whose name HDF5 can't hold."""
+    bad = next((name for name in names if "\0" in name), None)
+    if bad is not None:
+        raise DataError(
+            f"{source}: the name of the class {bad!r:.60} has a zero byte in it: take it out"
         )
 
 

@@ -5,7 +5,7 @@ Whole numbers are classes, as in scikit-learn; floats are numbers to be fitted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from disttrain.data.cells import by_name, place_of
 from disttrain.errors import DataError
 
-__all__ = ["class_names", "class_numbers", "numbers_of"]
+__all__ = ["class_names", "class_numbers", "in_order", "numbers_of"]
 
 
 def class_names(labels: Any) -> list[str] | None:
@@ -27,10 +27,16 @@ def class_names(labels: Any) -> list[str] | None:
         return None
     found = np.unique(labels)
     counted = labels.dtype.kind in "iu" and np.array_equal(found, np.arange(len(found)))
-    names = [str(name) for name in found.tolist()]
-    if all(name.isascii() and name.isdecimal() for name in names):
-        names.sort(key=float)
-    return None if counted else names
+    names = list(map(str, found.tolist()))
+    return None if counted else names if labels.dtype.kind in "iu" else in_order(names)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of classes in their order; where all are whole numbers, 2 stands before 10."""
+    found = sorted(names)
+    if all(name.isascii() and name.isdecimal() for name in found):
+        found.sort(key=float)
+    return found
 
 
 def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:

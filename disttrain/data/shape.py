@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["in_words", "interchangeable"]
+__all__ = ["channels_first", "in_words", "interchangeable"]
 
 
 def interchangeable(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -23,3 +23,14 @@ def in_words(shape: tuple[int, ...]) -> str:
     count = math.prod(shape)
     sides = f"{' x '.join(map(str, shape))} = " if len(shape) > 1 else ""
     return f"{sides}{count:,} number{'s' * (count != 1)}"
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Tell whether a sample looks like an image of 1, 3 or 4 channels that stand first.
+
+    Images here have them last: (3, 32, 32) is taken for 3 x 32 pixels with 32 channels.
+    """
+    if len(shape) != 3:
+        return False
+    channels, height, width = shape
+    return channels in (1, 3, 4) and min(height, width) > 4

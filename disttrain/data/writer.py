@@ -26,13 +26,14 @@ from disttrain.data.format import (
     WEIGHTS,
     Array,
     Splits,
+    check_names,
     check_splits,
     check_unlabelled,
     check_weights,
 )
 from disttrain.data.importers.spool import blocks_of
 from disttrain.data.preparation import Preparation
-from disttrain.data.record import add_record
+from disttrain.data.record import add_record, fingerprint
 from disttrain.disk import sync_directory
 from disttrain.errors import DataError
 
@@ -46,6 +47,7 @@ METADATA_BYTES = 64 << 10
 # An attribute of HDF5 holds less than 64 KiB; each name in a list takes as much as the longest.
 LONGEST_ATTRIBUTE = 4 << 10
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+CHECKPOINT = b"disttrain-checkpoint"
 
 ADVICE = {
     errno.ENOSPC: "free some space or name another folder",
@@ -66,18 +68,27 @@ def check_replaceable(path: Path) -> None:
     with _one_sentence(path):
         if path.is_dir():
             raise DataError(f"{path} is a folder: name the data file to write inside it")
-        if path.exists() and path.stat().st_size > 0:
-            with path.open("rb") as file:
-                if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
-                    raise DataError(
-                        f"{path} exists and is not a data file, so it is not replaced: "
-                        "name another one, or remove it first"
-                    )
+        if path.exists() and path.stat().st_size > 0 and not _is_data_file(path):
+            raise DataError(
+                f"{path} exists and is not a data file of disttrain, so it is not replaced: "
+                "name another one, or remove it first"
+            )
         folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, f"{folder} can't be written to")
+
+
+def _is_data_file(path: Path) -> bool:
+    """Tell whether disttrain wrote a data file, also where it is damaged by now.
+
+    Checkpoints and HDF5 files of other programs are none.
+    """
+    with path.open("rb") as file:
+        head = file.read(METADATA_BYTES)
+    named = FORMAT.encode() in head and CHECKPOINT not in head
+    return head.startswith(HDF5_SIGNATURE) and (named or fingerprint(str(path)) != "")
 
 
 def write_data_file(
@@ -101,6 +112,7 @@ def write_data_file(
     Raises DataError where the splits are bad or the disk refuses.
     """
     check_splits(splits, path)
+    check_names(classes or (), path)
     arrays = _arrays(splits, weights or {}, path)
     if unlabelled is not None:
         check_unlabelled(unlabelled, splits, path)

@@ -11,11 +11,17 @@ from typing import IO
 
 import numpy as np
 
-from disttrain.data.format import ALIASES, Array, check_splits
+from disttrain.data.format import ALIASES, Array, Splits, check_splits
 from disttrain.data.importers import Imported
-from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
-from disttrain.data.importers.classes import FEW_CLASSES
+from disttrain.data.importers.checks import checked_inputs, of_one_type
+from disttrain.data.importers.doubts import (
+    about_classes,
+    about_inputs,
+    about_quantities,
+    without_bytes,
+)
 from disttrain.data.importers.source import RATIO, SMALL, reading
+from disttrain.data.importers.targets import Labels
 from disttrain.errors import DataError, DisttrainError, UsageError
 
 __all__ = ["import_npy", "import_npz", "open_npz", "read_npy"]
@@ -48,7 +54,7 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
     says which arrays are there if the needed ones are not.
     """
     splits: dict[str, tuple[Array, Array]] = {}
-    classes, notes = list[str](), list[str]()
+    labels, notes = Labels(path, regression), list[str]()
     with open_npz(path) as (file, names):
         left = sorted(set(file.files) - {name for pair in names.values() for name in pair})
         if left:
@@ -57,11 +63,9 @@ def import_npz(path: Path, *, regression: bool = False) -> Imported:
         for split, (inputs, targets) in names.items():
             splits[split] = (
                 checked_inputs(file[inputs], path, inputs),
-                _numbered(file[targets], path, targets, regression, classes),
+                labels.read(file[targets], targets),
             )
-    splits = of_one_type(splits)
-    check_splits(splits, path)
-    return Imported(splits, classes or None, tuple(notes + _perhaps_classes(splits, regression)))
+    return _imported(splits, path, labels, notes)
 
 
 @contextmanager
@@ -88,41 +92,20 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
     Shapes and errors are as in `import_npz`.
     """
     arrays = [read_npy(path) for path in (inputs, targets)]
-    classes: list[str] = []
-    numbered = _numbered(arrays[1], targets, "targets", regression, classes)
-    splits = {"train": (checked_inputs(arrays[0], inputs), numbered)}
-    check_splits(splits, f"{inputs} with {targets}")
-    return Imported(splits, classes or None, tuple(_perhaps_classes(splits, regression)))
+    labels = Labels(targets, regression)
+    splits = {"train": (checked_inputs(arrays[0], inputs), labels.read(arrays[1], "targets"))}
+    return _imported(splits, f"{inputs} with {targets}", labels, [])
 
 
-def _perhaps_classes(splits: dict[str, tuple[Array, Array]], regression: bool) -> list[str]:
-    """Return a note where targets are a few whole numbers, but stored as floats."""
-    targets = splits["train"][1] if "train" in splits else np.empty((0, 1))
-    if regression or targets.ndim == 1 or targets.shape[1] > 1:
-        return []
-    few = np.unique(targets)
-    if not 1 < len(few) <= FEW_CLASSES or (few != np.floor(few)).any():
-        return []
-    return [
-        f"the targets are {len(few)} different whole numbers, stored as {targets.dtype}, and are "
-        "taken for quantities: store them as integers if they are classes"
-    ]
-
-
-def _numbered(
-    array: Array, path: Path, name: str, regression: bool, classes: list[str]
-) -> Array:  # fmt: skip
-    """Return targets; names of classes become numbers by `classes`, which the first ones fill."""
-    if array.dtype.kind not in "US" or regression:
-        return checked_targets(array, path, name, regression=regression)
-    texts = [str(text.decode() if isinstance(text, bytes) else text) for text in array.ravel()]
-    if not classes:
-        classes += sorted(set(texts))
-    numbers = {text: number for number, text in enumerate(classes)}
-    unknown = next((text for text in texts if text not in numbers), None)
-    if unknown is not None:
-        raise DataError(f"{path}: {name} holds the class '{unknown:.40}', which training has not")
-    return checked_targets(np.array([numbers[text] for text in texts]), path, name)
+def _imported(splits: Splits, source: Path | str, labels: Labels, notes: list[str]) -> Imported:
+    """Return splits that fit each other, with notes of what they are likely to be besides."""
+    made, smaller = without_bytes(of_one_type(splits))
+    check_splits(made, source)
+    notes = [*notes, *labels.notes, *smaller, *about_inputs(made)]
+    notes += about_quantities(made, labels.regression)
+    if not labels.classes:
+        notes += about_classes(made, labels.path)
+    return Imported(made, labels.classes or None, tuple(notes))
 
 
 def read_npy(path: Path) -> Array:

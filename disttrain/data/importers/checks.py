@@ -9,7 +9,7 @@ import numpy as np
 from disttrain.data.format import Array, Splits
 from disttrain.errors import DataError
 
-__all__ = ["MAX_CLASSES", "checked_inputs", "checked_targets", "of_one_type"]
+__all__ = ["MAX_CLASSES", "checked_inputs", "checked_targets", "is_one_hot", "of_one_type"]
 
 MAX_CLASSES = 1_000_000
 """More classes than that are a wrong column or file: each costs the network an output."""
@@ -47,7 +47,7 @@ def checked_targets(
     _refuse_unless_numbers(array, where)
     if array.size == 0:
         raise DataError(f"{where} of shape {array.shape} hold no rows: check the file")
-    if not regression and array.ndim == 2 and array.shape[1] > 1 and _one_hot(array):
+    if not regression and is_one_hot(array):
         array = array.argmax(axis=1)
     if array.dtype.kind == "f" or regression:
         return _floats(array, where)
@@ -77,8 +77,10 @@ def of_one_type(splits: Splits) -> dict[str, tuple[Array, Array]]:
     return {name: (x, targets.astype(wide, copy=False)) for name, (x, targets) in splits.items()}
 
 
-def _one_hot(array: Array) -> bool:
-    """Tell whether each row is a single 1 among zeros."""
+def is_one_hot(array: Array) -> bool:
+    """Tell whether each row is a single 1 among zeros, in two columns or more."""
+    if array.dtype.kind not in "biuf" or array.ndim != 2 or array.shape[1] < 2:
+        return False
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
 
 

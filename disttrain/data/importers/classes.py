@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from disttrain.data.cells import NA, class_of, number_in, way_to_read
-from disttrain.data.format import Array
+from disttrain.data.format import Array, check_names
 from disttrain.data.importers.survey import MOST_TEXTS, Survey
 from disttrain.data.importers.table import Table
 from disttrain.errors import DataError
@@ -21,6 +21,7 @@ __all__ = [
     "classes_of",
     "quantities",
     "says_nothing",
+    "unlikely_classes",
 ]
 
 CLASSES_BELOW = 10_000
@@ -45,14 +46,15 @@ RARE = 5
 def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tuple[str, ...]:
     """Return the names of the classes in the target column, none where it holds quantities."""
     counts, name = found.texts[number], table.names[number]
+    where = f"{table.path}: the target column '{name:.60}'"
     if not counts:
-        raise DataError(f"{table.path}: the target column '{name:.60}' is empty in every row")
+        raise DataError(f"{where} is empty in every row: say which one it is with --target")
     meant = {text: _quantity(text, found.decimal) for text in counts if text not in NA}
     values = np.array(list(meant.values()))
     coded = _coded(meant, counts, found.decimal)
     notes += coded
     if not coded:
-        _refuse_odd(f"{table.path}: the target column '{name:.60}'", meant, counts, found.decimal)
+        _refuse_odd(where, meant, counts, found.decimal)
     gaps = [text for text in counts if text in NA or says_nothing(text)]
     if not np.isnan(values).any() and len(values):
         counts = {text: count for text, count in counts.items() if text not in NA}
@@ -64,19 +66,18 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
         values = np.array([np.nan])
     if np.isnan(values).any():
         if len(counts) > MOST_TEXTS:
-            raise DataError(
-                f"{table.path}: the target column '{name:.60}' holds over {MOST_TEXTS} classes"
-            )
+            raise DataError(f"{where} holds over {MOST_TEXTS} classes")
         rows = {text: counts[text] for text in sorted(counts)}
         if len(rows) == found.present[number] > UNIQUE:
             raise DataError(
-                f"{table.path}: the target column '{name:.60}' holds another text in every row: "
-                "say which column is the target with --target"
+                f"{where} holds another text in every row: say which column is the target with "
+                "--target"
             )
     else:
-        rows = _whole_numbers(found, counts, values, notes)
+        rows = _whole_numbers(where, found, counts, values, notes)
         if not rows:
             return ()
+    check_names(list(rows), where)
     notes += capitals("the target", rows)
     rare = [name for name, count in rows.items() if count < RARE]
     if rare:
@@ -86,7 +87,7 @@ def classes_of(table: Table, found: Survey, number: int, notes: list[str]) -> tu
 
 
 def _whole_numbers(
-    found: Survey, counts: Mapping[str, int], values: Array, notes: list[str]
+    where: str, found: Survey, counts: Mapping[str, int], values: Array, notes: list[str]
 ) -> dict[str, int]:
     """Return the rows of classes that are numbers, by name; none where these are quantities."""
     if not (np.isfinite(values) & (values == np.floor(values))).all():
@@ -98,6 +99,7 @@ def _whole_numbers(
     names = sorted(rows, key=float)
     kind = quantities([float(name) for name in names], list(rows.values()), found.rows)
     if kind:
+        _refuse_rounded(where, names)
         notes.append(f"the target has {len(names)} different {kind}: a regression")
         return {}
     if len(names) > FEW_CLASSES:
@@ -106,6 +108,16 @@ def _whole_numbers(
             "--regression takes them for quantities"
         )
     return {_as_written(name, written[name]): rows[name] for name in names}
+
+
+def _refuse_rounded(where: str, names: Sequence[str]) -> None:
+    """Raise DataError for whole numbers, in their order, of which float64 makes the same."""
+    low, high = float(names[0]), float(names[-1])
+    if max(-low, high) * 2.0**-53 > 1e-4 * (high - low):
+        raise DataError(
+            f"{where} holds numbers such as {names[-1]:.40}, which float64 does not tell apart: "
+            "subtract what they have in common, or give other ones"
+        )
 
 
 def quantities(numbers: Sequence[float], rows: Sequence[int], count: int) -> str:
@@ -123,6 +135,23 @@ def quantities(numbers: Sequence[float], rows: Sequence[int], count: int) -> str
     few = small and different <= FEW_CLASSES and (counted or different < 3 or each > 1.5)
     pair = list(numbers) == [-1, 1] or (different == 2 and min(rows) > 1)
     return "" if coded or few or pair else "numbers"
+
+
+def unlikely_classes(targets: Array) -> str:
+    """Return what whole numbers are that a table would hold as quantities, "" for classes.
+
+    Those from 0 on without gaps are classes; those of which nine in ten occur too, twice or more.
+    """
+    if not targets.size:
+        return ""
+    found, rows = np.unique(targets, return_counts=True)
+    low, high, each = int(found[0]), int(found[-1]), targets.size / len(found)
+    kind = quantities(found.tolist(), rows.tolist(), int(targets.size))
+    share = len(found) / (high - low + 1)
+    counted = share == 1 and low == 0
+    if not kind or counted or (kind != "years" and share >= 0.9 and each >= 2):
+        return ""
+    return f"whole numbers, {len(found)} different {kind} from {low} to {high}"
 
 
 def _as_written(name: str, texts: set[str]) -> str:

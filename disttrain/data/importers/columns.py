@@ -53,7 +53,13 @@ def find_targets(table: Table, options: Options) -> list[int]:
         return [lowered.index(known[0])]
     # Behind the last comma of a line may be nothing at all.
     named = [n for n, name in enumerate(table.names) if not name.startswith(NAMELESS)]
-    return [named[-1] if named else len(lowered) - 1]
+    last = named[-1] if named else len(lowered) - 1
+    if is_index(table.names[last]) and last:
+        raise DataError(
+            f"{table.path}: the last column, '{table.names[last]}', is called like a number of "
+            "the row: say which column is the target with --target"
+        )
+    return [last]
 
 
 def weights_among(table: Table, options: Options, targets: list[int]) -> list[int]:
@@ -84,6 +90,7 @@ def inputs_among(
 ) -> tuple[list[int], list[str]]:
     """Return the columns that become inputs, and notes of those that don't."""
     names, notes = table.names, []
+    _refuse_names_again(table, found)
     if options.columns is not None:
         chosen = _named(table, options.columns, "columns")
         if set(chosen) & set(targets):
@@ -116,9 +123,35 @@ def inputs_among(
         chosen = [n for n in chosen if n not in empty]
     dropped = _named(table, options.drop, "drop") if options.drop is not None else []
     chosen = [n for n in chosen if n not in dropped]
+    if options.target is None and options.columns is None:
+        notes += _perhaps_targets([names[n] for n in chosen], names[targets[0]] if targets else "")
     if not chosen:
-        raise DataError(f"{table.path} has no column but the target: inputs are missing")
+        said = "; commas, semicolons, tabs, bars or blanks separate columns" * (len(names) == 1)
+        raise DataError(f"{table.path} has no column but the target: inputs are missing{said}")
     return chosen, notes
+
+
+def _refuse_names_again(table: Table, found: Survey) -> None:
+    """Raise DataError where the names of all columns stand among their cells too."""
+    names = table.names
+    if len(names) > 1 and all(name in found.texts.get(n, ()) for n, name in enumerate(names)):
+        raise DataError(
+            f"{table.path} has the names of its columns again further down, as where several "
+            "tables were joined: take these lines out"
+        )
+
+
+def _perhaps_targets(inputs: Sequence[str], target: str) -> list[str]:
+    """Return a note of inputs that are called like a target; y beside x is a coordinate."""
+    lowered = [name.lower() for name in inputs]
+    also = [
+        name for name, low in zip(inputs, lowered, strict=True)
+        if low in TARGET_NAMES and not (low == "y" and "x" in lowered)
+    ]  # fmt: skip
+    return [
+        f"the target is '{target}', and '{name}', which may tell it, is an input: --drop '{name}' "
+        "leaves it out" for name in also
+    ]  # fmt: skip
 
 
 def _counts(found: Survey, number: int) -> bool:

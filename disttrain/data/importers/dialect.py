@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disttrain.data.cells import number_in
+from disttrain.data.cells import DECIMALS, number_in
 from disttrain.data.importers.header import (
     HEAD_ROWS,
     begins_with_header,
@@ -22,6 +22,7 @@ from disttrain.data.importers.header import (
     numbered,
     refuse_unclear,
 )
+from disttrain.data.importers.no_table import refuse_binary, refuse_other_texts
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
@@ -33,9 +34,7 @@ HEAD_BYTES = 4 << 20
 BLANKS = r"\s+"
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-SPARSE = re.compile(rf"[-+\d.]\S*((?:\s+\d+:{NUMBER})+)\s*(?:#.*)?")
-TIME = re.compile(r"\d{1,2}:\d\d")
+QUOTED = re.compile(r'"([^"]*)"')
 SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -64,13 +63,16 @@ def sniff(path: Path, target: str | None, decimal: str, na: Sequence[str] = ()) 
         start = stream.read(HEAD_BYTES)
     if not start:
         raise DataError(f"{path} is empty: a table needs at least one row")
+    refuse_binary(path, start)
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
     text = _decoded(start, encoding, path)
     said = SAID.match(text)
     if said:
         text = text[said.end() :]
     lines = text.splitlines(keepends=True)
-    _refuse_others(path, text, lines, len(start))
+    refuse_other_texts(path, text, lines)
+    if len(start) == HEAD_BYTES and len(lines) <= 1:
+        raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
     above = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines)) % len(lines or [""])
     separator = said.group(1) if said else _separator(lines[above:], decimal)
     whole = lines[: len(lines) - (len(start) == HEAD_BYTES)]
@@ -95,30 +97,6 @@ def sniff(path: Path, target: str | None, decimal: str, na: Sequence[str] = ()) 
     return Dialect(encoding, separator, skip, header, names)
 
 
-def _refuse_others(path: Path, text: str, lines: list[str], read: int) -> None:
-    """Raise DataError for text, of which `read` bytes were read, that is of another format."""
-    if "\0" in lines[0] if lines else False:
-        raise DataError(f"{path} is not a table of text: check the path")
-    if re.match(r"\s*(\{|\[\s*[\[{])", text):
-        raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
-    if lines and _is_sparse(lines[0]):
-        raise DataError(
-            f"{path} is in LIBSVM's format, not a table: write it as CSV, as with scikit-learn's "
-            "load_svmlight_file and numpy's savetxt"
-        )
-    if read == HEAD_BYTES and len(lines) <= 1:
-        raise DataError(f"{path} has no line end in its first {HEAD_BYTES >> 20} MiB: no table")
-
-
-def _is_sparse(line: str) -> bool:
-    """Tell whether a line is a number and pairs such as 3:0.5, as LIBSVM writes them.
-
-    Pairs that may all be times of a day, as 14:30, are none.
-    """
-    found = SPARSE.fullmatch(line.strip())
-    return found is not None and not all(map(TIME.fullmatch, found[1].split()))
-
-
 def _decoded(start: bytes, encoding: str, path: Path) -> str:
     try:
         text = start.decode(encoding)
@@ -134,9 +112,13 @@ def _decoded(start: bytes, encoding: str, path: Path) -> str:
 
 def _separator(lines: Sequence[str], decimal: str) -> str:
     """Return the separator that all of the first lines have, outside quotes, equally often."""
-    outside = [re.sub(r'"[^"]*"', "_", line) for line in lines[:HEAD_ROWS] if line.strip()]
+    first = [line for line in lines[:HEAD_ROWS] if line.strip()]
+    outside = [QUOTED.sub("_", line) for line in first]
     if not outside:
         return ","
+    # A decimal comma in quotes leaves the others to separate cells.
+    if any(DECIMALS.fullmatch(cell.strip()) for line in first for cell in QUOTED.findall(line)):
+        decimal = "."
     best, most = "", 0
     for separator in (mark for mark in ";\t|," if mark != decimal):
         count = _everywhere([line.count(separator) for line in outside])

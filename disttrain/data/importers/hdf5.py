@@ -14,6 +14,8 @@ from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
 from disttrain.data.importers.classes import FEW_CLASSES, ROWS_OF_CODE
+from disttrain.data.importers.doubts import about_inputs, without_bytes
+from disttrain.data.importers.targets import Labels
 from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
 
@@ -39,7 +41,7 @@ def import_hdf5(
             split: [_values(file, path, name, transposed) for name in pair]
             for split, pair in named.items()
         }
-    splits, classes, notes = {}, list[str](), list[str]()
+    splits, labels = {}, Labels(path, regression)
     for split, (inputs, targets) in read.items():
         inputs_name, name = named[split]
         if targets.shape[0] == 1 and targets.size == len(inputs):
@@ -50,14 +52,12 @@ def import_hdf5(
                 f"{path}: {inputs_name} has {len(inputs)} rows, but {name} has {len(targets)}"
                 + (": give --transposed, as for files of MATLAB" if turned else "")
             )
-        if inputs.dtype == np.uint8 and inputs.max(initial=0) <= 1:
-            inputs = inputs.astype(np.float32)  # truth values of MATLAB are no pixels
-        numbers = _numbered(targets, path, name, regression, classes, notes)
-        splits[split] = checked_inputs(inputs, path, inputs_name), numbers
-    splits = of_one_type(splits)
-    check_splits(splits, path)
+        splits[split] = checked_inputs(inputs, path, inputs_name), _numbered(targets, name, labels)
+    made, smaller = without_bytes(of_one_type(splits))
+    check_splits(made, path)
+    classes, notes = labels.classes, (*labels.notes, *smaller, *about_inputs(made))
     plain = classes == list(map(str, range(len(classes))))
-    return Imported(splits, None if plain else classes, tuple(notes))
+    return Imported(made, None if plain or not classes else classes, notes)
 
 
 def _opened(path: Path) -> Foreign:
@@ -88,34 +88,32 @@ def _values(file: Foreign, path: Path, names: str, transposed: bool) -> Array:
     return np.concatenate(columns, axis=1)
 
 
-def _numbered(
-    targets: Array, path: Path, name: str, regression: bool, classes: list[str], notes: list[str]
-) -> Array:
-    """Return targets; where they are classes, the first ones fill `classes` with the names."""
+def _numbered(targets: Array, name: str, labels: Labels) -> Array:
+    """Return targets; where they are classes, `labels` has their names, also of whole numbers."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    if regression or (not classes and not _tells_classes(targets)):
-        if targets.dtype.kind in "US":
-            raise DataError(f"{path}: {name} holds text, not numbers")
-        return checked_targets(targets, path, name, regression=regression)
-    texts = targets.dtype.kind in "US"
-    called = targets if texts else checked_targets(targets.astype(np.float64), path, name)[:, 0]
-    distinct, numbers = np.unique(called, return_inverse=True)
-    found = [str(value) if texts else f"{value:.0f}" for value in distinct.tolist()]
-    if not classes:
-        classes += found
-        if targets.dtype.kind == "f" or (not texts and len(found) > FEW_CLASSES):
-            notes.append(
+    if targets.dtype.kind in "US" and labels.regression:
+        raise DataError(f"{labels.path}: {name} holds text, not numbers")
+    numbers = labels.classes or _tells_classes(targets)
+    if targets.dtype.kind in "US" or labels.regression or not numbers:
+        return labels.read(targets, name)
+    called = checked_targets(targets.astype(np.float64), labels.path, name)[:, 0]
+    distinct, places = np.unique(called, return_inverse=True)
+    found = [f"{value:.0f}" for value in distinct.tolist()]
+    if not labels.classes:
+        labels.classes += found
+        if targets.dtype.kind == "f" or len(found) > FEW_CLASSES:
+            labels.notes.append(
                 f"{name} holds {len(found)} different whole numbers, which are taken for classes: "
                 "--regression takes them for quantities"
             )
-    known = {value: number for number, value in enumerate(classes)}
+    known = {value: number for number, value in enumerate(labels.classes)}
     unknown = [value for value in found if value not in known]
     if unknown:
         raise DataError(
-            f"{path}: {name} holds the class '{unknown[0]:.60}', which the training rows have not"
+            f"{labels.path}: {name} holds the class '{unknown[0]:.60}', which training has not"
         )
-    return np.array([known[value] for value in found], np.int64)[numbers.reshape(-1)]
+    return np.array([known[value] for value in found], np.int64)[places.reshape(-1)]
 
 
 def _tells_classes(targets: Array) -> bool:

@@ -98,11 +98,25 @@ def refuse_unclear(
             f"{path}: the first line has {there} cell{'s' * (there > 1)}, but most "
             f"have {filled}: take out what stands above the names of the columns"
         )
-    if header and _may_be_moved(rows[0], rows[1:], target):
+    moved = _may_be_moved(rows[0], rows[1:], target) or _lacks_a_name(rows[0], rows[1:])
+    if header and moved:
         raise DataError(
             f"{path}: the rows have one cell more than the first line has names: name the first "
             "column too, or take out the separators at the ends of the rows"
         )
+
+
+def _lacks_a_name(first: list[str], below: list[list[str]]) -> bool:
+    """Tell whether rows have a cell more than there are names, of which the first is no index.
+
+    Those of an index, as R writes it without a name, are different whole numbers or texts.
+    """
+    width = len(first) + 1
+    if width == 2 or _empty_ends(first, below) or any(len(row) != width for row in below):
+        return False
+    cells = [row[0].strip() for row in below]
+    numbers = [number_in(cell) for cell in cells]
+    return len(set(cells)) < len(cells) or any(value % 1 > 0 for value in numbers)
 
 
 def _filled(row: Sequence[str]) -> int:
@@ -172,7 +186,7 @@ def _names_something(
     first: list[str], below: list[list[str]], target: str | None, decimal: str
 ) -> bool:
     """Tell whether a row holds the name of the target, texts above numbers, or counts on."""
-    below = _like(first, below)
+    below = [row for row in _like(first, below) if row != first]
     cells = [cell.strip() for cell in first]
     wanted = [] if target is None else [target, *target.split(",")]
     if any(cell in wanted and not _is_number(cell, decimal) for cell in cells if cell):

@@ -13,6 +13,12 @@ import numpy as np
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
+from disttrain.data.importers.doubts import (
+    about_classes,
+    about_inputs,
+    about_quantities,
+    without_bytes,
+)
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
@@ -40,9 +46,11 @@ def import_idx(files: Mapping[str, tuple[Path, Path]], *, regression: bool = Fal
 
     Inputs are (rows, height, width) or whatever the file says. Raises DataError.
     """
-    splits = {}
+    splits: dict[str, tuple[Array, Array]] = {}
     for split, (images, labels) in files.items():
         inputs, targets = read_idx(images), read_idx(labels)
+        if inputs.ndim == 1:
+            raise DataError(f"{images} holds one number a sample, as labels do: name the images")
         if inputs.shape[0] != targets.shape[0]:
             raise DataError(
                 f"{images} holds {inputs.shape[0]} images but {labels} {targets.shape[0]} labels: "
@@ -52,9 +60,10 @@ def import_idx(files: Mapping[str, tuple[Path, Path]], *, regression: bool = Fal
             checked_inputs(inputs, images, "images"),
             checked_targets(targets, labels, "labels", regression=regression),
         )
-    splits = of_one_type(splits)
+    splits, notes = without_bytes(of_one_type(splits))
     check_splits(splits, ", ".join(str(images) for images, _ in files.values()))
-    return Imported(splits)
+    notes += [*about_inputs(splits), *about_quantities(splits, regression)]
+    return Imported(splits, None, (*notes, *about_classes(splits, files["train"][1])))
 
 
 def find_files(folder: Path) -> dict[str, tuple[Path, Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections import Counter
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from disttrain.data.cells import number_in
 from disttrain.data.format import ALIASES, Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.labels import labelled_files
 from disttrain.data.importers.source import RATIO, reading
 from disttrain.data.importers.spool import Spool
+from disttrain.data.labels import in_order
 from disttrain.errors import DataError, UsageError
 
 __all__ = [
@@ -91,7 +90,7 @@ def import_images(
     Images in folders inside that of a class belong to the class. With `labels`, a table of file
     names and classes, they lie in FOLDER itself. Inputs are uint8, (rows, height, width) for grey
     images and (rows, height, width, 3) for colour; classes are numbered in the order of their
-    names. All images have one shape unless `size` scales them; `grey` turns colour to grey,
+    names, 2 before 10. All have one shape unless `size` scales them; `grey` turns colour to grey,
     `colour` grey to colour. Pixels pass through a file in the folder `room`. What was passed over
     stands in the notes. Raises DataError that names the first bad image, UsageError where Pillow is
     missing.
@@ -106,7 +105,7 @@ def import_images(
         return _with_labels(folder, labels, looks, room)
     with reading(folder):
         roots, notes = _split_folders(folder)
-        classes = [path.name for path in class_folders(roots["train"])]
+        classes = in_order(path.name for path in class_folders(roots["train"]))
         listings = {split: _list_images(root, classes) for split, root in roots.items()}
     splits = {split: _read_split(each.images, looks, room) for split, each in listings.items()}
     check_splits(splits, folder)
@@ -124,7 +123,7 @@ def _with_labels(folder: Path, labels: Path, looks: Looks, room: Path | None) ->
     named = labelled_files(folder, labels, SUFFIXES)
     if not named:
         raise DataError(f"{labels} names no images: it needs a line for each")
-    classes = sorted({called for _, called in named}, key=_by_number)
+    classes = in_order({called for _, called in named})
     numbers = {called: number for number, called in enumerate(classes)}
     images = [(path, numbers[called]) for path, called in named]
     splits = {"train": _read_split(images, looks, room)}
@@ -134,10 +133,6 @@ def _with_labels(folder: Path, labels: Path, looks: Looks, room: Path | None) ->
     others = len(there - {path for path, _ in images})
     note = f"passed over {others} image{'s' * (others > 1)} in {folder} that {labels} does not name"
     return Imported(splits, classes, (*looks.notes(), *[note] * (others > 0)))
-
-
-def _by_number(name: str) -> tuple[float, str]:
-    return (number_in(name), name) if name.isdecimal() else (math.inf, name)
 
 
 def name_of(name: str) -> str:
@@ -167,10 +162,16 @@ def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _refuse_level(folder: Path, beside: list[Path]) -> None:
-    """Raise DataError where train, test, ... lie one folder deeper, which would be one class."""
+    """Raise DataError where train, test, ... lie one folder deeper, or would be classes."""
     inside = class_folders(beside[0]) if len(beside) == 1 else []
     if any(SPLIT_FOLDERS.get(path.name.lower()) for path in inside):
         raise DataError(f"{folder} has the splits one folder further down: give {beside[0]}")
+    called = [path.name for path in beside if path.name.lower() in SPLIT_FOLDERS]
+    if len(called) > 1:
+        raise DataError(
+            f"{folder}: {' and '.join(called)} hold images, but no folder for each class: "
+            "make these, or say with --labels what each image shows"
+        )
 
 
 def class_folders(folder: Path) -> list[Path]:

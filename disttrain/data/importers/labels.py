@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from disttrain.data.cells import as_texts
-from disttrain.data.importers.header import TARGET_NAMES
+from disttrain.data.cells import as_texts, number_in
+from disttrain.data.importers.header import TARGET_NAMES, numbered
 from disttrain.data.importers.source import kept
 from disttrain.data.importers.table import open_table
 from disttrain.errors import DataError
@@ -22,14 +23,13 @@ def labelled_files(folder: Path, labels: Path, suffixes: frozenset[str]) -> list
     """
     with kept(labels) as source:
         table = open_table(source, None, ".", ())
-        if len(table.names) < 2:
-            raise DataError(f"{labels} has one column: it needs file names and classes")
-        lowered = [name.lower() for name in table.names]
-        known = [lowered.index(name) for name in TARGET_NAMES if name in lowered]
-        label = known[0] if known else 1
+        label = _column_of_classes(table.names, labels)
+        named = table.names != numbered(table.names)
         file = next(n for n in range(len(table.names)) if n != label)
         rows: list[tuple[str, str]] = []
-        if _file(folder, table.names[file], suffixes):  # the first row was taken for a header
+        if named and _file(
+            folder, table.names[file], suffixes
+        ):  # the first row was taken for a header
             rows.append((table.names[file], table.names[label]))
         above = len(rows)
         for block in table.blocks((file, label), (label,)):
@@ -43,8 +43,12 @@ def labelled_files(folder: Path, labels: Path, suffixes: frozenset[str]) -> list
                     f"{table.place(number - above, file)}: there is no image '{name:.100}' in "
                     f"{folder}: put it there, or take the line out"
                 )
-            if not called:
-                raise DataError(f"{table.place(number - above, label)}: the class is missing")
+            if not called or number_in(called) % 1 > 0:
+                what = f"{called:.40} is a quantity and no class" if called else "the class is missing"
+                raise DataError(
+                    f"{table.place(number - above, label)}: {what}: give whole numbers or names of "
+                    "classes"
+                )
             if seen.setdefault(path, called) != called:
                 raise DataError(
                     f"{table.place(number - above, label)}: {name:.100} is of the class "
@@ -52,6 +56,23 @@ def labelled_files(folder: Path, labels: Path, suffixes: frozenset[str]) -> list
                 )
             found.append((path, called))
     return list(dict.fromkeys(found))
+
+
+def _column_of_classes(names: Sequence[str], labels: Path) -> int:
+    """Return the number of the column with the classes. Raises DataError where none is called so.
+
+    Of two columns without such a name it is the second one.
+    """
+    if len(names) < 2:
+        raise DataError(f"{labels} has one column: it needs file names and classes")
+    lowered = [name.lower() for name in names]
+    known = [lowered.index(name) for name in TARGET_NAMES if name in lowered]
+    if not known and len(names) > 2:
+        raise DataError(
+            f"{labels} has the columns {', '.join(names[:20])}: call the one with the classes "
+            f"{', '.join(TARGET_NAMES[:-1])} or {TARGET_NAMES[-1]}"
+        )
+    return known[0] if known else 1
 
 
 def _file(folder: Path, name: str, suffixes: frozenset[str]) -> Path | None:

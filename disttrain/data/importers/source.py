@@ -88,7 +88,10 @@ def _unpacked(raw: BinaryIO, way: str, path: Path) -> Any:
 
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [
+        member for member in archive.infolist()
+        if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+    ]  # fmt: skip
     if "[Content_Types].xml" in archive.namelist():
         raise DataError(f"{path} is a workbook of Excel or the like: save its sheet there as CSV")
     if len(members) != 1:

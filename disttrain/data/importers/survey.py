@@ -25,6 +25,9 @@ MOST_TEXTS = 100_000
 EXACT = 1 << 24
 """The first whole number behind which float32 leaves some out."""
 
+WHOLE = 1 << 53
+"""The same of float64."""
+
 
 @dataclass
 class Survey:
@@ -33,7 +36,8 @@ class Survey:
     `present` cells are not empty; of those that are numbers `least`, `most`, `total`, and whether
     all are `whole`. `odd[n]` is the row of the first cell of column `n` that is no number, where
     there is one; `texts[n]` counts the different cells of such a column, complete if no block of it
-    was of numbers alone, and of a column that was to be read as text. `first` are the cells of the
+    was of numbers alone, and of a column that was to be read as text. `same[n]` are up to two whole
+    numbers, as texts, of a column of which float64 makes one number. `first` are the cells of the
     first column as long as all are whole numbers, else None.
     """
 
@@ -48,6 +52,7 @@ class Survey:
     texts: dict[int, dict[str, int]]
     decimal: str
     odd: dict[int, int] = field(default_factory=dict)
+    same: dict[int, set[str]] = field(default_factory=dict)
     first: list[Array] | None = field(default_factory=list)
 
     @property
@@ -69,7 +74,9 @@ class Survey:
     def too_close(self) -> Array:
         """Return which columns hold numbers that float64 does not tell apart either."""
         size, spread = np.maximum(np.abs(self.least), np.abs(self.most)), self.most - self.least
-        return np.asarray((spread > 0) & np.isfinite(size) & (size * 2.0**-53 > 1e-4 * spread))
+        close = np.asarray((spread > 0) & np.isfinite(size) & (size * 2.0**-53 > 1e-4 * spread))
+        close[[number for number, texts in self.same.items() if len(texts) > 1]] = True
+        return close
 
     def needs_float64(self) -> Array:
         """Return of which columns float32 would lose what tells their numbers apart."""
@@ -78,7 +85,8 @@ class Survey:
             lost = size / EXACT > 1e-4 * (self.most - self.least)
             too_large = np.isfinite(size) & (size > np.finfo(np.float32).max)
         varies = self.most > self.least
-        return np.asarray(varies & np.where(self.whole, size > EXACT, lost) | too_large)
+        large = varies & np.where(self.whole, size > EXACT, lost) | too_large
+        return np.asarray(large | self.too_close())
 
 
 def survey(table: Table, decimal: str, texts: Collection[int], classes: Collection[int]) -> Survey:
@@ -99,6 +107,9 @@ def survey(table: Table, decimal: str, texts: Collection[int], classes: Collecti
         else:
             values, filled = _values(found, block, plain, texts)
         _add(found, values, filled)
+        for number in np.flatnonzero((found.least == found.most) & (found.most >= WHOLE)).tolist():
+            digits = set(filter(str.isdecimal, as_texts(block[number])))
+            found.same[number] = {*sorted(found.same.get(number, set()) | digits)[:2]}
     if not found.rows:
         raise DataError(f"{table.path} holds a header but no rows: add rows")
     return found

@@ -7,7 +7,8 @@ import io
 import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -116,7 +117,11 @@ class TextTable:
         return f"{self.path}, line {line}, column '{self.names[column]:.60}'"
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the line number and the cells of each row but the header, by a slower reader."""
+        """Yield the line number and the cells of each row but the header."""
+        return islice(self._written(), int(self._dialect.header), None)
+
+    def _written(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of the last line and the cells of each row, by a slower reader."""
         with open_source(self.path) as stream:
             text = io.TextIOWrapper(stream, encoding=self._dialect.encoding, newline="")
             for _ in range(self._dialect.skip):
@@ -127,20 +132,31 @@ class TextTable:
             else:
                 reader = csv.reader(text, delimiter=self._dialect.separator, skipinitialspace=True)
                 found = ((reader.line_num, cells) for cells in reader)
-            there = ((n, row) for n, row in found if len(row) > 1 or any(map(str.strip, row)))
-            for number, (line, cells) in enumerate(there):
-                if number or not self._dialect.header:
+            for line, cells in found:
+                if len(cells) > 1 or any(map(str.strip, cells)):
                     yield line + self._dialect.skip, cells
             text.detach()
 
     def _refuse_widths(self) -> None:
         for line, cells in self._rows():
             if len(cells) != len(self.names):
+                many = f"{len(cells)} cell{'s' * (len(cells) > 1)}"
                 raise DataError(
-                    f"{self.path}, line {line}: {len(cells)} cells, but the table has "
-                    f"{len(self.names)} columns: correct the line"
+                    f"{self.path}, line {line}: {many}, but the table has {len(self.names)} "
+                    "columns: correct the line"
                 )
         self._whole = True
+
+    def _refuse_open_quote(self) -> None:
+        before, end, whole = 0, self._dialect.skip, False
+        with suppress(csv.Error):  # where the cell is too long
+            for line, _ in self._written():
+                before, end = end, line
+            whole = True
+        raise DataError(
+            f"{self.path}, line {(before if whole else end) + 1}: a cell begins with a quote that "
+            "is never closed: close it, or take it out"
+        )
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -154,8 +170,9 @@ class TextTable:
                 "latin1 -t utf-8"
             ) from error
         except (ValueError, csv.Error) as error:  # pandas' own are of the first kind
-            if "EOF inside string" not in str(error):
-                self._refuse_widths()
+            if "EOF inside string" in str(error):
+                self._refuse_open_quote()
+            self._refuse_widths()
             said = re.sub(r"\s+", " ", str(error))
             raise DataError(f"{self.path} is not a readable table ({said:.200})") from error
 

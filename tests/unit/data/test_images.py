@@ -258,3 +258,47 @@ def test_of_an_image_with_several_frames_the_first_is_taken_and_that_is_said(tmp
     imported = import_images(tmp_path)
     assert imported.splits["train"][0][:, 0, 0].tolist() == [1, 7, 2, 7]
     assert imported.notes == ("2 images with several frames or pages: the first was taken",)
+
+
+def test_folders_of_splits_without_classes_are_no_classes(tmp_path):
+    picture(tmp_path / "train" / "cat.1.png")
+    picture(tmp_path / "test" / "1.png")
+    with pytest.raises(DataError, match="test and train hold images, but no folder for each class"):
+        import_images(tmp_path)
+
+
+def test_numbers_are_classes_in_the_order_of_their_values(tmp_path):
+    for name in ("10", "2", "1"):
+        picture(tmp_path / name / "a.png", int(name))
+    imported = import_images(tmp_path)
+    assert imported.classes == ["1", "2", "10"]
+    inputs, targets = imported.splits["train"]
+    assert dict(zip(targets.tolist(), inputs[:, 0, 0].tolist(), strict=True)) == {0: 1, 1: 2, 2: 10}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,width,breed\n1.png,8,a\n2.png,9,b\n", "has the columns file, width, breed: call"),
+        ("file,cat,dog\n1.png,0,1\n2.png,1,0\n", "call the one with the classes label, target"),
+        ("file,price\n1.png,1\n2.png,2.5\n", "line 3, column 'price': 2.5 is a quantity"),
+    ],
+)
+def test_labels_that_say_no_class_are_refused(tmp_path, text, words):
+    for name in ("1.png", "2.png"):
+        picture(tmp_path / "i" / name)
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        import_images(tmp_path / "i", labels=tmp_path / "labels.csv")
+
+
+def test_labels_without_a_header_for_images_called_by_numbers(tmp_path):
+    for name in ("1", "2", "3"):
+        picture(tmp_path / "i" / f"{name}.png", int(name))
+    (tmp_path / "labels.csv").write_text("3.png,odd\n2.png,even\n1.png,odd\n")
+    imported = import_images(tmp_path / "i", labels=tmp_path / "labels.csv")
+    assert imported.classes == ["even", "odd"]
+    inputs, targets = imported.splits["train"]
+    assert sorted(zip(inputs[:, 0, 0].tolist(), targets.tolist(), strict=True)) == [
+        (1, 1), (2, 0), (3, 1),
+    ]  # fmt: skip

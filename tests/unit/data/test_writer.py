@@ -151,13 +151,36 @@ def test_hdf5_does_not_take_the_process_down_when_the_file_cannot_grow(tmp_path)
 
 def test_only_data_files_are_replaced(tmp_path):
     (tmp_path / "notes.md").write_text("mine")
-    with pytest.raises(DataError, match="exists and is not a data file, so it is not replaced"):
+    with pytest.raises(DataError, match="exists and is not a data file of disttrain, so"):
         write_data_file(tmp_path / "notes.md", SPLITS)
     assert (tmp_path / "notes.md").read_text() == "mine"
     with pytest.raises(DataError, match="is a folder"):
         write_data_file(tmp_path, SPLITS)
     with pytest.raises(DataError, match="Not a directory"):
         write_data_file(tmp_path / "notes.md" / "a.h5", SPLITS)
+
+
+def test_hdf5_of_others_and_checkpoints_are_not_replaced(tmp_path):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["measured"] = np.arange(1000)
+    with h5py.File(tmp_path / "best.h5", "w") as file:
+        file.attrs["format"] = "disttrain-checkpoint"
+        file.attrs["run"] = "path = 'disttrain-data/a.h5'"
+    for name in ("mine.h5", "best.h5"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(DataError, match="is not a data file of disttrain"):
+            write_data_file(tmp_path / name, SPLITS)
+        assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("place", [0.01, 0.9])
+def test_a_damaged_data_file_is_replaced(tmp_path, place):
+    write_data_file(tmp_path / "a.h5", SPLITS)
+    good = (tmp_path / "a.h5").read_bytes()
+    at = max(8, int(len(good) * place))
+    (tmp_path / "a.h5").write_bytes(good[:at] + b"?" + good[at + 1 :])
+    write_data_file(tmp_path / "a.h5", SPLITS)
+    assert (tmp_path / "a.h5").read_bytes() == good
 
 
 def test_the_folder_is_made_and_a_link_still_leads_to_the_file(tmp_path):

@@ -44,7 +44,7 @@ def labelled_files(folder: Path, labels: Path, suffixes: frozenset[str]) -> list
                     f"{folder}: put it there, or take the line out"
                 )
             if not called or number_in(called) % 1 > 0:
-                what = f"{called:.40} is a quantity and no class" if called else "the class is missing"
+                what = f"{called:.40} is a quantity, no class" if called else "the class is missing"
                 raise DataError(
                     f"{table.place(number - above, label)}: {what}: give whole numbers or names of "
                     "classes"

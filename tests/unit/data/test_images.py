@@ -281,7 +281,7 @@ def test_numbers_are_classes_in_the_order_of_their_values(tmp_path):
     [
         ("file,width,breed\n1.png,8,a\n2.png,9,b\n", "has the columns file, width, breed: call"),
         ("file,cat,dog\n1.png,0,1\n2.png,1,0\n", "call the one with the classes label, target"),
-        ("file,price\n1.png,1\n2.png,2.5\n", "line 3, column 'price': 2.5 is a quantity"),
+        ("file,price\n1.png,1\n2.png,2.5\n", "line 3, column 'price': 2.5 is a quantity, no class"),
     ],
 )
 def test_labels_that_say_no_class_are_refused(tmp_path, text, words):

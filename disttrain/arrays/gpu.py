@@ -227,6 +227,11 @@ def cure(error: BaseException) -> str:
             "another process has it for itself (`nvidia-smi -q -d COMPUTE`): start one rank a GPU, "
             "or let the administrator set the mode Default"
         )
+    if "nvrtc" in words or "cuda_fp16" in words:
+        return (
+            "CuPy compiles kernels by CUDA's NVRTC: pip install 'cupy-cuda13x[ctk]' (or "
+            "cupy-cuda12x[ctk]), or let CUDA_PATH name an installation of CUDA"
+        )
     if isinstance(error, MemoryError) or "MemoryAllocation" in words:
         return "its memory is full: look in `nvidia-smi` for what uses it"
     return (

@@ -62,6 +62,7 @@ def test_a_card_that_is_too_old_for_this_cuda(gpu: Any, monkeypatch: pytest.Monk
         (Failed("cudaErrorNoDevice: none is detected"), "CUDA_VISIBLE_DEVICES names a GPU"),
         (Failed("cudaErrorDevicesUnavailable: busy or unavailable"), "start one rank a GPU"),
         (Failed("cudaErrorMemoryAllocation: out of memory"), "its memory is full"),
+        (RuntimeError('Failure finding "libnvrtc.so.13 or libnvrtc.so.12"'), "cupy-cuda13x[ctk]"),
         (OutOfMemory("Out of memory allocating 256 bytes"), "its memory is full"),
     ],
     ids=str,

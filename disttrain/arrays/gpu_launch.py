@@ -88,6 +88,11 @@ def _argument(given: Any) -> Any:
     if given is None:
         return np.uint64(0)
     if isinstance(given, bool | int):
+        if abs(given) >= MOST:
+            raise DeviceError(
+                f"a kernel counts to {MOST - 1:,}, not to {given:,}: set training.batch_size to a "
+                "smaller number, or use a smaller network"
+            )
         return np.int32(given)
     return np.float64(given) if isinstance(given, float) else given
 

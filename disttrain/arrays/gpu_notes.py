@@ -60,8 +60,8 @@ def note_batch_sums(dtype: Any, arrays: Given, sizes: Given, numbers: Given) -> 
 
 def note_batch_moments(dtype: Any, arrays: Given, sizes: Given, numbers: Given) -> list[Launch]:
     """Note `batch_moments`."""
-    part = numbers[0] * sizes[1]
-    return [launch("batch_moments", dtype, sizes[0], *arrays, part, numbers[1])]
+    part, epsilon = float(numbers[0] * sizes[1]), float(numbers[1])
+    return [launch("batch_moments", dtype, sizes[0], *arrays, part, epsilon)]
 
 
 def note_batch_norm(dtype: Any, arrays: Given, sizes: Given, numbers: Given) -> list[Launch]:

@@ -130,7 +130,9 @@ class Run(Predictor):
             # Where the loss is not finite, numpy's largest output is another one.
             return (recorded and recorded(samples)) or super().judged(split, samples)
         except Exception as error:
-            raise self.network.device.explained(error) from error
+            if (said := self.network.device.explained(error)) is not error:
+                raise said from error
+            raise
 
     def validate(self) -> Score | None:
         """Return the score of the validation split, None where there is none. Collective.

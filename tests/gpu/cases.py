@@ -11,7 +11,7 @@ import disttrain
 from disttrain.data.writer import write_data_file
 from disttrain.training.trainer import train_step
 
-__all__ = ["BATCH", "CASES", "FILTERS", "POOLS", "built", "stepped"]
+__all__ = ["BATCH", "CASES", "FILTERS", "POOLS", "built", "drawn", "stepped"]
 
 # Shape of a sample, filters, size, stride, padding; none goes Winograd's way on the processor.
 FILTERS: list[tuple[Any, ...]] = [
@@ -73,6 +73,38 @@ CASES: dict[str, dict[str, Any]] = {
     "streamed": {"layers": DENSE, "inputs": "float64"},
     "augmented": {"layers": IMAGES, "data": {"augment": {"shift": 1}}},
 }
+
+
+def drawn(seed: int) -> dict[str, Any]:
+    """Return a case drawn at random: layers, loss, optimizer, passes, weights, mode."""
+    draw = np.random.default_rng(seed)
+
+    def one(*of: Any) -> Any:
+        return of[draw.integers(len(of))]
+
+    def dense(units: int) -> dict[str, Any]:
+        kind = one("relu", "tanh", "sigmoid", "silu", "gelu", "elu", "leaky-relu", "identity")
+        return {"units": units, "activation": kind, "dropout": one(0.0, 0.3), "rate": one(1, 0.5)}
+
+    asked = one(False, False, True)
+    layers: list[dict[str, Any]] = [{"kind": "batch-norm"}] if asked else []
+    if one(False, True):
+        layers += [{"kind": "conv", "filters": int(draw.integers(1, 5)), "size": one(1, 2, 3)}]
+        layers += one([], [{"kind": one("max-pool", "average-pool")}])
+    layers += one([], [{"kind": "layer-norm"}])
+    layers += [dense(int(draw.integers(1, 9))) for _ in range(draw.integers(1, 3))]
+    loss = one("softmax", "softmax", "squared")
+    softly = {"label_smoothing": one(0, 0.1), "class_weights": one(None, [1.0, 0.5, 3.0])}
+    return {
+        "layers": [*layers, {"units": 3}], "loss": loss, "weights": one(False, True),
+        "classes": one(0, 3) if loss == "squared" else 3, "mode": one("fast", "exact"),
+        "training": {"accumulate": 1 if asked else one(1, 2, 5)}
+        | {k: v for k, v in softly.items() if v and loss == "softmax"},
+        "optimizer": one({"form": one("classical", "averaged", "nesterov")}, {"kind": "adam"},
+                         {"kind": "adamw"})
+        | {"weight_decay": one(0.0, 0.01)} | one({}, {"clip_norm": 0.1}),
+        "inputs": one("uint8", "uint8", "float64"), "dtype": one("float32", "float64"),
+    }  # fmt: skip
 
 
 def built(tmp_path: Path, case: dict[str, Any], kind: str = "gpu") -> Any:

@@ -16,7 +16,7 @@ import disttrain
 from disttrain.model import Loss
 from disttrain.training import build as build_module
 from disttrain.training.trainer import train_step
-from tests.gpu.cases import BATCH, CASES, ROWS, built, stepped
+from tests.gpu.cases import BATCH, CASES, ROWS, built, drawn, stepped
 from tests.gpu.fake_cupy import FakeArray, Refused, fake_gpu, log
 from tests.gpu.host_cuda import COMPILER
 
@@ -65,6 +65,17 @@ def test_a_captured_step_computes_what_the_processor_computes(
     for found, wanted in zip(totals, stepped(plain), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-10)
     np.testing.assert_allclose(captured.host_values(), plain.host_values(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_random_network_has_the_bits_of_an_eager_one(gpu: Any, tmp_path: Path, seed: int) -> None:
+    captured, eager = (built(tmp_path, drawn(seed)) for _ in range(2))
+    eager.recordings.why_not = "the test asks for it"
+    assert stepped(captured) == stepped(eager)
+    assert log.replays == 5
+    assert captured.digest() == eager.digest()
+    scores = [captured.validate().facts() for _ in range(2)]
+    assert scores == [eager.validate().facts()] * 2
 
 
 def test_a_replayed_step_launches_nothing_but_its_graph(gpu: Any, tmp_path: Path) -> None:

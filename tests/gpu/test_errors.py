@@ -115,6 +115,8 @@ def test_what_is_too_large_for_a_kernel_says_so(gpu: Any) -> None:
     kernels = gpu.kernels
     with pytest.raises(DeviceError, match="too many for the kernel average"):
         kernels.launch("average", "f4", 1 << 31)
+    with pytest.raises(DeviceError, match=r"not to 3,000,000,000: set"):
+        kernels.launch("average", "f4", 5, 3_000_000_000)
     with pytest.raises(DeviceError, match=r"too large for the kernel product: \(1, 65536, 1\)"):
         kernels.launch_blocks("product", "f4", (1, 1 << 16, 1), (256,))
 

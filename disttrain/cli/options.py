@@ -6,7 +6,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -35,6 +36,7 @@ __all__ = [
     "put",
     "say",
     "teller",
+    "written_to",
 ]
 
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
@@ -133,11 +135,26 @@ def put(text: str) -> None:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    try:
+    with written_to(stream):
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+
+
+@contextmanager
+def written_to(stream: TextIO) -> Iterator[None]:
+    """Run a body that prints; UsageError where the output can't be written, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
         # The reader closed the pipe, as `head` does: no error now, nor at Python's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            from disttrain.errors import UsageError
+
+            which = "error" if stream is sys.stderr else "output"
+            raise UsageError(
+                f"standard {which} can't be written ({error.strerror}): make room where it goes, "
+                "or send it elsewhere"
+            ) from None
 
 
 def _finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disttrain.cli.options import say
+from disttrain.cli.options import say, written_to
 from disttrain.shown import decimals, shown
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def command(
     console = Console(highlight=False, emoji=False, markup=False)
     view = look(folder)
     if once:
-        console.print(display(view, console.width))
+        with written_to(sys.stdout):
+            console.print(display(view, console.width))
         return
     if not sys.stdout.isatty():
         told: set[str] = set()

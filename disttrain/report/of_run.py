@@ -31,6 +31,7 @@ from disttrain.written import summary_of
 
 __all__ = ["page_of_run", "percent", "summary_or_none"]
 
+NAMES = {"r2": "R²"}
 TITLES = {
     "confusion": "Confusion matrix", "weights": "Weights of the first layer",
     "regions": "Decision regions", "growth": "How the regions grew",
@@ -100,7 +101,7 @@ def _outcome(subject: Subject, summary: dict[str, Any]) -> Iterator[Section]:
         if isinstance(score := scores.get(split), dict)
     ]
     if rows:
-        keys = [key.replace("_", " ") for key in score_keys(summary)]
+        keys = [NAMES.get(key, key.replace("_", " ")) for key in score_keys(summary)]
         yield Section("Scores", [Table(["of the best weights", *keys], rows)])
     if summary.get("diagnosis"):
         yield Section("Diagnosis", [Lines(list(map(str, summary["diagnosis"])))])
@@ -110,9 +111,9 @@ def _outcome(subject: Subject, summary: dict[str, Any]) -> Iterator[Section]:
 
 
 def score_keys(summary: dict[str, Any]) -> list[str]:
-    """Return the names of all numbers that scores have."""
-    scores = [summary.get(split) for split in ("validation", "test")]
-    return list(dict.fromkeys(k for s in scores if isinstance(s, dict) for k in s))
+    """Return the names of all numbers that a score has: of numbers to be fitted no accuracy."""
+    scores = [s for split in ("validation", "test") if isinstance(s := summary.get(split), dict)]
+    return list(dict.fromkeys(k for s in scores for k in s if s[k] is not None))
 
 
 def _number(value: Any) -> str:

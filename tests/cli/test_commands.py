@@ -212,6 +212,13 @@ def test_inspect_of_results_that_are_none_is_one_sentence(shell, name, content):
     assert f"{name} is not what disttrain writes there" in result.stderr
 
 
+@pytest.mark.parametrize("words", [("watch", "out", "--once"), ("inspect", "out")])
+def test_standard_output_on_a_full_disk_is_one_sentence(trained, words):
+    full = ["sh", "-c", 'exec "$@" > /dev/full', "sh"]
+    said = sentence(trained.run(*words, prefix=full), 2)
+    assert "standard output can't be written (No space left on device)" in said
+
+
 def test_a_key_that_is_compared_twice_is_refused(shell):
     rates = ("--over", "schedule.learning_rate=0.1", "--over", "schedule.learning_rate=0.2")
     result = shell.run("cross-validate", "run.toml", "--folds", "2", *rates)

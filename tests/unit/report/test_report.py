@@ -77,7 +77,8 @@ def test_of_a_run_of_two_inputs_and_of_numbers(runs: Any, tmp_path: Path) -> Non
     page = read(write_report([runs("classes")], tmp_path))
     assert "Decision regions" in page.text
     page = read(write_report([runs("line", "{ units = 1 }")], tmp_path / "new" / "report.html"))
-    assert "r2" in page.text
+    assert "R²" in page.text
+    assert "accuracy" not in page.text, "numbers have none"
     assert "Confusion" not in page.text
 
 

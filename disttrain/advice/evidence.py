@@ -21,7 +21,7 @@ from disttrain.config import Settings
 from disttrain.config.kinds import Update
 from disttrain.config.layers import Dropout
 
-__all__ = ["are_few", "by_few", "guesses", "has_settled", "well"]
+__all__ = ["FEW", "are_few", "by_few", "guesses", "has_settled", "well"]
 
 History = Sequence[Mapping[str, Any]]
 

@@ -9,6 +9,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from disttrain.runs.sentences import in_python
 from disttrain.runs.trained import Trained, load_trained
 from disttrain.training import Callback, Run
 from disttrain.training.measures import Metric, Metrics
-from disttrain.written import intervals_of
+from disttrain.written import intervals_of, run_at, summary_of
 
 if TYPE_CHECKING:
     from disttrain.comm.world import AnyCommunicator
@@ -145,11 +146,15 @@ def load(
 ) -> Trained:
     """Return the network in a checkpoint, the best one of a run folder, or an ensemble. Collective.
 
-    Give the `layers` and the `loss`, or the `model`, of your own that it was trained with, if any.
+    Of a run folder it has the summary and the history too. Give the `layers` and the `loss`, or the
+    `model`, of your own that it was trained with, if any.
     """
     if model is not None:
         layers, loss, _ = network_of_model(model)
-    return load_model(os.fspath(path), connect(comm), layers, loss)
+    trained = load_model(os.fspath(path), connect(comm), layers, loss)
+    with trained.comm.together("reading the history"):
+        _remember(trained, Path(path))
+    return trained
 
 
 def _finished(
@@ -160,14 +165,22 @@ def _finished(
     with trained.comm.together("reading the history"):
         if trained.comm.is_root and isinstance(data, Data):
             remove_others(Path(trained.settings.data.path))
-        trained.summary, trained.history = summary, _history(folder)
+        _remember(trained, folder)
+        trained.summary = summary
     if keep:
         weakref.finalize(trained, keep.cleanup)
     return trained
 
 
-def _history(folder: Path) -> list[dict[str, Any]]:
-    return list(intervals_of(folder / "metrics.jsonl"))
+def _remember(trained: Trained, folder: Path) -> None:
+    """Give it the summary and the intervals that its run folder holds, as far as can be read."""
+    if run_at(folder) != folder:
+        return
+    with suppress(OSError, ValueError):
+        trained.summary = summary_of(folder / "summary.json")
+    with suppress(OSError, ValueError):
+        for interval in intervals_of(folder / "metrics.jsonl"):
+            trained.history.append(interval)
 
 
 def _called(

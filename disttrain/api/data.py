@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from disttrain.data.importers.frame import as_frame, inputs_of_frame, learn_fram
 from disttrain.data.labels import class_names, class_numbers, numbers_of
 from disttrain.data.preparation import Preparation
 from disttrain.data.writer import write_data_file
+from disttrain.environment import launched
 from disttrain.errors import DataError, UsageError
 from disttrain.runs.held import DATA
 
@@ -53,6 +54,9 @@ class Data:
                 f"missing={missing!r}: give mean, median or indicator (to leave rows out, "
                 "drop them from inputs and targets alike)"
             )
+        if launched() is None:
+            # Of several ranks rank 0's arrays count, and all learn of a mistake in `train`.
+            _refuse_lengths(self._pairs)
 
     def __repr__(self) -> str:
         sizes = (f"{name}: {_size(pair)}" for name, pair in self._pairs.items() if pair is not None)
@@ -136,6 +140,22 @@ class Data:
         targets_called = ["target" if name is None else str(name) for name in called]
         known, self.notes = learn_frame(frame, self._missing, targets_called, classes)
         return known
+
+
+def _refuse_lengths(pairs: Mapping[str, Any]) -> None:
+    """Raise DataError where targets or weights are not as many as the inputs."""
+    for split, pair in pairs.items():
+        if not isinstance(pair, tuple | list) or not all(hasattr(p, "__len__") for p in pair):
+            continue  # what this is is said when it is used
+        try:
+            rows, *others = map(len, pair)
+        except (TypeError, ValueError):
+            continue
+        for name, count in zip(("targets", "weights"), others, strict=False):
+            if count != rows:
+                raise DataError(
+                    f"{split}: {rows} rows of inputs but {count} {name}: give one for each row"
+                )
 
 
 def remove_others(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -51,9 +52,14 @@ class Lines(Console):
 class Progress(Callback):
     """Prints on standard output, or on standard error where that is for a program."""
 
-    def __init__(self, folder: Path | None, as_json: bool = False) -> None:
-        """Name the files in `folder` at the end; none of a run whose folder goes with it."""
-        self._folder = folder
+    def __init__(
+        self, folder: Path | None, as_json: bool = False, run_file: Path | None = None
+    ) -> None:
+        """Name the files in `folder` at the end; none of a run whose folder goes with it.
+
+        Commands that the diagnosis advises name the `run_file`, else the one in the folder.
+        """
+        self._folder, self._run_file = folder, run_file or (folder and folder / "run.toml")
         self._stream = sys.stderr if as_json else sys.stdout
         # https://no-color.org, and a bar is nothing without the codes that move it.
         watched = _is_watched(self._stream) and not os.environ.get("NO_COLOR")
@@ -172,7 +178,8 @@ class Progress(Callback):
         for line in self._silent.values():
             self.on_message(f"{'silent:':12}{line}")
         for line in summary["diagnosis"]:
-            self.on_message(f"{'diagnosis:':12}{line}")
+            named = shlex.quote(str(self._run_file)) if self._run_file else "RUN.toml"
+            self.on_message(f"{'diagnosis:':12}{line.replace('RUN.toml', named)}")
         if folder := self._folder:
             best = "best.h5" if run.best is not None else "checkpoints"
             self.on_message(f"{'model:':12}{folder / best}")

@@ -39,6 +39,8 @@ def _print(facts: dict[str, Any]) -> None:
     say(_which_is_better(facts))
     for line in facts["settings"]:
         say(f"run files differ in {line}")
+    for line in facts["choosing"]:
+        say(f"run files differ in {line} (changes which weights are the best, but no step)")
     if facts["equal"] is None:
         say("where they begin to differ is unknown: their intervals end at different steps")
         return

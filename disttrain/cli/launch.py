@@ -26,6 +26,8 @@ HOSTS_SINCE = 5
 HELP = ("-h", "--help")
 # More ranks than any job has; a larger number overflows inside mpirun.
 MOST = 1_000_000
+# So many ranks on each core are started without a word.
+CROWDED = 4
 
 
 Arguments = Annotated[
@@ -109,6 +111,7 @@ def command(
     if python is not None or interface is not None:
         check_here(cluster, python, interface)
     size = ranks or (cluster.slots if cluster else 1)
+    _tell_of_cores(size + spares, cluster)
     watched = _is_watched("--json" in arguments)
     trains = kind == "training"
     survives = _survives(fault_tolerance, launcher, trains, cluster)
@@ -179,6 +182,19 @@ def _numbered(arguments: list[str], ranks: int | None) -> tuple[list[str], int |
             f"{' '.join(words)}`"
         )
     return words, int(given)
+
+
+def _tell_of_cores(ranks: int, cluster: Cluster | None) -> None:
+    """Say that so many ranks have too few cores here; a few more is usual, to try things out."""
+    from disttrain.environment import cores
+
+    if cluster is None and ranks > CROWDED * (here := len(cores())):
+        say(
+            f"disttrain: warning: {ranks} ranks share {here} core{'s' * (here != 1)} here: they "
+            f"wait for one another, and may not find each other in time; -n {here} gives each a "
+            "core, --hosts n1,n2 takes those of other hosts too",
+            as_json=True,
+        )
 
 
 def _tell_whose(arguments: list[str]) -> None:

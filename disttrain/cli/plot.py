@@ -41,15 +41,18 @@ def command(
 def _draw(run: Path, output: Path, own: Own, as_json: bool, sample: int) -> None:
     """Draw and print (rank 0)."""
     from disttrain.errors import CheckpointError
-    from disttrain.report.pictures import draw_all
+    from disttrain.report.pictures import draw_all, unfit
 
     pictures = []
     for picture in draw_all(run, output, sample=sample, layers=own.layers, loss=own.loss):
-        say(picture.line, as_json)
+        if picture.path or picture.failed:
+            say(picture.line, as_json)
         pictures.append(picture)
     drawn = {p.name: str(p.path) for p in pictures if p.path}
     if not drawn:
         raise CheckpointError(f"{run} has nothing to draw: {pictures[-1].reason}")
+    if left_out := unfit(pictures):
+        say(f"not drawn: {left_out}", as_json)
     if as_json:
         reasons = {p.name: p.reason for p in pictures if not p.path}
         print_json({"run": str(run), "pictures": drawn, "not_drawn": reasons})

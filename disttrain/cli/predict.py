@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 ROWS_AT_ONCE = 4096
+Silent = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the predictions, warnings and errors alone.")
+]
 
 
 def command(
@@ -43,6 +46,7 @@ def command(
     layers: Layers = None,
     float64: Float64 = False,
     as_json: AsJson = False,
+    quiet: Silent = False,
     verbose: Verbose = False,
 ) -> None:
     """Print the predicted class of each sample and the probabilities (or outputs) behind it."""
@@ -51,8 +55,8 @@ def command(
     from disttrain.runs.ensembled import load_model
 
     comm = connect()
-    listen(verbose=verbose)
     with comm.together("reading the arguments"):
+        listen(quiet, verbose)
         if output is not None and output.suffix not in (".csv", ".npy"):
             raise UsageError(f"--output {output}: its name must end in .csv or .npy")
         own = own_layers(layers)
@@ -64,6 +68,8 @@ def command(
             for note in found.notes:
                 say(note, as_json=True)
             _show(str(trained.path), Table(trained.taught, found, outputs), output, as_json)
+            if output is not None and not quiet:
+                say(f"{len(outputs)} predictions in {output}", as_json)
 
 
 class Table:
@@ -139,8 +145,6 @@ def _show(file: str, table: Table, output: Path | None, as_json: bool) -> None:
     elif not as_json:
         for text in table.texts():
             put(text.rstrip("\n"))
-    if output is not None:
-        say(f"{len(outputs)} predictions in {output}", as_json)
     if as_json:
         whole = output is None
         print_json(

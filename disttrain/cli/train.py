@@ -95,24 +95,25 @@ def command(
 
     comm = connect()
 
-    def configured() -> tuple[Settings, Path, Own, Injection, list[Callback]]:
+    def configured() -> tuple[Settings, tuple[Path, Path], Own, Injection, list[Callback]]:
         """Return what the command line asks for."""
         with comm.together("configuration"):
             listen(quiet, verbose)
             injection = injected(inject, comm)
             path, resumed = _named(run_file, resume)
             settings, own = _settings(path, set_, layers, logger)
-            folder = output or resumed or Path("runs") / settings.name
-            callbacks = _callbacks(settings, folder, comm, quiet, as_json)
-            return settings, folder, own, injection, callbacks
+            paths = output or resumed or Path("runs") / settings.name, path
+            callbacks = _callbacks(settings, paths, comm, quiet, as_json)
+            return settings, paths, own, injection, callbacks
 
-    settings, folder, own, injection, callbacks = comm.survive(configured)
+    settings, paths, own, injection, callbacks = comm.survive(configured)
+    folder = paths[0]
     with traced(trace, comm, teller(quiet, as_json)), unless_refused(folder, comm):
         summary = train(
             settings, folder.absolute(), comm, resume=resume, overwrite=overwrite,
             accept_changes=accept_changes, layers=own.layers, loss=own.loss, preemption=ASKED,
             injection=injection, callbacks=callbacks,
-            standby=partial(_callbacks, settings, folder, comm, quiet, as_json),
+            standby=partial(_callbacks, settings, paths, comm, quiet, as_json),
         )  # fmt: skip
     if as_json and comm.is_root:
         print_json(summary | {"output": str(folder.absolute())})
@@ -128,9 +129,13 @@ def _settings(
 
 
 def _callbacks(
-    settings: Settings, folder: Path, comm: Communicator, quiet: bool, as_json: bool
+    settings: Settings, paths: tuple[Path, Path], comm: Communicator, quiet: bool, as_json: bool
 ) -> list[Callback]:
-    """Return what rank 0 calls: the progress, loggers, pictures at the end."""
+    """Return what rank 0 calls: the progress, loggers, pictures at the end.
+
+    `paths` are those of the run folder and of the run file.
+    """
+    folder, run_file = paths
     found: list[Callback] = []
     if settings.logging.loggers:
         from disttrain.interop.loggers.process import loggers_of
@@ -141,7 +146,7 @@ def _callbacks(
     from disttrain.api.progress import Progress, Warnings
 
     print_as_root(comm)
-    found.insert(0, Warnings() if quiet else Progress(folder, as_json))
+    found.insert(0, Warnings() if quiet else Progress(folder, as_json, run_file))
     if settings.plot:
         from disttrain.report.at_the_end import Pictures
 

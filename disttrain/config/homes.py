@@ -8,20 +8,11 @@ from typing import get_origin
 
 from pydantic import BaseModel
 
+from disttrain.config.habits import answer, same_key, same_value
 from disttrain.config.section import tables_in
 from disttrain.shown import shown
 
-__all__ = ["homes", "near", "suggestion"]
-
-# What other programs call some of the keys.
-ELSEWHERE = {
-    "batch": "batch_size", "betas": "beta1",
-    "early_stopping": "patience", "eps": "epsilon", "gpu": "device.kind",
-    "hidden_layer_sizes": "layers", "l2": "weight_decay", "lr": "learning_rate",
-    "max_epochs": "epochs", "max_iter": "epochs", "n_epochs": "epochs", "num_epochs": "epochs",
-    "nesterov": "form", "random_state": "seed", "rate": "learning_rate",
-    "solver": "optimizer.kind", "wd": "weight_decay",
-}  # fmt: skip
+__all__ = ["homes", "meant", "near", "suggestion"]
 
 
 def homes(root: type[BaseModel]) -> dict[str, list[str]]:
@@ -57,14 +48,25 @@ def suggestion(
     It is a key of its `own` table, which stands at `place`, or of another, all of them where
     several end so.
     """
-    word, everywhere = ELSEWHERE.get(key.lower().replace("-", "_"), key), homes(root)
+    word, everywhere = same_key(key), homes(root)
     if "." in word:
-        return repr(word)
+        return repr(word) if word.partition(".")[0] in root.model_fields else ""
     here = difflib.get_close_matches(shown(word, 80), own, n=1, cutoff=0.5)
     there = difflib.get_close_matches(shown(word, 80), everywhere, n=1, cutoff=0.7)
     if here and (not there or _likeness(word, here[0]) >= _likeness(word, there[0])):
         return repr(".".join([*place, here[0]]))
     return " or ".join(map(repr, everywhere[there[0]])) if there else ""
+
+
+def meant(root: type[BaseModel], key: str, own: Sequence[str], place: Sequence[str] = ()) -> str:
+    """Return what to do about an unknown key, as the end of a sentence; "" where that is unknown.
+
+    The arguments are those of `suggestion`.
+    """
+    if how := answer(key):
+        return how
+    found = suggestion(root, key, own, place)
+    return f"did you mean {found}?" if found else ""
 
 
 def _likeness(word: str, other: str) -> float:
@@ -73,5 +75,6 @@ def _likeness(word: str, other: str) -> float:
 
 def near(given: object, known: Sequence[str], title: str) -> str:
     """Return the known word that is nearest to `given` as a question, or else all of them."""
-    found = difflib.get_close_matches(shown(given, 80), known, n=1, cutoff=0.5)
+    same = same_value(shown(given, 80), known)
+    found = [same] if same else difflib.get_close_matches(shown(given, 80), known, n=1, cutoff=0.5)
     return f"did you mean {found[0]!r}?" if found else f"{title}: {', '.join(known)}"

@@ -6,10 +6,11 @@ from_keywords(None, {"path": "data.h5", "layers": [{"units": 10}], "epochs": 3,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from disttrain.config.homes import homes, suggestion
+from disttrain.config.homes import homes, meant
 from disttrain.config.section import place
 from disttrain.config.sections import Settings
 from disttrain.config.sentence import validated
@@ -18,6 +19,8 @@ from disttrain.errors import RunFileError
 from disttrain.shown import quoted
 
 __all__ = ["from_keywords"]
+
+MEANT = re.compile(r"did you mean '(?P<section>\w+)\.(?P<key>\w+)'\?")
 
 
 def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Settings:
@@ -38,7 +41,24 @@ def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Setting
             table.setdefault(name, {}).update(value)
         else:
             table[name] = value
-    return base.replace(**table) if base else validated(Settings, table, "settings")
+    try:
+        return base.replace(**table) if base else validated(Settings, table, "settings")
+    except RunFileError as error:
+        raise RunFileError(_as_keyword(str(error), known)) from None
+
+
+def _as_keyword(sentence: str, known: Mapping[str, list[str]]) -> str:
+    """Return a sentence that asks for a key of another section with the keyword for it."""
+    found = MEANT.search(sentence)
+    if found is None or f"unknown key '{found['section']}." in sentence:
+        return sentence
+    section, key = found["section"], found["key"]
+    keyword = f"{section}={{{key!r}: ...}}"
+    if key == "kind":
+        keyword = f"{section}=..."
+    elif len([home for home in known.get(key, []) if home.count(".") == 1]) == 1:
+        keyword = f"{key}=..."
+    return sentence.replace(found[0], f"did you mean the keyword {keyword}?")
 
 
 def _is_section(name: str) -> bool:
@@ -54,6 +74,5 @@ def _home(name: str, known: Mapping[str, list[str]]) -> str:
         ways = " or ".join(f"{section}={{{name!r}: ...}}" for section in sorted(sections))
         raise RunFileError(f"{name!r} is a key of several sections: write {ways}")
     words = [key for key in known if len(known[key]) > 1 or known[key][0].count(".") < 2]
-    meant = suggestion(Settings, name, words)
-    hint = f"did you mean {meant}?" if meant else "the keys are those of a run file"
-    raise RunFileError(f"unknown setting {quoted(name)}; {hint}")
+    hint = meant(Settings, name, words) or "the keys are those of a run file"
+    raise RunFileError(_as_keyword(f"unknown setting {quoted(name)}; {hint}", known))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from disttrain.config.homes import near, suggestion
+from disttrain.config.habits import about_value, same_value
+from disttrain.config.homes import meant, near
 from disttrain.config.section import Location, kinds_of, place
 from disttrain.errors import RunFileError
-from disttrain.shown import quoted
+from disttrain.shown import quoted, shown
 
 __all__ = ["validated"]
 
 S = TypeVar("S", bound=BaseModel)
 # So many problems are named besides the first.
 OTHERS = 3
+NAMED = re.compile(r"'([^']*)'")
 NO_TABLE = ("model_type", "model_attributes_type")
 # What pydantic says in words of its own.
 WANTED = {
@@ -65,19 +68,38 @@ def _problem(root: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{quoted(_missing(root, problem))} is missing and has no default"
     if kind == "union_tag_invalid":
         kinds = [kind for table in tables for kind in kinds_of(table)]
-        key = quoted(".".join([*path, "kind"]))
-        return f"{key} is {quoted(given['kind'])}; {near(given['kind'], kinds, 'known kinds')}"
+        key, given = quoted(".".join([*path, "kind"])), given["kind"]
+        how = about_value(f"{path[0]}.kind", shown(given, 80))
+        return f"{key} is {quoted(given)}; {how or near(given, kinds, 'known kinds')}"
     if kind in NO_TABLE:
-        if given in [name for table in tables for name in kinds_of(table)]:
-            return f'{key} is a table of keys; did you mean {".".join(path)}.kind = "{given}"?'
-        layer = f", as in {{ units = {given} }}" if path[:2] == ["model", "layers"] else ""
-        layer = layer if type(given) is int else ""
+        kinds = [name for table in tables for name in _values_of_kind(table)]
+        if isinstance(given, str) and (same := same_value(shown(given, 80), kinds)):
+            return f'{key} is a table of keys; did you mean {".".join(path)}.kind = "{same}"?'
+        layer = ', as in { units = 32, activation = "relu" }' * (path[:2] == ["model", "layers"])
         return f"{key} is {quoted(given)}: it should be a table of keys{layer}"
     if kind == "value_error":
         return f"{key}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
     says = _limit(problem.get("ctx", {})) or WANTED.get(kind)
     says = says or f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
-    return f"{key} is {quoted(given)}: {says.replace('input should', 'it should', 1)}"
+    says = says.replace("input should", "it should", 1)
+    if kind == "literal_error":
+        says += _value_meant(path[-1], given, NAMED.findall(problem["ctx"]["expected"]))
+    return f"{key} is {quoted(given)}: {says}"
+
+
+def _values_of_kind(table: type[BaseModel]) -> tuple[str, ...]:
+    """Return what `kind` of a table can be, though all of these have the same keys."""
+    return tuple(kind for kind in kinds_of(table) if isinstance(kind, str))
+
+
+def _value_meant(key: str, given: Any, known: list[str]) -> str:
+    """Return the end of a sentence about a value that is none of the `known` ones."""
+    word = shown(given, 80)
+    if how := about_value(key, word):
+        return f"; {how}"
+    if same := same_value(word, known):
+        return f"; did you mean {same!r}?"
+    return ""
 
 
 def _key(root: type[BaseModel], problem: ErrorDetails) -> str:
@@ -117,6 +139,7 @@ def _unknown(root: type[BaseModel], location: Location) -> str:
     if having:
         kinds = " or ".join(f'"{kind}"' for kind in having)
         return f'{quoted(whole)} is a key of kind = {kinds}, and kind is "{location[-2]}" here'
-    if meant := suggestion(root, key, known := list(table.model_fields), path[:-1]):
-        return f"unknown key {quoted(whole)}; did you mean {meant}?"
+    known = [field.alias or name for name, field in table.model_fields.items()]
+    if hint := meant(root, key, known, path[:-1]):
+        return f"unknown key {quoted(whole)}; {hint}"
     return f"unknown key {quoted(whole)}; known keys: {', '.join(known)}"

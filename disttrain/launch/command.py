@@ -22,6 +22,9 @@ PARALLEL = (
 GO_ON = ("train", "search", "cross-validate", "ensemble")
 ALONE = ("prepare", "compare", "plot", "draw", "report", "watch", "launch", "drill", "template")
 PYTHONS = ("python", "python3")
+# How other launchers call the number of hosts, and of GPUs.
+HOSTS = ("--nodes", "--nnodes", "-N", "--num-nodes", "--num_nodes")
+GPUS = ("--gpus", "--gpus-per-node", "--num-gpus", "--devices", "--nproc-gpu")
 # How other launchers call the number of ranks.
 NUMBERS = (
     "-n", "-np", "--np", "--ranks", "--nproc", "--nproc-per-node", "--nproc_per_node",
@@ -39,10 +42,7 @@ def resolved(words: Sequence[str], python: str, here: bool = True) -> tuple[Kind
         words = words[1:]
     first = words[0]
     if first.startswith("-"):
-        raise UsageError(
-            f"launch has no option {first}: its own options stand before the command, as in "
-            "`disttrain launch -n 4 train RUN.toml`; `disttrain launch --help` lists them"
-        )
+        raise UsageError(_no_option(first))
     if first in PARALLEL:
         kind: Kind = "training" if first in GO_ON else "command"
         return kind, [python, "-m", "disttrain", *words]
@@ -70,6 +70,26 @@ def resolved(words: Sequence[str], python: str, here: bool = True) -> tuple[Kind
             "`disttrain launch -n 4 python script.py`"
         )
     return "program", [found, *words[1:]]
+
+
+def _no_option(first: str) -> str:
+    """Return the sentence for an option that `launch` has not."""
+    option, says = first.partition("=")[0], f"launch has no option {first}: "
+    if option in HOSTS:
+        return (
+            f"{says}it takes hosts by name, as in `disttrain launch --hosts n1:4,n2:4 train "
+            "RUN.toml`; for a job of Slurm and others `disttrain template slurm RUN.toml` writes "
+            "the script"
+        )
+    if option in GPUS:
+        return (
+            f"{says}each rank takes a GPU of its own, so give as many ranks, as in `disttrain "
+            "launch -n 2 train RUN.toml`"
+        )
+    return (
+        f"{says}its own options stand before the command, as in `disttrain launch -n 4 train "
+        "RUN.toml`; `disttrain launch --help` lists them"
+    )
 
 
 def _like(script: str) -> str:

@@ -34,7 +34,9 @@ def why_not(subject: Subject) -> str | None:
     """Return why there is no such picture of this run, or None where there is one."""
     facts = subject.facts
     if facts["inputs"] != 2 or not facts["classes"]:
-        return f"the inputs are {facts['inputs']:,} numbers: this needs 2 inputs and classes"
+        kind = "classes" if facts["classes"] else "numbers"
+        needs = "this needs 2 inputs" + " and classes" * (not facts["classes"])
+        return f"the inputs are {facts['inputs']:,} numbers and the targets {kind}: {needs}"
     layers = hidden_layers(subject.trained)
     if not layers:
         return "the network has no hidden layer"

@@ -39,7 +39,7 @@ from disttrain.report.subject import Subject
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "OF_SOME", "Picture", "draw_all"]
+__all__ = ["KINDS", "OF_SOME", "Picture", "draw_all", "unfit"]
 
 
 class Kind(Protocol):
@@ -70,6 +70,15 @@ class Picture(NamedTuple):
     def line(self) -> str:
         """One line for people."""
         return str(self.path) if self.path else f"{self.name} is not drawn: {self.reason}"
+
+
+def unfit(pictures: Sequence[Picture]) -> str:
+    """Return one line that names the pictures that do not fit the run, and why; "" where all do."""
+    why: dict[str, list[str]] = {}
+    for picture in pictures:
+        if not picture.path and not picture.failed:
+            why.setdefault(picture.reason, []).append(picture.name)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in why.items())
 
 
 def draw_all(

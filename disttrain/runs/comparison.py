@@ -18,6 +18,10 @@ __all__ = ["compare_runs"]
 # Settings on which no step depends; but the rates of a cosine depend on `epochs`.
 APART = (*FREE, "validation")
 EPOCHS = "training.epochs"
+# Those of them by which a run ends, and its best weights are chosen.
+CHOOSING = (EPOCHS, *(f"validation.{key}" for key in (
+    "best", "direction", "patience", "every_epochs", "every_steps"
+)))  # fmt: skip
 LAYER = re.compile(r"model\.layers\.\d+")
 
 
@@ -35,18 +39,20 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     - "arithmetic": the same samples and settings, but the results differ.
 
     Where their intervals end at other steps, `equal` is None. `settings` lists the keys that differ
-    and that a step may depend on, `about` what each run computed with, `data` the path of its data,
-    `runs` what each came to and `better` which is better (`outcomes.better`; None where their data
-    differ). Raises CheckpointError for a folder without a run or digests, or whose digests were
-    changed.
+    and that a step may depend on, `choosing` those on which no step depends, but when a run ends
+    and which of its weights are the best. `about` is what each run computed with, `data` the path
+    of its data, `runs` what each came to and `better` which is better (`outcomes.better`; None
+    where their data differ). Raises CheckpointError for a folder without a run or digests, or
+    whose digests were changed.
     """
     runs = [_records(path) for path in (a, b)]
     files = [config.read(path / "run.toml") for path in (a, b)]
-    settings = _differences(*(flat(file.model_dump()) for file in files))
+    settings, choosing = _differences(*(flat(file.model_dump()) for file in files))
     common = sorted(runs[0].keys() & runs[1].keys())
     facts: dict[str, Any] = {
         "equal": True if any(common) else None, "compared": common, "step": None, "tensor": None,
-        "vectors": [], "cause": None, "settings": settings, "last": [max(run) for run in runs],
+        "vectors": [], "cause": None, "settings": settings, "choosing": choosing,
+        "last": [max(run) for run in runs],
         "about": [run[min(run)].get("about", {}) for run in runs],
         "runs": (outcomes := [outcome_of(path) for path in (a, b)]),
         "data": [file.data.path for file in files],
@@ -116,15 +122,22 @@ def _records(path: Path) -> dict[int, dict[str, Any]]:
     return {record["step"]: record for record in read(folder.digests)}
 
 
-def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the keys of two run files that differ, with both values, but for those set apart."""
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the keys of two run files that differ, with both values, but for those set apart.
+
+    First those that a step may depend on, then those that choose among steps.
+    """
     cosine = "cosine" in (one.get("schedule.kind"), other.get("schedule.kind"))
     apart = [key for key in APART if not (cosine and key == EPOCHS)]
-    found = {
+    differing = {
         key: f"{key}: {' and '.join(repr(x[key]) if key in x else 'not set' for x in (one, other))}"
         for key in sorted(one | other)
         if one.get(key) != other.get(key)
-        and not any(key == name or key.startswith(f"{name}.") for name in apart)
+    }
+    found = {
+        key: line
+        for key, line in differing.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in apart)
     }
     # A layer that one of them lacks is one line, not one for each of its keys.
     layers = [{m[0] for key in x if (m := LAYER.match(key))} for x in (one, other)]
@@ -132,4 +145,5 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
         for layer in more:
             found = {key: line for key, line in found.items() if not key.startswith(f"{layer}.")}
             found[layer] = f"{layer}: only in the {of}"
-    return [found[key] for key in sorted(found)]
+    choosing = [line for key, line in differing.items() if key in CHOOSING and key not in found]
+    return [found[key] for key in sorted(found)], choosing

@@ -42,8 +42,8 @@ __all__ = ["Trained", "load_trained"]
 class Trained(Predictor):
     """A network with the weights of a checkpoint, and its normalization.
 
-    After a training in the same program `summary` is what `summary.json` holds, and `history` its
-    intervals, as in `metrics.jsonl`.
+    After a training, and where a script loads a run folder, `summary` is what `summary.json` holds,
+    and `history` the intervals of `metrics.jsonl`; both are empty for a file of weights alone.
     """
 
     path: Path

@@ -20,7 +20,13 @@ from disttrain.runs.held import refuse_another
 from disttrain.selection import tpe
 from disttrain.selection.log import Log
 from disttrain.selection.space import Axis, axes_of, count_of, grid, random, settings_of, zoomed
-from disttrain.selection.suitability import check, corners, doubts, refuse_metric
+from disttrain.selection.suitability import (
+    check,
+    corners,
+    doubts,
+    few_to_judge_by,
+    refuse_metric,
+)
 from disttrain.selection.table import Table, path_of
 from disttrain.selection.training import Job, refuse_if_none_fits, train_in_groups
 from disttrain.selection.turns import Turns, all_failed
@@ -153,6 +159,8 @@ class Search:
             if comm.is_root:
                 ends = (settings_of(study.run, e) for _, e in corners(axes_of(study.space)))
                 refuse_if_none_fits(ends, self._dataset, base)
+                for line in few_to_judge_by(study, self._dataset):
+                    journal.note("warning", logging.WARNING, text=line)
         return self._dataset
 
     def close(self) -> None:

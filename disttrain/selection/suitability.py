@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from disttrain.advice.evidence import FEW
 from disttrain.config import MOST_CANDIDATES, Settings, Study
 from disttrain.data import Dataset
 from disttrain.errors import RunFileError, UsageError
 from disttrain.selection import tpe
 from disttrain.selection.space import Axis, axes_of, count_of, settings_of
 
-__all__ = ["check", "corners", "doubts", "refuse_metric"]
+__all__ = ["check", "corners", "doubts", "few_to_judge_by", "refuse_metric"]
 
 EPOCHS = "training.epochs"
 # Which rows candidates are judged by.
@@ -80,6 +83,19 @@ def refuse_metric(study: Study, dataset: Dataset) -> None:
             f"the targets of {dataset.file.path} are numbers, which have no accuracy: give "
             'metric = "validation_loss"'
         )
+
+
+def few_to_judge_by(study: Study, dataset: Dataset) -> list[str]:
+    """Return a sentence where too few validation rows judge the candidates."""
+    rows, run = dataset.splits["validation"].count, Path(study.run)
+    if rows >= FEW:
+        return []
+    here = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
+    return [
+        f"only {rows} samples are set aside for validation, so which candidate is the best may be "
+        "chance: give more by data.validation_fraction, or judge a few candidates by all training "
+        f"samples: `disttrain cross-validate {shlex.quote(str(here))} --over KEY=VALUE,VALUE`"
+    ]
 
 
 def doubts(study: Study) -> list[str]:

@@ -83,28 +83,35 @@ def origin(run: Run, step: int) -> str:
     if not places:
         return ""
     first = min(places)
-    (rank, samples), *others = [
-        (rank, one[2]) for rank, one in enumerate(found) if one and one[:2] == first
+    (rank, value, samples), *others = [
+        (rank, *one[2:]) for rank, one in enumerate(found) if one and one[:2] == first
     ]
     where = "all ranks" if len(others) + 1 == run.comm.size else f"rank {rank}"
-    return f", first in {first[1]}" + f" on {where}" * (run.comm.size > 1) + samples
+    return f", first in {first[1]} ({value})" + f" on {where}" * (run.comm.size > 1) + samples
 
 
-def _found_here(run: Run, step: int) -> tuple[int, str, str] | None:
-    """Return what is not finite on this rank: its place in the order, what, for which samples."""
+def _found_here(run: Run, step: int) -> tuple[int, str, float, str] | None:
+    """Return what is not finite on this rank.
+
+    That is its place in the order, its name, its first value that is not finite, and the end of a
+    sentence that says for which samples.
+    """
     network, found = run.network, []
     for name, values in network.tensors(network.values).items():
         layer = name.partition("/")[0]
-        if not np.isfinite(values).all():
-            found.append((2 * network.names.index(layer) + 1, f"the weights of {layer}", ""))
+        if not (finite := np.isfinite(values)).all():
+            place, value = 2 * network.names.index(layer) + 1, float(values[~finite][0])
+            found.append((place, f"the weights of {layer}", value, ""))
     names = ["the inputs", *(f"the outputs of {name}" for name in network.names), "the losses"]
     for part in run.work.batches.parts_of(step) if not found else ():
         computed = [part.inputs, *network.activations(part.inputs)]
         computed.append(run.loss.forward(computed[-1], part.targets, run.loss_context)[0])
         for number, rows in enumerate(computed):
-            bad = ~np.isfinite(_rows(run, rows)).all(axis=1)
-            if bad.any():
-                found.append((2 * number, names[number], _named(part.samples[bad])))
+            values = _rows(run, rows)
+            wild = ~np.isfinite(values)
+            if (bad := wild.any(axis=1)).any():
+                value, samples = float(values[wild][0]), _named(part.samples[bad])
+                found.append((2 * number, names[number], value, samples))
                 break
     return min(found, default=None)
 

@@ -17,6 +17,8 @@ from tests.cli.shell import sentence, wait_for
         (("--hosts", "n1", "--hostfile", "nodes"), "not both"),
         (("--hosts", "n1,,n2"), "is not a host; write n1 or, with 4 slots, n1:4"),
         (("--hostfile", "missing"), "host file missing: No such file or directory"),
+        (("--nodes", 2), "launch has no option --nodes: it takes hosts by name"),
+        (("--gpus", 2), "each rank takes a GPU of its own, so give as many ranks"),
         (("-n", 5, "--hosts", "n1:2,n2:2"), "5 ranks don't fit the 4 slots of n1, n2"),
         (("--hosts", "n0:99999999999999999999"), "n0 can't take 99999999999999999999 ranks"),
         (("--hosts", "n0,me@n1"), "'me@n1' has a user's name in it"),
@@ -36,6 +38,20 @@ from tests.cli.shell import sentence, wait_for
 )
 def test_mistakes(shell, options, words):
     assert words in sentence(shell.run("launch", *options, "train", "run.toml"), 2)
+
+
+def test_far_more_ranks_than_cores_are_warned_of(monkeypatch, capsys):
+    from disttrain import environment
+    from disttrain.cli import launch
+
+    monkeypatch.setattr(environment, "cores", lambda: {0, 1})
+    for ranks in (1, 2, 8):
+        launch._tell_of_cores(ranks, None)
+    assert capsys.readouterr().err == ""
+    launch._tell_of_cores(9, None)
+    said = capsys.readouterr().err
+    assert said.startswith("disttrain: warning: 9 ranks share 2 cores here: ")
+    assert "-n 2 gives each a core" in said
 
 
 def test_a_python_without_the_packages(shell, tmp_path):

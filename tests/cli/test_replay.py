@@ -151,6 +151,9 @@ def test_which_run_is_better(runs, done):
     assert facts["better"] == {"run": 0, "by": ["validation", "loss"], "values": losses}
     assert [run["ranks"] for run in facts["runs"]] == [1, 1]
     said = runs.run("compare", "slower", "base").stdout
+    assert facts["choosing"] == ["validation.every_steps: 4 and 8"]
+    chooses = "(changes which weights are the best, but no step)"
+    assert f"run files differ in validation.every_steps: 8 and 4 {chooses}\n" in said
     assert f"better: base, by validation loss ({losses[0]:.6g} against {losses[1]:.6g})" in said
     facts = compared(runs, "base", "data")
     assert facts["better"] is None, "other samples, other losses"

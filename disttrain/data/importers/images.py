@@ -225,8 +225,7 @@ def files_in(folder: Path) -> list[Path]:
 def _read_split(
     images: Sequence[tuple[Path, int]], looks: Looks, room: Path | None
 ) -> tuple[Array, Array]:
-    first_path = images[0][0]
-    first = read_image(first_path, looks)
+    first = read_image(first_path := images[0][0], looks)
     _refuse_bomb([path for path, _ in images], first.nbytes)
     pixels = Spool(first.shape, first.dtype, room)
     for path, _ in images:
@@ -284,8 +283,9 @@ def read_image(path: Path, looks: Looks) -> Array:
             return np.asarray(image, dtype=np.uint8)
     except DataError:
         raise
-    # Pillow's readers of the various formats report damage by errors of many classes.
-    except Exception as error:
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: put it back, or leave it out") from None
+    except Exception as error:  # of damage Pillow tells by errors of many classes
         raise DataError(f"{path} is not a readable image ({error}): remove it") from error
 
 

@@ -101,6 +101,30 @@ def test_any_kind_of_path_will_do(tmp_path: Path) -> None:
     assert disttrain.load(Place(tmp_path / "again")).snapshot.digest == made.snapshot.digest
 
 
+def test_a_loaded_run_has_its_summary_and_its_history(tmp_path: Path) -> None:
+    made = disttrain.train(data(), tmp_path / "run", layers=[3], **KEYS)
+    again = disttrain.load(tmp_path / "run")
+    assert again.summary == made.summary
+    assert again.history == made.history
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
+    alone = disttrain.load(tmp_path / "run" / "best.h5")
+    assert (alone.summary, alone.history) == ({}, [])
+    (tmp_path / "run" / "summary.json").unlink()
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write("torn")
+    torn = disttrain.load(tmp_path / "run")
+    assert (torn.summary, torn.history) == ({}, made.history)
+
+
+def test_targets_of_another_length_are_refused_where_they_are_given() -> None:
+    with pytest.raises(disttrain.DataError, match="train: 110 rows of inputs but 5 targets"):
+        disttrain.Data(X, Y[:5])
+    with pytest.raises(disttrain.DataError, match="test: 30 rows of inputs but 29 targets"):
+        disttrain.Data(X, Y, test=(TEST[0], TEST[1][1:]))
+    with pytest.raises(disttrain.DataError, match="train: 110 rows of inputs but 3 weights"):
+        disttrain.Data(X, Y, weights=[1, 2, 3])
+
+
 def test_a_temporary_run_goes_with_its_network() -> None:
     model = disttrain.train(data(), layers=[3], **KEYS)
     folder = model.path.parent

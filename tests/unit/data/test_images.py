@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from disttrain.data.importers import images
-from disttrain.data.importers.images import import_images
+from disttrain.data.importers.images import Looks, import_images, read_image
 from disttrain.errors import DataError, UsageError
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -96,6 +96,12 @@ def test_grey_and_coloured_images_mix_with_colour(tmp_path):
     assert inputs[:, 0, 0].tolist() == [[7, 7, 7], [0, 0, 0]]
     with pytest.raises(UsageError, match="not both"):
         import_images(tmp_path, colour=True, grey=True)
+
+
+def test_an_image_that_went_away_is_called_missing(tmp_path):
+    gone = tmp_path / "1.png"
+    with pytest.raises(DataError, match=f"{gone} is missing: put it back, or leave it out"):
+        read_image(gone, Looks())
 
 
 @pytest.mark.parametrize("format", ["EPS", "PCX", "SGI", "TGA"])

@@ -8,6 +8,7 @@ from disttrain.comm.alone import Alone
 from disttrain.errors import RunFileError, UsageError
 from disttrain.runs.held import KINDS, refuse_another
 from disttrain.selection.search import search
+from tests.conftest import blobs
 
 RUN = """
 data.path = "nothing.h5"
@@ -124,3 +125,20 @@ def test_a_folder_is_one_commands_alone(tmp_path):
         for own in KINDS.keys() - {name}:
             with pytest.raises(UsageError, match=f"holds {kind}: choose another"):
                 refuse_another(folder, own)
+
+
+def test_few_rows_to_judge_candidates_by_are_warned_of(tmp_path, write_data, caplog):
+    (tmp_path / "run.toml").write_text(RUN.replace("nothing.h5", "data.h5"))
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'run = "run.toml"\n[[stages]]\nkind = "grid"\nepochs = 1\n'
+        "[space]\n'schedule.learning_rate' = { choices = [0.1] }\n"
+    )
+    for rows, warned in ((100, 1), (300, 0)):
+        write_data(train=blobs(rows, 1))
+        caplog.clear()
+        search(config.read_study(study), tmp_path / str(rows), Alone(), say=lambda line: None)
+        told = [getattr(record, "fields", {}).get("text", "") for record in caplog.records]
+        said = [line for line in told if line.startswith("only 10 samples are set aside")]
+        assert len(said) == warned
+        assert all("`disttrain cross-validate" in line for line in said)

@@ -53,10 +53,6 @@ def gpu_facts(host_rank: int) -> GpuFacts:
         reason = f"CuPy can't be loaded ({error})" if wheels else "CuPy is not installed"
         return GpuFacts(driver, serves, wheels, problem=reason.splitlines()[0])
     version, runtime, count, device, bus, problem = cupy.__version__, 0, 0, "", "", ""
-    # Where one of these fails, so does the device below, which says why.
-    with contextlib.suppress(Exception):
-        runtime = cupy.cuda.runtime.runtimeGetVersion()
-        count = cupy.cuda.runtime.getDeviceCount()
     try:
         from disttrain.arrays.gpu import Gpu
 
@@ -67,6 +63,10 @@ def gpu_facts(host_rank: int) -> GpuFacts:
             bus = f"{bus} {part}"
     except DeviceError as error:
         problem = str(error)
+    # Behind the device, which may choose what CUDA shows; where one of these fails, it says why.
+    with contextlib.suppress(Exception):
+        runtime = cupy.cuda.runtime.runtimeGetVersion()
+        count = cupy.cuda.runtime.getDeviceCount()
     return GpuFacts(driver, serves, wheels, version, runtime, count, device, bus, problem)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 from typing import Any
 
@@ -19,6 +20,9 @@ __all__ = ["Gpu"]
 # Bytes: of more there is no copy in pinned memory, which CuPy would keep.
 SMALL = 1 << 22
 PAGE = 4096
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# How many parts of GPUs there were before this rank took one.
+PARTS: list[int] = []
 FAILURES = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError
 
 
@@ -36,10 +40,11 @@ class Gpu(Device):
 
     def __init__(self, host_rank: int) -> None:
         try:
+            parts = take_part(host_rank)
             count = cupy.cuda.runtime.getDeviceCount()
             if not count:
                 raise DeviceError("there is no GPU that this process can see")
-            self._count = count
+            self._count = max(count, parts)
             self._device = cupy.cuda.Device(host_rank % count)
             self._device.use()
             properties = cupy.cuda.runtime.getDeviceProperties(self._device.id)
@@ -212,6 +217,21 @@ class GpuMirror(Mirror):
                 cupy.cuda.runtime.memcpyHostToDevice, stream.ptr,
             )  # fmt: skip
             self._arrived.record(stream)
+
+
+def take_part(host_rank: int) -> int:
+    """Let this rank see its own part where CUDA_VISIBLE_DEVICES lists parts of GPUs (MIG).
+
+    CUDA shows a process the first part only. Returns how many parts there are; 0 for whole GPUs.
+    """
+    parts = [p.strip() for p in os.environ.get(VISIBLE, "").split(",") if p.strip()]
+    if not parts or not all(part.startswith("MIG-") for part in parts):
+        return 0
+    if len(parts) > 1:
+        # It is read when CUDA starts: with the first call, which comes now.
+        os.environ[VISIBLE] = parts[host_rank % len(parts)]
+        PARTS.append(len(parts))
+    return PARTS[-1] if PARTS else 1
 
 
 def first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,23 @@ def test_a_card_that_is_too_old_for_this_cuda(gpu: Any, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 12090)
     assert type(gpu)(0).name == "gpu 0 (Tesla P100)"
+
+
+def test_each_rank_takes_a_part_of_a_gpu_that_is_divided(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, part in enumerate(("MIG-a", "MIG-b", "MIG-a")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a, MIG-b")
+        device = type(gpu)(rank)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == part
+        assert device.ranks_sharing(3) == 2
+        # A second device of this rank has the same part.
+        assert type(gpu)(rank).ranks_sharing(3) == 2
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == part
+    for whole in ("0,1", "GPU-a,GPU-b", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", whole)
+        assert type(gpu)(1).ranks_sharing(3) == 3
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == whole
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,12 @@ def test_a_card_that_cannot_be_used(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     monkeypatch.setattr(gpu.xp, "ones", raising(error), raising=False)
+    monkeypatch.setattr(sys.modules["disttrain.arrays.gpu"], "has_driver", lambda: True)
     said = said_by(gpu)
     assert str(error).splitlines()[0] in said
     assert words in said
+    monkeypatch.setattr(sys.modules["disttrain.arrays.gpu"], "has_driver", lambda: False)
+    assert ("has no NVIDIA driver" in said_by(gpu)) == ("InsufficientDriver" in said)
 
 
 def test_a_kernel_that_does_not_compile_is_found_before_the_training(

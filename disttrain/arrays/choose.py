@@ -29,7 +29,7 @@ def choose(kind: str, host_rank: int, say: Callable[[str], None] = lambda line: 
             return Cpu()
         problem = f"CuPy can't be loaded ({error}): pip install 'disttrain[cuda13]' or [cuda12]"
     except DeviceError as error:
-        problem = str(error)
+        problem = str(error) if has_driver() else "this host has no NVIDIA driver"
     if kind == "gpu":
         raise DeviceError(f'device.kind = "gpu", but {problem}, or use "auto" or "cpu"')
     say(f"device: the processor, because {problem}")

@@ -12,7 +12,6 @@ import cupyx
 import numpy as np
 
 from disttrain.arrays.device import Array, Device, Mirror
-from disttrain.arrays.facts import has_driver
 from disttrain.arrays.gpu_launch import run
 from disttrain.errors import DeviceError, LostRanks
 
@@ -243,8 +242,6 @@ def first_line(error: BaseException) -> str:
 def cure(error: BaseException) -> str:
     """Return what to do where a GPU can't be used."""
     words = str(error)
-    if "InsufficientDriver" in words and not has_driver():
-        return "this host has no NVIDIA driver; start on a host with a GPU"
     if "Unavailable" in words:
         return (
             "another process has it for itself (`nvidia-smi -q -d COMPUTE`): start one rank a GPU, "

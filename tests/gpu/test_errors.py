@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from disttrain.arrays import choose
 from disttrain.errors import DeviceError, LostRanks
 from disttrain.training import build as build_module
 from tests.gpu.cases import CASES, built, stepped
@@ -89,12 +90,16 @@ def test_a_card_that_cannot_be_used(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     monkeypatch.setattr(gpu.xp, "ones", raising(error), raising=False)
-    monkeypatch.setattr(sys.modules["disttrain.arrays.gpu"], "has_driver", lambda: True)
     said = said_by(gpu)
     assert str(error).splitlines()[0] in said
     assert words in said
-    monkeypatch.setattr(sys.modules["disttrain.arrays.gpu"], "has_driver", lambda: False)
-    assert ("has no NVIDIA driver" in said_by(gpu)) == ("InsufficientDriver" in said)
+    for driver in (True, False):
+        # The name of the module is that of the function in it.
+        module = sys.modules["disttrain.arrays.choose"]
+        monkeypatch.setattr(module, "has_driver", lambda there=driver: there)
+        with pytest.raises(DeviceError, match=r'device.kind = "gpu", but .*use "auto"') as caught:
+            choose("gpu", 0)
+        assert ("this host has no NVIDIA driver" in str(caught.value)) == (not driver)
 
 
 def test_a_kernel_that_does_not_compile_is_found_before_the_training(

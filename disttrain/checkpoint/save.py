@@ -165,7 +165,7 @@ class Draft:
             self.discard()
             raise self._error(
                 f"{self._path} can't be written ({problem.strerror}): the file that was there is "
-                "unchanged; make room or choose another --output"
+                "unchanged; make room or write to another place"
             ) from None
         except BaseException:
             self.discard()

@@ -20,10 +20,18 @@ from disttrain.errors import CheckpointError, UsageError
 from disttrain.interop.adopted import Adopted, settings_for
 from disttrain.interop.onnx_axes import Axes, Node
 from disttrain.interop.onnx_chain import LAYERS, Chain, inputs_of
+from disttrain.interop.onnx_ends import (
+    counted,
+    names_in,
+    nodes_to,
+    output_of,
+    pair_of,
+    taken_ends,
+)
 from disttrain.interop.onnx_graph import onnx
 from disttrain.interop.onnx_known import Known
 from disttrain.interop.onnx_own import taken_back
-from disttrain.interop.onnx_segments import Affine, affine_of, to_floats
+from disttrain.interop.onnx_segments import Affine, affine_of
 
 __all__ = ["take_onnx"]
 
@@ -75,16 +83,14 @@ class _Graph:
         self.source, self.tensors = source, known.tensors
         inputs = [value for value in graph.input if value.name not in known.arrays]
         if len(inputs) != 1:
-            raise UsageError(f"{source} takes {_counted(inputs, 'input')}, but one is read")
-        if len(graph.output) != 1:
-            raise UsageError(f"{source} gives {_counted(graph.output, 'output')}, one is read")
+            raise UsageError(f"{source} takes {counted(inputs, 'input')}, but one is read")
         tensor = inputs[0].type.tensor_type
         self.shape = [axis.dim_value for axis in tensor.shape.dim][1:]
         self.dtype = np.dtype(library.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-        self.input, self.output = inputs[0].name, graph.output[0].name
+        self.input, self.output = inputs[0].name, output_of(library, graph, source)
         self.nodes: list[Node] = []
         live = {self.input}
-        for made in graph.node:
+        for made in nodes_to(graph, self.output):
             if not known.take(made) and live & set(made.input):
                 live |= set(made.output) - {""}
                 given = {n: known.arrays[i] for n, i in enumerate(made.input) if i in known.arrays}
@@ -94,6 +100,7 @@ class _Graph:
                 }
                 name = made.name or made.output[0]
                 self.nodes.append(Node(made.op_type, name, given, made, options))
+        self.classes = names_in(graph, known.arrays)
         for node in self.nodes:
             if node.kind in NORMS:
                 raise self.refused(node, "is none of the normalizations that disttrain has, "
@@ -138,34 +145,40 @@ class _Graph:
         return UsageError(f"{self.source}: the node {node.name!r} ({node.kind}) {why}; {READ}")
 
 
-def _counted(values: Sequence[Any], what: str) -> str:
-    """Return how many values there are, with the names of the first ones."""
-    names = [value.name for value in values[:5]]
-    more = [f"and {len(values) - 5} more"] if len(values) > 5 else []
-    return f"{len(values)} {what}s" + (f" ({', '.join(names + more)})" if names else "")
+def _before(graph: _Graph, nodes: list[Node]) -> Affine:
+    """Return the arithmetic before the first layer."""
+    floats = graph.dtype.kind == "f"
+    before = affine_of(nodes, graph.input, Axes(tuple(graph.shape)), floats)
+    if isinstance(before, Node) and not floats and before.kind in ("Add", "Sub", "Mul", "Div"):
+        raise graph.refused(before, "calculates with whole numbers: convert them to floats (Cast) "
+                            "before")  # fmt: skip
+    if isinstance(before, Node):
+        raise graph.refused(before)
+    return before
 
 
 def _adopted(graph: _Graph, path: Path, data: str | None, facts: dict[str, str]) -> Adopted:
     products, between = graph.parts()
     if not products:
         raise UsageError(f"{path} holds no dense layer; {READ}")
-    floats = graph.dtype.kind == "f"
-    before = affine_of(between[0], graph.input, Axes(tuple(graph.shape)), floats)
-    if isinstance(before, Node) and not floats and before.kind in ("Add", "Sub", "Mul", "Div"):
-        raise graph.refused(before, "calculates with whole numbers: convert them to floats (Cast) "
-                            "before")  # fmt: skip
-    if isinstance(before, Node):
-        raise graph.refused(before)
-    softmax = _ends(graph, between[-1])
+    before = _before(graph, between[0])
+    if graph.classes:
+        facts = {"classes": json.dumps(graph.classes)} | facts
+    ends = taken_ends(between[-1], graph.refused)
     loss = facts.get("loss", "")
-    if softmax or loss not in ("softmax", "squared", "perceptron"):
-        loss = "softmax" if softmax or "classes" in facts else "squared"
+    if ends or loss not in ("softmax", "squared", "perceptron"):
+        loss = "softmax" if ends or "classes" in facts else "squared"
     chain = Chain(graph.shape, graph.tensors, graph.refused)
     chain.pass_on(between[0])
     for product, nodes in zip(products[:-1], between[1:-1], strict=True):
         chain.take(product, nodes)
     after = _last(chain, products[-1], between[-1], loss)
     layers, outputs = chain.layers, chain.at.size
+    if ends == "pair":
+        pair = pair_of(layers[-1])
+        if pair is None:
+            raise graph.refused(products[-1], "is no layer of one output before `1 - p` and `p`")
+        layers[-1], outputs = pair, 2
     shape, weight = chain.given, layers[0].weights.get("weight")
     if weight is not None and weight.ndim == 2 and (0 in shape or np.prod(shape) != len(weight.T)):
         shape = (weight.shape[1],)
@@ -203,20 +216,6 @@ def _least(layers: Sequence[dict[str, np.ndarray]]) -> str:
     with np.errstate(over="ignore"):
         small = all(np.array_equal(w, w.astype("f4"), equal_nan=True) for w in weights)
     return "float32" if small else "float64"
-
-
-def _ends(graph: _Graph, nodes: list[Node]) -> bool:
-    """Take away what makes classes of the outputs, and tell whether there was something."""
-    found = False
-    for kinds in (("ArgMax",), ("Softmax", "LogSoftmax")):
-        while nodes and (nodes[-1].kind == "Identity" or to_floats(nodes[-1])):
-            nodes.pop()
-        if nodes and nodes[-1].kind in kinds:
-            if nodes[-1].options.get("axis", 0 if kinds == ("ArgMax",) else -1) not in (1, -1):
-                raise graph.refused(nodes[-1], "does not go along the outputs (axis 1)")
-            nodes.pop()
-            found = True
-    return found
 
 
 def _last(chain: Chain, product: Node, nodes: list[Node], loss: str) -> TargetScale | None:

@@ -17,6 +17,7 @@ AXES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
 MOVES = AXES | {"Cast", "Identity", "Dropout"}
 KNOWN = ("identity", "relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "silu", "sign")
 # Where a function of a graph is compared with each activation.
+SCALER = (("offset", 0.0), ("scale", 1.0))
 FAR = np.geomspace(8, 1e18, 36)
 PROBES = np.concatenate([np.linspace(-6, 6, 49), FAR, -FAR])
 CLOSE = 2e-6
@@ -94,6 +95,11 @@ def _steps(node: Node, axes: Axes) -> list[tuple[str, Any]] | None:
         return list(zip(("Sub", "Mul", "Add"), numbers, strict=True)) if known else None
     if node.kind == "Neg":
         return [("Mul", -1.0)]
+    if node.kind == "Scaler":
+        # scikit-learn's scalers, by skl2onnx.
+        own = [axes.number(np.array(node.options.get(k, [d]))) for k, d in SCALER]
+        known = all(number is not None for number in own)
+        return list(zip(("Sub", "Mul"), own, strict=True)) if known else None
     if node.kind not in ("Add", "Sub", "Mul", "Div") or len(node.given) != 1:
         return None
     ((place, constant),) = node.given.items()

@@ -441,3 +441,69 @@ def test_the_inputs_are_counted_and_named(graph: Written) -> None:
             model.graph.input.append(onnx.helper.make_tensor_value_info(f"n{number}", 1, ["n", 1]))
         onnx.save(model, graph.path)
         graph.refused(rf"takes {count} inputs {names}, but one is read")
+
+
+def classifier(x: np.ndarray, y: np.ndarray) -> Any:
+    """Return a scikit-learn pipeline that was fitted."""
+    pytest.importorskip("sklearn")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    network = MLPClassifier(hidden_layer_sizes=(7,), max_iter=20, random_state=0)
+    return make_pipeline(StandardScaler(), network).fit(x, y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("names", [[0, 1], ["no", "yes"], [3, 5, 8], ["a", "ö", "c"]])
+def test_a_pipeline_of_scikit_learn_is_read(graph: Written, names: list[Any]) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    x = RANDOM.normal(5, 3, (90, 4)).astype("f4")
+    places = (x[:, 0] > 5).astype(int) + (x[:, 1] > 5)
+    pipeline = classifier(x, np.array(names)[np.minimum(places, len(names) - 1)])
+    for maps in (False, True):
+        made = skl2onnx.to_onnx(pipeline, x[:1], options={"zipmap": maps})
+        graph.path.write_bytes(made.SerializeToString())
+        if maps:
+            graph.out.unlink()
+            graph.refused(r"gives 2 outputs \(output_label, output_probability\).*zipmap=False")
+        else:
+            back = graph.read()
+            np.testing.assert_allclose(back.predict(x), pipeline.predict_proba(x), atol=1e-5)
+            assert list(back.taught.called) == list(map(str, pipeline.classes_))
+
+
+def labelled(probabilities: list[Any], classes: str = "c") -> list[Any]:
+    """Return a network whose label stands beside its probabilities, as skl2onnx writes it."""
+    label = [node("ArgMax", "y", "best", axis=1),
+             onnx.helper.make_node("ArrayFeatureExtractor", [classes, "best"], ["label"],
+                                   domain="ai.onnx.ml")]  # fmt: skip
+    scaler = onnx.helper.make_node("Scaler", ["x"], ["z"], domain="ai.onnx.ml",
+                                   offset=[1.0, 2.0, 3.0, 4.0], scale=[0.5])  # fmt: skip
+    return [scaler, node("MatMul", "z w", "m"), *probabilities, *label]
+
+
+def test_a_label_beside_the_probabilities_gives_the_names(graph: Written) -> None:
+    rows, kinds = some(6, 4), onnx.TensorProto
+    sigmoid = [node("Sigmoid", "m", "p"), node("Sub", "one p", "q"),
+               node("Concat", "q p", "y", axis=1)]  # fmt: skip
+    for nodes, width in ((sigmoid, 1), ([node("Softmax", "m", "y")], 2)):
+        weight = some(4, width)
+        own = {"w": weight, "one": np.float32(1), "c": np.array(["no", "yes"], object)}
+        graph.write(labelled(nodes), (4,), **own)
+        model = onnx.load(graph.path)
+        model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+        label = onnx.helper.make_tensor_value_info("label", kinds.STRING, ["n", 1])
+        model.graph.output.insert(0, label)
+        onnx.save(model, graph.path)
+        made = graph.read()
+        product = (rows - [1, 2, 3, 4]) * 0.5 @ weight
+        outputs = np.hstack([np.zeros_like(product), product]) if width == 1 else product
+        want = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+        np.testing.assert_allclose(made.predict(rows), want, atol=1e-5)
+        assert list(made.taught.called) == ["no", "yes"]
+    graph.out.unlink()
+    sigmoid[2] = node("Concat", "p q", "y", axis=1)
+    first = [node("MatMul", "x w", "m"), *sigmoid]
+    graph.write(first, (4,), w=some(4, 1), one=np.float32(1))
+    graph.refused(r"\(Sigmoid\) is not a layer")

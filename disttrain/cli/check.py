@@ -108,6 +108,7 @@ def shown(run: Run, folder: Path, as_json: bool) -> str:
 
 def warnings(settings: Settings, run: Run, stated: bool) -> list[str]:
     """Return what may go wrong in a training, a sentence each; its layers may be `stated`."""
+    from disttrain.advice.kinds import odd_kinds
     from disttrain.advice.scale import odd_scales
     from disttrain.advice.updates import few_updates
     from disttrain.training.suitability import bounded_outputs, doubts
@@ -115,7 +116,7 @@ def warnings(settings: Settings, run: Run, stated: bool) -> list[str]:
     rows = run.dataset.splits["train"].count
     few = few_updates(run.settings, rows, run.steps_per_epoch, run.total_steps)
     found = doubts(settings, stated) + (bounded_outputs(run.settings) if stated else [])
-    return found + odd_scales(run) + ([few] if few else [])
+    return found + odd_kinds(run) + odd_scales(run) + ([few] if few else [])
 
 
 def begin_together(run: Run) -> str:

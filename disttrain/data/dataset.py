@@ -119,6 +119,8 @@ def open_dataset(
     with comm.together("opening data"):
         file = read_facts(str(Path(settings.path).absolute()), (settings.inputs, settings.targets))
         targets, names = _from_one(file, {name: _targets(file, name) for name in file.splits})
+        if not names and "train" in targets and targets["train"].ndim == 1:
+            _refuse_other_counting(file, targets)
         rows = {name: (name, np.arange(len(t))) for name, t in targets.items()}
         if "train" in rows and "validation" not in rows and settings.validation_fraction:
             own = seed if settings.split_seed is None else settings.split_seed
@@ -247,6 +249,19 @@ def _from_one(
     if len(found) < 2 or not np.array_equal(found, np.arange(1, len(found) + 1)):
         return targets, file.class_names
     return {name: each - 1 for name, each in targets.items()}, tuple(map(str, found.tolist()))
+
+
+def _refuse_other_counting(file: DataFile, targets: dict[str, np.ndarray]) -> None:
+    """Raise DataError where the training counts classes from 1 and other rows from 0."""
+    found = np.unique(targets["train"])
+    if not np.array_equal(found, np.arange(1, len(found) + 1)):
+        return
+    for name, own in targets.items():
+        if own.min() == 0 and own.max() < found[-1]:
+            raise DataError(
+                f"data file {file.path}: the classes of train count from 1 (1 to {found[-1]}), but "
+                f"those of {name} from 0: count both from 0"
+            )
 
 
 def _classes(file: DataFile, targets: dict[str, np.ndarray], names: tuple[str, ...]) -> int:

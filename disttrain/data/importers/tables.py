@@ -128,6 +128,8 @@ def rows_of(
         if weighted:
             weights.append(preparation.weights_of(block, column, place)[good])
         start += len(block)
+    if not start:
+        raise DataError(f"{table.path} holds a header but no rows: add rows")
     if not spool.count:
         raise DataError(f"{table.path} holds no row without a missing cell: see --missing")
     empty = np.concatenate([np.empty(0, np.int64), *gaps])

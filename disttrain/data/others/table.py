@@ -8,6 +8,7 @@ import numpy as np
 
 from disttrain.data.dataset import Split
 from disttrain.data.importers.columns import Options, find_targets
+from disttrain.data.importers.header import TARGET_NAMES
 from disttrain.data.importers.source import Read, kept
 from disttrain.data.importers.table import Table, open_table
 from disttrain.data.importers.tables import rows_of
@@ -56,6 +57,12 @@ def _by_place(table: Table, taught: Taught, labelled: bool) -> Preparation:
     """Return how to read a table for a network that was not trained on one."""
     wanted, count = int(np.prod(taught.shape)), len(table.names)
     targets = find_targets(table, Options()) if labelled or count == wanted + 1 else []
+    if not labelled and targets and table.names[targets[0]].lower() not in TARGET_NAMES:
+        raise DataError(
+            f"{table.path} has {count} columns, but the network of {taught.network} takes {wanted} "
+            "numbers a sample, and knows no names of columns: leave out the one that is no input, "
+            f"or call it {TARGET_NAMES[0]}"
+        )
     inputs = [name for number, name in enumerate(table.names) if number not in targets]
     if len(inputs) != wanted:
         raise DataError(

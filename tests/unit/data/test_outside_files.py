@@ -10,6 +10,11 @@ from disttrain.data.importers.arrays import import_npz
 from disttrain.data.importers.hdf5 import import_hdf5
 from disttrain.data.importers.idx import import_idx
 from disttrain.data.importers.tables import Options, import_table
+from disttrain.data.normalization import Normalization
+from disttrain.data.others.arrays import from_npy, from_npz
+from disttrain.data.others.base import Wanted
+from disttrain.data.others.table import from_table
+from disttrain.data.taught import Taught
 from disttrain.errors import DataError
 
 ROWS = 60
@@ -166,3 +171,63 @@ def test_labels_given_for_images_and_labels_counted_otherwise_are_refused(tmp_pa
         import_idx(files)
     with pytest.raises(DataError, match="holds one number a sample, as labels do"):
         import_idx({"train": (tmp_path / "l", tmp_path / "l")})
+
+
+def used_on(tmp_path, names=(), **arrays):
+    """Return the sample of an .npz for a network of three classes, read with its targets."""
+    network = Taught("run", (4,), 3, 3, Normalization("none", 1.0, np.zeros(4), np.ones(4)), names)
+    np.savez(tmp_path / "t.npz", **arrays)
+    return from_npz(tmp_path / "t.npz", network, Wanted(), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (CLASSES + 1, "y holds the class 3, but the classes of run are 0, 1, 2"),
+        (np.eye(2)[CLASSES % 2], "y holds 2 columns of classes, but the network of run has 3"),
+        (np.eye(4)[CLASSES], "y holds 4 columns of classes"),
+        (CLASSES.astype(float), "y holds float64, which are no classes"),
+    ],
+)
+def test_targets_that_are_not_the_networks_classes_are_refused(tmp_path, targets, words):
+    with pytest.raises(DataError, match=words):
+        used_on(tmp_path, x=X, y=targets)
+    good = used_on(tmp_path, x=X, y=np.eye(3)[CLASSES])
+    np.testing.assert_array_equal(good.split.targets, CLASSES)
+
+
+def test_classes_counted_from_0_for_a_network_whose_names_count_from_1_are_said(tmp_path):
+    names = ("1", "2", "3")
+    (note,) = used_on(tmp_path, names, x=X, y=CLASSES).notes
+    assert "counts classes from 0, and the class called 1 is 0" in note
+    named = used_on(tmp_path, names, x=X, y=CLASSES + 1)
+    assert not named.notes
+    np.testing.assert_array_equal(named.split.targets, CLASSES)
+    padded = used_on(tmp_path, ("a", "b", "c"), x=X, y=np.array(["a ", "b", " c"])[CLASSES])
+    np.testing.assert_array_equal(padded.split.targets, CLASSES)
+
+
+def test_inputs_of_another_shape_name_their_file(tmp_path):
+    network = Taught("run", (4,), 3, 3, Normalization("none", 1.0, np.zeros(4), np.ones(4)))
+    np.save(tmp_path / "x.npy", X[:, :3])
+    with pytest.raises(DataError, match=r"x\.npy, its array: inputs have 3 numbers a sample"):
+        from_npy(tmp_path / "x.npy", network, Wanted(labelled=False), lambda *_: None)
+
+
+def test_a_column_too_many_is_not_passed_over_where_no_names_are_known(tmp_path):
+    network = Taught("run", (4,), 3, 3, Normalization("none", 1.0, np.zeros(4), np.ones(4)))
+    path = tmp_path / "new.csv"
+    path.write_text("nr,a,b,c,d\n" + "".join(f"{n},{n},1,2,{n * 0.5}\n" for n in range(9)))
+    with pytest.raises(DataError, match="has 5 columns, but the network of run takes 4 numbers"):
+        from_table(path, network, Wanted(labelled=False), lambda *_: None)
+    path.write_text("a,b,c,d,label\n" + "".join(f"{n},1,2,{n * 0.5},1\n" for n in range(9)))
+    rows = from_table(path, network, Wanted(labelled=False), lambda *_: None).split.rows
+    stored, _ = rows.locate(np.arange(9))
+    np.testing.assert_array_equal(stored[:, 3], np.arange(9) * 0.5)
+
+
+def test_a_header_alone_is_named_in_a_table_to_be_used_too(tmp_path):
+    assert read(tmp_path, PLAIN).classes == ["x", "y"]
+    (tmp_path / "empty.csv").write_text("a,b,kind\n")
+    with pytest.raises(DataError, match=r"empty\.csv holds a header but no rows"):
+        import_table(tmp_path / "table.csv", others={"test": tmp_path / "empty.csv"})

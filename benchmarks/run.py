@@ -108,21 +108,26 @@ def start_up(folder: Path, ranks: int) -> float:
     return first["ts"] / 1e6 - begin
 
 
-def upkeep(folder: Path, ranks: int, epochs: int = 4) -> tuple[float, float]:
+def upkeep(folder: Path, ranks: int, epochs: int = 5) -> tuple[float, float]:
     """Return the share of the time of epochs that is no step: validation, checkpoint, audit, log.
 
     And the same without the spans of validation.
     """
     _, spans = trained(folder, ranks, epochs)
     steps = [n for n, s in enumerate(spans) if s["name"] == "compute" and s["args"]["step"]]
-    # The first epoch has the first step of each shape; what follows the last save is the end.
+    # Whole epochs with their ends: the first has the first step of each shape, and behind the last
+    # one the run ends, with another pass over the validation rows.
     per_epoch = max(spans[n]["args"]["step"] for n in steps) // epochs
-    low = next(n for n in steps if spans[n]["args"]["step"] == per_epoch + 1)
-    high = max(n for n, s in enumerate(spans) if s["args"]["phase"] == "saving") + 1
-    high = min(high, max(steps) + 40)
+    low, high = (
+        next(n for n in steps if spans[n]["args"]["step"] == per_epoch * epoch + 1)
+        for epoch in (1, epochs - 1)
+    )
     inside = spans[low:high]
     total = sum(s["dur"] for s in inside)
-    ends = [s for s in inside if s["name"] in UPKEEP or "waiting after" in s["args"]["phase"]]
+    ends = [
+        s for s in inside if s["args"]["step"] % per_epoch == 0
+        and (s["name"] in UPKEEP or "waiting after" in s["args"]["phase"])
+    ]  # fmt: skip
     validation = sum(s["dur"] for s in ends if s["args"]["phase"] == "validation")
     share = sum(s["dur"] for s in ends) / total
     return share, share - validation / total

@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,15 +68,11 @@ def main() -> None:
     options = arguments()
     begin = time.perf_counter()
     workers, facts = start(options)
-    networks = ("S", "L") if options.quick else tuple(NETWORKS)
-    batches = BATCHES[:2] if options.quick else BATCHES
     rounds, target = (9, 0.012) if options.quick else (25, 0.03)
     rows = []
     try:
-        for name in networks:
-            for batch in batches:
-                rows.append(measure(f"{name}/{batch}", NETWORKS[name], batch, workers, facts,
-                                    rounds, target))  # fmt: skip
+        for case, widths, batch in cases(options, NETWORKS if not options.quick else ("S", "L")):
+            rows.append(measure(case, widths, batch, workers, facts, rounds, target))
     finally:
         for worker in workers.values():
             worker.close()
@@ -86,11 +82,23 @@ def main() -> None:
         options.json.write_text(json.dumps({"facts": facts, "cases": rows}, indent=1) + "\n")
 
 
+def cases(
+    options: argparse.Namespace, networks: Iterable[str]
+) -> Iterator[tuple[str, list[int], int]]:
+    """Yield the cases that are asked for: name, numbers of units, batch."""
+    for name in networks:
+        for batch in BATCHES[:2] if options.quick else BATCHES:
+            case = f"{name}/{batch}"
+            if not options.cases or case in options.cases.split(","):
+                yield case, NETWORKS[name], batch
+
+
 def arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, a minute")
     parser.add_argument("--ranks", type=int, default=2, help="also on N ranks (1: not)")
+    parser.add_argument("--cases", default="", metavar="S/128,...", help="these steps alone")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH",
                         help="an interpreter that has torch")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")

@@ -1,6 +1,7 @@
 """The whole table of a step's speed, each cell beside what is wanted: in under four minutes.
 
     python benchmarks/table.py [--ranks 2] [--torch-python PATH] [--quick] [--json FILE]
+        [--cases S/128,L/512]
 
 The cells of `step.py` and `run.py`, two ranks while a foreign process keeps each core busy, and
 rows that are streamed. Run it on a quiet machine: the last lines say what else ran.
@@ -61,14 +62,13 @@ def main() -> None:
     rounds, target = (5, 0.01) if options.quick else (13, 0.02)
     cases: dict[str, dict[str, Any]] = {}
     try:
-        for name, widths in step.NETWORKS.items():
-            for batch in step.BATCHES[:2] if options.quick else step.BATCHES:
-                case = f"{name}/{batch}"
-                measured = step.measure(case, widths, batch, workers, facts, rounds, target)
-                cases[case] = measured | best_of_torch(measured)
-                if case in ("S/128", "L/128"):
-                    cases[case] |= beside_others(widths, batch, workers, rounds, target)
-        cases["L/128"] |= streamed(workers["ours"], rounds, target)
+        for case, widths, batch in step.cases(options, step.NETWORKS):
+            measured = step.measure(case, widths, batch, workers, facts, rounds, target)
+            cases[case] = measured | best_of_torch(measured)
+            if case in ("S/128", "L/128"):
+                cases[case] |= beside_others(widths, batch, workers, rounds, target)
+            if case == "L/128":
+                cases[case] |= streamed(workers["ours"], rounds, target)
     finally:
         for worker in workers.values():
             worker.close()
@@ -76,7 +76,7 @@ def main() -> None:
     print("L = 784-800-10, M = 784-1024-1024-10; /N: global batch\n")
     show(cases)
     of_runs = {}
-    for name, value in run.figures(options.ranks):
+    for name, value in run.figures(options.ranks) if not options.cases else ():
         of_runs[name] = value
         sign, limit = next((w for key, w in OF_RUNS.items() if name.startswith(key)), ("", 0.0))
         print(LINE(name, *judged(value, sign, limit)), flush=True)

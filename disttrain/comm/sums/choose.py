@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from disttrain.comm.memory import paged
 from disttrain.comm.sums.allreduce import Allreduce, Buckets
-from disttrain.comm.sums.base import Sum, Vector
+from disttrain.comm.sums.base import NoSum, Sum, Vector
 from disttrain.comm.sums.ring import Ring
 from disttrain.comm.sums.window import Window
 from disttrain.comm.swap import ranks_of_host
@@ -32,10 +32,13 @@ ROUNDS = 5
 def summation(topology: Topology, length: int, dtype: np.dtype, header: int, way: str) -> Sum:
     """Return the sum by `way`: "window", "allreduce", "buckets", "ring" or "auto". Collective.
 
-    "auto" is the window where all ranks are on one node. On several nodes it is the fastest of the
-    ways, timed on the message itself: the median of a few rounds, each as long as its slowest rank.
+    "auto" is none for a single rank, and the window where all ranks are on one node. On several
+    nodes it is the fastest of the ways, timed on the message itself: the median of a few rounds,
+    each as long as its slowest rank.
     """
     comm = topology.comm
+    if way == "auto" and comm.size == 1:
+        return NoSum(length, dtype, header)
     local_sizes = comm.allgather(topology.node.size)
     even = min(local_sizes) == max(local_sizes)
     if way == "window" and not even:

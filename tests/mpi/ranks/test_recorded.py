@@ -144,6 +144,8 @@ def test_a_rank_that_waits_in_a_replay_says_so(comm, simple, monkeypatch):
 
 def test_what_is_computed_between_sums_of_layers_is_not_waiting(comm, simple):
     """Else a rank that is slow or stuck behind the first one could not be told from the others."""
+    if comm.size == 1:
+        pytest.skip("one rank waits for nobody")
     layers = [{"units": 8}, {"kind": "batch-norm"}, {"units": 3}]
     run = disttrain.build(simple.replace(model={"layers": layers}), comm=comm)
     train_step(run, 0, 0.1)

@@ -138,3 +138,12 @@ def test_a_window_with_either_way_between_nodes(comm, pairs, across):
         assert total.way == f"window+{across}"
         for turn in range(3):
             check(total, comm, length, "f4", turn)
+
+
+def test_a_rank_alone_adds_nothing(comm):
+    """What it writes is the sum, also where a launcher started it: nothing is copied."""
+    alone = comm.split(comm.rank)
+    total = alone.summation(9, "f4", HEADER)
+    assert total.way == "none"
+    assert total.total is total.message
+    alone.close()

@@ -46,6 +46,11 @@ class Adopted:
         its layers, CheckpointError where the disk refuses."""
         settings, inputs = self.settings, math.prod(self.shape)
         network = Network(list(stacked(settings)), self.shape, settings.model.dtype, Cpu(), 0)
+        if settings.model.loss == "softmax" and network.outputs == 1:
+            raise UsageError(
+                f"{self.source} has one output, of which a softmax makes 1 for each row: classes "
+                "need two, and numbers the loss squared"
+            )
         places = network.tensors(network.values)
         named = list(dict.fromkeys(key.partition("/")[0] for key in places))
         if len(named) != len(self.weights):

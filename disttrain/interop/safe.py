@@ -6,6 +6,7 @@ the file's metadata, so that a file of ours is read back without more.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -58,7 +59,8 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     # The library's own error, and numpy's for a type that it does not have (bfloat16).
     except (OSError, library.SafetensorError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors ({error})") from None
+        how = ": save its tensors as float32" if "bfloat16" in str(error) else ""
+        raise CheckpointError(f"{path} can't be read as safetensors ({error}){how}") from None
 
 
 def taken_back(
@@ -99,8 +101,17 @@ def layers_of(path: Path, tensors: dict[str, np.ndarray]) -> list[dict[str, np.n
                 "read whose tensors are called 0.weight, 0.bias, 2.weight, ..."
             )
         tensor = tensors[name]
+        if tensor.dtype.kind != "f":
+            raise UsageError(f"{path}: the tensor {name!r} holds {tensor.dtype}: save it as floats")
         found.setdefault(prefix, {})[key] = tensor.astype("f4") if tensor.itemsize < 4 else tensor
     layers = list(found.values())
+    if not layers:
+        raise UsageError(f"{path} holds no tensors")
+    if len({re.sub(r"\d+", "", prefix) for prefix in found}) > 1 and not _follow(layers):
+        raise UsageError(
+            f"{path}: the names {', '.join(list(found)[:5])} don't say in which order the layers "
+            "are: call the tensors 0.weight, 0.bias, 2.weight, ..."
+        )
     for prefix, layer in found.items():
         if "weight" not in layer or layer["weight"].ndim != 2:
             raise UsageError(
@@ -108,6 +119,17 @@ def layers_of(path: Path, tensors: dict[str, np.ndarray]) -> list[dict[str, np.n
             )
         layer.setdefault("bias", np.zeros(len(layer["weight"]), layer["weight"].dtype))
     return layers
+
+
+def _follow(layers: list[dict[str, np.ndarray]]) -> bool:
+    """Tell whether layers can stand in this order, and in no other one."""
+    sizes = [layer["weight"].shape if "weight" in layer else () for layer in layers]
+    if len(sizes) > 6 or any(len(size) != 2 for size in sizes):
+        return False
+    return [
+        order for order in itertools.permutations(range(len(sizes)))
+        if all(sizes[a][0] == sizes[b][1] for a, b in itertools.pairwise(order))
+    ] == [tuple(range(len(sizes)))]  # fmt: skip
 
 
 def _numbers(name: str) -> list[Any]:

@@ -57,12 +57,17 @@ class Tensor(NamedTuple):
 
 
 class _Stack:
-    """Modules so far; `image` is True behind a layer for images: channels stand first there."""
+    """Modules so far; `image` is True behind a layer for images: channels stand first there.
 
-    def __init__(self) -> None:
+    `flat` is the image that a `Flatten` made a row of, in another order there; `row` is True behind
+    a dense layer.
+    """
+
+    def __init__(self, image: bool) -> None:
         self.modules: list[str] = []
         self.tensors: dict[str, Tensor] = {}
-        self.image = False
+        self.image, self.row = image, False
+        self.flat: Shape = ()
 
     def tensor(self, ours: str, key: str, shape: Shape, axes: tuple[int, ...] = (),
                there: Shape = ()) -> None:  # fmt: skip
@@ -81,13 +86,17 @@ class _Stack:
         elif type(layer) is Conv:
             self._conv(name, kind, shape)
         elif type(layer) in (MaxPool, AveragePool):
+            self._as_image(name, shape)
             window = window_on(shape, kind.size, kind.stride or kind.size, "valid", "windows")
             pool = "MaxPool2d" if kind.largest else "AvgPool2d"
             self.modules.append(f"{pool}({window.size}, {window.stride})")
-            self.image = True
         elif type(layer) is GlobalAveragePool:
+            self._as_image(name, shape)
             self.modules += ["AdaptiveAvgPool2d(1)", "Flatten()"]
-            self.image = False
+            self.image, self.row = False, True
+        elif type(layer) is Flatten and self.image:
+            self.modules.append("Flatten()")
+            self.image, self.flat = False, image_of(shape)
         elif type(layer) in (BatchNorm, LayerNorm):
             self._norm(name, kind, shape)
         elif type(layer) is not Flatten:
@@ -96,20 +105,35 @@ class _Stack:
                 "have: export networks of built-in layers"
             )
 
+    def _as_image(self, name: str, shape: Shape) -> None:
+        """Make an image of what stands before a layer for images."""
+        if self.flat:
+            raise UsageError(
+                f"{name} gets a flattened image, whose numbers have another order in torch.nn: "
+                "export to ONNX"
+            )
+        if self.row:
+            height, width, channels = image_of(shape)
+            self.modules.append(f"Unflatten(1, {(channels, height, width)})")
+        self.image, self.row = True, False
+
     def _dense(self, name: str, layer: Any, shape: Shape) -> None:
         inputs = math.prod(shape)
+        sides = image_of(shape) if self.image else self.flat
         if self.image:
             self.modules.append("Flatten()")
-            self.tensor(f"{name}/weight", "weight", (layer.units, *image_of(shape)), (0, 3, 1, 2),
+        if sides:
+            self.tensor(f"{name}/weight", "weight", (layer.units, *sides), (0, 3, 1, 2),
                         (layer.units, inputs))  # fmt: skip
         else:
             self.tensor(f"{name}/weight", "weight", (layer.units, inputs))
         self.tensor(f"{name}/bias", "bias", (layer.units,))
-        self.image = False
+        self.image, self.flat, self.row = False, (), True
         self.modules.append(f"Linear({inputs}, {layer.units})")
         self._activation(name, layer.activation)
 
     def _conv(self, name: str, layer: Any, shape: Shape) -> None:
+        self._as_image(name, shape)
         window = window_on(shape, layer.size, layer.stride, layer.padding)
         sides = zip(window.covered, window.image[:2], window.before, strict=True)
         if any(covered - side > 2 * before for covered, side, before in sides):
@@ -126,17 +150,17 @@ class _Stack:
         self.modules.append(
             f"Conv2d({channels}, {layer.filters}, {windows}{'' if layer.bias else ', bias=False'})"
         )
-        self.image = True
         self._activation(name, layer.activation)
 
     def _norm(self, name: str, layer: Any, shape: Shape) -> None:
-        axes = FIRST if self.image and type(layer) is LayerNorm else ()
-        whole = image_of(shape) if axes else shape
+        axes = FIRST if (self.image and type(layer) is LayerNorm) or self.flat else ()
+        whole = self.flat or (image_of(shape) if axes else shape)
         for key, parameter in layer.parameters(shape).items():
             own = whole if axes else parameter.shape
-            self.tensor(f"{name}/{key}", OF_NORMS[key], own, axes)
+            there = parameter.shape if self.flat else ()
+            self.tensor(f"{name}/{key}", OF_NORMS[key], own, axes, there)
         if type(layer) is LayerNorm:
-            there = tuple(whole[axis] for axis in axes) if axes else whole
+            there = tuple(whole[axis] for axis in axes) if axes and not self.flat else shape
             self.modules.append(f"LayerNorm({there}, {layer.epsilon:g})")
         else:
             kind = "BatchNorm2d" if self.image else "BatchNorm1d"
@@ -161,7 +185,10 @@ def sequential(network: Network) -> tuple[list[str], dict[str, Tensor]]:
     the weights of a dense layer behind them have other columns. Raises UsageError for what PyTorch
     has no module for.
     """
-    stack = _Stack()
+    kinds = [type(layer) for layer in network.layers]
+    before = kinds[: kinds.index(Dense)] if Dense in kinds else kinds
+    image = len(network.shapes[0]) > 1 and bool({Conv, MaxPool, AveragePool} & set(before))
+    stack = _Stack(image)
     for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
         stack.take(name, layer, shape)
     return stack.modules, stack.tensors

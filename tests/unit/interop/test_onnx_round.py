@@ -168,3 +168,62 @@ def test_an_ensemble_is_refused(tmp_path: Path, settings: Make, go: Go) -> None:
     with pytest.raises(UsageError, match=r"m\.onnx is an ensemble of 3 networks.*one by one"):
         adopted(tmp_path / "m.onnx", tmp_path / "b.h5")
     assert not (tmp_path / "b.h5").exists()
+
+
+@pytest.mark.parametrize("norm", ["", *NORMS[1:3]])
+@pytest.mark.parametrize(
+    "layers",
+    ["{A},{P},{C},{N}{{kind='flatten'}},{N}{{units=5,activation='tanh'}},{N}{{units=3}}",
+     "{N}{C},{N}{P},{{kind='global-average-pool'}},{N}{{units=3}}",
+     "{A},{C},{{units=8,activation='relu'}},{N}{C},{{units=3}}"],
+)  # fmt: skip
+def test_a_sequential_of_torch_computes_the_same(
+    tmp_path: Path, settings: Make, go: Go, write_data: Callable[..., str], layers: str, norm: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = pytest.importorskip("safetensors.torch")
+    rows = np.random.default_rng(0).normal(size=(60, 9, 8, 2)).astype("f4")
+    path = write_data("r.h5", train=(rows, np.arange(60) % 3))
+    conv = '{kind="conv",filters=3,size=3,padding=1,activation="elu"}'
+    stack = layers.format(N=norm + "," if norm else "", C=conv, A=conv,
+                          P="{kind='max-pool',size=2}")  # fmt: skip
+    go(settings(f"data.path={path}", f"model.layers=[{stack}]", "data.normalize=none",
+                "training.epochs=1"))  # fmt: skip
+    trained, file = load(tmp_path / "run"), tmp_path / "m.safetensors"
+    want = trained.predict(rows)
+    assert want is not None
+    line = export(trained, file)["about"].partition("torch.nn.Sequential")[2]
+    model = eval(f"Sequential{line}", vars(torch.nn)).eval()
+    model.load_state_dict(tensors.load_file(file))
+    for some in (60, 1, 0):
+        images = torch.from_numpy(rows[:some].transpose(0, 3, 1, 2).copy())
+        with torch.no_grad():
+            found = torch.softmax(model(images), 1).numpy()
+        np.testing.assert_allclose(found, want[:some], atol=2e-6)
+    np.testing.assert_array_equal(adopted(file, tmp_path / "b.h5").predict(rows), want)
+
+
+def test_safetensors_whose_order_or_numbers_are_not_known_are_refused(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    some = np.random.default_rng(0).normal(size=(6, 6)).astype("f4")
+
+    def refused(words: str, **tensors: np.ndarray) -> None:
+        named = {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+        library.save_file(named, tmp_path / "t.safetensors")
+        with pytest.raises(UsageError, match=rf"t\.safetensors.*{words}"):
+            adopt(tmp_path / "t.safetensors", tmp_path / "o.h5", None, "6:relu,6", "squared", None)
+
+    refused("body, fc_in don't say in which order", fc_in__weight=some, body__weight=some)
+    refused("holds no tensors")
+    refused("'0.weight' holds int64", **{"0__weight": some.astype("i8")})
+    named = {"fc1.weight": some, "fc2.weight": some}
+    library.save_file(named, tmp_path / "t.safetensors")
+    adopt(tmp_path / "t.safetensors", tmp_path / "o.h5", None, "6:relu,6", "squared", None)
+    named = {"hidden.weight": some[:5], "output.weight": some[:2, :5].copy()}
+    library.save_file(named, tmp_path / "t.safetensors")
+    adopt(tmp_path / "t.safetensors", tmp_path / "o.h5", None, "5:relu,2", "squared", None)
+    named = {"0.weight": some[:1].copy()}
+    library.save_file(named, tmp_path / "t.safetensors")
+    with pytest.raises(UsageError, match=r"t\.safetensors has one output"):
+        adopt(tmp_path / "t.safetensors", tmp_path / "o.h5", None, "1", "softmax", None)
+    adopt(tmp_path / "t.safetensors", tmp_path / "o.h5", None, "1", "squared", None)

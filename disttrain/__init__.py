@@ -157,7 +157,13 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module 'disttrain' has no attribute {name!r}")
+    said = f"module 'disttrain' has no attribute {name!r}"
+    if name[:1].isupper():
+        # Not for the names of modules, which `import` asks for first.
+        from disttrain.config.habits import here
+
+        said += here(name)
+    raise AttributeError(said)
 
 
 def __dir__() -> list[str]:

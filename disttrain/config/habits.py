@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["about_value", "answer", "plain_word", "same_key", "same_value"]
+__all__ = ["about_value", "answer", "here", "plain_word", "same_key", "same_value"]
 
 # Our key for a word of theirs; with a dot where its place can't be told from the word alone.
 KEYS = {
@@ -167,8 +167,32 @@ NO_VALUES = (
     }
 )
 
+# Names that other libraries have, and what is written here.
+NAMES = {
+    "Linear FullyConnected": "disttrain.Dense",
+    "Conv2d Conv2D Convolution2D": "disttrain.Conv",
+    "MaxPool2d MaxPooling2D": "disttrain.MaxPool",
+    "AvgPool2d AveragePooling2D": "disttrain.AveragePool",
+    "BatchNorm1d BatchNorm2d BatchNormalization": "disttrain.BatchNorm",
+    "LayerNormalization": "disttrain.LayerNorm",
+    "AdaptiveAvgPool2d GlobalAveragePooling2D": "disttrain.GlobalAveragePool",
+    "ReLU Sigmoid Tanh GELU Activation": 'disttrain.Dense(100, "relu")',
+    "Sequential Model Module Network": "disttrain.train(data, layers=[100, 10])",
+    "SGD Adam AdamW Optimizer": 'disttrain.train(..., optimizer="adam")',
+    "CrossEntropyLoss": "disttrain.Softmax", "MSELoss": "disttrain.Squared",
+    "Trainer Estimator": "disttrain.train", "DataLoader Dataset TensorDataset": "disttrain.Data",
+    "MLPClassifier": "disttrain.DistributedMLPClassifier",
+    "MLPRegressor": "disttrain.DistributedMLPRegressor",
+}  # fmt: skip
+
 KEY_OF = {word: key for key, words in KEYS.items() for word in words.split()}
 ANSWER_TO = {word: answer for words, answer in ANSWERS.items() for word in words.split()}
+
+
+def here(name: str) -> str:
+    """Return the end of a sentence about a name that other libraries have; "" for other names."""
+    found = next((ours for theirs, ours in NAMES.items() if name in theirs.split()), "")
+    return f"; here it is {found}" if found else ""
 
 
 def same_key(word: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from disttrain.config.habits import answer
 from disttrain.config.homes import homes, meant
 from disttrain.config.section import place
 from disttrain.config.sections import Settings
@@ -32,6 +33,8 @@ def from_keywords(base: Settings | None, keywords: Mapping[str, Any]) -> Setting
     known = homes(Settings)
     table: dict[str, Any] = {}
     for name, given in keywords.items():
+        if name == "validation" and isinstance(given, tuple):
+            raise RunFileError(f"validation is a pair of arrays: {answer('validation_data')}")
         value = plain(given)
         if name not in Settings.model_fields:
             table.setdefault(_home(name, known), {})[name] = value

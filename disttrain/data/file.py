@@ -22,6 +22,10 @@ from disttrain.errors import DataError
 __all__ = ["DataFile", "SplitFacts", "looks_like_data", "open_file", "read_facts", "reading"]
 
 
+# What is no data file, and what makes one of it.
+TABLES = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".npz": "npz"}
+
+
 @dataclass(frozen=True)
 class SplitFacts:
     """The sizes and types of one split, as its header states them, and where its arrays are."""
@@ -109,7 +113,15 @@ def open_file(path: str) -> Layout | Foreign:
     """
     if not Path(path).is_file():
         kind = "is not a file" if Path(path).exists() else "does not exist"
-        raise DataError(f"data file {path} {kind}: make it with `disttrain prepare`")
+        raise DataError(
+            f"data file {path} {kind}: make it with `disttrain prepare`, or name the place where "
+            "it is now (data.path; --data of evaluate)"
+        )
+    if (suffix := Path(path).suffix.lower()) in TABLES:
+        made = shlex.join([path, f"{Path(path).stem}.h5"])
+        raise DataError(
+            f"{path} is no data file: `disttrain prepare {TABLES[suffix]} {made}` makes one of it"
+        )
     with reading(path):
         source = open_recorded(path)
         return layout_of(source) or Foreign(source)

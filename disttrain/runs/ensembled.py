@@ -46,6 +46,10 @@ class Ensemble(Trained):
         """What a line about it says behind its name."""
         return f"{len(self.members)} members"
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Raise UsageError: an ensemble is several files."""
+        raise UsageError(f"{self.path} is an ensemble of several files: copy its folder")
+
     def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
         with within_limits(self.settings, self.comm):

@@ -17,9 +17,24 @@ from disttrain.checkpoint import (
     pieces_of,
     write_atomically,
 )
-from disttrain.errors import CheckpointError
+from disttrain.errors import CheckpointError, UsageError
+from disttrain.shown import quoted
 
-__all__ = ["write_files"]
+__all__ = ["copy_to", "write_files"]
+
+
+def copy_to(path: Path, source: Path) -> None:
+    """Write the checkpoint in `source` to `path`, whole or not at all. Raises UsageError."""
+    if path.suffix != ".h5":
+        raise UsageError(
+            f"save({quoted(str(path))}): its name must end in .h5; `disttrain export RUN FILE` "
+            "writes .onnx and .safetensors"
+        )
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source} can't be copied ({error.strerror})") from None
+    write_atomically(path, content, error=UsageError)
 
 
 def write_files(

@@ -34,6 +34,7 @@ SAID = (
     (r"--na ('[^']*') if it says", r"None in place of \1 if it says"),
     (r"another --output", "another output folder"),
     (r" \(--output\)", ""),
+    (r" \(data\.path; --data of evaluate\)", ""),
     (r"--(resume|overwrite|accept-changes)\b", r"\1=True"),
     (r"--(\w+)\b", r"\1="),
 )  # fmt: skip

@@ -31,6 +31,7 @@ from disttrain.errors import CheckpointError, DataError, Divergence, UsageError
 from disttrain.model import Layer, Loss
 from disttrain.model.network import shapes_of
 from disttrain.runs.resumption import refuse_other_loss, refuse_own_layers
+from disttrain.runs.saving import copy_to
 from disttrain.runs.sentences import in_python
 from disttrain.training.evaluation import Score
 from disttrain.training.predictor import Predictor, build_predictor, stacked
@@ -173,6 +174,12 @@ class Trained(Predictor):
         if targets is None:
             samples = self.samples(data and os.fspath(data), split, labels=labels).split
         return self.judge(samples, f"the {samples.name} samples")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file (.h5) that `disttrain.load` takes. Collective. Raises UsageError."""
+        with self.comm.together("saving", by_root=True):
+            if self.comm.is_root:
+                copy_to(Path(path), self.path)
 
     @in_python
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import disttrain
 from disttrain.config import Settings
-from disttrain.config.habits import KEYS, NO_VALUES, VALUES
+from disttrain.config.habits import KEYS, NAMES, NO_VALUES, VALUES
 from disttrain.config.homes import homes
 
 RUN = 'data.path = "x.h5"\nmodel.layers = [{ units = 8, activation = "relu" }, { units = 2 }]\n'
@@ -155,6 +156,23 @@ def test_python_is_answered_with_keywords(keywords: dict[str, Any], words: str) 
     with pytest.raises(disttrain.RunFileError) as caught:
         disttrain.settings("x.h5", layers=[8, 2], **keywords)
     assert words in str(caught.value)
+
+
+def test_names_of_other_libraries_are_answered() -> None:
+    for name, ours in (("Linear", "disttrain.Dense"), ("Adam", 'optimizer="adam"')):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; here it is .*{ours}"):
+            getattr(disttrain, name)
+    assert not hasattr(disttrain, "Nothing")
+    for text in NAMES.values():
+        name = text.removeprefix("disttrain.").partition("(")[0]
+        assert hasattr(disttrain, name), text
+
+
+def test_a_table_is_no_data_file(tmp_path: Path) -> None:
+    table = tmp_path / "my pets.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(disttrain.DataError, match="is no data file: `disttrain prepare csv '"):
+        disttrain.train(table, layers=[2])
 
 
 def test_the_lists_name_what_there_is() -> None:

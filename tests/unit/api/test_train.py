@@ -116,6 +116,20 @@ def test_a_loaded_run_has_its_summary_and_its_history(tmp_path: Path) -> None:
     assert (torn.summary, torn.history) == ({}, made.history)
 
 
+def test_a_network_is_saved_to_a_file_of_its_own(tmp_path: Path) -> None:
+    made = disttrain.train(data(), layers=[3], **KEYS)
+    said = made.predict(X[:5])
+    made.save(tmp_path / "model.h5")
+    del made
+    assert np.array_equal(disttrain.load(tmp_path / "model.h5").predict(X[:5]), said)
+    again = disttrain.load(tmp_path / "model.h5")
+    with pytest.raises(disttrain.UsageError, match=r"its name must end in \.h5"):
+        again.save("model.onnx")
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(disttrain.UsageError, match=r"folder\.h5"):
+        again.save(tmp_path / "folder.h5")
+
+
 def test_targets_of_another_length_are_refused_where_they_are_given() -> None:
     with pytest.raises(disttrain.DataError, match="train: 110 rows of inputs but 5 targets"):
         disttrain.Data(X, Y[:5])
@@ -275,6 +289,10 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
         disttrain.UsageError, "evaluate(X, y) is for arrays",
     ),
     "no arrays": (lambda: disttrain.train(3), disttrain.UsageError, "give disttrain.Data(X, y)"),
+    "a pair for validation": (
+        lambda: disttrain.train(data(), validation=TEST, **ONE),
+        disttrain.RunFileError, "Data(X, y, validation=(X_val, y_val)) names them",
+    ),
     "no file": (lambda: disttrain.train("no.h5", **ONE), disttrain.DataError, "does not exist"),
     "other lengths": (
         lambda: disttrain.train(disttrain.Data(X, Y[:5]), **ONE),

@@ -48,7 +48,7 @@ def from_npz(path: Path, taught: Taught, wanted: Wanted, read: Read) -> Other:
 
 @contextmanager
 def _named(path: Path, name: str) -> Iterator[None]:
-    """Put the file and the array before a sentence about its inputs."""
+    """Put the file and the array before a sentence about its numbers."""
     try:
         yield
     except DataError as error:
@@ -62,7 +62,8 @@ def _targets(
     if array.dtype.kind in "US":
         array = np.strings.strip(array)
     if array.dtype.kind in "US" or not taught.classes:
-        return taught.targets_of(array, rows)
+        with _named(path, name):
+            return taught.targets_of(array, rows)
     numbers = checked_targets(array, path, name)
     wide = array.shape[1] if is_one_hot(array) else 0
     if numbers.dtype != np.int64 or wide not in (0, taught.classes):

@@ -187,6 +187,7 @@ def used_on(tmp_path, names=(), **arrays):
         (np.eye(2)[CLASSES % 2], "y holds 2 columns of classes, but the network of run has 3"),
         (np.eye(4)[CLASSES], "y holds 4 columns of classes"),
         (CLASSES.astype(float), "y holds float64, which are no classes"),
+        (np.array(["0", "1", "x"])[CLASSES], r"t\.npz, y: targets "),
     ],
 )
 def test_targets_that_are_not_the_networks_classes_are_refused(tmp_path, targets, words):

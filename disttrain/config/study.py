@@ -16,6 +16,8 @@ __all__ = ["MOST_CANDIDATES", "Range", "Stage", "Study"]
 Number = int | float
 # Of an end of a range, as of a number in a run file.
 MOST = 1e38
+# Whole numbers are drawn by way of float64, which has all of them up to here.
+MOST_WHOLE = 2**53
 # Of a stage.
 MOST_CANDIDATES = 100_000
 
@@ -65,6 +67,8 @@ class Range(Section):
             raise ValueError(f'low = {self.low} has no logarithm: scale = "log" needs low above 0')
         if self.is_integer and not (low.is_integer() and high.is_integer()):
             raise ValueError("integer = true needs whole numbers for low and high")
+        if self.is_integer and max(-low, high) > MOST_WHOLE:
+            raise ValueError(f"whole numbers of a range go up to {MOST_WHOLE}")
         return self
 
     @property

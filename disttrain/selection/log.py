@@ -17,7 +17,15 @@ from typing import Any
 from disttrain.disk import make_directory, sync_directory
 from disttrain.errors import CheckpointError, UsageError
 
-__all__ = ["Log"]
+__all__ = ["Log", "other_data"]
+
+
+def other_data(path: str, folder: Path) -> UsageError:
+    """Return the error for scores of other data than those that the folder already holds."""
+    return UsageError(
+        f"{path} is not the data that {folder} began with, and scores of different data can't be "
+        "compared: bring it back, or choose another --output"
+    )
 
 
 class Log:

@@ -74,8 +74,8 @@ def opened(folder: Path, study: Study, resume: bool, say: Say) -> Log:
     asked = study.model_dump(exclude={"run"}, mode="json")
     run = config.to_toml(config.read(study.run), stated=True)
     about = {"study": asked, "run": hashlib.sha256(run.encode()).hexdigest()}
-    if len(log.records) < 2:
-        # Nothing was asked for yet: perhaps the data were not there.
+    if not any("asked" in record for record in log.records):
+        # Perhaps the data were not there.
         if resume:
             say(f"{folder} holds no study yet: starting from the beginning")
         log.begin(about)
@@ -126,6 +126,9 @@ class Search:
             self._refuse_nothing(table)
             return done
         dataset = self._read()
+        with comm.together("opening the study", by_root=True):
+            if table:
+                table.keep_to(dataset.file)
         try:
             self._stages()
         except Preempted:

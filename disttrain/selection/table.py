@@ -14,8 +14,10 @@ from typing import Any
 from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.config import Settings, Stage, Study
+from disttrain.data import fingerprint
+from disttrain.data.file import DataFile
 from disttrain.errors import RunFileError
-from disttrain.selection.log import Log
+from disttrain.selection.log import Log, other_data
 from disttrain.selection.space import settings_of
 from disttrain.selection.turns import Ended
 from disttrain.shown import decimals
@@ -50,8 +52,11 @@ class Table:
         self._ended: dict[tuple[int, int], dict[str, Any]] = {}
         self._final: dict[int, dict[str, Any]] = {}
         self._planned, self._before, self._begin = 0, 0, time.monotonic()
+        self._data: str | None = None
         for record in log.records[1:]:
-            if "asked" in record:
+            if "data" in record:
+                self._data = record["data"]
+            elif "asked" in record:
                 self._asked[record["asked"]["number"]] = record["asked"]
             else:
                 self._note(record["ended"])
@@ -71,6 +76,15 @@ class Table:
         except (OSError, ValueError):
             return None
         return found if found.get("status") == "completed" else None
+
+    def keep_to(self, file: DataFile) -> None:
+        """Note the data of the study; UsageError where it began with others."""
+        digest = fingerprint(file)
+        if self._data is None:
+            self._data = digest
+            self._log.add({"data": digest})
+        if digest != self._data:
+            raise other_data(file.path, self._folder)
 
     def asked(self, stage: int, first: int, count: int) -> list[dict[str, Any]]:
         """Return the candidates of a stage that were asked for before, from the `first` on."""

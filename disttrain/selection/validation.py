@@ -13,13 +13,14 @@ from disttrain import config
 from disttrain.checkpoint import write_atomically
 from disttrain.comm import Communicator
 from disttrain.config import Settings
-from disttrain.data import Dataset, open_dataset
+from disttrain.data import Dataset, fingerprint, open_dataset
+from disttrain.data.file import DataFile
 from disttrain.errors import Preempted, UsageError
 from disttrain.preemption import ASKED
 from disttrain.runs.held import refuse_another
 from disttrain.selection.finals import final, final_of
 from disttrain.selection.folds import difference, folds_of, mean_and_deviation, of_fold
-from disttrain.selection.log import Log
+from disttrain.selection.log import Log, other_data
 from disttrain.selection.plan import Plan
 from disttrain.selection.training import most_ranks, refuse_if_none_fits
 from disttrain.selection.turns import Ended, Turns, all_failed
@@ -130,7 +131,7 @@ class Validation:
                 refuse_if_none_fits(self._tried, data, self._tried[0], *own)
                 refuse_another(self._folder, "folds.jsonl")
                 self._table = Table(self._plan, self._folder, bool(data.classes), self._say)
-                self._table.begin(self._resume)
+                self._table.begin(self._resume, data.file)
         # From here on it goes on with what it has begun.
         self._resume = True
         return self._table
@@ -179,22 +180,27 @@ class Table:
         self.ended: dict[int, dict[str, Any]] = {}
         self.log = Log(folder / "folds.jsonl")
 
-    def begin(self, resume: bool) -> None:
+    def begin(self, resume: bool, file: DataFile) -> None:
         """Begin, or go on with what the folder holds."""
         about, records = self._plan.about(), self.log.records
+        data = fingerprint(file)
+        begun = dict(records[0]) if records else {}
+        known = begun.pop("data", data)
         if len(records) < 2:
             if resume:
                 self._say(f"{self._folder} holds no folds yet: starting from the beginning")
-            self.log.begin(about)
+            self.log.begin(about | {"data": data})
         elif not resume:
             raise UsageError(
                 f"{self._folder} holds folds: go on by --resume, or choose another --output"
             )
-        elif records[0] != json.loads(json.dumps(about)):
+        elif begun != json.loads(json.dumps(about)):
             raise UsageError(
                 f"the run file, --set, --over, --folds or --repeats is not what it was when the "
                 f"folds in {self._folder} began: give the same, or choose another --output"
             )
+        elif known != data and len(records) <= self._plan.count:
+            raise other_data(file.path, self._folder)
         self.ended = {record["number"]: record for record in records[1:]}
 
     def end_job(self, ended: Ended) -> None:

@@ -56,6 +56,7 @@ def refusal(tmp_path):
         ('"schedule.learning_rate" = { low = nan, high = 1.0 }', "low is nan: give a number"),
         ('"schedule.learning_rate" = { low = false, high = 1.0 }', "low is False: give a number"),
         (f'"schedule.learning_rate" = {{ low = 1, high = 1{"0" * 400} }}', "give a number of at"),
+        (f'"seed" = {{ low = 0, high = {2**63 - 1} }}', "go up to 9007199254740992"),
         ("", "it should have at least 1 item"),
     ],
 )

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from disttrain.shown import shown
 
 __all__ = [
+    "LEAVES",
     "CheckpointError",
     "Corruption",
     "DamagedCheckpoint",
@@ -37,10 +38,16 @@ __all__ = [
     "UsageError",
     "exit_code_of",
     "failure_noted",
+    "note_speaker",
     "raised_everywhere",
     "remember_failure",
     "sentence_of",
+    "speaks",
 ]
+
+
+# How the sentence on a rank that left begins.
+LEAVES = "ended by sys.exit"
 
 
 class DisttrainError(Exception):
@@ -175,7 +182,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, DisttrainError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"ended by sys.exit({error.code!r}); --resume goes on"
+        return f"{LEAVES}({error.code!r}); --resume goes on"
     return shown(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
@@ -201,3 +208,21 @@ def raised_everywhere(error: BaseException) -> bool:
     """
     collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
     return collective or failure_noted(error) is not None
+
+
+# The attribute of an exception that several ranks raise: whether this one says it.
+_SPEAKS = "_disttrain_speaks"
+
+
+def note_speaker(error: BaseException, speaks: bool) -> None:
+    """Note in `error`, which several ranks raise, whether this one prints it; the first note holds.
+
+    The ranks of a part of the job can fail alike without rank 0.
+    """
+    if not hasattr(error, _SPEAKS):
+        setattr(error, _SPEAKS, speaks)
+
+
+def speaks(error: BaseException) -> bool | None:
+    """Return what `note_speaker` noted; None: nothing is known."""
+    return getattr(error, _SPEAKS, None)

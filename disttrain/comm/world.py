@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import math
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from disttrain import journal
 from disttrain.comm.alone import Alone
+from disttrain.comm.board import LEFT, note_call
+from disttrain.comm.calls import Call, user_of
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import (
     SPARES,
@@ -25,6 +29,7 @@ from disttrain.environment import (
     launched,
     leave_sign,
     leave_status,
+    mark_children,
     seconds_in,
     spares,
 )
@@ -35,6 +40,7 @@ from disttrain.errors import (
     failure_noted,
     raised_everywhere,
     sentence_of,
+    speaks,
 )
 from disttrain.shown import shown_lines
 
@@ -52,6 +58,9 @@ USUAL = 300.0
 # rank is killed that could not print it.
 FIRST_WORD, LAST_WORD = 3.0, 2.0
 _joined: list[Communicator] = []
+_pid = [0]
+# The process whose end `meet_at_the_end` looks after.
+_ends: list[int] = []
 
 
 def connected() -> Communicator | None:
@@ -73,18 +82,46 @@ def connect(comm: AnyCommunicator | None = None) -> Communicator:
         return comm
     if comm is not None:
         return _given(comm)
-    if _joined and _joined[0].closed:
+    if _joined and (_joined[0].closed or _pid[0] != os.getpid()):
+        # A process that was forked from a rank has no MPI of its own.
         _joined.clear()
     if not _joined:
-        _joined.append(_join())
+        _joined.append(_join() if _pid[0] in (0, os.getpid()) else Alone())
+        _pid[0] = os.getpid()
         journal.who(_joined[0].rank, _joined[0].host)
         if _joined[0].is_root:
             leave_sign()
+    if user_of(sys._getframe(1)):
+        meet_at_the_end()
     return _joined[0]
 
 
+def meet_at_the_end() -> None:
+    """Have this process, at the end of a user's program, tell the other ranks that it has left it.
+
+    Those that are in a collective call, or make one later, then hear of it instead of waiting.
+    """
+    if not _ends and _joined and _joined[0].size > 1:
+        _ends.append(os.getpid())
+        atexit.register(_meet_at_the_end)
+
+
+def _meet_at_the_end() -> None:
+    comm = connected()
+    if comm is None or _ends != [os.getpid()]:
+        # A process that was forked from a rank.
+        return
+    note_call(LEFT)
+    comm.phase(LEFT)
+    if not (comm.closed or comm.lost):
+        # What is wrong, those say that have not left.
+        with suppress(Exception):
+            comm.meet(Call(LEFT))
+
+
 def _given(comm: Intracomm) -> Communicator:
-    from disttrain.comm.ranks import connected_to, world, world_size
+    from disttrain.comm.given import connected_to
+    from disttrain.comm.ranks import world, world_size
 
     ranks = connected_to(comm)
     journal.who(world().rank, ranks.host)
@@ -97,6 +134,7 @@ def _join() -> Communicator:
     job = launched()
     if job is None:
         return Alone()
+    mark_children()
     seconds = seconds_in(CONNECT_SECONDS, USUAL)
     # From here on MPI waits for the others inside C, and no other Python thread can run.
     words = (
@@ -195,10 +233,16 @@ def _end_all_on_error(comm: Communicator) -> None:
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if raised_everywhere(error):
-            if comm.is_root:
+        first = speaks(error)
+        if first is None and raised_everywhere(error):
+            first = comm.is_root
+        if first is not None:
+            if first:
                 text = sentence_of(failure_noted(error) or error)
                 print(f"disttrain: {text}", file=sys.stderr, flush=True)
+            else:
+                # An abort ends the one that speaks too.
+                time.sleep(LAST_WORD)
         else:
             text = shown_lines("".join(traceback.format_exception(kind, error, trace)))
             if isinstance(error, KeyboardInterrupt):

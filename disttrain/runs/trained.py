@@ -15,7 +15,7 @@ import numpy as np
 
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
-from disttrain.comm import Communicator
+from disttrain.comm import Communicator, collective
 from disttrain.data import (
     Normalization,
     Split,
@@ -74,6 +74,7 @@ class Trained(Predictor):
         """What a line about it says behind its name."""
         return f"step {self.snapshot.step}"
 
+    @collective("name", "path")
     def split(self, name: str, path: str | None = None) -> Split:
         """Return a split of the data of the training, or of the file at `path`. Collective.
 
@@ -82,6 +83,7 @@ class Trained(Predictor):
         """
         return self.samples(path, name).split
 
+    @collective("path", "split")
     def samples(
         self,
         path: str | None = None,
@@ -126,6 +128,7 @@ class Trained(Predictor):
                         same = fingerprint(read_facts(path, (own.inputs, own.targets))) == known
         return self.comm.share(same)
 
+    @collective()
     def judge(self, samples: Split, called: str) -> Score:
         """Return loss and accuracy on samples, `called` so in sentences. Collective.
 
@@ -140,6 +143,7 @@ class Trained(Predictor):
             )
         return score
 
+    @collective("data", "targets", "split", "labels")
     @in_python
     def evaluate(
         self,
@@ -175,12 +179,14 @@ class Trained(Predictor):
             samples = self.samples(data and os.fspath(data), split, labels=labels).split
         return self.judge(samples, f"the {samples.name} samples")
 
+    @collective("path")
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file (.h5) that `disttrain.load` takes. Collective. Raises UsageError."""
         with self.comm.together("saving", by_root=True):
             if self.comm.is_root:
                 copy_to(Path(path), self.path)
 
+    @collective("inputs", "everywhere")
     @in_python
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
         """Return the predictions for raw `inputs` (samples first), or for a file. Collective.

@@ -207,7 +207,7 @@ def raised_everywhere(error: BaseException) -> bool:
     Any other exception is of one rank alone, and the others wait for that rank.
     """
     collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
-    return collective or failure_noted(error) is not None
+    return collective or failure_noted(error) is not None or speaks(error) is not None
 
 
 # The attribute of an exception that several ranks raise: whether this one says it.

@@ -1,6 +1,6 @@
 """The only room that talks to MPI: ranks, sums, sharing, collective errors, deadlines."""
 
-from disttrain.comm.calls import collective
+from disttrain.comm.collective import collective
 from disttrain.comm.communicator import Communicator
 from disttrain.comm.gathers.base import AllGather
 from disttrain.comm.groups import Outcome, in_groups

@@ -36,7 +36,8 @@ LEFT = "has left its script"
 
 
 class _Shows(Protocol):
-    def show(self, field: str, value: str | int) -> None: ...
+    def show(self, field: str, value: str | int) -> None:
+        """Write a text or a number into this rank's row."""
 
 
 # All watches of this process: a rank waits on one communicator, and shows it on each.

@@ -214,7 +214,7 @@ class Communicator(ABC):
         """Begin a collective method: refuse it in `alone_in`; meet the others for a user's call."""
         self.refuse_inside()
         method = sys._getframe(1)
-        if self.size > 1 and (user := user_of(method.f_back)):
+        if self.size > 1 and not self.closed and (user := user_of(method.f_back)):
             with in_call(self, Call(method.f_code.co_name, place_of(user))):
                 pass
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from disttrain.comm.calls import Call, collective, in_call, is_inside
+from disttrain.comm.calls import Call, in_call, is_inside
+from disttrain.comm.collective import collective
 from disttrain.comm.communicator import Communicator
 from disttrain.errors import exit_code_of, raised_everywhere, sentence_of
 

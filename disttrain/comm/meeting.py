@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mpi4py import MPI
@@ -39,11 +39,11 @@ class Meeting:
     """Where the ranks of `comm` meet before each call: rank 0 hears of all and answers.
 
     A meeting has a number, the same on all ranks, so that what was sent for an earlier one, which
-    ended by an error before all had come, is told apart.
+    ended by an error before all had come, is told apart. `names` are the ranks' numbers in the job.
     """
 
-    def __init__(self, comm: MPI.Comm, watch: Watch) -> None:
-        self.comm, self._watch, self.number = comm, watch, 0
+    def __init__(self, comm: MPI.Comm, watch: Watch, names: Sequence[int]) -> None:
+        self.comm, self._watch, self._names, self.number = comm, watch, names, 0
         self._awaited: dict[int, tuple[MPI.Request, bytearray]] = {}
         self._gone: dict[int, Call] = {}
         self._sent: list[tuple[MPI.Request, bytes]] = []
@@ -79,6 +79,8 @@ class Meeting:
                 break
             if mine.name != LEFT and waited > notice:
                 if error := self._gone_for_good(came):
+                    kind = "left" if isinstance(error, LostRanks) else "apart"
+                    self._tell(range(self.comm.size), kind, str(error))
                     return error
                 if not spoken:
                     self._tell(came, "waits")
@@ -152,12 +154,14 @@ class Meeting:
                 first = min(set(came) | set(rows) - {rank}) == self.comm.rank
                 return _error("left", self._sentence(came), first)
         awaited = [0] if self.comm.rank else sorted(set(rows) - set(came))
-        for rank in awaited:
-            if rank in rows and self._is_awaited_by(int(rows[rank]["pid"])):
-                return _error("apart", self._sentence(came), speaks=True)
-        note_wait(
-            next((int(rows[rank]["pid"]) for rank in awaited if rank in rows), 0), self._watch
-        )
+        pids = [int(rows[rank]["pid"]) for rank in awaited if rank in rows]
+        note_wait(pids[0] if pids else 0, self._watch)
+        for pid in pids:
+            if self._is_awaited_by(pid):
+                sentence = self._sentence(came)
+                # The others of the circle shall see this wait too.
+                time.sleep(2 * AGAIN)
+                return _error("apart", sentence, speaks=True)
         return None
 
     def _is_awaited_by(self, pid: int) -> bool:
@@ -181,8 +185,9 @@ class Meeting:
         """Say on standard error for whom this rank waits."""
         mine, limit = came[self.comm.rank], self._watch.seconds
         until = f"; the job ends after {limit:g} s" if limit else ""
+        me = self._names[self.comm.rank]
         sentence = (
-            f"rank {self.comm.rank} has waited {waited:.0f} s in {mine.name} for ranks that did "
+            f"rank {me} has waited {waited:.0f} s in {mine.name} for ranks that did "
             f"not call it: {self._texts(came)}; if they are at work, all is well{until}; {RULE}"
         )
         print(f"disttrain: {sentence}", file=sys.stderr, flush=True)
@@ -206,13 +211,13 @@ class Meeting:
             else:
                 text = text_of(rows[rank])
                 text += ", on another communicator" if rows[rank]["waits"] else ""
-            texts.append((rank, text))
+            texts.append((self._names[rank], text))
         return said_of(texts)
 
     def _note_parting(self, came: dict[int, Call]) -> None:
         """Remember where the same call stood at different lines for the first time."""
         if not self._parted and len({call.place for call in came.values()}) > 1:
-            found = said_of([(rank, str(call)) for rank, call in sorted(came.items())])
+            found = said_of([(self._names[rank], str(call)) for rank, call in sorted(came.items())])
             self._parted = f" (first at different lines: {found})"
 
 

@@ -198,7 +198,7 @@ class Ranks(Communicator):
 
     def meet(self, call: Call) -> int:
         if self._meeting is None or self._meeting.comm is not self._comm:
-            self._meeting = Meeting(self._comm, self.watch)
+            self._meeting = Meeting(self._comm, self.watch, [rank for rank, _ in self.members])
         return self._meeting.meet(call)
 
     def leave(self) -> None:

@@ -57,6 +57,8 @@ USUAL = 300.0
 # Seconds after rank 0 in which the others print the sentence too; and seconds after that in which a
 # rank is killed that could not print it.
 FIRST_WORD, LAST_WORD = 3.0, 2.0
+# Seconds in which mpirun passes on what a rank has printed.
+HEARD = 0.2
 _joined: list[Communicator] = []
 _pid = [0]
 # The process whose end `meet_at_the_end` looks after.
@@ -240,9 +242,8 @@ def _end_all_on_error(comm: Communicator) -> None:
             if first:
                 text = sentence_of(failure_noted(error) or error)
                 print(f"disttrain: {text}", file=sys.stderr, flush=True)
-            else:
-                # An abort ends the one that speaks too.
-                time.sleep(LAST_WORD)
+            # An abort ends the one that speaks too, and mpirun may lose what comes just before it.
+            time.sleep(HEARD if first else LAST_WORD)
         else:
             text = shown_lines("".join(traceback.format_exception(kind, error, trace)))
             if isinstance(error, KeyboardInterrupt):

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from disttrain.shown import shown
 
 __all__ = [
-    "LEAVES",
     "CheckpointError",
     "Corruption",
     "DamagedCheckpoint",
@@ -38,6 +37,7 @@ __all__ = [
     "UsageError",
     "exit_code_of",
     "failure_noted",
+    "left_silently",
     "note_speaker",
     "raised_everywhere",
     "remember_failure",
@@ -47,7 +47,7 @@ __all__ = [
 
 
 # How the sentence on a rank that left begins.
-LEAVES = "ended by sys.exit"
+_EXIT = "ended by sys.exit"
 
 
 class DisttrainError(Exception):
@@ -182,7 +182,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, DisttrainError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"{LEAVES}({error.code!r}); --resume goes on"
+        return f"{_EXIT}({error.code!r}); --resume goes on"
     return shown(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
@@ -199,6 +199,11 @@ def failure_noted(error: BaseException) -> RankFailure | None:
     """Return the failure that `remember_failure` noted; None: the other ranks raise nothing."""
     failure = getattr(error, _NOTED, None)
     return failure if isinstance(failure, RankFailure) else None
+
+
+def left_silently(cause: str) -> bool:
+    """Return True for what is said of a rank that left by `sys.exit`, which itself says nothing."""
+    return cause.startswith(_EXIT)
 
 
 def raised_everywhere(error: BaseException) -> bool:

@@ -18,12 +18,12 @@ from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
 from disttrain.errors import (
-    LEAVES,
     DataError,
     DisttrainError,
     RankFailure,
     UsageError,
     exit_code_of,
+    left_silently,
     note_speaker,
     remember_failure,
     sentence_of,
@@ -270,7 +270,7 @@ class Communicator(ABC):
             mistake = by_root and known and failures[0][3] in MISTAKES
             failure = RankFailure(*failures[0], others, common or mistake, self.name)
             # Python ends a rank that calls sys.exit without a word.
-            silent = {f[0] for f in failures if f[2].startswith(LEAVES)}
+            silent = {f[0] for f in failures if left_silently(f[2])}
             note_speaker(failure, self.rank == min(set(range(self.size)) - silent, default=0))
             # An error for the user that is the same on all ranks keeps its type, as on one rank.
             if error is not None and (is_exit or common):

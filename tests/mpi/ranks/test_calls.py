@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -91,7 +92,8 @@ def test_last_bits_do_not_make_other_values(comm, models):
 
 def test_the_same_call_at_other_lines_is_the_same(comm, models):
     X = rows(3)
-    found = models[0].predict(X) if comm.is_root else models[0].predict(X)
+    first, second = (lambda: models[0].predict(X)), (lambda: models[0].predict(X))
+    found = first() if comm.is_root else second()
     assert len({tuple(row.ravel()) for row in comm.collect(found)}) == 1
 
 
@@ -99,7 +101,7 @@ def test_what_only_one_rank_gives_to_train(comm, together_path, made):
     many(comm)
     path = made("calls-metrics.h5", blobs, 60)
     metrics = {"right": lambda outputs, targets: 1.0} if comm.is_root else {}
-    with pytest.raises(UsageError, match="rank 0: train, .*metrics right.*metrics none"):
+    with pytest.raises(UsageError, match=r"rank 0: train, .*metrics right.*metrics none"):
         disttrain.train(path, together_path / "metrics", layers=[3], metrics=metrics, comm=comm)
 
 
@@ -161,7 +163,7 @@ def test_ranks_that_wait_for_each_other_on_two_communicators(comm, soon, monkeyp
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     mine = MPI.COMM_WORLD.Dup()
     other = disttrain.connect(mine)
-    with pytest.raises(UsageError, match="barrier, at .*, on another communicator"):
+    with pytest.raises(UsageError, match=r"barrier, at .*, on another communicator"):
         (comm if comm.is_root else other).barrier()
     monkeypatch.undo()
     if not comm.is_root:
@@ -180,6 +182,8 @@ def test_a_second_thread_is_refused(comm, models):
     found = []
 
     class Slow(disttrain.Dense):
+        rowwise = True
+
         def forward(self, x, ctx):
             if not found:
                 thread = Thread(target=call)
@@ -207,7 +211,8 @@ def test_a_rank_that_left_is_missed_in_each_later_call(comm):
     own = disttrain.connect(twin := MPI.COMM_WORLD.Dup())
     last = comm.rank == comm.size - 1
     if last:
-        own.meet(Call(LEFT))
+        with suppress(LostRanks):
+            own.meet(Call(LEFT))
     for _ in range(2):
         if not last:
             with pytest.raises(LostRanks, match=f"rank {comm.size - 1}: {LEFT}"):

@@ -128,7 +128,6 @@ class Trained(Predictor):
                         same = fingerprint(read_facts(path, (own.inputs, own.targets))) == known
         return self.comm.share(same)
 
-    @collective()
     def judge(self, samples: Split, called: str) -> Score:
         """Return loss and accuracy on samples, `called` so in sentences. Collective.
 
@@ -215,8 +214,7 @@ def load_trained(
 ) -> Trained:
     """Return the network in a checkpoint, or the best one of a run folder. Collective.
 
-    It has the running average of the parameters instead of them where it is to be `averaged`, and
-    computes in float64, whatever it was trained in, where that is said.
+    `averaged`: it has the running average of the parameters; `float64`: it computes in that type.
     Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
     by a script with a loss or layers of its own, which must then be given here too.
     """
@@ -227,8 +225,7 @@ def load_trained(
         wide = {"dtype": "float64"} if float64 else {}
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]}, model=wide)
         # A network that was trained on a GPU can be used anywhere.
-        kind = "cpu" if settings.device.kind == "cpu" else "auto"
-        device = choose(kind, comm.host_rank)
+        device = choose("cpu" if settings.device.kind == "cpu" else "auto", comm.host_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
         # Checkpoints of before have no shape: their networks took each sample as a vector.

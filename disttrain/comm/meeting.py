@@ -29,8 +29,8 @@ VARIABLE, USUAL = "DISTTRAIN_NOTICE_SECONDS", 10.0
 # Tags of the messages to rank 0 and from it, and the bytes of the longest.
 CALLS, ANSWERS, MOST = 71, 72, 8192
 # Seconds that a rank leaves to rank 0 to speak first; between two looks on the board; the longest
-# between two looks for messages.
-FIRST_WORD, AGAIN, PAUSE = 1.0, 1.0, 0.01
+# between two looks for messages, and how long they come without one.
+FIRST_WORD, AGAIN, PAUSE, SPIN = 1.0, 1.0, 0.01, 0.0005
 SAME = "every rank must give the same arguments"
 RULE = "every rank must make the same calls in the same order, outside of `if comm.is_root:`"
 
@@ -235,7 +235,9 @@ def _looks() -> Iterator[float]:
     while True:
         waited = time.monotonic() - begin
         yield waited
-        time.sleep(0 if waited < 0.0005 else min(PAUSE, waited / 20))
+        # On a busy machine a process that yields its core gets it back after milliseconds.
+        if waited > SPIN:
+            time.sleep(min(PAUSE, waited / 20))
 
 
 def _how(call: Call, calls: list[Call]) -> str:

@@ -61,7 +61,7 @@ def diagnose(
 
     `history` are the intervals as in `metrics.jsonl`, `guessed` is the score of guessing on the
     validation rows (where there are none, on the training rows), `odd` the sentences about the
-    scale of inputs and targets, `rows` the number of training rows where it is known.
+    inputs and targets themselves, `rows` the number of training rows where it is known.
 
     But for few updates nothing is said about fewer than three intervals; nor about a perceptron,
     for which no rate is better than another. The rules stand at the top of this file.

@@ -11,7 +11,7 @@ from disttrain.data.importers.checks import is_one_hot
 from disttrain.data.shape import channels_first
 from disttrain.training.run import Run
 
-__all__ = ["odd_kinds"]
+__all__ = ["odd_kinds", "one_hot"]
 
 FEW = 10
 
@@ -23,8 +23,19 @@ def odd_kinds(run: Run) -> list[str]:
     - targets are numbers, but rows of a single 1 among zeros, or at most 10 different whole ones;
     - validation or test has a class that no training row is of.
     """
+    return [*_of_samples(run), *one_hot(run), *_of_numbers(run), *_of_classes(run)]
+
+
+def one_hot(run: Run) -> list[str]:
+    """Return a sentence where targets to be fitted are rows of a single 1 among zeros."""
     targets = run.dataset.splits["train"].targets
-    return [*_of_samples(run), *_of_targets(targets), *_of_classes(run)]
+    if targets.dtype.kind != "f" or not is_one_hot(targets):
+        return []
+    return [
+        f"the targets are rows of a single 1 among {targets.shape[1]} columns and are fitted as "
+        "numbers: if they are classes, give the number of the column for each row (in NumPy "
+        "y.argmax(axis=1)), or prepare the file again with `disttrain prepare`"
+    ]
 
 
 def _of_samples(run: Run) -> Iterator[str]:
@@ -38,14 +49,9 @@ def _of_samples(run: Run) -> Iterator[str]:
         )
 
 
-def _of_targets(targets: np.ndarray) -> Iterator[str]:
+def _of_numbers(run: Run) -> Iterator[str]:
+    targets = run.dataset.splits["train"].targets
     if targets.ndim != 2:
-        return
-    if is_one_hot(targets):
-        yield (
-            "the targets are rows of a single 1 among zeros and are fitted as numbers: for classes "
-            "prepare the data again (`disttrain prepare hdf5`, `npz`), which numbers these"
-        )
         return
     few = np.unique(targets)
     whole = 1 < len(few) <= FEW < len(targets) and (few == np.floor(few)).all()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -126,6 +128,16 @@ class Device:
     def explained(self, error: BaseException) -> BaseException:
         """Return what to raise for an error of this device: a sentence for the user."""
         return error
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise errors of this device as `explained` says them."""
+        try:
+            yield
+        except Exception as error:
+            if (said := self.explained(error)) is error:
+                raise
+            raise said from error
 
     def get(self, array: Array) -> np.ndarray:
         """Return `array` on the host, after all kernels that write to it."""

@@ -81,6 +81,7 @@ def _flat(labels: Any) -> np.ndarray:
     if array.dtype.kind != "f" and array.ndim != 1:
         raise DataError(
             f"targets of shape {array.shape} are not one class for each sample: give class numbers "
-            "or names in one column, or floats to be fitted"
+            "or names in one column (of rows with a single 1, y.argmax(axis=1)), or floats to be "
+            "fitted"
         )
     return array

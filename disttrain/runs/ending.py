@@ -8,6 +8,7 @@ from typing import Any
 
 from disttrain.advice.diagnosis import diagnose
 from disttrain.advice.guessing import Guess, guess
+from disttrain.advice.kinds import one_hot
 from disttrain.advice.scale import odd_scales
 from disttrain.advice.separability import perceptron_says
 from disttrain.comm import Communicator
@@ -56,7 +57,8 @@ def diagnosis(run: Run) -> list[str]:
         # Right answers of rare classes are bought with wrong ones of the most frequent.
         guessed = None
     rows = run.dataset.splits["train"].count
-    found = diagnose(run.state.history, run.settings, guessed, odd_scales(run), rows)
+    odd = [*one_hot(run), *odd_scales(run)]
+    found = diagnose(run.state.history, run.settings, guessed, odd, rows)
     return [*perceptron_says(run), *found]
 
 

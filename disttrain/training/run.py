@@ -127,14 +127,10 @@ class Run(Predictor):
 
     def judged(self, split: Split, samples: np.ndarray) -> tuple[Any, ...]:
         """Return the sums of some samples that a score is made of, replayed where they can be."""
-        try:
+        with self.network.device.explaining():
             recorded = self.recordings.judgement(split, len(samples))
             # Where the loss is not finite, numpy's largest output is another one.
             return (recorded and recorded(samples)) or super().judged(split, samples)
-        except Exception as error:
-            if (said := self.network.device.explained(error)) is not error:
-                raise said from error
-            raise
 
     @collective()
     def validate(self) -> Score | None:

@@ -146,10 +146,11 @@ def check_fit(model: Predictor, dataset: Dataset, own_loss: bool) -> None:
         check_numbers_of_loss(model.loss, dataset)
         own_loss = False
     if units != dataset.outputs and not own_loss:
-        what = "classes" if dataset.classes else "numbers a sample"
+        what, each = ("classes", "class") if dataset.classes else ("numbers a sample", "number")
         raise RunFileError(
-            f"model.layers: the last layer has {units} units, but the targets of {path} are "
-            f"{dataset.outputs} {what}: give it units = {dataset.outputs}"
+            f"model.layers: the last layer has {units} unit{'s' * (units != 1)}, but the targets "
+            f"of {path} are {dataset.outputs} {what}: give it units = {dataset.outputs}, one for "
+            f"each {each}"
         )
 
 

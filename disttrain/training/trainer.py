@@ -86,7 +86,8 @@ def train_stretch(run: Run) -> bool:
     while True:
         asked, divergence = False, None
         try:
-            asked = train_steps(run, run.rates(run.state.step, run.next_stop()))
+            with run.network.device.explaining():
+                asked = train_steps(run, run.rates(run.state.step, run.next_stop()))
             ledger.settle(run.state)
         except Divergence as error:
             # Raised only after the audit: a flipped bit can be the cause, instead of the settings.

@@ -14,6 +14,7 @@ import pytest
 from disttrain.arrays import choose
 from disttrain.errors import DeviceError, LostRanks
 from disttrain.training import build as build_module
+from disttrain.training import fit
 from tests.gpu.cases import CASES, built, stepped
 from tests.gpu.fake_cupy import Failed, OutOfMemory, fake_gpu
 from tests.gpu.host_cuda import COMPILER
@@ -135,6 +136,16 @@ def test_what_does_not_fit_and_what_is_lost(
     monkeypatch.setattr(of_graphs, "__call__", raising(lost))
     with pytest.raises(LostRanks, match=r"gpu 0 .* failed \(cudaErrorIllegal.*--resume"):
         go()
+
+
+def test_a_gpu_that_is_lost_in_the_update(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = built(tmp_path, CASES["dense"])
+    lost = Failed("cudaErrorIllegalAddress: an illegal memory access was encountered")
+    monkeypatch.setattr(run.work.ledger, "end_step", raising(lost))
+    with pytest.raises(LostRanks, match=r"gpu 0 .* failed \(cudaErrorIllegal.*--resume"):
+        fit(run)
 
 
 def test_what_is_too_large_for_a_kernel_says_so(gpu: Any) -> None:

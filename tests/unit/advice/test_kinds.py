@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import disttrain
 from disttrain.advice.kinds import odd_kinds
-from disttrain.errors import DataError
+from disttrain.errors import DataError, RunFileError
 from disttrain.training import Run
 
 Build = Callable[..., Run]
@@ -25,7 +26,7 @@ ONE_HOT = np.eye(3)[Y]
         (np.zeros((ROWS, 3, 8, 8)), Y, CONV, "3 x 8 x 8 = 192 numbers, which looks like an image"),
         (np.zeros((ROWS, 8, 8, 3)), Y, CONV, None),
         (np.zeros((ROWS, 3, 8, 8)), Y, "model.layers=[{units=3}]", None),
-        (X, ONE_HOT, "model.layers=[{units=3}]", "rows of a single 1 among zeros"),
+        (X, ONE_HOT, "model.layers=[{units=3}]", "rows of a single 1 among 3 columns"),
         (X, ONE_HOT + 0.5, "model.layers=[{units=3}]", None),
         (
             X,
@@ -57,3 +58,17 @@ def test_classes_counted_from_1_in_training_and_from_0_in_test_are_refused(
     path = write_data("odd.h5", train=(X, Y + 1), test=(X, Y))
     with pytest.raises(DataError, match=r"of train count from 1 \(1 to 3\), but those of test"):
         build(f"data.path={path}", "model.layers=[{units=3}]")
+
+
+def test_a_training_on_rows_of_a_single_1_says_that_it_fitted_numbers() -> None:
+    model = disttrain.train(disttrain.Data(X, ONE_HOT), layers=[3], epochs=3, progress=False)
+    said = " ".join(model.summary["diagnosis"])
+    assert "if they are classes, give the number of the column" in said
+    with pytest.raises(DataError, match=r"y\.argmax\(axis=1\)"):
+        disttrain.train(disttrain.Data(X, ONE_HOT.astype(int)), layers=[3], epochs=1)
+
+
+def test_a_single_unit_for_two_classes_is_explained() -> None:
+    wrong = r"has 1 unit, but the targets .* are 2 classes: give it units = 2, one for each class"
+    with pytest.raises(RunFileError, match=wrong):
+        disttrain.train(disttrain.Data(X, Y % 2), layers=[1], epochs=1)

@@ -47,7 +47,7 @@ def test_runs_of_fast_mode_on_other_ranks_are_told_why_bits_part(
 ) -> None:
     facts = {
         "equal": False, "compared": [0, 4], "step": 4, "tensor": "dense1/weight", "better": None,
-        "vectors": ["weights"], "cause": "arithmetic", "settings": [],
+        "vectors": ["weights"], "cause": "arithmetic", "settings": [], "choosing": [],
         "about": [{"computes": "fast mode, cpu"}] * 2, "runs": [outcome(1), outcome(3)],
     }  # fmt: skip
     compare._print(facts)
@@ -61,7 +61,7 @@ def test_runs_of_fast_mode_on_other_ranks_are_told_why_bits_part(
 
 def test_a_layer_that_one_run_lacks_is_one_line() -> None:
     one = {"model.layers.0.units": 3, "model.layers.1.units": 2, "model.layers.1.bias": 0.0}
-    assert _differences(one, {"model.layers.0.units": 4}) == [
-        "model.layers.0.units: 3 and 4", "model.layers.1: only in the first",
-    ]  # fmt: skip
-    assert _differences({}, {"seed": 1}) == ["seed: not set and 1"]
+    found, choosing = _differences(one, {"model.layers.0.units": 4})
+    assert found == ["model.layers.0.units: 3 and 4", "model.layers.1: only in the first"]
+    assert not choosing
+    assert _differences({}, {"seed": 1}) == (["seed: not set and 1"], [])

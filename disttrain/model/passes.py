@@ -114,11 +114,15 @@ def times(
 ) -> Array:  # fmt: skip
     """Write `rows @ matrix` to `out`; return it.
 
-    In calls of `tile` rows where these are small, or of so many `tiles` at once.
+    In calls of `tile` rows where these are small, or of so many whole `tiles` at once; rows behind
+    the last whole tile have a call of their own.
     """
     if not tile or tile >= len(rows) or tile * matrix.size >= SMALL:
         return dot(rows, matrix, out=out)
-    step = tile * tiles
-    for low in range(0, len(rows), step):
-        dot(rows[low : low + step], matrix, out=out[low : low + step])
+    whole = len(rows) // tile * tile
+    for low in range(0, whole, tile * tiles):
+        high = min(low + tile * tiles, whole)
+        dot(rows[low:high], matrix, out=out[low:high])
+    if whole < len(rows):
+        dot(rows[whole:], matrix, out=out[whole:])
     return out

@@ -70,12 +70,14 @@ def multipliable(layout: Layout) -> bool:
 def edges(products: Sequence[Product], length: int, size: int) -> list[int]:
     """Return where each rank's part of the flat vector begins, and the end.
 
-    Parts are as equal as possible and begin at a row that a weight's grid allows; the last rank has
-    the biases.
+    Parts are as equal as possible and begin at a row that a weight's grid allows; the rows behind
+    its last whole multiple stay with that: BLAS has another way for few rows. The last rank has the
+    biases.
     """
     allowed = [0]
     for product in products:
-        rows = range(0, product.units, product.grid or product.units)
+        grid = product.grid or product.units
+        rows = range(0, max(product.units - grid, 0) + 1, grid)
         allowed += [product.low + row * product.inputs for row in rows]
     end = products[-1].low + products[-1].units * products[-1].inputs if products else 0
     allowed.append(end)

@@ -83,8 +83,9 @@ def divide(
             refuse_cut_batches(settings, division, sizes)
         sums = BatchSums(comm, division, sizes[0], model.network.asked)
     if arithmetic:
-        reducer.tiles = tiles_at_once(model, sizes, division, arithmetic.plan)
-        threads = steady_threads(model, sizes, dataset, division, arithmetic, reducer.tiles)
+        with comm.together("probing the arithmetic"):
+            reducer.tiles = tiles_at_once(model, sizes, division, arithmetic.plan)
+            threads = steady_threads(model, sizes, dataset, division, arithmetic, reducer.tiles)
     return Work(batches, reducer, Ledger(comm, batches), audit, Pace(comm), sums, threads)
 
 

@@ -18,10 +18,11 @@ from disttrain.model import Pass
 from disttrain.model.passes import times
 from disttrain.model.products import Product, edges, multipliable, multiply, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
+from disttrain.training.exact.trials import draws
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
-__all__ = ["Probe", "operands", "synthetic"]
+__all__ = ["Probe", "synthetic"]
 
 # Matrix products are made of tiles: OpenBLAS's kernels for AVX2 treat 12 rows of a result alike and
 # the rest in another way, so that only divisions at multiples of 12 rows give the same bits; those
@@ -42,7 +43,10 @@ def synthetic(model: Predictor, rows: int, classes: int, outputs: int) -> tuple[
 
 
 def operands(product: Product, rows: int, dtype: str) -> tuple[Array, Array, Array]:
-    """Return inputs, weight and gradients of a layer for so many rows, the same on every rank."""
+    """Return inputs, weight and gradients of a layer for so many rows, the same on every rank.
+
+    They are those of `Probe.digest`; trials take `draws`.
+    """
     draw = generator(1, "dense probe", product.layer, rows)
     shapes = (rows, product.inputs), (product.units, product.inputs), (rows, product.units)
     x, w, dy = (draw.standard_normal(shape, np.float32).astype(dtype) for shape in shapes)
@@ -63,6 +67,8 @@ class Probe:
         self._vector = network.device.put(np.zeros(layout.length, network.dtype))
         self._gradients = layout.views(self._vector)
         self.tile = self.first_row = 0
+        # Which rows of each gradient have the same bits alone.
+        self._tried: list[set[tuple[int, int]]] = [set() for _ in products_of(layout)]
 
     def _pass(self, rows: slice, take: Callable[[int, Array, Array], None] | None = None) -> Array:
         """Send rows forward and back; return the outputs."""
@@ -125,7 +131,8 @@ class Probe:
     def divisible(self, sizes: Sequence[int]) -> Plan:
         """Return at which multiples rows of global batches, and of gradients, may be divided.
 
-        Divisions over 2 to `leaves` ranks are tried, first with the finest grid.
+        Divisions over 2 to `leaves` ranks (of gradients: to all ranks where these are more) are
+        tried, first with the finest grid.
         """
         layout = self._network.layout
         grid, tiled = next((way for way in WAYS if self._rows_divide(sizes, *way)), (0, False))
@@ -138,46 +145,65 @@ class Probe:
 
     def _rows_divide(self, sizes: Sequence[int], grid: int, tiled: bool) -> bool:
         """Return whether each rank's rows, passed alone, have the same bits as in the batch."""
-        leaves = self._model.settings.reproducibility.leaves
+        leaves, network = self._model.settings.reproducibility.leaves, self._network
         self.tile = grid if tiled else 0
         if grid > max(sizes[0] // 2, 1):
             # One rank would get nearly all rows.
             return False
         for rows in sizes:
-            whole = self.products(0, rows)
-            operands = [self._dense(p, rows) for p in products_of(self._network.layout)]
             edges_of = (Leaves(0, n, leaves, False, grid).edges(rows) for n in range(2, leaves + 1))
-            for low, high in sorted({part for cuts in edges_of for part in pairwise(cuts)}):
+            parts = sorted({part for cuts in edges_of for part in pairwise(cuts)})
+            whole = self.products(0, rows)
+            for low, high in parts:
                 self._model.comm.phase("probing the arithmetic")
                 pairs = zip(self.products(low, high), whole, strict=True)
                 if not all(np.array_equal(part, every[low:high]) for part, every in pairs):
                     return False
-                for x, w, dy, every in operands:
-                    part = self._rows_of(x[low:high], w, dy[low:high])
-                    if not np.array_equal(part, every[low:high]):
-                        return False
+            for product in products_of(network.layout):
+                for x, w, dy in draws(product, rows, network.dtype, len(parts)):
+                    self._model.comm.phase("probing the arithmetic")
+                    every = self._rows_of(x, w, dy)
+                    for low, high in parts:
+                        part = self._rows_of(x[low:high], w, dy[low:high])
+                        if not np.array_equal(part, every[low:high]):
+                            return False
         return True
 
     def _undivided(self, sizes: Sequence[int], products: Sequence[Product]) -> list[int]:
         """Return the numbers of the products whose rows have other bits when ranks divide them."""
+        odd = []
+        for number, (product, cuts) in enumerate(zip(products, self._cuts(products), strict=True)):
+            if any(self._differs(product, rows, cuts) for rows in sizes if cuts):
+                odd.append(number)
+            else:
+                self._tried[number] |= set(cuts)
+        return odd
+
+    def _cuts(self, products: Sequence[Product]) -> list[list[tuple[int, int]]]:
+        """Return which rows of each gradient a rank may have, of those that are yet to be tried.
+
+        The ranks are as many as there are leaves or ranks, or fewer: some may be lost.
+        """
+        length, found = self._network.layout.length, [set[tuple[int, int]]() for _ in products]
+        most = max(self._model.settings.reproducibility.leaves, self._model.comm.size)
+        for size in range(2, most + 1):
+            for part in pairwise(edges(products, length, size)):
+                for cuts, product in zip(found, products, strict=True):
+                    low, high = product.rows(*part)
+                    if 0 < high - low < product.units:
+                        cuts.add((low, high))
+        return [sorted(cuts - tried) for cuts, tried in zip(found, self._tried, strict=True)]
+
+    def _differs(self, product: Product, rows: int, cuts: Sequence[tuple[int, int]]) -> bool:
+        """Return whether some rows of a gradient have other bits than in the whole product."""
         network, length = self._network, self._network.layout.length
-        leaves = self._model.settings.reproducibility.leaves
-        odd = set()
-        for rows in sizes:
-            full, part = np.zeros(length, network.dtype), np.zeros(length, network.dtype)
-            pairs = []
-            for product in products:
-                a, _, d, _ = self._dense(product, rows)
-                pairs.append((product, d, a))
-                multiply(product, d, a, full, 0, product.units)
-            for size in {*range(2, leaves + 1), max(self._model.comm.size, 2)}:
-                self._model.comm.phase("probing the arithmetic")
-                for begin, end in pairwise(edges(products, length, size)):
-                    for number, (product, d, a) in enumerate(pairs):
-                        if number in odd:
-                            continue
-                        multiply(product, d, a, part, *product.rows(begin, end))
-                        at = slice(*product.span(begin, end))
-                        if not np.array_equal(part[at], full[at]):
-                            odd.add(number)
-        return sorted(odd)
+        full, part = np.zeros(length, network.dtype), np.zeros(length, network.dtype)
+        for a, _, d in draws(product, rows, network.dtype, len(cuts)):
+            self._model.comm.phase("probing the arithmetic")
+            multiply(product, d, a, full, 0, product.units)
+            for low, high in cuts:
+                multiply(product, d, a, part, low, high)
+                at = slice(product.low + low * product.inputs, product.low + high * product.inputs)
+                if not np.array_equal(part[at], full[at]):
+                    return True
+        return False

@@ -14,7 +14,7 @@ from disttrain.model.passes import times
 from disttrain.model.products import edges, multiply, products_of
 from disttrain.training.evaluation import BLOCK_ROWS
 from disttrain.training.exact.arithmetic import Arithmetic
-from disttrain.training.exact.probe import operands
+from disttrain.training.exact.trials import draws
 from disttrain.training.predictor import Predictor
 
 __all__ = ["steady_threads"]
@@ -41,7 +41,6 @@ def steady_threads(
     pieces = [piece for rows in sizes for piece in division.parts(rows)]
     blocks = {min(split.count, BLOCK_ROWS) for split in dataset.splits.values()}
     blocks |= {split.count % BLOCK_ROWS for split in dataset.splits.values()} - {0}
-    model.comm.phase("probing the arithmetic")
     # Product by product: only two of them are in memory at a time.
     pairs = zip(
         *(limited(n, products(model, pieces, blocks, arithmetic, tiles)) for n in (1, most)),
@@ -76,17 +75,17 @@ def products(
     vector = np.zeros(layout.length, dtype)
     for product in layers:
         for rows in sorted(blocks):
-            x, w, _ = operands(product, rows, dtype)
-            yield np.dot(x, w.T)
+            for x, w, _ in draws(product, rows, dtype, 1):
+                yield np.dot(x, w.T)
         for piece in pieces:
-            x, w, dy = operands(product, piece.rows, dtype)
             part = slice(piece.low, piece.high)
-            forward = np.empty((len(x[part]), len(w)), dtype)
-            yield times(np.dot, x[part], w.T, forward, plan.tile, tiles)
-            yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile, tiles)
-            if shared:
-                mine = cuts[comm.rank], cuts[comm.rank + 1]
-                multiply(product, dy, x, vector, *product.rows(*mine))
-                yield vector[slice(*product.span(*mine))]
-            else:
-                yield np.dot(dy[part].T, x[part])
+            for x, w, dy in draws(product, piece.rows, dtype, 3):
+                forward = np.empty((len(x[part]), len(w)), dtype)
+                yield times(np.dot, x[part], w.T, forward, plan.tile, tiles)
+                yield times(np.dot, dy[part], w, np.empty_like(x[part]), plan.tile, tiles)
+                if shared:
+                    mine = cuts[comm.rank], cuts[comm.rank + 1]
+                    multiply(product, dy, x, vector, *product.rows(*mine))
+                    yield vector[slice(*product.span(*mine))]
+                else:
+                    yield np.dot(dy[part].T, x[part])

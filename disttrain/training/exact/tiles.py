@@ -11,46 +11,45 @@ from disttrain.arrays import Array
 from disttrain.data import Division
 from disttrain.model.passes import SMALL, times
 from disttrain.model.products import products_of
-from disttrain.training.exact.probe import operands
+from disttrain.training.exact.trials import draws
 from disttrain.training.predictor import Predictor
 from disttrain.training.reducers import Plan
 
 __all__ = ["tiles_at_once"]
 
-MOST = (16, 8, 4, 2)
+MANY = (2, 4, 8, 16)
 
 
 def tiles_at_once(model: Predictor, sizes: Sequence[int], division: Division, plan: Plan) -> int:
     """Return how many tiles of `plan` one call may compute; 1 where more give other bits.
 
     A tile is so small that a call takes longer than its arithmetic. Every small product of this
-    rank's part of a batch of `sizes` rows is computed both ways, on random numbers. Only this
+    rank's part of a batch of `sizes` rows is computed in all ways, on random numbers. Only this
     rank's time depends on it: the bits are those of tiles that are computed one by one.
     """
-    if not plan.tile:
-        return 1
-    parts = [piece for rows in sizes for piece in division.parts(rows)]
-    model.comm.phase("probing the arithmetic")
+    same = list(MANY) if plan.tile else []
+    parts = {part.high - part.low for rows in sizes for part in division.parts(rows)}
     with threadpool_limits(model.settings.reproducibility.blas_threads or 1, "blas"):
-        found = list(small(model, {piece.high - piece.low for piece in parts}, plan))
-        for tiles in MOST if found else ():
-            same = (np.array_equal(multiplied(a, b, plan, tiles), want) for a, b, want in found)
-            if all(same):
-                return tiles
-    return 1
+        for a, b in small(model, parts, plan) if same else ():
+            want = multiplied(a, b, plan, 1)
+            same = [n for n in same if np.array_equal(multiplied(a, b, plan, n), want)]
+            if not same:
+                return 1
+    return max(same, default=1)
 
 
 def small(
     model: Predictor, rows_at_once: Iterable[int], plan: Plan
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield the factors of each small product, and what its tiles give one by one."""
+) -> Iterator[tuple[Array, Array]]:
+    """Yield factors of each small product of which a part has more than one whole tile."""
     for product in products_of(model.network.layout):
         if plan.tile * product.units * product.inputs >= SMALL:
             continue
         for rows in sorted(rows_at_once):
-            x, w, dy = operands(product, rows, model.network.dtype)
-            for a, b in ((x, w.T), (dy, w)):
-                yield a, b, multiplied(a, b, plan, 1)
+            if rows >= 2 * plan.tile:
+                for x, w, dy in draws(product, rows, model.network.dtype, 2 * rows // plan.tile):
+                    yield x, w.T
+                    yield dy, w
 
 
 def multiplied(a: Array, b: Array, plan: Plan, tiles: int) -> Array:

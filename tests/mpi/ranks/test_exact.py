@@ -6,6 +6,7 @@ import pytest
 
 import disttrain
 from disttrain.comm.alone import Alone
+from disttrain.data.writer import write_data_file
 from disttrain.model import Context, Dense, Layer, Parameter
 from disttrain.training.exact.probe import Probe
 from tests.cli.shell import blobs, numbers
@@ -440,3 +441,29 @@ def test_auto_is_fast_where_ranks_compute_other_bits(comm, settings, monkeypatch
         monkeypatch.setattr(Probe, "digest", lambda self, passes: "other")
     run = disttrain.build(auto(settings), comm=comm)
     assert (run.arithmetic is None) == (comm.size > 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "units", "rows", "dtype"),
+    [(3, (2, 2, 1), 33, "float32"), (5, (5, 5), 7, "float64"), (2, (13, 1), 21, "float32"),
+     (1, (8, 1), 7, "float64")],
+)  # fmt: skip
+def test_products_so_small_that_few_numbers_show_their_rounding(
+    comm, made, inputs, units, rows, dtype
+):
+    draw = np.random.default_rng(3)
+    splits = {
+        "train": (draw.standard_normal((100, inputs)), draw.standard_normal((100, units[-1])))
+    }
+    path = made(f"small-{inputs}-{units[-1]}.h5", write_data_file, splits)
+    small = {
+        "data": {"path": str(path), "validation_fraction": 0.0},
+        "model": {
+            "layers": [{"units": n, "activation": "tanh"} for n in units[:-1]]
+            + [{"units": units[-1]}],
+            "loss": "squared", "dtype": dtype,
+        },
+        "training": {"batch_size": rows, "epochs": 8},
+        "reproducibility": {"mode": "exact"},
+    }  # fmt: skip
+    check(disttrain.Settings.model_validate(small), comm, ("shared",))

@@ -42,6 +42,7 @@ def test_parts_cover_the_vector_and_keep_the_grids(
         for first, end in rows:
             if first < end:
                 assert first % (product.grid or product.units) == 0
+                assert end - first >= min(product.grid or product.units, product.units)
                 low, high = product.span(cuts[0], cuts[-1])
                 assert low == product.low
                 assert high == product.low + product.units * product.inputs

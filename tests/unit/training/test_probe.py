@@ -1,6 +1,8 @@
 """The probe notices arithmetic that exact mode must not rely on, and plans around it."""
 
 from collections.abc import Callable
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ from disttrain.comm.alone import Alone
 from disttrain.config import Settings
 from disttrain.errors import RunFileError, UsageError
 from disttrain.model import Dense
+from disttrain.model.products import Product, edges, products_of
 from disttrain.training import Run, build_run, fit
 from disttrain.training.exact import arithmetic, probe
+from disttrain.training.exact.trials import draws
 from disttrain.training.reducers import Plan
 
 Make = Callable[..., Settings]
@@ -111,6 +115,39 @@ def test_a_gradient_whose_rows_depend_on_each_other_is_one_ranks(
     grids = dict(zip(layers, run.arithmetic.plan.grids, strict=True))
     assert grids[1] == 0
     assert grids[0] != 0
+
+
+@pytest.mark.parametrize("left", [11, 9, 2])
+def test_gradients_are_tried_for_the_ranks_that_a_loss_leaves(
+    exact: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """12 ranks may become 11, of which some have rows that none of 12 had."""
+    run = exact(*SHARED, "model.layers=[{units=60}, {units=3}]")
+    layout = run.network.layout
+    tried: set[tuple[int, int, int]] = set()
+    real = probe.multiply
+
+    def noted(product: Any, d: Any, a: Any, out: Any, low: int, high: int) -> None:
+        tried.add((product.layer, low, high))
+        real(product, d, a, out, low, high)
+
+    monkeypatch.setattr(probe, "multiply", noted)
+    monkeypatch.setattr(run, "comm", SimpleNamespace(size=12, phase=lambda _: None))
+    plan = probe.Probe(run, 1024, 3, 3).divisible([48])
+    products = products_of(layout, plan.grids)
+    for part in pairwise(edges(products, layout.length, left)):
+        rows = {(p.layer, *p.rows(*part)) for p in products}
+        whole = {(p.layer, 0, p.units) for p in products}
+        assert {row for row in rows - whole if row[1] < row[2]} <= tried
+
+
+def test_trials_draw_all_the_digits_of_the_runs_numbers_and_more_often_where_they_are_few() -> None:
+    few, many = (list(draws(Product(0, n, n, 0, 0), n, "float64", 28)) for n in (5, 200))
+    assert len(few) > 10 * len(many) > 10
+    for x, w, dy in few:
+        assert (x.shape, w.shape, dy.shape) == ((5, 5),) * 3
+        assert (x != x.astype("f4")).all()
+    assert len({x[0, 0] for x, _, _ in few}) == len(few)
 
 
 def test_a_blas_that_does_not_repeat_itself_is_refused(

@@ -55,6 +55,9 @@ def test_a_call_has_so_many_tiles() -> None:
     out = times(dot, rows, matrix, np.empty((58, 3)), 12, 2)
     assert seen == [24, 24, 10]
     np.testing.assert_array_equal(out, 5)
+    seen.clear()
+    times(dot, rows[:46], matrix, np.empty((46, 3)), 12, 2)
+    assert seen == [24, 12, 10], "rows behind the last whole tile are in a call of their own"
 
 
 def test_a_run_computes_so_many_at_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,6 @@ __all__ = [
     "leave_life",
     "leave_sign",
     "leave_status",
-    "mark_children",
     "prepare_blas",
     "processor_name",
     "seconds_in",
@@ -78,9 +77,6 @@ STATUS = "DISTTRAIN_STATUS"
 MET = ".met"
 ALIVE = ".alive-"
 TERMINAL = "DISTTRAIN_TERMINAL"
-# Which job this is, by Open MPI and Slurm; a rank's process and job, for processes that it starts.
-JOB = "PMIX_NAMESPACE"
-PARENT = "DISTTRAIN_RANK"
 # How many ranks of a training, the last ones, wait as spares.
 SPARES = "DISTTRAIN_SPARES"
 THREADS = "OMP_NUM_THREADS"
@@ -119,29 +115,6 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
     if environment.get("PMIX_RANK", "").isdigit():
         return Launched("PMIX_RANK", 0, rank, _local_size(environment, 0))
     return None
-
-
-def mark_children() -> None:
-    """Have the processes that this rank starts, as workers of a pool, know that they are no ranks.
-
-    They inherit the launcher's variables, and would wait in MPI for ranks that have met long ago.
-    """
-    if JOB in os.environ:
-        os.environ[PARENT] = f"{os.getpid()} {os.environ[JOB]}"
-
-
-def forget_parent() -> None:
-    """Forget the launcher's variables in a process that a rank has started.
-
-    A launcher that a rank started names a job of its own.
-    """
-    pid, _, job = os.environ.get(PARENT, "").partition(" ")
-    if not job or pid == str(os.getpid()):
-        return
-    del os.environ[PARENT]
-    if job == os.environ.get(JOB):
-        for name in (*SIZES, *RANKS, *LOCAL_SIZES, JOB, MARK, STATUS, TERMINAL, SPARES):
-            os.environ.pop(name, None)
 
 
 def blas_threads(environment: Mapping[str, str] = os.environ) -> int:
@@ -257,6 +230,3 @@ def _write(path: str, text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-forget_parent()

@@ -37,17 +37,10 @@ __all__ = [
     "UsageError",
     "exit_code_of",
     "failure_noted",
-    "left_silently",
-    "note_speaker",
     "raised_everywhere",
     "remember_failure",
     "sentence_of",
-    "speaks",
 ]
-
-
-# How the sentence on a rank that left begins.
-_EXIT = "ended by sys.exit"
 
 
 class DisttrainError(Exception):
@@ -182,7 +175,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, DisttrainError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"{_EXIT}({error.code!r}); --resume goes on"
+        return f"ended by sys.exit({error.code!r}); --resume goes on"
     return shown(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
@@ -201,33 +194,10 @@ def failure_noted(error: BaseException) -> RankFailure | None:
     return failure if isinstance(failure, RankFailure) else None
 
 
-def left_silently(cause: str) -> bool:
-    """Return True for what is said of a rank that left by `sys.exit`, which itself says nothing."""
-    return cause.startswith(_EXIT)
-
-
 def raised_everywhere(error: BaseException) -> bool:
     """Return True where every rank of the communicator raises too, so that all end by themselves.
 
     Any other exception is of one rank alone, and the others wait for that rank.
     """
     collective = isinstance(error, RankFailure | Corruption | Divergence | Preempted)
-    return collective or failure_noted(error) is not None or speaks(error) is not None
-
-
-# The attribute of an exception that several ranks raise: whether this one says it.
-_SPEAKS = "_disttrain_speaks"
-
-
-def note_speaker(error: BaseException, speaks: bool) -> None:
-    """Note in `error`, which several ranks raise, whether this one prints it; the first note holds.
-
-    The ranks of a part of the job can fail alike without rank 0.
-    """
-    if not hasattr(error, _SPEAKS):
-        setattr(error, _SPEAKS, speaks)
-
-
-def speaks(error: BaseException) -> bool | None:
-    """Return what `note_speaker` noted; None: nothing is known."""
-    return getattr(error, _SPEAKS, None)
+    return collective or failure_noted(error) is not None

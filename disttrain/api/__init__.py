@@ -19,7 +19,7 @@ from disttrain import config, runs, training
 from disttrain.api.data import Data, remove_others
 from disttrain.api.given import Given, as_callbacks, as_objects, as_tables, rates_of
 from disttrain.api.notebook import interactive
-from disttrain.comm import Communicator, collective, connect, in_groups
+from disttrain.comm import Communicator, connect, in_groups
 from disttrain.config import Settings, from_keywords
 from disttrain.errors import UsageError
 from disttrain.interop.any_model import network_of_model
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Data", "build", "connect", "in_groups", "load", "settings", "train"]
 
 
-@collective("layers", "loss", "metrics")
 @in_python
 def train(
     data: Data | Settings | str | os.PathLike[str],
@@ -110,7 +109,6 @@ def settings(
     return from_keywords(base, keys | (as_tables(layers) if layers is not None else {}))
 
 
-@collective("layers", "loss", "metrics")
 @in_python
 def build(
     settings: Settings | str | os.PathLike[str],
@@ -130,7 +128,6 @@ def build(
     comm = connect(comm)
     with comm.together("configuration"):
         settings = settings if isinstance(settings, Settings) else config.read(os.fspath(settings))
-    settings = comm.share(settings)
     run = training.build_run(
         settings, comm, layers=layers, loss=loss, callbacks=callbacks, metrics=metrics
     )
@@ -138,7 +135,6 @@ def build(
     return run
 
 
-@collective("path")
 @in_python
 def load(
     path: str | os.PathLike[str],

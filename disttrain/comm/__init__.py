@@ -1,6 +1,5 @@
 """The only room that talks to MPI: ranks, sums, sharing, collective errors, deadlines."""
 
-from disttrain.comm.collective import collective
 from disttrain.comm.communicator import Communicator
 from disttrain.comm.gathers.base import AllGather
 from disttrain.comm.groups import Outcome, in_groups
@@ -16,7 +15,6 @@ __all__ = [
     "Outcome",
     "Sum",
     "Timeline",
-    "collective",
     "connect",
     "connected",
     "folding",

@@ -36,27 +36,27 @@ class Alone(Communicator):
         return float("inf")
 
     def share(self, value: T | None = None, source: int = 0) -> T:
-        self.begin()
+        self.refuse_inside()
         return cast(T, value)
 
     def collect(self, value: T) -> list[T]:
-        self.begin()
+        self.refuse_inside()
         return [value]
 
     def gather(self, value: T) -> list[T]:
-        self.begin()
+        self.refuse_inside()
         return [value]
 
     def broadcast(self, array: np.ndarray[Any, Any], source: int = 0) -> None:
         """Leave `array` as it is."""
-        self.begin()
+        self.refuse_inside()
 
     def pass_on(self, out: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> None:
         into[...] = out
 
     def barrier(self) -> None:
         """Return at once."""
-        self.begin()
+        self.refuse_inside()
 
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from disttrain.comm.calls import Call, in_call, user_of
 from disttrain.comm.gathers.base import AllGather
-from disttrain.comm.places import place_of
 from disttrain.comm.sums.base import Held, LeafSum, Sum
 from disttrain.comm.watch import Watch
 from disttrain.environment import blas_threads
@@ -23,11 +20,8 @@ from disttrain.errors import (
     RankFailure,
     UsageError,
     exit_code_of,
-    left_silently,
-    note_speaker,
     remember_failure,
     sentence_of,
-    speaks,
 )
 
 __all__ = ["Communicator", "group_name"]
@@ -210,22 +204,6 @@ class Communicator(ABC):
         finally:
             self.inside = ""
 
-    def begin(self) -> None:
-        """Begin a collective method: refuse it in `alone_in`; meet the others for a user's call."""
-        self.refuse_inside()
-        method = sys._getframe(1)
-        if self.size > 1 and not self.closed and (user := user_of(method.f_back)):
-            with in_call(self, Call(method.f_code.co_name, place_of(user))):
-                pass
-
-    def meet(self, call: Call) -> int:
-        """Return the number of `call` when all ranks have come for it.
-
-        Raises UsageError on those that came where others make another call, LostRanks where one has
-        left its program.
-        """
-        return 0
-
     def refuse_inside(self) -> None:
         """Raise UsageError inside the body of `alone_in`."""
         if self.inside:
@@ -246,7 +224,7 @@ class Communicator(ABC):
         `by_root` says that rank 0 alone does something in the body: the sentence on a mistake of
         the user's is then the cause alone, as the rank says nothing about it.
         """
-        self.begin()
+        self.refuse_inside()
         error: BaseException | None = None
         try:
             self.phase(phase)
@@ -269,13 +247,9 @@ class Communicator(ABC):
             common = known and len(failures) == self.size and len({f[2] for f in failures}) == 1
             mistake = by_root and known and failures[0][3] in MISTAKES
             failure = RankFailure(*failures[0], others, common or mistake, self.name)
-            # Python ends a rank that calls sys.exit without a word.
-            silent = {f[0] for f in failures if left_silently(f[2])}
-            note_speaker(failure, self.rank == min(set(range(self.size)) - silent, default=0))
             # An error for the user that is the same on all ranks keeps its type, as on one rank.
             if error is not None and (is_exit or common):
                 remember_failure(error, failure)
-                note_speaker(error, bool(speaks(failure)))
                 raise error
             raise failure from error
         self.phase(phase)

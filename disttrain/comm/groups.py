@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from disttrain.comm.calls import Call, in_call, is_inside
-from disttrain.comm.collective import collective
 from disttrain.comm.communicator import Communicator
 from disttrain.errors import exit_code_of, raised_everywhere, sentence_of
 
@@ -31,7 +29,6 @@ class Outcome(Generic[T]):
     exit_code: int = 0
 
 
-@collective()
 def in_groups(
     comm: Communicator, colour: int, work: Callable[[Communicator], T]
 ) -> list[Outcome[T]]:
@@ -52,7 +49,7 @@ def in_groups(
     try:
         # The watch of the group looks after its ranks: there a phase takes as long on all of them.
         with comm.watch.armed(0) as seconds, group.watch.armed(seconds):
-            value = group.survive(lambda: _done(work, group))
+            value = group.survive(lambda: work(group))
     except BaseException as caught:
         if group.size > 1 and not raised_everywhere(caught):
             raise
@@ -72,15 +69,6 @@ def in_groups(
         group.watch.close()
     group.close()
     return [_outcome(colour, ends) for colour in sorted({end[0] for end in ends})]
-
-
-def _done(work: Callable[[Communicator], T], group: Communicator) -> T:
-    """Return what `work` returns; in a user's program, when all ranks of the group have done it."""
-    value = work(group)
-    if group.size > 1 and is_inside():
-        with in_call(group, Call("the end of its work")):
-            pass
-    return value
 
 
 def _outcome(colour: int, ends: list[tuple[int, T | None, tuple[str, int]]]) -> Outcome[T]:

@@ -22,22 +22,19 @@ import numpy as np  # noqa: E402
 from mpi4py import MPI  # noqa: E402
 
 from disttrain.comm import failures  # noqa: E402
-from disttrain.comm.board import BOARD  # noqa: E402
-from disttrain.comm.calls import Call  # noqa: E402
 from disttrain.comm.communicator import Communicator, group_name  # noqa: E402
 from disttrain.comm.gathers.base import AllGather  # noqa: E402
 from disttrain.comm.gathers.ways import all_gather  # noqa: E402
-from disttrain.comm.meeting import Meeting  # noqa: E402
 from disttrain.comm.standstill import GOING_ON  # noqa: E402
 from disttrain.comm.sums.base import Held, LeafSum, Sum  # noqa: E402
 from disttrain.comm.sums.choose import summation  # noqa: E402
 from disttrain.comm.sums.leaves import leaf_summation  # noqa: E402
 from disttrain.comm.topology import Topology  # noqa: E402
-from disttrain.comm.watch import Watch  # noqa: E402
+from disttrain.comm.watch import BOARD, Watch  # noqa: E402
 from disttrain.environment import cores, leave_status  # noqa: E402
 from disttrain.errors import UsageError, raised_everywhere  # noqa: E402
 
-__all__ = ["Ranks", "library", "world", "world_size"]
+__all__ = ["Ranks", "connected_to", "library", "world", "world_size"]
 
 T = TypeVar("T")
 # Bytes of one broadcast: a larger count does not fit MPI-3's int.
@@ -59,6 +56,27 @@ def library() -> str:
     return MPI.Get_library_version().splitlines()[0].split(",")[0].strip("\0 ")
 
 
+# Where an mpi4py communicator keeps what `connected_to` made of it.
+OURS = MPI.Comm.Create_keyval()
+
+
+def connected_to(comm: Any) -> Ranks:
+    """Return the ranks of an mpi4py communicator, the same object at every call until `close`.
+
+    Collective over `comm`, which stays the caller's and is used for nothing else.
+    """
+    if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+        raise UsageError(
+            f"comm={comm!r} is not a communicator for a training: give an intracommunicator "
+            "of mpi4py, as MPI.COMM_WORLD, or what disttrain.connect() returned"
+        )
+    found = comm.Get_attr(OURS)
+    if not isinstance(found, Ranks) or found.closed:
+        found = Ranks(comm)
+        comm.Set_attr(OURS, found)
+    return found
+
+
 class Ranks(Communicator):
     """The ranks of an mpi4py communicator, on a duplicate of it: messages never mix.
 
@@ -75,7 +93,6 @@ class Ranks(Communicator):
         self.host = socket.gethostname()
         self._above, self._sections, self._agreement = above, 0, failures.Agreement()
         self.lost: list[str] = []
-        self._meeting: Meeting | None = None
         can, made = above.survives if above else failures.can_survive(), [comm.Dup()]
         try:
             topology = Topology(made[0], node)
@@ -103,7 +120,7 @@ class Ranks(Communicator):
         self.members = self._comm.allgather((MPI.COMM_WORLD.rank, self.host))
         self.hosts = sorted({host for _, host in self.members})
         board = self._board = self.node_array((self.local_size,), BOARD)
-        board[self.local_rank] = (self.rank, os.getpid(), 0.0, 0.0, 0.0, b"starting", b"", b"", 0)
+        board[self.local_rank] = (self.rank, os.getpid(), 0.0, 0.0, 0.0, b"starting")
         self._node.Barrier()
 
     def _cores_each(self) -> int:
@@ -196,11 +213,6 @@ class Ranks(Communicator):
         part.Free()
         return group
 
-    def meet(self, call: Call) -> int:
-        if self._meeting is None or self._meeting.comm is not self._comm:
-            self._meeting = Meeting(self._comm, self.watch, [rank for rank, _ in self.members])
-        return self._meeting.meet(call)
-
     def leave(self) -> None:
         with contextlib.suppress(MPI.Exception):
             self._comm.Barrier()
@@ -222,24 +234,24 @@ class Ranks(Communicator):
         return self._topology.memory.room
 
     def share(self, value: T | None = None, source: int = 0) -> T:
-        self.begin()
+        self.refuse_inside()
         if not self.survives:
             return self._comm.bcast(value, source)  # type: ignore[no-any-return]
         found = self._comm.bcast(failures.framed(value) if self.rank == source else None, source)
         return failures.unframed(found)  # type: ignore[no-any-return]
 
     def collect(self, value: T) -> list[T]:
-        self.begin()
+        self.refuse_inside()
         if not self.survives:
             return self._comm.allgather(value)
         return [failures.unframed(found) for found in self._comm.allgather(failures.framed(value))]
 
     def gather(self, value: T) -> list[T]:
-        self.begin()
+        self.refuse_inside()
         return self._comm.gather(value) or []
 
     def broadcast(self, array: np.ndarray[Any, Any], source: int = 0) -> None:
-        self.begin()
+        self.refuse_inside()
         raw = array.reshape(-1).view(np.uint8)
         for low in range(0, len(raw), LARGEST):
             self._comm.Bcast(raw[low : low + LARGEST], source)
@@ -249,7 +261,7 @@ class Ranks(Communicator):
         self._comm.Sendrecv(out, after, 0, into, before, 0)
 
     def barrier(self) -> None:
-        self.begin()
+        self.refuse_inside()
         self._comm.Barrier()
 
     def node_array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

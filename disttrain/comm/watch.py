@@ -17,16 +17,19 @@ from typing import Any, NoReturn
 import numpy as np
 
 from disttrain import journal
-from disttrain.comm.board import BOARD, WATCHES, busy_on, calls_on, living
-from disttrain.comm.places import main_place
 from disttrain.comm.standstill import NOT_BUSY, TOLD, WAITING, clock, standstill
 from disttrain.comm.timeline import Timeline
 from disttrain.environment import STATUS, leave_life, leave_status, withdraw_life
 from disttrain.errors import LostRanks
-from disttrain.stopped import bearable, is_stopped
+from disttrain.stopped import bearable, is_gone, is_stopped
 
-__all__ = ["Watch"]
+__all__ = ["BOARD", "Watch"]
 
+# One row per rank of the node, in memory that they share: its process, its phase, since when it is
+# in it, when its watch last looked, and when it last wrote the node's sign of life for the launch
+# (all by the monotonic clock, which is the same for all processes of a node).
+BOARD = np.dtype([("rank", "i8"), ("pid", "i8"), ("since", "f8"), ("alive", "f8"),
+                  ("sign", "f8"), ("phase", "S64")])  # fmt: skip
 # A waiting rank's deadline is longer: the rank that it waits for shall report first, with the
 # cause, and the launcher shall end all ranks then (Open MPI 4 and MPICH take more than a second).
 PATIENCE, LEAST = 1.25, 3.0
@@ -55,12 +58,12 @@ class Watch:
     ) -> None:  # fmt: skip
         self._rank, self._host, self._above = rank, host, above
         self._of = f" of {group}" if group else ""
-        self.board = np.zeros(1, BOARD) if board is None else board
-        rows = np.flatnonzero(self.board["rank"] == rank)
-        self._row = self.board[rows[0] : rows[0] + 1] if len(rows) else self.board[:1]
+        self._board = np.zeros(1, BOARD) if board is None else board
+        rows = np.flatnonzero(self._board["rank"] == rank)
+        self._row = self._board[rows[0] : rows[0] + 1] if len(rows) else self._board[:1]
         self._row["pid"] = os.getpid()
         self._row_phase, self._row_since = self._row["phase"], self._row["since"]
-        self.seconds = 0.0
+        self._seconds = 0.0
         # Beginnings of the phases in which there was a warning, this was told, was acted on.
         self._warned, self._told, self._acted = 0.0, 0.0, 0.0
         # Row of the board → when that rank was first seen as stopped by a signal.
@@ -77,7 +80,6 @@ class Watch:
         self.timeline: Timeline | None = None
         # Whether the others go on where this process ends; whether they do other work meanwhile.
         self.survives = self.apart = False
-        WATCHES.add(self)
         self.enter("starting")
 
     @property
@@ -105,14 +107,10 @@ class Watch:
         if self.entered is not None:
             self.entered(phase)
 
-    def show(self, field: str, value: str | int) -> None:
-        """Write a text or a number into this rank's row."""
-        self._row[field] = value.encode("ascii", "replace") if isinstance(value, str) else value
-
     def arm(self, seconds: float) -> None:
         """Enforce a deadline of `seconds` for every phase from now on; 0: none."""
         self.enter(self._phase)
-        self.seconds = seconds
+        self._seconds = seconds
         if seconds and self._thread is None:
             self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
             self._thread.start()
@@ -126,14 +124,14 @@ class Watch:
         self.apart = False
         place = int(np.flatnonzero(board["rank"] == rank)[0])
         row = board[place : place + 1]
-        self._rank, self._row, self.board = rank, row, board
+        self._rank, self._row, self._board = rank, row, board
         self._row_phase, self._row_since = row["phase"], row["since"]
         self.enter(self._phase)
 
     @contextmanager
     def armed(self, seconds: float) -> Iterator[float]:
         """Enforce a deadline of `seconds` in the body, then again that of before, its value."""
-        before = self.seconds
+        before = self._seconds
         self.arm(seconds)
         try:
             yield before
@@ -145,18 +143,18 @@ class Watch:
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        self.board = self._row = self._row.copy()
+        self._board = self._row = self._row.copy()
         self._row_phase, self._row_since = self._row["phase"], self._row["since"]
 
     def _look(self) -> None:
         while True:
             before = time.monotonic()
             self._show_life(before)
-            if self._closed.wait(min(1.0, self.seconds / 10 or 1.0)):
+            if self._closed.wait(min(1.0, self._seconds / 10 or 1.0)):
                 return
             self._leave_out(before, time.monotonic())
             self._warn_when_near()
-            if self.seconds:
+            if self._seconds:
                 self._act(*(self._of_stopped() or self._of_standstill() or self._of_late()))
 
     def _leave_out(self, before: float, now: float) -> None:
@@ -172,15 +170,13 @@ class Watch:
         Any rank of the node writes that one: another may be in a library that blocks its threads.
         """
         self._row["alive"] = now
-        if not self._row["call"][0]:
-            self.show("place", main_place())
-        if now - self.board["sign"].max() >= SIGN:
+        if now - self._board["sign"].max() >= SIGN:
             self._row["sign"] = now
             leave_life(self._host)
 
     def _act(self, sentence: str = "", pids: Sequence[int] = ()) -> None:
         """Kill these processes, where the others can go on without them; else end this one."""
-        if sentence and not (self.survives and 0 < len(pids) < len(self.board)):
+        if sentence and not (self.survives and 0 < len(pids) < len(self._board)):
             self._end(f"{sentence}; {ENDS}")
         if not sentence:
             return
@@ -203,12 +199,12 @@ class Watch:
         """Write down, once a phase, that half of the time until the deadline has gone."""
         since, phase = self._since, self._phase
         elapsed = time.monotonic() - since
-        if self.seconds and elapsed > self.seconds / 2 and self._warned != since:
+        if self._seconds and elapsed > self._seconds / 2 and self._warned != since:
             self._warned = since
             # A warning is printed: only by the busy rank, not by all that wait for it.
             level = logging.INFO if phase.startswith(WAITING) else logging.WARNING
             journal.note("deadline near", level, phase=phase, seconds=round(elapsed, 1),
-                         deadline=self.seconds)  # fmt: skip
+                         deadline=self._seconds)  # fmt: skip
 
     def _of_standstill(self) -> tuple[str, list[int]] | tuple[()]:
         """Name the ranks that this one has waited for far longer than usual, and their processes.
@@ -219,13 +215,13 @@ class Watch:
         # `_of_stopped` reports a stopped rank, with the reason.
         waits = self._phase.startswith(WAITING) and not self.apart
         if waits and not self._stopped and self._acted != since:
-            found = standstill(self.board, since, self._longest)
+            found = standstill(self._board, since, self._longest)
         if found is None:
             return ()
         sentence = f"{found.sentence(self._of, self._host)}; rank {self._rank} waits for it"
         if found.seconds > found.limit / TOLD and self._told != since and not self._before(WAITING):
             self._told = since
-            found.tell(sentence, self.board)
+            found.tell(sentence, self._board)
         # Each next rank only after `LEAST` seconds more.
         if found.seconds <= found.limit + LEAST * self._before(WAITING):
             return ()
@@ -233,25 +229,32 @@ class Watch:
         return sentence, [int(row["pid"]) for row in found.rows]
 
     def _is_late(self) -> bool:
-        now, waits, limit = time.monotonic(), self._phase.startswith(NOT_BUSY), self.seconds
+        now, waits, limit = time.monotonic(), self._phase.startswith(NOT_BUSY), self._seconds
         if waits:
             limit = max(PATIENCE * limit, limit + LEAST)
         # Groups, also those on other hosts, look after their own ranks.
         if self.apart or now - self._since <= limit:
             return False
         # Where no rank changes its phase any more, none makes progress.
-        return not (waits and any(now - row["since"] <= self.seconds for row in living(self.board)))
+        return not (waits and any(now - row["since"] <= self._seconds for row in self._living()))
+
+    def _living(self) -> list[Any]:
+        return [row for row in self._board if not is_gone(int(row["pid"]))]
+
+    def _busy(self) -> list[Any]:
+        """Return the rows of the node's ranks that are in no phase of waiting."""
+        return [row for row in self._living() if not row["phase"].decode().startswith(NOT_BUSY)]
 
     def _of_stopped(self) -> tuple[str, list[int]] | tuple[()]:
         """Name a rank of this node that has been stopped by a signal for too long, if any.
 
         Only a rank that has been in one phase for a while looks: it may wait for the stopped one.
         """
-        now, limit = time.monotonic(), min(bearable(), self.seconds)
+        now, limit = time.monotonic(), min(bearable(), self._seconds)
         if now - self._since < WAITS:
             self._stopped.clear()
             return ()
-        for place, row in enumerate(self.board):
+        for place, row in enumerate(self._board):
             if not is_stopped(int(row["pid"])):
                 self._stopped.pop(place, None)
             # The first rank reports it; each next one only after `LEAST` seconds more.
@@ -272,13 +275,13 @@ class Watch:
             int(row["rank"]) < mine
             and place not in self._stopped
             and row["phase"].startswith(phase.encode())
-            for place, row in enumerate(self.board)
+            for place, row in enumerate(self._board)
         )
 
     def _frozen(self) -> list[Any]:
         """Return the rows of ranks whose watch does not look any more: the process is stopped."""
-        late = time.monotonic() - max(self.seconds / 2, 1.0)
-        return [row for row in self.board if 0 < row["alive"] < late]
+        late = time.monotonic() - max(self._seconds / 2, 1.0)
+        return [row for row in self._board if 0 < row["alive"] < late]
 
     def _of_late(self) -> tuple[str, list[int]] | tuple[()]:
         """Name the rank that is past the deadline, its phase and since when, if any."""
@@ -286,12 +289,12 @@ class Watch:
         if self._stopped or not self._is_late():
             return ()
         rank, phase, since, late = self._rank, self._phase, self._since, ""
-        pids = [os.getpid()] if len(busy_on(self.board)) < len(self.board) else []
-        if phase.startswith(NOT_BUSY) and (busy := busy_on(self.board) or self._frozen()):
+        pids = [os.getpid()] if len(self._busy()) < len(self._board) else []
+        if phase.startswith(NOT_BUSY) and (busy := self._busy() or self._frozen()):
             rank, phase, since = int(busy[0]["rank"]), busy[0]["phase"].decode(), busy[0]["since"]
             late, pids = f" (rank {self._rank} waited for it)", [int(busy[0]["pid"])]
         sentence = (
             f"rank {rank}{self._of} on {self._host} has been in '{phase}' since {clock(since)}, "
-            f"{time.monotonic() - since:.0f} s, past the deadline of {self.seconds:g} s{late}"
+            f"{time.monotonic() - since:.0f} s, past the deadline of {self._seconds:g} s{late}"
         )
-        return sentence + calls_on(self.board), pids
+        return sentence, pids

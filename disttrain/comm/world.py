@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import faulthandler
 import math
@@ -11,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +18,6 @@ from typing import TYPE_CHECKING
 
 from disttrain import journal
 from disttrain.comm.alone import Alone
-from disttrain.comm.board import LEFT, note_call
-from disttrain.comm.calls import Call, user_of
 from disttrain.comm.communicator import Communicator
 from disttrain.environment import (
     SPARES,
@@ -29,7 +25,6 @@ from disttrain.environment import (
     launched,
     leave_sign,
     leave_status,
-    mark_children,
     seconds_in,
     spares,
 )
@@ -40,7 +35,6 @@ from disttrain.errors import (
     failure_noted,
     raised_everywhere,
     sentence_of,
-    speaks,
 )
 from disttrain.shown import shown_lines
 
@@ -57,12 +51,7 @@ USUAL = 300.0
 # Seconds after rank 0 in which the others print the sentence too; and seconds after that in which a
 # rank is killed that could not print it.
 FIRST_WORD, LAST_WORD = 3.0, 2.0
-# Seconds in which mpirun passes on what a rank has printed.
-HEARD = 0.2
 _joined: list[Communicator] = []
-_pid = [0]
-# The process whose end `meet_at_the_end` looks after.
-_ends: list[int] = []
 
 
 def connected() -> Communicator | None:
@@ -84,46 +73,18 @@ def connect(comm: AnyCommunicator | None = None) -> Communicator:
         return comm
     if comm is not None:
         return _given(comm)
-    if _joined and (_joined[0].closed or _pid[0] != os.getpid()):
-        # A process that was forked from a rank has no MPI of its own.
+    if _joined and _joined[0].closed:
         _joined.clear()
     if not _joined:
-        _joined.append(_join() if _pid[0] in (0, os.getpid()) else Alone())
-        _pid[0] = os.getpid()
+        _joined.append(_join())
         journal.who(_joined[0].rank, _joined[0].host)
         if _joined[0].is_root:
             leave_sign()
-    if user_of(sys._getframe(1)):
-        meet_at_the_end()
     return _joined[0]
 
 
-def meet_at_the_end() -> None:
-    """Have this process, at the end of a user's program, tell the other ranks that it has left it.
-
-    Those that are in a collective call, or make one later, then hear of it instead of waiting.
-    """
-    if not _ends and _joined and _joined[0].size > 1:
-        _ends.append(os.getpid())
-        atexit.register(_meet_at_the_end)
-
-
-def _meet_at_the_end() -> None:
-    comm = connected()
-    if comm is None or _ends != [os.getpid()]:
-        # A process that was forked from a rank.
-        return
-    note_call(LEFT)
-    comm.phase(LEFT)
-    if not (comm.closed or comm.lost):
-        # What is wrong, those say that have not left.
-        with suppress(Exception):
-            comm.meet(Call(LEFT))
-
-
 def _given(comm: Intracomm) -> Communicator:
-    from disttrain.comm.given import connected_to
-    from disttrain.comm.ranks import world, world_size
+    from disttrain.comm.ranks import connected_to, world, world_size
 
     ranks = connected_to(comm)
     journal.who(world().rank, ranks.host)
@@ -136,7 +97,6 @@ def _join() -> Communicator:
     job = launched()
     if job is None:
         return Alone()
-    mark_children()
     seconds = seconds_in(CONNECT_SECONDS, USUAL)
     # From here on MPI waits for the others inside C, and no other Python thread can run.
     words = (
@@ -235,15 +195,10 @@ def _end_all_on_error(comm: Communicator) -> None:
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        first = speaks(error)
-        if first is None and raised_everywhere(error):
-            first = comm.is_root
-        if first is not None:
-            if first:
+        if raised_everywhere(error):
+            if comm.is_root:
                 text = sentence_of(failure_noted(error) or error)
                 print(f"disttrain: {text}", file=sys.stderr, flush=True)
-            # An abort ends the one that speaks too, and mpirun may lose what comes just before it.
-            time.sleep(HEARD if first else LAST_WORD)
         else:
             text = shown_lines("".join(traceback.format_exception(kind, error, trace)))
             if isinstance(error, KeyboardInterrupt):

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from disttrain.comm import Communicator, collective, connect
+from disttrain.comm import Communicator, connect
 from disttrain.config import Settings, from_keywords
 from disttrain.data.writer import write_data_file
 from disttrain.errors import RunFileError
@@ -79,7 +79,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
-    @collective()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train `max_iter` epochs, or until `early_stopping`, and return the estimator. Collective.
 
@@ -103,9 +102,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         seed = comm.share(int(check_random_state(self.random_state).randint(2**31)))
         with _stored(inputs, targets, weights, self._classes(), comm) as path:
             number = 1 if epochs is None else epochs
-            with comm.together("configuration"):
-                settings = self._checked_settings(path, inputs, targets, seed, number, early)
-            settings = comm.share(settings)
+            settings = self._checked_settings(path, inputs, targets, seed, number, early)
             run = build_run(settings, comm)
             run.restore(None)
             if hasattr(self, "_tensors") and (self.warm_start or epochs is None):

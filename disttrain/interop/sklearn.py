@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from disttrain.comm import collective
 from disttrain.interop.estimator import FLOATS, Estimator, dense
 from disttrain.interop.sklearn_parts import (
     ClassifierMixin,
@@ -75,7 +74,6 @@ class DistributedMLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
         )  # fmt: skip
         self.class_weight = class_weight
 
-    @collective()
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on these rows, with the weights and the optimizer as they are.
 
@@ -89,7 +87,6 @@ class DistributedMLPClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
             raise ValueError("classes are not the same as on the last call to partial_fit")
         return self._one_epoch(X, y, sample_weight)
 
-    @collective()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train as above; the classes are those of `y`."""
         if hasattr(self, "classes_") and not self.warm_start:
@@ -144,7 +141,6 @@ class DistributedMLPRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    @collective()
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one epoch on these rows, with the weights and the optimizer as they are."""
         return self._one_epoch(X, y, sample_weight)

@@ -12,7 +12,7 @@ import numpy as np
 
 from disttrain.arrays import Array
 from disttrain.checkpoint import Verdict, verify
-from disttrain.comm import Communicator, collective
+from disttrain.comm import Communicator
 from disttrain.data import Feed, Split
 from disttrain.data.taught import Taught
 from disttrain.errors import CheckpointError, UsageError
@@ -50,13 +50,11 @@ class Ensemble(Trained):
         """Raise UsageError: an ensemble is several files."""
         raise UsageError(f"{self.path} is an ensemble of several files: copy its folder")
 
-    @collective()
     def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss and accuracy on a split. Collective."""
         with within_limits(self.settings, self.comm):
             return super().score(split, phase, everyone)
 
-    @collective()
     def predict_split(self, split: Split) -> np.ndarray | None:
         """Return the predictions for a split's samples on rank 0, else None. Collective."""
         with within_limits(self.settings, self.comm):

@@ -15,7 +15,7 @@ import numpy as np
 
 from disttrain.arrays import choose
 from disttrain.checkpoint import Snapshot, find, load
-from disttrain.comm import Communicator, collective
+from disttrain.comm import Communicator
 from disttrain.data import (
     Normalization,
     Split,
@@ -74,7 +74,6 @@ class Trained(Predictor):
         """What a line about it says behind its name."""
         return f"step {self.snapshot.step}"
 
-    @collective("name", "path")
     def split(self, name: str, path: str | None = None) -> Split:
         """Return a split of the data of the training, or of the file at `path`. Collective.
 
@@ -83,7 +82,6 @@ class Trained(Predictor):
         """
         return self.samples(path, name).split
 
-    @collective("path", "split")
     def samples(
         self,
         path: str | None = None,
@@ -142,7 +140,6 @@ class Trained(Predictor):
             )
         return score
 
-    @collective("data", "targets", "split", "labels")
     @in_python
     def evaluate(
         self,
@@ -178,14 +175,12 @@ class Trained(Predictor):
             samples = self.samples(data and os.fspath(data), split, labels=labels).split
         return self.judge(samples, f"the {samples.name} samples")
 
-    @collective("path")
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file (.h5) that `disttrain.load` takes. Collective. Raises UsageError."""
         with self.comm.together("saving", by_root=True):
             if self.comm.is_root:
                 copy_to(Path(path), self.path)
 
-    @collective("inputs", "everywhere")
     @in_python
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
         """Return the predictions for raw `inputs` (samples first), or for a file. Collective.
@@ -214,7 +209,8 @@ def load_trained(
 ) -> Trained:
     """Return the network in a checkpoint, or the best one of a run folder. Collective.
 
-    `averaged`: it has the running average of the parameters; `float64`: it computes in that type.
+    It has the running average of the parameters instead of them where it is to be `averaged`, and
+    computes in float64, whatever it was trained in, where that is said.
     Raises on all ranks, with CheckpointError's code, where the file is missing or torn, or was made
     by a script with a loss or layers of its own, which must then be given here too.
     """
@@ -225,7 +221,8 @@ def load_trained(
         wide = {"dtype": "float64"} if float64 else {}
         settings = settings.replace(data={"path": snapshot.state["data"]["path"]}, model=wide)
         # A network that was trained on a GPU can be used anywhere.
-        device = choose("cpu" if settings.device.kind == "cpu" else "auto", comm.host_rank)
+        kind = "cpu" if settings.device.kind == "cpu" else "auto"
+        device = choose(kind, comm.host_rank)
         normalization = Normalization(**snapshot.normalization)
         inputs = int(snapshot.state["data"]["inputs"])
         # Checkpoints of before have no shape: their networks took each sample as a vector.

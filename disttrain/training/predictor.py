@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from disttrain.arrays import Cpu, Device, Workspace
-from disttrain.comm import Communicator, collective
+from disttrain.comm import Communicator
 from disttrain.config import LayerTable, Settings
 from disttrain.data import Feed, Normalization, Split, TargetScale
 from disttrain.data.given import checked_rows
@@ -53,7 +53,6 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.network.widths}, {self.loss.kind}>"
 
-    @collective()
     def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss and accuracy on a split of a data set. Collective."""
         if not isinstance(split, Split):
@@ -68,7 +67,6 @@ class Predictor:
         """Return the sums of some samples that a score is made of."""
         return judged(self.network, self.loss, self.loss_context, self.feed, split, samples)
 
-    @collective("inputs", "everywhere")
     def predict(self, inputs: Any, everywhere: bool = True) -> np.ndarray | None:
         """Return the predictions for raw `inputs` (samples first). Collective.
 
@@ -91,7 +89,6 @@ class Predictor:
         self.comm.broadcast(found)
         return found
 
-    @collective()
     def predict_split(self, split: Split) -> np.ndarray | None:
         """Return the predictions for a split's samples on rank 0, else None. Collective.
 

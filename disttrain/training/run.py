@@ -13,7 +13,6 @@ import numpy as np
 from disttrain.arrays.blas import blas
 from disttrain.checkpoint import Snapshot, digest
 from disttrain.checkpoint.state import State
-from disttrain.comm import collective
 from disttrain.config import Interval, to_toml
 from disttrain.data import Dataset, Split, fingerprint
 from disttrain.environment import VERSION
@@ -114,7 +113,6 @@ class Run(Predictor):
             ends.append(-(-here // steps) * steps)
         return min(ends)
 
-    @collective()
     def score(self, split: Split, phase: str = "scoring", everyone: bool = True) -> Score:
         """Return loss, accuracy and metrics on a split, as `fit` would find them. Collective."""
         with within_limits(self.settings, self.comm, self.threads):
@@ -132,7 +130,6 @@ class Run(Predictor):
             # Where the loss is not finite, numpy's largest output is another one.
             return (recorded and recorded(samples)) or super().judged(split, samples)
 
-    @collective()
     def validate(self) -> Score | None:
         """Return the score of the validation split, None where there is none. Collective.
 
@@ -150,7 +147,6 @@ class Run(Predictor):
             score.metrics = {**score.metrics, **own}
         return score
 
-    @collective()
     def rates(self, first: int, end: int) -> list[float]:
         """Return the learning rates of steps `first..end-1`, computed on rank 0. Collective."""
         rates = None
@@ -209,14 +205,12 @@ class Run(Predictor):
             progress=self.state.copy(),
         )
 
-    @collective()
     def use_best(self) -> None:
         """Put the weights with the least validation loss into the network. Collective."""
         values = self.best if self.best is not None else self.host_values()
         self.comm.broadcast(values)
         self.network.device.put(values, self.network.values)
 
-    @collective()
     def restore(self, snapshot: Snapshot | None, best: Snapshot | None = None) -> None:
         """Go on from rank 0's `snapshot`; None (on rank 0) begins by `model.from`. Collective.
 
@@ -258,7 +252,6 @@ class Run(Predictor):
         for callback in self.callbacks:
             callback.on_warning(line)
 
-    @collective()
     def close(self) -> None:
         """Give the shared rows of the data back; the run can't be used any more."""
         self.dataset.close(self.comm)
@@ -279,7 +272,6 @@ class Run(Predictor):
         parameters = self.network.tensors(self.network.values)
         return digest(parameters, self.optimizer.tensors(), self.state.step)
 
-    @collective()
     def compare_replicas(self) -> None:
         """Raise on all ranks where one's weights or slots differ from rank 0's. Collective."""
         digests = self.comm.collect(self.digest())

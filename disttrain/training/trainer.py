@@ -9,7 +9,6 @@ import numpy as np
 
 from disttrain import journal
 from disttrain.checkpoint.state import Report
-from disttrain.comm import collective
 from disttrain.errors import Divergence, Preempted, UsageError
 from disttrain.model import Perceptron
 from disttrain.training.evaluation import correct
@@ -27,7 +26,6 @@ from disttrain.training.weighing import weighed
 __all__ = ["fit", "train_step"]
 
 
-@collective()
 def fit(run: Run, keeper: Keeper | None = None) -> None:
     """Train from where `run.state` stands to the end, to an early stop, or to a request to stop.
 

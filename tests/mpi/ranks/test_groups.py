@@ -269,7 +269,7 @@ def test_a_closed_group_leaves_neither_memory_nor_threads(comm, settings):
 def test_a_deadline_in_a_group_names_group_and_rank(comm):
     group = comm.split(1)
     group.phase("forward")
-    group.watch.seconds = 0.05
+    group.watch._seconds = 0.05
     time.sleep(0.2)
     said, _ = group.watch._of_late()
     assert f"rank {group.rank} of group 1 on {comm.host} has been in 'forward' since" in said

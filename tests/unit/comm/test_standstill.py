@@ -6,15 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from disttrain.comm.board import BOARD
 from disttrain.comm.standstill import limit_of, standstill
+from disttrain.comm.watch import BOARD
 
 
 def board(*phases, ago):
     """A board of ranks that have been in these phases for so many seconds each."""
     rows, now = np.zeros(len(phases), BOARD), time.monotonic()
     for rank, (phase, seconds) in enumerate(zip(phases, ago, strict=True)):
-        rows[rank] = (rank, 1000 + rank, now - seconds, now, now, phase.encode(), b"", b"", 0)
+        rows[rank] = (rank, 1000 + rank, now - seconds, now, now, phase.encode())
     return rows
 
 

@@ -33,11 +33,9 @@ KEYS = {
     "loss": "criterion loss_fn loss_function objective",
     "dtype": "precision float_type",
     "weight_decay": "wd l2 alpha decay l2_regularization kernel_regularizer regularization lambda",
-    "clip_norm": "clipnorm clip grad_clip gradient_clip_val max_grad_norm max_norm clip_grad_norm "
-    "clipvalue",
+    "clip_norm": "clipnorm clip grad_clip gradient_clip_val max_grad_norm max_norm clip_grad_norm",
     "beta1": "betas beta_1 b1",
     "beta2": "beta_2 b2",
-    "epsilon": "eps",
     "form": "nesterov nesterovs_momentum use_nesterov",
     "optimizer.kind": "solver optim updater",
     "schedule.kind": "scheduler lr_scheduler lr_schedule lr_scheduler_type learning_rate_schedule",
@@ -48,11 +46,10 @@ KEYS = {
     "accumulate": "accumulate_grad_batches gradient_accumulation_steps accumulation_steps",
     "class_weights": "class_weight pos_weight",
     "label_smoothing": "smoothing label_smoothing_factor",
-    "data.path": "dataset train_data data_path train_path datapath data_file filename file train "
-    "test",
+    "data.path": "dataset train_data data_path train_path datapath data_file filename file train",
     "augment": "transform transforms augmentation data_augmentation",
     "normalize": "standardize scaler scale_inputs normalization normalise",
-    "device.kind": "gpu accelerator cuda use_gpu use_cuda no_cuda",
+    "device.kind": "gpu accelerator cuda use_gpu use_cuda",
     "mode": "deterministic",
     "seed": "random_state rng manual_seed random_seed seed_everything",
 }
@@ -68,7 +65,7 @@ ANSWERS = {
     "validation_data val_data eval_set valid_data x_val y_val":
         "validation rows are a part of the data: data.validation_fraction sets some aside, in "
         "Python Data(X, y, validation=(X_val, y_val)) names them",
-    "test_data test_size x_test y_test test_split":
+    "test test_data test_size x_test y_test test_split":
         "test rows are a part of the data: `disttrain prepare` takes --test-fraction, Python "
         "Data(X, y, test=(X_test, y_test))",
     "sample_weight sample_weights":
@@ -96,6 +93,13 @@ ANSWERS = {
     "milestones t_max":
         'schedule.kind is "cosine", "step", "exponential", "inverse-time" or "constant"; in Python '
         "schedule may be any function of the epoch",
+    "clipvalue clip_value":
+        "gradients are not clipped value by value: optimizer.clip_norm limits the norm of the "
+        "whole gradient",
+    "no_cuda": 'device.kind = "cpu" trains without a GPU',
+    "eps":
+        'optimizer.epsilon is a key of the kinds "adam" and "adamw"; layers of the kinds '
+        '"batch-norm" and "layer-norm" have an epsilon of their own',
     "momentum_decay amsgrad dampening rho": "this optimizer has no such key here",
     "task problem_type": "classes and numbers are told apart by the targets of the data",
     "fast_dev_run overfit_batches": "`disttrain check RUN.toml --overfit` tries a few samples",
@@ -129,43 +133,23 @@ VALUES = {
 }  # fmt: skip
 # Habits for which a key has no value: the last word of the key (of a kind, the section too), and
 # the word.
-NO_VALUES = (
-    {
-        ("activation", word): 'the loss "softmax" (the usual one for classes) is softmax and '
-        "cross-entropy in one: leave the activation of the last layer out"
-        for word in ("softmax", "logsoftmax")
-    }
-    | {
-        (
-            "model.kind",
-            word,
-        ): 'an activation is a key of a layer: { units = 32, activation = "relu" }'
-        for word in ("relu", "leakyrelu", "sigmoid", "tanh", "gelu", "elu", "silu", "activation")
-    }
-    | {
-        (
-            "schedule.kind",
-            word,
-        ): 'the kinds are "cosine", "step", "exponential", "inverse-time" and '
-        '"constant"; in Python schedule may be any function of the epoch'
-        for word in (
-            "plateau",
-            "reducelronplateau",
-            "linear",
-            "linearlr",
-            "polynomial",
-            "poly",
-            "onecycle",
-            "onecyclelr",
-            "cyclic",
-            "adaptive",
-        )
-    }
-    | {
-        ("dtype", word): "there is no mixed precision"
-        for word in ("float16", "bfloat16", "fp16", "bf16", "half", "16mixed")
-    }
-)
+NO_VALUES = {
+    (key, word): how
+    for key, words, how in (
+        ("activation", "softmax logsoftmax",
+         'the loss "softmax" (the usual one for classes) is softmax and cross-entropy in one: '
+         "leave the activation of the last layer out"),
+        ("model.kind", "relu leakyrelu sigmoid tanh gelu elu silu activation",
+         'an activation is a key of a layer: { units = 32, activation = "relu" }'),
+        ("schedule.kind",
+         "plateau reducelronplateau linear linearlr polynomial poly onecycle onecyclelr cyclic "
+         "adaptive",
+         'the kinds are "cosine", "step", "exponential", "inverse-time" and "constant"; in Python '
+         "schedule may be any function of the epoch"),
+        ("dtype", "float16 bfloat16 fp16 bf16 half 16mixed", "there is no mixed precision"),
+    )
+    for word in words.split()
+}  # fmt: skip
 
 # Names that other libraries have, and what is written here.
 NAMES = {

@@ -101,10 +101,17 @@ def axes_of(space: Mapping[str, Range]) -> list[Axis]:
     return [
         Axis(
             key, tuple(given.choices or ()), float(given.low or 0), float(given.high or 0),
-            given.scale == "log", given.is_integer, given.steps,
+            given.scale == "log", _is_integer(key, given), given.steps,
         )
         for key, given in space.items()
     ]  # fmt: skip
+
+
+def _is_integer(key: str, given: Range) -> bool:
+    """Tell whether an axis has whole numbers: of layers there are so many, 1.0 as well as 1."""
+    ends = (given.low, given.high)
+    whole = all(end is not None and float(end).is_integer() for end in ends)
+    return given.is_integer or (key == COUNT and whole)
 
 
 def zoomed(axes: Sequence[Axis], best: Mapping[str, Any], part: float) -> list[Axis]:
@@ -175,6 +182,8 @@ def _depth(key: str) -> tuple[int, bool]:
 
 def _of_count(count: Any, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return so many layers, each a table of its own."""
+    if type(count) is float and count.is_integer():
+        count = int(count)
     if type(count) is not int or not 1 <= count <= MOST_LAYERS:
         raise RunFileError(
             f"{COUNT} = {quoted(count)}: give a whole number; a network has at least 1 layer and "

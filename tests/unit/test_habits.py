@@ -64,6 +64,10 @@ ANSWERED = {
     "--output": ["default_root_dir", "output_dir"],
     "--resume": ["ckpt_path", "resume_from_checkpoint"],
     "no mixed precision": ["amp", "fp16"],
+    "clip_norm limits the norm of the whole gradient": ["clipvalue", "optimizer.clip_value"],
+    "test=(X_test, y_test)": ["test_data", "test", "data.test"],
+    'device.kind = "cpu"': ["no_cuda", "device.no_cuda"],
+    'optimizer.epsilon is a key of the kinds "adam"': ["eps", "optimizer.eps"],
     "that of the data": ["input_shape", "in_features", "num_classes"],
 }
 VALUE_HABITS = {

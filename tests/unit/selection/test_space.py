@@ -74,6 +74,15 @@ def test_a_zoom_is_around_the_best_and_inside_the_range():
     assert zoomed(space, best, 1.0) == space
 
 
+def test_numbers_of_layers_are_whole_where_the_ends_are_written_with_a_point():
+    (count,) = axes(**{"model.layers.count": {"low": 1.0, "high": 3.0}})
+    drawn = [random([count], 1, 1, number)["model.layers.count"] for number in range(99)]
+    assert set(drawn) == {1, 2, 3}
+    assert {type(each) for each in drawn} == {int}
+    (rate,) = axes(rate={"low": 1.0, "high": 3.0})
+    assert not rate.integer
+
+
 RUN = """
 data.path = "data.h5"
 model.layers = [{ units = 8, activation = "tanh", dropout = 0.5 }, { units = 3 }]
@@ -91,6 +100,8 @@ def test_values_reach_layers_their_number_and_kinds(tmp_path):
     )
     assert [layer.units for layer in deep.model.layers] == [8, 8, 5, 3]
     assert [layer.dropout for layer in deep.model.layers] == [0.5, 0.5, 0.5, 0.0]
+    whole = settings_of(str(path), {"model.layers.count": 3.0})
+    assert [layer.units for layer in whole.model.layers] == [8, 8, 3]
     alike = settings_of(str(path), {"model.layers.count": 3, "model.layers.*.units": 6})
     assert [layer.units for layer in alike.model.layers] == [6, 6, 3]
     # A layer that is not there takes no value: these units would be the outputs.

@@ -13,6 +13,7 @@ from disttrain.config import Data
 from disttrain.data.file import DataFile, read_facts, reading
 from disttrain.data.format import UNLABELLED, WEIGHTS, check_weights
 from disttrain.data.labelled import REST, Chosen, label, unlabelled_rows
+from disttrain.data.labels import counts_from_0
 from disttrain.data.source import JoinedRows, PickedRows, Rows, SharedRows, StreamedRows
 from disttrain.data.split import set_aside
 from disttrain.errors import DataError, UsageError
@@ -253,14 +254,11 @@ def _from_one(
 
 def _refuse_other_counting(file: DataFile, targets: dict[str, np.ndarray]) -> None:
     """Raise DataError where the training counts classes from 1 and other rows from 0."""
-    found = np.unique(targets["train"])
-    if not np.array_equal(found, np.arange(1, len(found) + 1)):
-        return
     for name, own in targets.items():
-        if own.min() == 0 and own.max() < found[-1]:
+        if counts_from_0(own, targets["train"]):
             raise DataError(
-                f"data file {file.path}: the classes of train count from 1 (1 to {found[-1]}), but "
-                f"those of {name} from 0: count both from 0"
+                f"data file {file.path}: the classes of train count from 1 (1 to {own.max() + 1}), "
+                f"but those of {name} from 0: count both from 0"
             )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from disttrain.data.cells import by_name, place_of
 from disttrain.errors import DataError
 
-__all__ = ["class_names", "class_numbers", "in_order", "numbers_of"]
+__all__ = ["class_names", "class_numbers", "counts_from_0", "in_order", "numbers_of"]
 
 
 def class_names(labels: Any) -> list[str] | None:
@@ -61,6 +61,13 @@ def class_numbers(labels: Any, names: Sequence[str]) -> np.ndarray:
         raise DataError(f"targets hold the class {name!r}, which is none of the {len(names)}")
     found_numbers: np.ndarray = numbers[places.reshape(-1)]
     return found_numbers
+
+
+def counts_from_0(labels: np.ndarray, trained: np.ndarray) -> bool:
+    """Tell whether labels are 0 to K - 1, all of them, and those `trained` on are 1 to K."""
+    found = np.unique(trained)
+    from_1 = len(found) > 1 and np.array_equal(found, np.arange(1, len(found) + 1))
+    return from_1 and np.array_equal(np.unique(labels), found - 1)
 
 
 def numbers_of(targets: Any) -> np.ndarray:

@@ -14,12 +14,7 @@ import numpy as np
 from disttrain.data.format import ALIASES, Array, Splits, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, of_one_type
-from disttrain.data.importers.doubts import (
-    about_classes,
-    about_inputs,
-    about_quantities,
-    without_bytes,
-)
+from disttrain.data.importers.doubts import about_classes, about_inputs, about_quantities
 from disttrain.data.importers.source import RATIO, SMALL, reading
 from disttrain.data.importers.targets import Labels
 from disttrain.errors import DataError, DisttrainError, UsageError
@@ -99,9 +94,9 @@ def import_npy(inputs: Path, targets: Path, *, regression: bool = False) -> Impo
 
 def _imported(splits: Splits, source: Path | str, labels: Labels, notes: list[str]) -> Imported:
     """Return splits that fit each other, with notes of what they are likely to be besides."""
-    made, smaller = without_bytes(of_one_type(splits))
+    made = of_one_type(splits)
     check_splits(made, source)
-    notes = [*notes, *labels.notes, *smaller, *about_inputs(made)]
+    notes = [*notes, *labels.notes, *about_inputs(made)]
     notes += about_quantities(made, labels.regression)
     if not labels.classes:
         notes += about_classes(made, labels.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from disttrain.data.cells import as_texts
 from disttrain.data.importers.header import NAMELESS, TARGET_NAMES, again_index, is_index
 from disttrain.data.importers.survey import Survey
 from disttrain.data.importers.table import Table
@@ -132,9 +133,15 @@ def inputs_among(
 
 
 def _refuse_names_again(table: Table, found: Survey) -> None:
-    """Raise DataError where the names of all columns stand among their cells too."""
+    """Raise DataError where a row holds the names of all columns."""
     names = table.names
-    if len(names) > 1 and all(name in found.texts.get(n, ()) for n, name in enumerate(names)):
+    if len(names) < 2 or any(name not in found.texts.get(n, ()) for n, name in enumerate(names)):
+        return
+    rows = (
+        row for block in table.blocks(range(len(names)))
+        for row in zip(*(as_texts(block[n]) for n in block), strict=True)
+    )  # fmt: skip
+    if tuple(names) in rows:
         raise DataError(
             f"{table.path} has the names of its columns again further down, as where several "
             "tables were joined: take these lines out"

@@ -9,30 +9,28 @@ import numpy as np
 from disttrain.data.format import Array, Splits
 from disttrain.data.importers.checks import BLOCK_ROWS
 from disttrain.data.importers.classes import FEW_CLASSES, unlikely_classes
+from disttrain.data.labels import counts_from_0
 from disttrain.data.shape import channels_first, in_words
 from disttrain.errors import DataError
 
-__all__ = ["about_classes", "about_inputs", "about_quantities", "without_bytes"]
+__all__ = ["about_classes", "about_inputs", "about_quantities"]
 
 PIXELS_FROM = 128
 """Pixels reach this; counts and codes that somebody stored in a byte seldom do."""
 
 
-def without_bytes(splits: Splits) -> tuple[dict[str, tuple[Array, Array]], list[str]]:
-    """Return `splits` with float32 for inputs of small whole numbers in bytes, and a note of that.
-
-    As uint8 they would be taken for pixels, which training divides by 255: rows of numbers below
-    128, and truth values of any shape.
-    """
-    kinds = {inputs.dtype for inputs, _ in splits.values()}
-    if kinds != {np.dtype(np.uint8)}:
-        return dict(splits), []
+def _small_bytes(splits: Splits) -> list[str]:
+    """Return a note where inputs are bytes that look like counts or codes and not like pixels."""
+    if {inputs.dtype for inputs, _ in splits.values()} != {np.dtype(np.uint8)}:
+        return []
     rows = all(inputs.ndim == 2 for inputs, _ in splits.values())
     if any(_reaches(inputs, PIXELS_FROM if rows else 2) for inputs, _ in splits.values()):
-        return dict(splits), []
+        return []
     most = max(int(inputs.max()) for inputs, _ in splits.values())
-    note = f"the inputs are bytes from 0 to {most}, so no pixels: they are kept as float32"
-    return {n: (inputs.astype(np.float32), y) for n, (inputs, y) in splits.items()}, [note]
+    return [
+        f"the inputs are bytes from 0 to {most}: small whole numbers as bytes are taken for pixels "
+        'and divided by 255: give them as floats (x.astype("float32")) if they are counts'
+    ]
 
 
 def _reaches(inputs: Array, limit: int) -> bool:
@@ -42,35 +40,32 @@ def _reaches(inputs: Array, limit: int) -> bool:
 
 
 def about_inputs(splits: Splits) -> list[str]:
-    """Return a note where samples look like images whose channels stand first."""
-    shape = next(iter(splits.values()))[0].shape[1:]
+    """Return notes where bytes may be no pixels, and of images whose channels stand first."""
+    shape, notes = next(iter(splits.values()))[0].shape[1:], _small_bytes(splits)
     if not channels_first(shape):
-        return []
+        return notes
     return [
+        *notes,
         f"a sample is {in_words(shape)}, which looks like an image with its channels first: "
-        "layers for images take them last (numpy.moveaxis(x, 1, -1))"
+        "layers for images take them last (numpy.moveaxis(x, 1, -1))",
     ]
 
 
 def about_classes(splits: Splits, source: Path) -> list[str]:
     """Return notes of classes without training rows, where classes are whole numbers.
 
-    Raises DataError where the training counts from 1 and others from 0, so that each class would
-    be taken for its neighbour, and for quantities such as years.
+    Also of whole numbers that look like quantities, such as years. Raises DataError where the
+    training counts from 1 and others from 0, so that each class would be taken for its neighbour.
     """
     targets = splits["train"][1] if "train" in splits else np.empty(0)
     if targets.dtype.kind != "i":
         return []
-    kind = unlikely_classes(targets)
-    if kind:
-        raise DataError(
-            f"{source}: the targets are {kind}: give --regression to fit numbers, or save them as "
-            "text (y.astype(str)) for classes"
-        )
     found, notes = np.unique(targets), list[str]()
+    if kind := unlikely_classes(targets):
+        notes.append(f"the targets are {kind}, taken for classes: --regression fits numbers")
     for split, (_, own) in splits.items():
         new = np.setdiff1d(own, found).tolist()
-        if new == [0] and found[0] == 1 and len(found) == found[-1]:
+        if counts_from_0(own, found):
             raise DataError(
                 f"{source}: the classes of train are counted from 1 (1 to {found[-1]}), but those "
                 f"of {split} from 0: count both from 0"

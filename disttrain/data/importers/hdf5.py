@@ -14,7 +14,7 @@ from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
 from disttrain.data.importers.classes import FEW_CLASSES, ROWS_OF_CODE
-from disttrain.data.importers.doubts import about_inputs, without_bytes
+from disttrain.data.importers.doubts import about_inputs
 from disttrain.data.importers.targets import Labels
 from disttrain.data.record import open_recorded
 from disttrain.errors import DataError
@@ -52,10 +52,12 @@ def import_hdf5(
                 f"{path}: {inputs_name} has {len(inputs)} rows, but {name} has {len(targets)}"
                 + (": give --transposed, as for files of MATLAB" if turned else "")
             )
+        if inputs.dtype == np.uint8 and inputs.max(initial=0) <= 1:
+            inputs = inputs.astype(np.float32)  # truth values of MATLAB are no pixels
         splits[split] = checked_inputs(inputs, path, inputs_name), _numbered(targets, name, labels)
-    made, smaller = without_bytes(of_one_type(splits))
+    made = of_one_type(splits)
     check_splits(made, path)
-    classes, notes = labels.classes, (*labels.notes, *smaller, *about_inputs(made))
+    classes, notes = labels.classes, (*labels.notes, *about_inputs(made))
     plain = classes == list(map(str, range(len(classes))))
     return Imported(made, None if plain or not classes else classes, notes)
 

@@ -13,12 +13,7 @@ import numpy as np
 from disttrain.data.format import Array, check_splits
 from disttrain.data.importers import Imported
 from disttrain.data.importers.checks import checked_inputs, checked_targets, of_one_type
-from disttrain.data.importers.doubts import (
-    about_classes,
-    about_inputs,
-    about_quantities,
-    without_bytes,
-)
+from disttrain.data.importers.doubts import about_classes, about_inputs, about_quantities
 from disttrain.data.importers.source import open_source
 from disttrain.errors import DataError
 
@@ -60,9 +55,9 @@ def import_idx(files: Mapping[str, tuple[Path, Path]], *, regression: bool = Fal
             checked_inputs(inputs, images, "images"),
             checked_targets(targets, labels, "labels", regression=regression),
         )
-    splits, notes = without_bytes(of_one_type(splits))
+    splits = of_one_type(splits)
     check_splits(splits, ", ".join(str(images) for images, _ in files.values()))
-    notes += [*about_inputs(splits), *about_quantities(splits, regression)]
+    notes = [*about_inputs(splits), *about_quantities(splits, regression)]
     return Imported(splits, None, (*notes, *about_classes(splits, files["train"][1])))
 
 

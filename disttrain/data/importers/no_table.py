@@ -32,7 +32,7 @@ KINDS = {
 
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
 MARKUP = re.compile(r"\s*<(!doctype|html|\?xml|table|svg)\b", re.IGNORECASE)
-ARFF = re.compile(r"(?:\s*%.*\n|\s*\n)*\s*@relation\b", re.IGNORECASE)
+ARFF = re.compile(r"@relation\b", re.IGNORECASE)
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 SPARSE = re.compile(rf"[-+\d.]\S*(\s+qid:\d+)?((?:\s+\d+:{NUMBER})+)\s*(?:#.*)?")
 TIME = re.compile(r"\d{1,2}:\d\d")
@@ -56,7 +56,7 @@ def refuse_other_texts(path: Path, text: str, lines: Sequence[str]) -> None:
         raise DataError(f"{path} is JSON, not a table: write it as CSV, as with pandas' to_csv")
     if MARKUP.match(text):
         raise DataError(f"{path} is a web page or XML, not a table: fetch the file itself")
-    if ARFF.match(text):
+    if ARFF.match(_first(text)):
         raise DataError(
             f"{path} is ARFF, not a table: write it as CSV, as with scipy.io.arff.loadarff and "
             "pandas' to_csv"
@@ -66,6 +66,12 @@ def refuse_other_texts(path: Path, text: str, lines: Sequence[str]) -> None:
             f"{path} is in LIBSVM's format, not a table: write it as CSV, as with scikit-learn's "
             "load_svmlight_file and numpy's savetxt"
         )
+
+
+def _first(text: str) -> str:
+    """Return the first line that is neither blank nor a comment of ARFF, without blanks."""
+    lines = map(str.strip, text.splitlines())
+    return next((line for line in lines if line and not line.startswith("%")), "")
 
 
 def _are_sparse(lines: Sequence[str]) -> bool:

@@ -35,7 +35,7 @@ class Labels:
         """Return targets as `checked_targets` does, texts as classes; blanks around don't count.
 
         Raises DataError for a class that the training has not, for another number of columns with a
-        single 1 than there, and for texts that are numbers or differ from row to row.
+        single 1 than there, and for texts that are quantities.
         """
         if array.dtype.kind in "US" and not self.regression:
             return self._by_name(array, name)
@@ -49,7 +49,12 @@ class Labels:
         texts = [text.strip() for text in map(_text, array.ravel().tolist())]
         if not self.classes:
             different = set(texts)
-            self._refuse_no_classes(different, len(texts), name)
+            self._refuse_quantities(different, name)
+            if len(different) == len(texts) > UNIQUE:
+                self.notes.append(
+                    f"{name} holds another text in every row, which classes seldom do: check which "
+                    "array has the targets"
+                )
             self.classes += in_order(different)
             check_names(self.classes, f"{self.path}: {name}")
             self.notes += capitals(name, self.classes)
@@ -65,18 +70,13 @@ class Labels:
             )
         return checked_targets(np.array([numbers[text] for text in texts]), self.path, name)
 
-    def _refuse_no_classes(self, different: set[str], rows: int, name: str) -> None:
-        """Raise DataError for texts that are quantities, or another one in every row."""
+    def _refuse_quantities(self, different: set[str], name: str) -> None:
+        """Raise DataError for texts that are quantities."""
         broken = sorted(text for text in different if not _is_whole(text))
         if broken and not any(np.isnan(number_in(text)) for text in different):
             raise DataError(
                 f"{self.path}: {name} are texts such as '{broken[0]:.40}', which are numbers: save "
                 "them as such (y.astype(float)), or give other texts as names of classes"
-            )
-        if len(different) == rows > UNIQUE:
-            raise DataError(
-                f"{self.path}: {name} holds another text in every row, which no classes do: check "
-                "which array has the targets"
             )
 
     def _refuse_other_columns(self, array: Array, name: str) -> None:

@@ -66,11 +66,17 @@ def _targets(
             return taught.targets_of(array, rows)
     numbers = checked_targets(array, path, name)
     wide = array.shape[1] if is_one_hot(array) else 0
-    if numbers.dtype != np.int64 or wide not in (0, taught.classes):
-        what = f"{wide} columns of classes" if wide else f"{array.dtype}, which are no classes"
+    if numbers.dtype != np.int64:
         raise DataError(
-            f"{path}: {name} holds {what}, but the network of {taught.network} has "
-            f"{taught.classes} classes: give whole numbers or names, or a column for each"
+            f"{path}: {name} holds {array.dtype}, which are no classes, but the network of "
+            f"{taught.network} has {taught.classes} classes: give whole numbers or names, or a "
+            "column for each"
+        )
+    if wide not in (0, taught.classes):
+        notes.append(
+            f"{path}: {name} has {wide} columns of classes, but the network of {taught.network} "
+            f"has {taught.classes} classes: the first column is taken for the class "
+            f"{taught.called[0]}, and so on"
         )
     named = wide == 0 and taught.are_names(numbers)
     if not named and numbers.max() >= taught.classes:

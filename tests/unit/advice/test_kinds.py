@@ -60,6 +60,15 @@ def test_classes_counted_from_1_in_training_and_from_0_in_test_are_refused(
         build(f"data.path={path}", "model.layers=[{units=3}]")
 
 
+@pytest.mark.parametrize("labels", [np.arange(ROWS) % 2, np.arange(ROWS) % 4, np.zeros(ROWS, int)])
+def test_classes_that_are_not_certainly_counted_otherwise_still_open(
+    build: Build, write_data: Callable[..., str], labels: np.ndarray
+) -> None:
+    path = write_data("odd.h5", train=(X, Y + 1), test=(X, labels))
+    (said,) = odd_kinds(build(f"data.path={path}", "model.layers=[{units=4}]"))
+    assert said == "test has rows of classes without a training row: 0"
+
+
 def test_a_training_on_rows_of_a_single_1_says_that_it_fitted_numbers() -> None:
     model = disttrain.train(disttrain.Data(X, ONE_HOT), layers=[3], epochs=3, progress=False)
     said = " ".join(model.summary["diagnosis"])

@@ -125,10 +125,7 @@ def test_blanks_around_names_of_classes_do_not_count(tmp_path):
         (CLASSES + 1, CLASSES, r"counted from 1 \(1 to 3\), but those of test from 0"),
         (np.eye(3)[CLASSES], np.eye(2)[CLASSES % 2], "y_test has 2 columns of classes, but"),
         (CLASSES, np.eye(4)[CLASSES], "y_test has 4 columns of classes, but the training has 3"),
-        (1950 + np.arange(ROWS), None, "60 different years from 1950 to 2009: give --regression"),
-        (np.arange(ROWS) * 997, None, "60 different numbers from 0 to 58823: give --regression"),
         (np.char.mod("%.2f", np.arange(ROWS) / 7), None, "which are numbers: save them as such"),
-        (np.char.mod("p%d", np.arange(ROWS)), None, "another text in every row"),
     ],
 )
 def test_targets_of_arrays_that_would_be_misread_are_refused(tmp_path, train, test, words):
@@ -150,17 +147,73 @@ def test_what_is_odd_in_arrays_is_said(tmp_path, inputs, targets, words):
     assert words in note
 
 
-def test_counts_in_bytes_are_no_pixels(tmp_path):
-    counts = np.arange(ROWS * 4).reshape(ROWS, 4) % 128
-    imported = npz(tmp_path, x=counts.astype("u1"), y=CLASSES)
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (1950 + np.arange(ROWS), "60 different years from 1950 to 2009, taken for classes"),
+        (np.arange(ROWS) * 997, "60 different numbers from 0 to 58823, taken for classes"),
+        (np.arange(ROWS) % 20 * 7 + 3, "20 different numbers from 3 to 136, taken for classes"),
+        (np.char.mod("p%d", np.arange(ROWS)), "holds another text in every row"),
+    ],
+)
+def test_classes_that_may_be_none_are_said_and_accepted(tmp_path, targets, words):
+    imported = npz(tmp_path, x=X, y=targets)
+    assert words in imported.notes[0]
+    found = imported.splits["train"][1]
+    if targets.dtype.kind == "i":
+        np.testing.assert_array_equal(found, targets)
+        if targets.max() < 256:
+            files = {"train": (idx(tmp_path / "i", X[:, :, None]), idx(tmp_path / "l", targets))}
+            assert words in import_idx(files).notes[-2]
+    else:
+        np.testing.assert_array_equal(np.array(imported.classes)[found], targets)
+
+
+def test_classes_of_test_that_are_not_all_shifted_are_said(tmp_path):
+    for test in (CLASSES % 2, np.arange(ROWS) % 4):
+        notes = npz(tmp_path, x_train=X, y_train=CLASSES + 1, x_test=X, y_test=test).notes
+        assert notes == ("test has rows of classes that train has none of: 0",)
+
+
+def test_small_numbers_in_bytes_stay_bytes_and_are_said(tmp_path):
+    counts = (np.arange(ROWS * 4).reshape(ROWS, 4) % 128).astype("u1")
+    imported = npz(tmp_path, x=counts, y=CLASSES)
     inputs, _ = imported.splits["train"]
-    assert inputs.dtype == np.float32
+    assert inputs.dtype == np.uint8
     np.testing.assert_array_equal(inputs, counts)
-    assert "bytes from 0 to 127, so no pixels" in imported.notes[0]
-    for pixels in (counts.astype("u1") + np.uint8(1), np.full((ROWS, 4, 4), 9, "u1")):
-        assert npz(tmp_path, x=pixels, y=CLASSES).splits["train"][0].dtype == np.uint8
-    both = npz(tmp_path, x=counts.astype("u1"), y=CLASSES, x_test=pixels[:, 0], y_test=CLASSES)
-    assert {x.dtype for x, _ in both.splits.values()} == {np.dtype(np.float32)}
+    (note,) = imported.notes
+    assert note.startswith("the inputs are bytes from 0 to 127: small whole numbers as bytes are ")
+    assert 'divided by 255: give them as floats (x.astype("float32")) if they are counts' in note
+    for pixels in (counts + np.uint8(1), np.full((ROWS, 4, 4), 9, "u1")):
+        imported = npz(tmp_path, x=pixels, y=CLASSES)
+        assert imported.splits["train"][0].dtype == np.uint8
+        assert not imported.notes
+    assert not npz(tmp_path, x=counts.astype("f4"), y=CLASSES).notes
+
+
+def test_a_network_trained_on_bytes_reads_small_and_large_ones(tmp_path):
+    network = Taught("run", (4,), 3, 3, Normalization("none", 255.0, np.zeros(4), np.ones(4)))
+    for most in (17, 121, 256):
+        x = (np.arange(ROWS * 4).reshape(ROWS, 4) % most).astype("u1")
+        made = npz(tmp_path, x=x, y=CLASSES).splits["train"][0]
+        assert made.dtype == x.dtype
+        np.savez(tmp_path / "t.npz", x=made, y=CLASSES)
+        read = from_npz(tmp_path / "t.npz", network, Wanted(), lambda *_: None)
+        np.testing.assert_array_equal(read.split.rows.locate(np.arange(ROWS))[0], x)
+
+
+@pytest.mark.parametrize("blank", ["\n", "  \n", "\r\n", "\t \n"])
+def test_many_blank_lines_before_a_table_or_arff_take_no_time(tmp_path, blank):
+    assert read(tmp_path, blank * 2000 + PLAIN).classes == ["x", "y"]
+    with pytest.raises(DataError, match="is ARFF"):
+        read(tmp_path, blank * 2000 + "% about\n @relation r\n@DATA\n1,x\n")
+
+
+def test_cells_that_are_names_of_columns_are_no_names_again(tmp_path):
+    rows = ("A,C,G,T,y", "C,C,G,T,n", "A,G,G,A,y", "A,C,T,T,n", "T,C,G,T,y", "A,C,G,T,n")
+    assert read(tmp_path, "\n".join((*rows, *rows[1:], ""))).classes == ["n", "y"]
+    with pytest.raises(DataError, match="names of its columns again"):
+        read(tmp_path, "\n".join((*rows, *rows, "")))
 
 
 def test_labels_given_for_images_and_labels_counted_otherwise_are_refused(tmp_path):
@@ -184,8 +237,6 @@ def used_on(tmp_path, names=(), **arrays):
     ("targets", "words"),
     [
         (CLASSES + 1, "y holds the class 3, but the classes of run are 0, 1, 2"),
-        (np.eye(2)[CLASSES % 2], "y holds 2 columns of classes, but the network of run has 3"),
-        (np.eye(4)[CLASSES], "y holds 4 columns of classes"),
         (CLASSES.astype(float), "y holds float64, which are no classes"),
         (np.array(["0", "1", "x"])[CLASSES], r"t\.npz, y: targets "),
     ],
@@ -195,6 +246,24 @@ def test_targets_that_are_not_the_networks_classes_are_refused(tmp_path, targets
         used_on(tmp_path, x=X, y=targets)
     good = used_on(tmp_path, x=X, y=np.eye(3)[CLASSES])
     np.testing.assert_array_equal(good.split.targets, CLASSES)
+    assert not good.notes
+
+
+@pytest.mark.parametrize(
+    ("targets", "notes"),
+    [
+        (CLASSES[:, None], 0), (CLASSES % 2 == 1, 0), (CLASSES.astype("u1"), 0),
+        (np.eye(3, dtype=bool)[CLASSES], 0), (np.eye(4)[CLASSES], 1), (np.eye(2)[CLASSES % 2], 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("names", [(), ("ant", "bee", "cow")])
+def test_forms_of_the_networks_classes(tmp_path, names, targets, notes):
+    found = used_on(tmp_path, names, x=X, y=targets)
+    wide = targets.ndim == 2 and targets.shape[1] > 1
+    numbers = targets.argmax(axis=1) if wide else targets.reshape(ROWS)
+    np.testing.assert_array_equal(found.split.targets, numbers)
+    assert len(found.notes) == notes
+    assert all(f"has {targets.shape[1]} columns of classes, but" in n for n in found.notes)
 
 
 def test_classes_counted_from_0_for_a_network_whose_names_count_from_1_are_said(tmp_path):

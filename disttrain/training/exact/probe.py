@@ -68,7 +68,7 @@ class Probe:
         self._gradients = layout.views(self._vector)
         self.tile = self.first_row = 0
         # Which rows of each gradient have the same bits alone.
-        self._tried: list[set[tuple[int, int]]] = [set() for _ in products_of(layout)]
+        self._tried: dict[int, set[tuple[int, int]]] = {}
 
     def _pass(self, rows: slice, take: Callable[[int, Array, Array], None] | None = None) -> Array:
         """Send rows forward and back; return the outputs."""
@@ -176,7 +176,7 @@ class Probe:
             if any(self._differs(product, rows, cuts) for rows in sizes if cuts):
                 odd.append(number)
             else:
-                self._tried[number] |= set(cuts)
+                self._tried.setdefault(number, set()).update(cuts)
         return odd
 
     def _cuts(self, products: Sequence[Product]) -> list[list[tuple[int, int]]]:
@@ -192,7 +192,7 @@ class Probe:
                     low, high = product.rows(*part)
                     if 0 < high - low < product.units:
                         cuts.add((low, high))
-        return [sorted(cuts - tried) for cuts, tried in zip(found, self._tried, strict=True)]
+        return [sorted(cuts - self._tried.get(n, set())) for n, cuts in enumerate(found)]
 
     def _differs(self, product: Product, rows: int, cuts: Sequence[tuple[int, int]]) -> bool:
         """Return whether some rows of a gradient have other bits than in the whole product."""

@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def work(rank, folder):
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
     data = np.load(f"{folder}/data.npz")

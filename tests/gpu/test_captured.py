@@ -5,7 +5,6 @@ The GPU is a stand-in: the CUDA source runs on the processor, streams and captur
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,13 @@ import pytest
 
 import disttrain
 from disttrain.model import Loss
-from disttrain.training import build as build_module
 from disttrain.training.trainer import train_step
 from tests.gpu.cases import BATCH, CASES, ROWS, built, drawn, stepped
-from tests.gpu.fake_cupy import FakeArray, Refused, fake_gpu, log
+from tests.gpu.fake_cupy import FakeArray, Refused, log
 from tests.gpu.host_cuda import COMPILER
 
 if COMPILER is None:
     pytest.skip("no C++ compiler", allow_module_level=True)
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with fake_gpu() as device:
-        monkeypatch.setattr(build_module, "choose", lambda *_: device)
-        yield device
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,13 @@ import pytest
 
 from disttrain.arrays import choose
 from disttrain.errors import DeviceError, LostRanks
-from disttrain.training import build as build_module
 from disttrain.training import fit
 from tests.gpu.cases import CASES, built, stepped
-from tests.gpu.fake_cupy import Failed, OutOfMemory, fake_gpu
+from tests.gpu.fake_cupy import Failed, OutOfMemory
 from tests.gpu.host_cuda import COMPILER
 
 if COMPILER is None:
     pytest.skip("no C++ compiler", allow_module_level=True)
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with fake_gpu() as device:
-        monkeypatch.setattr(build_module, "choose", lambda *_: device)
-        yield device
 
 
 def raising(error: Exception) -> Callable[..., Any]:
